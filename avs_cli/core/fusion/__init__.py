@@ -1,0 +1,1 @@
+"""Late fusion: one module per method, each with `fuse(runs, ...) -> Run`."""

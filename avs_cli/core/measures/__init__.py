@@ -1,0 +1,1 @@
+"""Evaluation measures: one module per measure, each with `score(ranking, judgments, ...) -> float`."""

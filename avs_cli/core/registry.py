@@ -1,0 +1,96 @@
+"""A registry is a package: each module in it is an entry, named by its file, imported when it is chosen.
+
+An entry is asked for by a spec: `name`, `name:variant` or `name:key=value,key=value`. Keys are the keyword parameters of
+the entry's function, and their annotations give the types.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from avs_cli.errors import SpecError, UnknownName
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The entries of `package`; each module gives its value through the function called `entry`."""
+
+    kind: str
+    package: str
+    entry: str
+
+    def names(self) -> list[str]:
+        """Every entry's name, sorted; `video_llama.py` is `video-llama`. Imports no entry."""
+        where = importlib.import_module(self.package).__path__
+        found = (module.name for module in pkgutil.iter_modules(where))
+        return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+    def load(self, spec: str) -> Callable[..., Any]:
+        """The entry's function with the spec's parameters bound.
+
+        Raises UnknownName for a name that no file has, SpecError for a parameter that the function lacks or cannot take.
+        """
+        name, _, rest = spec.partition(":")
+        if name not in self.names():
+            raise UnknownName(self.kind, name, self.names())
+        module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+        function: Callable[..., Any] = getattr(module, self.entry)
+        bound = _parameters(self.kind, spec, name, rest, function)
+        return functools.partial(function, **bound) if bound else function
+
+    def module(self, spec: str) -> types.ModuleType:
+        """The module behind a spec, for what it says about itself."""
+        name = spec.partition(":")[0]
+        if name not in self.names():
+            raise UnknownName(self.kind, name, self.names())
+        return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+
+
+def _parameters(kind: str, spec: str, name: str, rest: str, function: Callable[..., Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(function)
+    known = {
+        parameter.name: hints.get(parameter.name, str)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    bound: dict[str, Any] = {}
+    for position, piece in enumerate(filter(None, rest.split(","))):
+        key, equals, text = piece.partition("=")
+        if not equals:
+            if position or not known:
+                raise SpecError(f"{kind} {spec!r}: write {name}:key=value; keys: {', '.join(known) or 'none'}")
+            key, text = next(iter(known)), piece
+        if key not in known:
+            raise SpecError(f"{kind} {name!r} has no parameter {key!r}; it has: {', '.join(known) or 'none'}")
+        bound[key] = _value(f"{kind} {spec!r}: {key}", text, known[key])
+    return bound
+
+
+def _value(where: str, text: str, hint: Any) -> Any:
+    """`text` as the annotated type; the first member of a union that takes it."""
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        for choice in choices:
+            if text == str(choice):
+                return choice
+        raise SpecError(f"{where}: {text!r} is not one of {', '.join(map(str, choices))}")
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        members = typing.get_args(hint)
+        if text == "none" and type(None) in members:
+            return None
+        hint = next(member for member in members if member is not type(None))
+        return _value(where, text, hint)
+    if hint is bool:
+        if text not in ("true", "false"):
+            raise SpecError(f"{where}: {text!r} is neither true nor false")
+        return text == "true"
+    try:
+        return hint(text)
+    except (TypeError, ValueError):
+        raise SpecError(f"{where}: {text!r} is not {'an' if hint is int else 'a'} {hint.__name__}") from None

@@ -1,0 +1,43 @@
+"""Inputs by path or `-`, plain or gzip."""
+
+import gzip
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from avs_cli.errors import FormatError
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The whole of a file or of stdin (`-`), unpacked when it is gzip."""
+    data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            return gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise FormatError(path, f"broken gzip data ({error})") from None
+    return data
+
+
+def read_text(path: str | Path) -> str:
+    """The whole of a file or of stdin as UTF-8 text, with or without a byte order mark."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise FormatError(path, "not UTF-8 text", line) from None
+
+
+@contextmanager
+def spooled(path: str | Path) -> Iterator[Path]:
+    """A real file for readers that must seek (HDF5): `path` itself, or a temporary copy of stdin for `-`."""
+    if str(path) != "-":
+        yield Path(path)
+        return
+    with tempfile.NamedTemporaryFile(prefix="avs-", suffix=".h5") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        yield Path(copy.name)

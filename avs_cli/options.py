@@ -1,0 +1,14 @@
+"""Options and arguments that several commands share, so that one thing has one name and one help text."""
+
+from typing import Annotated
+
+import typer
+
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
+Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
+Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads for the arithmetic; 0 takes the cores there are.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

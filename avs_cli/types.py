@@ -1,0 +1,114 @@
+"""The field's nouns as types. One type per noun; every layer may import them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Run = dict[str, dict[str, float]]
+"""Topic -> shot -> score; the order of a topic's shots is `ranked` of its scores."""
+
+
+class Judgment(NamedTuple):
+    """What the assessors said of one pooled shot.
+
+    relevance  -1 pooled but not judged, 0 not relevant, 1 or more relevant
+    stratum    the pool's stratum, as written in the qrels; TREC's four-column qrels have one stratum, "1"
+    """
+
+    relevance: int
+    stratum: str = "1"
+
+
+Qrels = dict[str, dict[str, Judgment]]
+"""Topic -> shot -> judgment."""
+
+
+class Variant(NamedTuple):
+    """One wording of a query (or the path of an example picture), and its weight in the topic's score."""
+
+    weight: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A judged query: an id, its text, and what else the organisers or the user wrote about it."""
+
+    id: str
+    query: str
+    narrative: str = ""
+    variants: tuple[Variant, ...] = ()
+
+
+class Shot(NamedTuple):
+    """A stretch of one video, `start` to `end` in seconds; a still picture is a shot of zero length."""
+
+    id: str
+    video: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How a frame becomes the encoder's input picture.
+
+    size           side of the square that the encoder sees, in pixels
+    resize         short side before the centre crop; None squashes the frame to the square
+    interpolation  "bicubic" or "bilinear"
+    crops          1: the centre; 10: four corners and the centre, and their mirror images
+    """
+
+    size: int
+    resize: int | None
+    interpolation: str = "bicubic"
+    crops: int = 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a shot the encoder sees.
+
+    fps         frames per second, by time stamp; None spreads `count` frames evenly over the shot
+    count       with `fps` None: that many frames
+    clip        frames that give one vector together (1: each frame its own)
+    interval    with `clip` > 1: source frames from one frame of the clip to the next
+    max_frames  at most this many frames of a shot, spread evenly (None: no limit)
+    """
+
+    fps: float | None = 2.0
+    count: int | None = None
+    clip: int = 1
+    interval: int = 1
+    max_frames: int | None = None
+
+
+class Frames(NamedTuple):
+    """A piece of one shot on its way to the encoder.
+
+    shot       the shot's id
+    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`
+    last       whether this piece ends the shot
+    thumbnail  a JPEG of the shot's middle frame, with the last piece
+    """
+
+    shot: str
+    pixels: "np.ndarray"
+    last: bool
+    thumbnail: bytes | None = None
+
+
+class Failure(NamedTuple):
+    """An item that could not be done: its id, the stage that failed, and one line that says why."""
+
+    id: str
+    stage: str
+    message: str
+
+
+def ranked(scores: Mapping[str, float]) -> list[str]:
+    """Shots from best to worst: score descending, ties by shot id descending, as NIST's scripts order them."""
+    return sorted(sorted(scores, reverse=True), key=scores.__getitem__, reverse=True)
