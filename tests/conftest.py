@@ -1,0 +1,54 @@
+"""Where tests find data that this project does not carry, and how they run the program."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SHARED = CHECKOUT.parent / "shared"
+EXCERPT = Path(__file__).with_name("parity") / "excerpt"
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A path under the shared data; the test skips where it is absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED / "data" / name
+        if not path.exists():
+            pytest.skip(f"needs shared data that is not here: {name}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def parity() -> Callable[[str], Path]:
+    """A path under the parity arrays: $AVS_PARITY, else the shared folder, else the small excerpt kept with the tests."""
+
+    def find(name: str) -> Path:
+        for root in (os.environ.get("AVS_PARITY"), SHARED / "parity", EXCERPT):
+            if root and (Path(root) / name).exists():
+                return Path(root) / name
+        pytest.skip(f"no parity array here: {name}")
+
+    return find
+
+
+@pytest.fixture
+def avs(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the program as a user would, in an empty folder: `avs("eval", "a.qrels", "a.run")`."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, **settings: object) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AVS_")}
+        environment |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | settings.pop("env", {})  # type: ignore[operator]
+        command = [sys.executable, "-m", "avs_cli", *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **settings)  # type: ignore[call-overload]
+
+    return run
