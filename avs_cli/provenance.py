@@ -1,0 +1,57 @@
+"""Where a store's vectors come from: what decides their values, and nothing that changes from one day or machine to the next."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avs_cli import __version__
+from avs_cli.types import Pixels, Sampling
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The installed versions of packages, by the names that pip knows; one that is absent is left out."""
+    found = {}
+    for package in sorted(packages):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def digest(path: str | Path) -> str:
+    """The SHA-256 of a file in hex; of a folder, that of its files' relative names and digests, in the order of names."""
+    path = Path(path)
+    if path.is_dir():
+        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{digest(path / name)}  {name}\n" for name in names)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(
+    feature: Mapping[str, Any],
+    spec: str,
+    pooling: str,
+    dtype: str,
+    packages: Mapping[str, str],
+    pixels: Pixels | None = None,
+    sampling: Sampling | None = None,
+) -> dict[str, Any]:
+    """The provenance of a store, ready for JSON: equal settings give equal text.
+
+    feature   what the encoder says of itself: model, digest of the weights, preprocessing
+    spec      the model as the user asked for it
+    packages  versions of what computed the vectors
+    pixels    of frames, with their `sampling`; both None for a store of texts
+    """
+    told: dict[str, Any] = {**feature, "spec": spec, "pooling": pooling, "dtype": dtype}
+    if pixels is not None:
+        told["pixels"] = asdict(pixels)
+    if sampling is not None:
+        told["sampling"] = asdict(sampling)
+    return {key: told[key] for key in sorted(told)} | {"versions": {"avs": __version__, **packages}}
