@@ -1,0 +1,195 @@
+"""Runs and qrels in TREC's text formats: what every stage of `avs` and every tool of the field exchanges.
+
+Run: six columns `topic Q0 shot rank score tag`; the rank column is not read, the scores order the shots (`types.ranked`).
+Qrels: five columns `topic 0 shot stratum relevance` (TRECVID's samples), or TREC's four, which have one stratum.
+Columns stand apart by spaces or tabs, lines end as Unix or Windows ends them, a file may be gzip, `-` is a pipe.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from avs_cli.errors import FormatError
+from avs_cli.io.atomic import writing
+from avs_cli.io.pipe import read_text
+from avs_cli.types import Judgment, Qrels, Run, ranked
+
+_Value = TypeVar("_Value")
+
+# Tokens of a piece this long fit the processor's caches; the whole file's would take 20 times its size in memory.
+_PIECE = 1 << 20
+# No whitespace to `str.split`, and in no text file.
+_END = "\0"
+
+
+class _Rows(NamedTuple):
+    """Some lines of a file, cut into columns.
+
+    tokens  every column of every line, and `_END` after each line
+    lines   the line numbers
+    """
+
+    path: str
+    width: int
+    tokens: list[str]
+    lines: Sequence[int]
+
+    def column(self, number: int) -> list[str]:
+        return self.tokens[number :: self.width + 1]
+
+    def fault(self, row: int, message: str) -> FormatError:
+        return FormatError(self.path, message, self.lines[row])
+
+
+def read_run(path: str) -> Run:
+    """The shots and scores of each topic.
+
+    Raises FormatError, with the line, for a line without six columns, a score that is not a finite number, and a shot
+    that a topic has twice.
+    """
+    run: Run = {}
+    for rows in _rows(path, (6,), "topic Q0 shot rank score tag"):
+        _gather(run, rows, _scores(rows, 4))
+    return run
+
+
+def read_qrels(path: str) -> Qrels:
+    """The judgments of each topic; equal judgments are one object.
+
+    Raises FormatError, with the line, for a line of other than four or five columns (the first line decides which),
+    a relevance that is not a whole number, and a shot that a topic has twice.
+    """
+    qrels: Qrels = {}
+    known: dict[tuple[str, ...], Judgment] = {}
+    for rows in _rows(path, (5, 4), "topic 0 shot stratum relevance, or topic 0 shot relevance"):
+        codes = list(zip(*(rows.column(number) for number in range(3, rows.width)), strict=True))
+        for code in set(codes).difference(known):
+            if not _is_whole(code[-1]):
+                raise rows.fault(codes.index(code), f"relevance {code[-1]!r} is not a whole number")
+            known[code] = Judgment(int(code[-1]), *code[:-1])
+        _gather(qrels, rows, list(map(known.__getitem__, codes)))
+    return qrels
+
+
+def write_run(path: str, run: Run, tag: str = "avs", depth: int = 1000) -> None:
+    """Write the best `depth` shots of each topic, best first; read back, they have the same scores and the same order.
+
+    Raises FormatError, and writes nothing, for an id or tag with white space and for a score that is not finite.
+    """
+    _check_names(path, "tag", [tag])
+    _check_names(path, "topic", list(run))
+    with writing(path) as out:
+        for topic, scores in run.items():
+            shots = ranked(scores)[:depth]
+            _check_names(path, "shot", shots)
+            for rank, shot in enumerate(shots, start=1):
+                score = float(scores[shot])
+                if not math.isfinite(score):
+                    raise FormatError(path, f"not written: shot {shot} of topic {topic} has the score {score}")
+                out.write(f"{topic} Q0 {shot} {rank} {score!r} {tag}\n")
+
+
+def write_qrels(path: str, qrels: Qrels) -> None:
+    """Write judgments in five columns."""
+    with writing(path) as out:
+        for topic, judgments in qrels.items():
+            for shot, judgment in judgments.items():
+                out.write(f"{topic} 0 {shot} {judgment.stratum} {judgment.relevance}\n")
+
+
+def _rows(path: str, widths: tuple[int, ...], columns: str) -> Iterator[_Rows]:
+    """The file's lines in columns, a piece at a time; blank lines are passed over."""
+    text = read_text(path)
+    if _END in text:
+        raise FormatError(path, "not a text file", text.count("\n", 0, text.index(_END)) + 1)
+    if not text.endswith("\n"):
+        text += "\n"
+    first = next(filter(None, map(str.split, itertools.islice(text.split("\n", 1000), 1000))), [])
+    width = len(first) if len(first) in widths else widths[0]
+    start, line = 0, 1
+    while start < len(text):
+        end = text.find("\n", start + _PIECE) + 1 or len(text)
+        piece = text[start:end]
+        count = piece.count("\n")
+        tokens = piece.replace("\n", f" {_END} ").split()
+        numbers: Sequence[int] = range(line, line + count)
+        # As many line ends as lines, each behind `width` columns: no line is longer or shorter than it should be.
+        if len(tokens) != count * (width + 1) or tokens[width :: width + 1].count(_END) != count:
+            tokens, numbers = _line_by_line(path, piece, line, width, columns)
+        yield _Rows(path, width, tokens, numbers)
+        start, line = end, line + count
+
+
+def _line_by_line(path: str, piece: str, line: int, width: int, columns: str) -> tuple[list[str], list[int]]:
+    """The slow way through a piece with blank or bad lines; raises FormatError for the first bad one."""
+    tokens, numbers = [], []
+    for number, content in enumerate(piece.split("\n"), start=line):
+        found = content.split()
+        if not found:
+            continue
+        if len(found) != width:
+            raise FormatError(
+                path, f"{len(found)} column{'s' * (len(found) > 1)} instead of {width} ({columns})", number
+            )
+        tokens += [*found, _END]
+        numbers.append(number)
+    return tokens, numbers
+
+
+def _scores(rows: _Rows, number: int) -> list[float]:
+    """A column of finite numbers."""
+    texts = rows.column(number)
+    try:
+        scores = list(map(float, texts))
+    except ValueError:
+        scores = []
+    # `float` also takes "1_000" and the digits of every script, which no other tool reads.
+    joined = "".join(texts)
+    if not scores or "_" in joined or not joined.isascii() or not all(map(math.isfinite, scores)):
+        for row, text in enumerate(texts):
+            if not _is_finite(text):
+                raise rows.fault(row, f"score {text!r} is not a finite number")
+    return scores
+
+
+def _gather(by_topic: dict[str, dict[str, _Value]], rows: _Rows, values: list[_Value]) -> None:
+    """Add `values`, one per row, to `by_topic` under the rows' topics and shots."""
+    topics, shots = rows.column(0), rows.column(2)
+    start = 0
+    for topic, group in itertools.groupby(topics):
+        end = start + sum(1 for _ in group)
+        part = dict(zip(shots[start:end], values[start:end], strict=True))
+        have = by_topic.setdefault(topic, {})
+        if len(part) < end - start or not part.keys().isdisjoint(have):
+            raise _duplicate(rows, have, topic, shots, start)
+        have.update(part)
+        start = end
+
+
+def _duplicate(rows: _Rows, have: dict[str, _Value], topic: str, shots: list[str], start: int) -> FormatError:
+    seen = set(have)
+    for row in itertools.count(start):
+        if shots[row] in seen:
+            return rows.fault(row, f"shot {shots[row]!r} is in topic {topic} a second time")
+        seen.add(shots[row])
+    raise AssertionError("no duplicate")
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return "_" not in text and text.isascii() and math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _is_whole(text: str) -> bool:
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    # int() refuses numbers of thousands of digits, and no assessor has that many grades.
+    return digits.isascii() and digits.isdigit() and len(digits) < 10
+
+
+def _check_names(path: str, kind: str, names: list[str]) -> None:
+    for name in names if len("_".join(names).split()) != 1 or "" in names else ():
+        if len(name.split()) != 1 or name != name.strip():
+            raise FormatError(path, f"not written: {kind} {name!r} is empty or has white space, which no run can hold")
