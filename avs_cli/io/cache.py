@@ -1,0 +1,34 @@
+"""Arrays worth keeping between runs, in the user's cache folder."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from avs_cli.io.atomic import replacing
+
+
+def folder() -> Path:
+    """`$AVS_CACHE`, else `avs` in `$XDG_CACHE_HOME`, else `~/.cache/avs`."""
+    own = os.environ.get("AVS_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avs"
+
+
+def remembered(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array that an earlier run left under `name`, else `compute()`, which is then left there.
+
+    A cache that cannot be read or written is no failure: the array is computed.
+    """
+    path = folder() / f"{name}.npy"
+    try:
+        kept: np.ndarray = np.load(path, allow_pickle=False)
+        return kept
+    except (OSError, ValueError, EOFError):
+        array = compute()
+    with contextlib.suppress(OSError):  # a read-only home must not stop anybody
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, part.open("wb") as out:
+            np.save(out, array, allow_pickle=False)
+    return array
