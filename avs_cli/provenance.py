@@ -1,4 +1,4 @@
-"""Where a store's vectors come from: what decides their values, and nothing that changes from one day or machine to the next."""
+"""Where a store's vectors come from: what decides their values, and no time, place or user."""
 
 import hashlib
 import importlib.metadata
@@ -23,7 +23,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def digest(path: str | Path) -> str:
-    """The SHA-256 of a file in hex; of a folder, that of its files' relative names and digests, in the order of names."""
+    """The SHA-256 of a file in hex; of a folder, of its files' relative names and digests, in order of name."""
     path = Path(path)
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())

