@@ -1,6 +1,6 @@
 """The field's nouns as types. One type per noun; every layer may import them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -99,6 +99,19 @@ class Frames(NamedTuple):
     pixels: "np.ndarray"
     last: bool
     thumbnail: bytes | None = None
+
+
+class Block(NamedTuple):
+    """Some items of a feature store, each of them whole.
+
+    ids      N shot, topic or caption ids
+    vectors  (M, D) float16 or float32, rows as the encoder gave them (not normalised)
+    offsets  (N+1,) int64 when items own several rows: item i owns vectors[offsets[i]:offsets[i+1]]; None: N = M
+    """
+
+    ids: Sequence[str]
+    vectors: "np.ndarray"
+    offsets: "np.ndarray | None" = None
 
 
 class Failure(NamedTuple):
