@@ -1,0 +1,19 @@
+"""inum_rel: how many shots of the pool are relevant, estimated from the judged ones (see xinfap.py)."""
+
+from collections.abc import Mapping, Sequence
+
+from avs_cli.core.measures.xinfap import Inferred, infer
+from avs_cli.types import Judgment
+
+
+def part(inferred: Inferred) -> float:
+    return inferred.relevant
+
+
+def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
+    """The estimated number of relevant shots, whatever the ranking."""
+    return part(infer(ranking, judgments))
+
+
+def summary(values: Sequence[float]) -> float:
+    return sum(values)

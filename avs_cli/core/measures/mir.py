@@ -1,0 +1,12 @@
+"""mir: the mean, over captions, of one divided by the rank of the first right answer."""
+
+from collections.abc import Mapping, Sequence
+
+from avs_cli.core.measures._captions import first_rank
+from avs_cli.types import Judgment
+
+
+def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
+    """1 / rank of the first relevant shot; 0 when the ranking has none."""
+    rank = first_rank(ranking, judgments)
+    return 1 / rank if rank <= len(ranking) else 0.0

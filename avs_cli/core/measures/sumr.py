@@ -1,0 +1,12 @@
+"""SumR: R@1 + R@5 + R@10 in percent, as papers on caption retrieval add them up: 300 is perfect."""
+
+from collections.abc import Mapping, Sequence
+
+from avs_cli.core.measures._captions import first_rank
+from avs_cli.types import Judgment
+
+
+def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
+    """100 for each of the cutoffs 1, 5 and 10 that the first relevant shot is within."""
+    rank = first_rank(ranking, judgments)
+    return 100.0 * sum(rank <= min(cutoff, len(ranking)) for cutoff in (1, 5, 10))
