@@ -14,7 +14,7 @@ from typer.main import get_command
 from avs_cli import __version__, config
 from avs_cli.errors import AvsError
 
-# In the order of the pipeline, which is the order of `avs --help`; each is a module of `commands` with a function of its name.
+# In the order of the pipeline and of `avs --help`; each is a module of `commands` with a function of its name.
 COMMANDS = (
     "shots",
     "extract",
@@ -35,6 +35,9 @@ EPILOG = (
     "avs.toml in the working folder, or AVS_OPTION in the environment, may give any option. "
     "Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not installed or not downloaded, 5 done but items are missing."
 )
+
+# Where a value comes from that was not written on the command line.
+SOURCES = {"DEFAULT_MAP": f"given in {config.FILE}", "ENVIRONMENT": "given in the environment"}
 
 
 def available() -> list[str]:
@@ -82,7 +85,8 @@ def parameters(command: Any) -> config.Parameters:
     """The names of a command's parameters, for the configuration."""
     named = [parameter for parameter in command.params if parameter.name != "help"]
     options = {long_name(p): p.name for p in named if p.param_type_name == "option"}
-    return config.Parameters(options, {p.name: p.name for p in named if p.param_type_name == "argument"})
+    arguments = {p.name: p.name for p in named if p.param_type_name == "argument"}
+    return config.Parameters(options, arguments, frozenset(p.name for p in named if p.multiple or p.nargs == -1))
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -92,7 +96,9 @@ def run(arguments: Sequence[str]) -> None:
     whole = asked not in everything or (Path.cwd() / config.FILE).is_file()
     root = build(everything if whole else [asked])
     given = config.defaults({name: parameters(command) for name, command in root.commands.items()}, Path.cwd())
-    root.main(list(arguments), prog_name="avs", standalone_mode=False, default_map=given)
+    # Not `root.main`, which has exit codes of its own for interrupts and closed pipes.
+    with root.make_context("avs", list(arguments), default_map=given) as context:
+        root.invoke(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,6 +110,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     """Run one command line and say on stderr, in one line, what failed."""
     try:
         run(arguments)
+        print(end="", flush=True)
     except AvsError as error:
         return _say(str(error), error.exit_code)
     except typer.Exit as stop:
@@ -115,10 +122,11 @@ def exit_code(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is None:
+        if error.errno is None:
             traceback.print_exc()
             return 1
-        return _say(f"{error.filename}: {(error.strerror or str(error)).lower()}", 3)
+        # A write that fails (a full disk) does not know its file's name.
+        return _say(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}", 3)
     except Exception as error:
         if not hasattr(error, "format_message"):
             traceback.print_exc()
@@ -132,7 +140,11 @@ def _usage(error: Any, arguments: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message() or error.ctx.get_help(), file=sys.stderr)
         return 2
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    source = context.get_parameter_source(parameter.name) if context and parameter else None
+    if source and source.name in SOURCES:
+        message += f" ({SOURCES[source.name]})"
     command = arguments[0] if arguments and arguments[0] in available() else ""
     return _say(f"{message[:1].lower()}{message[1:]}; see: avs {command}{' ' * bool(command)}--help", 2)
 

@@ -1,7 +1,7 @@
 """Options from `avs.toml` and the environment, below the command line and above the defaults.
 
-`avs.toml` lies in the working folder. A key at the top gives an option of that name to every command that has one; a key in
-a table named for a command is for that command alone and may give its arguments too:
+`avs.toml` lies in the working folder. A key at the top gives an option of that name to every command that has one; a
+key in a table named for a command is for that command alone and may give its arguments too:
 
     device = "cpu"
     [extract]
@@ -22,10 +22,11 @@ FILE = "avs.toml"
 
 
 class Parameters(NamedTuple):
-    """A command's parameters: the name that users write -> the name in Python."""
+    """A command's parameters: the name that users write -> the name in Python; `many` are those that take a list."""
 
     options: dict[str, str]
     arguments: dict[str, str]
+    many: frozenset[str] = frozenset()
 
 
 def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict[str, Any]]:
@@ -57,6 +58,9 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
                 raise FormatError(path.name, f"no command has an option {key!r}")
             for command in takers:
                 values[command].setdefault(commands[command].options[key], value)
+    for command, found in values.items():
+        for name in commands[command].many & {name for name, value in found.items() if isinstance(value, str)}:
+            found[name] = [found[name]]
     return values
 
 

@@ -131,9 +131,9 @@ def program_page(root: Any, usage: list[str]) -> str:
     commands = [(roff(f"avs-{name}", "(1)"), command.help) for name, command in root.commands.items()]
     about = [
         sentence(root.help),
-        "Every stage reads and writes one of two things: a feature store (HDF5), named FILE or FILE::FEATURE, and a run "
-        "in the six columns of TREC. stdout is data, all else is stderr, and - is a pipe. A store that comes through a "
-        "pipe is kept in a temporary file while it is read.",
+        "Every stage reads and writes one of two things: a feature store (HDF5), named FILE or FILE::FEATURE, and a run"
+        " in the six columns of TREC. stdout is data, all else is stderr, and - is a pipe. A store that comes through a"
+        " pipe is kept in a temporary file while it is read.",
         "A model, method or measure is named by a spec: NAME, NAME:VARIANT or NAME:KEY=VALUE,KEY=VALUE.",
     ]
     return "".join(

@@ -1,6 +1,7 @@
 """Outputs that are whole or absent: written beside the target, then renamed onto it."""
 
 import contextlib
+import errno
 import gzip
 import io
 import os
@@ -15,8 +16,16 @@ from typing import TextIO
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if target.exists() and not target.is_file():
+        yield target  # a device or a named pipe is written to, never replaced
+        return
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     part = Path(name)
     try:
@@ -25,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o666 & ~mask)
-        os.replace(part, path)
+        os.replace(part, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()

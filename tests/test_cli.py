@@ -1,0 +1,176 @@
+"""What the program promises to shells: exit codes, one line per failure, data alone on stdout."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from avs_cli import __version__, cli, errors
+
+Avs = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# The program with one command more, whose body is given.
+PROGRAM = """
+import sys, types, time, os
+from avs_cli import cli, errors
+def probe(count: int = 1):
+    {body}
+sys.modules["avs_cli.commands.probe"] = types.SimpleNamespace(probe=probe)
+cli.available = lambda: ["probe"]
+cli.main(["probe", *sys.argv[1:]])
+"""
+
+
+def program(body: str, *arguments: str, **settings: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", PROGRAM.format(body=body), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | settings
+    return subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def ended(body: str, *arguments: str) -> tuple[int, str, str]:
+    running = program(body, *arguments)
+    out, told = running.communicate(timeout=60)
+    return running.returncode, out, told
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        ("errors.AvsError('no good')", 1, "avs: no good"),
+        (
+            "errors.UnknownName('model', 'clpi', ['blip2', 'clip'])",
+            2,
+            "avs: no model is called 'clpi'; did you mean 'clip'?",
+        ),
+        ("errors.SpecError('rrf:k=x: not a number')", 2, "avs: rrf:k=x: not a number"),
+        ("errors.FormatError('a.run', 'five columns', 3)", 3, "avs: a.run:3: five columns"),
+        ("errors.MismatchError('dims differ')", 3, "avs: dims differ"),
+        ("errors.UnavailableError('needs x: pip install x')", 4, "avs: needs x: pip install x"),
+        ("errors.IncompleteError('2 of 9 are missing')", 5, "avs: 2 of 9 are missing"),
+        ("errors.AvsError('two\\nlines')", 1, "avs: two lines"),
+        ("FileNotFoundError(2, 'No such file or directory', 'a.run')", 3, "avs: a.run: no such file or directory"),
+        ("PermissionError(13, 'Permission denied', 'a.run')", 3, "avs: a.run: permission denied"),
+        ("OSError(28, 'No space left on device')", 3, "avs: output: no space left on device"),
+        ("KeyboardInterrupt", 130, "avs: interrupted"),
+    ],
+)
+def test_a_failure_is_one_line_on_stderr_and_its_exit_code(raised: str, code: int, line: str) -> None:
+    assert ended(f"raise {raised}") == (code, "", line + "\n")
+
+
+@pytest.mark.parametrize("raised", ["ZeroDivisionError('x')", "EOFError('x')", "OSError('x')", "AssertionError('x')"])
+def test_a_bug_keeps_its_traceback_and_exits_1(raised: str) -> None:
+    code, out, told = ended(f"raise {raised}")
+    assert (code, out) == (1, "")
+    assert told.startswith("Traceback") and told.rstrip().endswith(raised.replace("('x')", ": x"))
+
+
+def test_a_command_that_returns_exits_0() -> None:
+    assert ended("print('data')") == (0, "data\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--nosuch"], "avs: no such option: --nosuch; see: avs probe --help"),
+        (["--count", "x"], "avs: invalid value for '--count'"),
+        (["--count"], "avs: option '--count' requires an argument; see: avs probe --help"),
+        (["more"], "avs: got unexpected extra argument"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_2_and_points_to_the_help(arguments: list[str], line: str) -> None:
+    code, out, told = ended("pass", *arguments)
+    assert (code, out, told.count("\n")) == (2, "", 1)
+    assert told.startswith(line) and told.endswith("; see: avs probe --help\n")
+
+
+def test_an_unknown_command_exits_2(avs: Avs) -> None:
+    ran = avs("serach")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("avs: no such command 'serach'") and ran.stderr.count("\n") == 1
+
+
+def test_without_arguments_the_help_goes_to_stderr_and_the_exit_is_2(avs: Avs) -> None:
+    ran = avs()
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("Usage: avs ")
+
+
+def test_asked_for_help_and_version_are_data(avs: Avs) -> None:
+    assert avs("--version").stdout == f"avs {__version__}\n"
+    ran = avs("--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("Usage: avs ")
+
+
+@pytest.mark.parametrize("name", cli.available())
+def test_every_command_tells_its_use_and_refuses_an_option_it_lacks(avs: Avs, name: str) -> None:
+    ran = avs(name, "--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(f"Usage: avs {name} ")
+    ran = avs(name, "--no-such-option")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.endswith(f"; see: avs {name} --help\n") and ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", cli.available())
+def test_every_option_has_a_help_text(name: str) -> None:
+    command = cli.build([name]).commands[name]
+    assert not [each.name for each in command.params if not each.help]
+
+
+def test_commands_are_listed_in_the_order_of_the_pipeline(avs: Avs) -> None:
+    listed = [
+        line.split()[0] for line in avs("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    ]
+    assert listed == cli.available()
+
+
+def test_every_command_module_is_a_command() -> None:
+    modules = {path.stem for path in Path(cli.__file__).with_name("commands").glob("*.py")} - {"__init__"}
+    assert modules <= set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("count", [1, 100_000], ids=["within the buffer", "beyond the buffer"])
+def test_a_reader_that_leaves_ends_the_program_quietly(count: int) -> None:
+    running = program(f"time.sleep(0.3); print('topic\\n' * {count})")
+    assert running.stdout and running.stderr
+    running.stdout.close()
+    assert (running.stderr.read(), running.wait(60)) == ("", 0)
+
+
+def test_a_full_disk_behind_stdout_is_told() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        running = program("print('data')", stdout=full)
+        assert running.communicate(timeout=60)[1] == "avs: output: no space left on device\n"
+        assert running.returncode == 3
+
+
+def test_a_closed_stdout_is_no_bug() -> None:
+    shell = f"{sys.executable} -m avs_cli --version >&-"
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_interrupted_from_the_keyboard_exits_130_with_one_line() -> None:
+    running = program("print('ready', flush=True); time.sleep(60)")
+    assert running.stdout and running.stderr
+    assert running.stdout.readline() == "ready\n"
+    started = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    assert (running.wait(60), running.stderr.read()) == (130, "avs: interrupted\n")
+    assert time.monotonic() - started < 10
+
+
+def test_exit_codes_are_those_of_the_manual() -> None:
+    from avs_cli.docgen import EXIT_CODES
+
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+    assert {each.exit_code for each in classes} | {0, 130} == set(EXIT_CODES)  # type: ignore[attr-defined]

@@ -1,0 +1,120 @@
+"""Where an option's value comes from: command line, environment, avs.toml, default, in this order."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import pytest
+import typer
+
+from avs_cli import cli, config
+from avs_cli.errors import FormatError
+
+COMMANDS = {
+    "probe": config.Parameters(
+        {"count": "count", "min-seconds": "min_seconds"}, {"inputs": "inputs"}, frozenset({"inputs"})
+    ),
+    "other": config.Parameters({"count": "number"}, {}),
+}
+Result = tuple[int, dict[str, Any]]
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """A command that tells what it was given; called with a command line, the text of avs.toml and variables."""
+
+    def call(line: str, toml: str = "", **variables: str) -> Result:
+        got: dict[str, Any] = {}
+
+        def probe(
+            inputs: Annotated[list[str], typer.Argument(metavar="INPUT")],
+            count: int = 1,
+            min_seconds: float = 0.5,
+            fast: Annotated[bool, typer.Option("--fast")] = False,
+        ) -> None:
+            got.update(inputs=inputs, count=count, min_seconds=min_seconds, fast=fast)
+
+        monkeypatch.setitem(sys.modules, "avs_cli.commands.probe", SimpleNamespace(probe=probe))  # type: ignore[arg-type]
+        monkeypatch.setattr(cli, "available", lambda: ["probe"])
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "avs.toml").write_text(toml)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return cli.exit_code(["probe", *line.split()]), got
+
+    return call
+
+
+def test_flag_wins_over_environment_over_file_over_default(probe: Callable[..., Result]) -> None:
+    toml = "count = 2"
+    assert probe("a")[1]["count"] == 1
+    assert probe("a", toml)[1]["count"] == 2
+    assert probe("a", toml, AVS_COUNT="3")[1]["count"] == 3
+    assert probe("a --count 4", toml, AVS_COUNT="3")[1]["count"] == 4
+
+
+def test_a_commands_own_variable_and_table_win_over_the_shared_ones(probe: Callable[..., Result]) -> None:
+    assert probe("a", "count = 2\n[probe]\ncount = 5")[1]["count"] == 5
+    assert probe("a", AVS_COUNT="3", AVS_PROBE_COUNT="6")[1]["count"] == 6
+
+
+def test_names_are_written_as_on_the_command_line(probe: Callable[..., Result]) -> None:
+    assert probe("a", "min-seconds = 2")[1]["min_seconds"] == 2.0
+    assert probe("a", AVS_MIN_SECONDS="0.25")[1]["min_seconds"] == 0.25
+    assert probe("a", "fast = true")[1]["fast"] is True
+
+
+@pytest.mark.parametrize(("written", "got"), [('["x", "y"]', ["x", "y"]), ('"videos"', ["videos"])])
+def test_the_file_gives_arguments_too(probe: Callable[..., Result], written: str, got: list[str]) -> None:
+    assert probe("", f"[probe]\ninputs = {written}") == (
+        0,
+        {"inputs": got, "count": 1, "min_seconds": 0.5, "fast": False},
+    )
+
+
+def test_arguments_on_the_command_line_replace_those_of_the_file(probe: Callable[..., Result]) -> None:
+    assert probe("z", '[probe]\ninputs = ["x", "y"]')[1]["inputs"] == ["z"]
+
+
+def test_a_wrong_value_says_that_the_file_or_the_environment_gave_it(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert probe("a", 'count = "many"')[0] == 2
+    assert "'--count'" in (told := capsys.readouterr().err) and "given in avs.toml" in told
+    assert probe("a", AVS_COUNT="many")[0] == 2
+    assert "given in the environment" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("cuont = 2", "avs.toml: no command has an option 'cuont'"),
+        ("inputs = ['a']", "avs.toml: no command has an option 'inputs'"),
+        ("[probe]\ncuont = 2", "avs.toml: [probe] has no option or argument 'cuont'"),
+        ("[prob]\ncount = 2", "avs.toml: [prob] is no command of avs"),
+        ("min_seconds = 2", "avs.toml: no command has an option 'min_seconds'"),
+        ("count = 2\ncount = 3", "avs.toml: not TOML: Cannot overwrite a value (at line 2, column 10)"),
+    ],
+)
+def test_a_key_that_means_nothing_is_an_error(tmp_path: Path, toml: str, message: str) -> None:
+    (tmp_path / "avs.toml").write_text(toml)
+    with pytest.raises(FormatError) as caught:
+        config.defaults(COMMANDS, tmp_path)
+    assert str(caught.value) == message
+
+
+def test_a_shared_key_reaches_every_command_that_has_the_option_under_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "avs.toml").write_text("count = 2\n[probe]\nmin-seconds = 1")
+    assert config.defaults(COMMANDS, tmp_path) == {"probe": {"min_seconds": 1, "count": 2}, "other": {"number": 2}}
+
+
+def test_a_file_that_is_not_utf8_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "avs.toml").write_bytes(b"count = '\xff'")
+    with pytest.raises(FormatError, match=r"^avs\.toml: not TOML"):
+        config.defaults(COMMANDS, tmp_path)
+
+
+def test_no_file_gives_nothing(tmp_path: Path) -> None:
+    assert config.defaults(COMMANDS, tmp_path) == {}
