@@ -6,6 +6,8 @@ from avs_cli.core.measures._captions import first_rank
 from avs_cli.errors import SpecError
 from avs_cli.types import Judgment
 
+TIES_SHARE_RANKS = True
+
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], k: int = 1) -> float:
     """1 when a relevant shot is among the first `k`, else 0."""

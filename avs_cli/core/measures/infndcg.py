@@ -1,8 +1,8 @@
 """infNDCG: nDCG of the first 1000 ranks, estimated from a pool of which only samples were judged.
 
-Yilmaz, Kanoulas and Aslam, SIGIR 2008, doi:10.1145/1390334.1390437. A ranking's gain Σ relevance / log2(rank + 1) is summed
-per stratum over its judged shots and scaled to the stratum's pooled shots in the ranking; the ideal gain is that of the
-estimated number of shots of each grade, fractions dropped.
+Yilmaz, Kanoulas and Aslam, SIGIR 2008, doi:10.1145/1390334.1390437. A ranking's gain Σ relevance / log2(rank + 1) is
+summed per stratum over its judged shots and scaled to the stratum's pooled shots in the ranking; the ideal gain is that
+of the estimated number of shots of each grade, fractions dropped.
 """
 
 from collections.abc import Mapping, Sequence

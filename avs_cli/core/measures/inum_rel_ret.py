@@ -7,7 +7,7 @@ from avs_cli.types import Judgment
 
 
 def part(inferred: Inferred) -> float:
-    return inferred.seen[-1] if inferred.seen else 0.0
+    return float(inferred.seen[-1]) if len(inferred.seen) else 0.0
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:

@@ -11,7 +11,7 @@ def part(inferred: Inferred, k: int = 10) -> float:
     if k < 1:
         raise SpecError(f"a cutoff of {k} ranks; it begins at 1")
     seen = inferred.seen[:k]
-    return seen[-1] / k if seen else 0.0
+    return float(seen[-1]) / k if len(seen) else 0.0
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], k: int = 10) -> float:

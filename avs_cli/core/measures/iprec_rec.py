@@ -1,10 +1,12 @@
 """iprec-rec@r: interpolated precision at a level of recall, estimated from a pool of which only samples were judged.
 
-NIST draws its 11-point curve from these, at recall 0.0, 0.1, …, 1.0. Estimated recall can fall along a ranking, when shots
-that are not relevant lower a stratum's share; as in NIST's script, all from the last rank below the level on counts.
+NIST draws its 11-point curve from these, at recall 0.0, 0.1, …, 1.0. Estimated recall can fall along a ranking, when
+shots that are not relevant lower a stratum's share; as in NIST's script, all from the last rank below the level counts.
 """
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.errors import SpecError
@@ -17,10 +19,11 @@ def part(inferred: Inferred, recall: float = 0.0) -> float:
     if not 0 <= recall <= 1:
         raise SpecError(f"recall {recall} is not between 0 and 1")
     seen, wanted = inferred.seen, recall * inferred.relevant
-    if not inferred.relevant or not seen or seen[-1] < wanted:
+    if not inferred.relevant or not len(seen) or seen[-1] < wanted:
         return 0.0
-    last_below = next((rank for rank in range(len(seen), 0, -1) if seen[rank - 1] < wanted), 1)
-    return max(seen[rank - 1] / rank for rank in range(last_below, len(seen) + 1))
+    below = np.flatnonzero(seen < wanted)
+    start = below[-1] if len(below) else 0
+    return float((seen / np.arange(1, len(seen) + 1))[start:].max())
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], recall: float = 0.0) -> float:

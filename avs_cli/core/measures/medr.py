@@ -7,6 +7,7 @@ from avs_cli.core.measures._captions import first_rank
 from avs_cli.types import Judgment
 
 LOWER_IS_BETTER = True
+TIES_SHARE_RANKS = True
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from avs_cli.core.measures._captions import first_rank
 from avs_cli.types import Judgment
 
+TIES_SHARE_RANKS = True
+
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
     """1 / rank of the first relevant shot; 0 when the ranking has none."""

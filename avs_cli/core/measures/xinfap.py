@@ -3,9 +3,9 @@
 Yilmaz, Kanoulas and Aslam, SIGIR 2008, doi:10.1145/1390334.1390437, with the changes that NIST made to its script: the
 first 1000 ranks count, and recall is relative to at most 1000 relevant shots.
 
-In a topic's pool, stratum s holds n_s shots, k_s of them sampled (judged), q_s of these relevant; w_s = n_s / k_s is how
-many pooled shots a sampled one stands for, and R = Σ_s q_s·w_s is the estimated number of relevant shots. Down a ranking,
-d_s, j_s and r_s count the pooled, sampled and relevant shots of stratum s so far, and with ε = 1e-5
+In a topic's pool, stratum s holds n_s shots, k_s of them sampled (judged), q_s of these relevant; w_s = n_s / k_s says
+how many pooled shots a sampled one stands for, and R = Σ_s q_s·w_s is the estimated number of relevant shots. Down a
+ranking, d_s, j_s and r_s count the pooled, sampled and relevant shots of stratum s so far, and with ε = 1e-5
 
     seen(k) = Σ_s d_s·(r_s + ε) / (j_s + 3ε)                           relevant shots in the first k ranks, estimated
     xinfAP  = Σ_k w_s(k)·(1 + seen(k - 1)) / k  /  min(R, 1000)        over ranks k ≤ 1000 that hold a relevant shot
@@ -13,30 +13,38 @@ d_s, j_s and r_s count the pooled, sampled and relevant shots of stratum s so fa
 where s(k) is the stratum of the shot at rank k. Only `seen` and k depend on the order of the shots.
 """
 
-import math
-from collections import Counter
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import NamedTuple
+
+import numpy as np
 
 from avs_cli.types import Judgment
 
 DEPTH = 1000
 EPSILON = 1e-5
 
-_DISCOUNTS = [1 / math.log2(rank + 1) for rank in range(1, DEPTH + 1)]
-_IDEAL = [0.0, *accumulate(_DISCOUNTS)]
+_RANKS = np.arange(1, DEPTH + 1)
+_DISCOUNTS = 1 / np.log2(_RANKS + 1)
+_IDEAL = np.concatenate([[0.0], np.cumsum(_DISCOUNTS)])
 
 
 class Sample(NamedTuple):
     """What a topic's judgments say before there is a ranking.
 
-    weights   stratum -> w_s, for strata of which some shot was judged
-    relevant  R
-    gain      the greatest discounted cumulative gain that a ranking of the R shots can have
+    codes       shot -> the place of its judgment in `relevances` and `strata`, whose last row is for shots not pooled
+    relevances  (J,) of the distinct judgments
+    strata      (J,) places in `weights`; -1 for shots not pooled
+    weights     (S,) w_s; 0 when no shot of the stratum was judged
+    relevant    R
+    gain        the greatest discounted cumulative gain that a ranking of the R shots can have
     """
 
-    weights: dict[str, float]
+    codes: dict[str, int]
+    relevances: np.ndarray
+    strata: np.ndarray
+    weights: np.ndarray
     relevant: float
     gain: float
 
@@ -47,60 +55,63 @@ class Inferred(NamedTuple):
     ap        xinfAP
     ndcg      infNDCG
     relevant  R
-    seen      seen(k) for each rank k = 1, 2, …, at most `DEPTH`
+    seen      (K,) seen(k) for each rank k = 1, 2, …, K; K is at most `DEPTH`
+    judged    (K,) whether the shot at that rank was judged
     """
 
     ap: float
     ndcg: float
     relevant: float
-    seen: list[float]
+    seen: np.ndarray
+    judged: np.ndarray
 
 
 def sample(judgments: Mapping[str, Judgment]) -> Sample:
     """Strata and estimated totals of one topic; the same for every run, so it pays to keep it."""
-    pooled: Counter[str] = Counter()
-    sampled: Counter[str] = Counter()
-    relevant: Counter[tuple[int, str]] = Counter()
-    for (relevance, stratum), count in Counter(judgments.values()).items():
-        pooled[stratum] += count
-        if relevance >= 0:
-            sampled[stratum] += count
-        if relevance > 0:
-            relevant[relevance, stratum] += count
-    weights = {stratum: pooled[stratum] / count for stratum, count in sampled.items()}
+    numbering: defaultdict[Judgment, int] = defaultdict(itertools.count().__next__)
+    codes = dict(zip(judgments, map(numbering.__getitem__, judgments.values()), strict=True))
+    counts = np.bincount(np.fromiter(codes.values(), np.intp, len(codes)), minlength=len(numbering))
+    places = {stratum: place for place, stratum in enumerate(dict.fromkeys(j.stratum for j in numbering))}
+    relevances = np.array([*(judgment.relevance for judgment in numbering), -1])
+    strata = np.array([*(places[judgment.stratum] for judgment in numbering), -1])
+
+    pooled = np.bincount(strata[:-1], counts, len(places))
+    sampled = np.bincount(strata[:-1], counts * (relevances[:-1] >= 0), len(places))
+    weights = np.divide(pooled, sampled, out=np.zeros(len(places)), where=sampled > 0)
     grades: dict[int, float] = {}
-    for (relevance, stratum), count in relevant.items():
-        grades[relevance] = grades.get(relevance, 0.0) + count * weights[stratum]
-    return Sample(weights, sum(grades.values()), _ideal_gain(grades))
+    for relevance, stratum, count in zip(relevances[:-1].tolist(), strata[:-1], counts, strict=True):
+        if relevance > 0:
+            grades[relevance] = grades.get(relevance, 0.0) + float(count * weights[stratum])
+    return Sample(codes, relevances, strata, weights, sum(grades.values()), _ideal_gain(grades))
 
 
 def infer(ranking: Sequence[str], judgments: Mapping[str, Judgment], known: Sample | None = None) -> Inferred:
-    """xinfAP and its company in one walk down the ranking; `known` is `sample(judgments)`, when the caller has it."""
-    weights, relevant, ideal = known or sample(judgments)
-    counts: dict[str, list[float]] = {}  # stratum -> pooled, sampled, relevant, discounted gain, estimate
-    precisions, seen = 0.0, 0.0
-    estimates = []
-    for rank, judgment in enumerate(map(judgments.get, ranking[:DEPTH]), start=1):
-        if judgment is not None:
-            relevance, stratum = judgment
-            count = counts.setdefault(stratum, [0, 0, 0, 0.0, 0.0])
-            count[0] += 1
-            if relevance >= 0:
-                count[1] += 1
-                if relevance > 0:
-                    precisions += weights[stratum] * (1 + seen) / rank
-                    count[2] += 1
-                    count[3] += relevance * _DISCOUNTS[rank - 1]
-            before = count[4]
-            count[4] = count[0] * (count[2] + EPSILON) / (count[1] + 3 * EPSILON)
-            seen += count[4] - before
-        estimates.append(seen)
-    gain = sum(pooled / sampled * gained for pooled, sampled, _, gained, _ in counts.values() if sampled)
+    """xinfAP and its company of one ranking; `known` is `sample(judgments)`, when the caller has it."""
+    known = known or sample(judgments)
+    ranking = ranking[:DEPTH]
+    codes = np.fromiter(map(known.codes.get, ranking, itertools.repeat(-1)), np.intp, len(ranking))
+    relevance, stratum = known.relevances[codes], known.strata[codes]
+    ranks, discounts = _RANKS[: len(ranking)], _DISCOUNTS[: len(ranking)]
+
+    # (S, K): what each stratum has shown down to each rank.
+    here = stratum == np.arange(len(known.weights))[:, None]
+    judged, is_relevant = relevance >= 0, relevance > 0
+    pooled = here.cumsum(axis=1)
+    sampled = (here & judged).cumsum(axis=1)
+    relevant = (here & is_relevant).cumsum(axis=1)
+    seen = (pooled * (relevant + EPSILON) / (sampled + 3 * EPSILON)).sum(axis=0)
+
+    above = np.concatenate([[0.0], seen[:-1]])[: len(ranking)]
+    weights = known.weights[stratum]
+    precisions = float((weights * (1 + above) / ranks)[is_relevant].sum())
+    gains = (here * np.where(is_relevant, relevance * discounts, 0.0)).sum(axis=1)
+    in_ranking = pooled[:, -1:].sum(axis=1) / np.maximum(sampled[:, -1:].sum(axis=1), 1)
     return Inferred(
-        ap=precisions / min(relevant, DEPTH) if relevant else 0.0,
-        ndcg=gain / ideal if ideal else 0.0,
-        relevant=relevant,
-        seen=estimates,
+        ap=precisions / min(known.relevant, DEPTH) if known.relevant else 0.0,
+        ndcg=float(in_ranking @ gains) / known.gain if known.gain else 0.0,
+        relevant=known.relevant,
+        seen=seen,
+        judged=judged,
     )
 
 
@@ -118,6 +129,6 @@ def _ideal_gain(grades: Mapping[int, float]) -> float:
     gain, rank = 0.0, 0
     for relevance in sorted(grades, reverse=True):
         end = min(rank + int(grades[relevance]), DEPTH)
-        gain += relevance * (_IDEAL[end] - _IDEAL[rank])
+        gain += relevance * float(_IDEAL[end] - _IDEAL[rank])
         rank = end
     return gain

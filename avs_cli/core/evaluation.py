@@ -1,0 +1,239 @@
+"""Measures over runs: per topic, in the mean, and with the gaps that a mean would hide.
+
+    evaluator = Evaluator(qrels, ["xinfAP", "AP", "P@10"])
+    scores = evaluator.evaluate(run)
+    scores.means["xinfAP"], scores.by_topic["xinfAP"]["1661"]
+
+A measure is called as the field writes it. A file of `core/measures` gives it (`xinfAP`, `iP@100`, `infNDCG`), or else
+trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all of them.
+"""
+
+import functools
+import itertools
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from avs_cli.core.measures import xinfap
+from avs_cli.core.registry import Registry
+from avs_cli.errors import MismatchError, SpecError, UnknownName
+from avs_cli.types import Judgment, Qrels, Run, ranked
+
+PACKAGE = "avs_cli.core.measures"
+measures = Registry("measure", PACKAGE, "score")
+
+CUTOFFS = (10, 100, 1000)
+CAPTION_MEASURES = ("R@1", "R@5", "R@10", "MedR", "MeanR", "mir", "SumR")
+NIST_CUTOFFS = (5, 10, 15, 20, 30, 100, 200, 500, 1000)
+
+_Infer = Callable[[xinfap.Inferred], float]
+_Score = Callable[[list[str], Mapping[str, Judgment]], float]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure as it was asked for; one of `infer`, `score` and `plain` computes it.
+
+    infer      from what xinfap.py infers of a ranking
+    score      from a ranking and its judgments
+    plain      what ir_measures calls it
+    summary    many topics' values as one
+    ascending  whether less is better
+    captions   whether shots of equal score share the best of their ranks
+    """
+
+    name: str
+    infer: _Infer | None = None
+    score: _Score | None = None
+    plain: Any = None
+    summary: Callable[[Sequence[float]], float] = statistics.fmean
+    ascending: bool = False
+    captions: bool = False
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What a run's means do not show.
+
+    ties       shots whose place among others of the same score was decided by their id
+    unjudged   cutoff k -> share of the first k shots, over all topics, that nobody judged
+    missing    judged topics that the run lacks
+    unknown    topics of the run without judgments
+    """
+
+    topics: int
+    ties: int
+    unjudged: dict[int, float]
+    missing: list[str]
+    unknown: list[str]
+
+    def __str__(self) -> str:
+        unjudged = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in self.unjudged.items())
+        return (
+            f"{_count(self.topics, 'topic')}, {_count(self.ties, 'tie')} broken by shot id; unjudged: {unjudged}; "
+            f"{_some('judged topic', self.missing)} missing; {_some('topic', self.unknown)} without judgments"
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One run's values: measure -> topic -> value, measure -> mean (or sum, or median), and the gaps."""
+
+    by_topic: dict[str, dict[str, float]]
+    means: dict[str, float]
+    gaps: Gaps
+
+
+class Evaluator:
+    """Qrels made ready for any number of runs.
+
+    missing  "skip": a judged topic that the run lacks does not count, as in NIST's scripts; "zero": it counts as 0
+    """
+
+    def __init__(
+        self, qrels: Qrels, names: Iterable[str], missing: Literal["skip", "zero"] = "skip", captions: bool = False
+    ):
+        """Raises UnknownName for a measure that nobody knows, SpecError for parameters that it cannot take."""
+        self.qrels = qrels
+        self.measures = [measure_named(name, captions) for name in dict.fromkeys(names)]
+        self.missing = missing
+        self._samples: dict[str, xinfap.Sample] = {}
+
+    def evaluate(self, run: Run) -> Scores:
+        """The run's values. Raises MismatchError when none of its topics is judged."""
+        topics = [topic for topic in run if topic in self.qrels]
+        absent = sorted(topic for topic in self.qrels if topic not in run)
+        if not topics:
+            raise MismatchError(f"none of its topics is judged: it has {_few(run)}, the qrels have {_few(self.qrels)}")
+        rankings = {topic: ranked(run[topic]) for topic in topics}
+        inferred = {topic: self._infer(topic, ranking) for topic, ranking in rankings.items()}
+        plain = self._plain(rankings)
+        by_topic: dict[str, dict[str, float]] = {}
+        for measure in self.measures:
+            if measure.infer:
+                values = {topic: measure.infer(inferred[topic]) for topic in topics}
+            elif measure.score:
+                order = {t: _best_case(run[t], self.qrels[t]) for t in topics} if measure.captions else rankings
+                values = {topic: measure.score(order[topic], self.qrels[topic]) for topic in topics}
+            else:
+                values = plain[measure.name]
+            if self.missing == "zero":
+                values |= dict.fromkeys(absent, float("inf") if measure.ascending else 0.0)
+            by_topic[measure.name] = dict(sorted(values.items(), key=lambda pair: _natural(pair[0])))
+        means = {measure.name: measure.summary(list(by_topic[measure.name].values())) for measure in self.measures}
+        unjudged = {k: self._unjudged(inferred.values(), k) for k in CUTOFFS}
+        ties = sum(len(scores) - len(set(scores.values())) for scores in map(run.__getitem__, topics))
+        unknown = sorted(topic for topic in run if topic not in self.qrels)
+        return Scores(by_topic, means, Gaps(len(topics), ties, unjudged, absent, unknown))
+
+    def curve(self, run: Run) -> list[tuple[float, float]]:
+        """Mean inferred precision at recall 0.0, 0.1, …, 1.0, as NIST draws it."""
+        from avs_cli.core.measures import iprec_rec
+
+        inferred = [self._infer(topic, ranked(scores)) for topic, scores in run.items() if topic in self.qrels]
+        return [(level, statistics.fmean(iprec_rec.part(i, level) for i in inferred)) for level in iprec_rec.LEVELS]
+
+    def _infer(self, topic: str, ranking: list[str]) -> xinfap.Inferred:
+        if topic not in self._samples:
+            self._samples[topic] = xinfap.sample(self.qrels[topic])
+        return xinfap.infer(ranking, self.qrels[topic], self._samples[topic])
+
+    def _plain(self, rankings: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
+        wanted = {measure.plain: measure.name for measure in self.measures if measure.plain is not None}
+        if not wanted:
+            return {}
+        # trec_eval keeps scores in single precision; ranks make it see the order that all our measures see.
+        run = {topic: dict(zip(r, range(len(r), 0, -1), strict=True)) for topic, r in rankings.items()}
+        values: dict[str, dict[str, float]] = {name: {} for name in wanted.values()}
+        for topic, measure, value in self._trec_eval.iter_calc(run):
+            if topic in rankings:
+                values[wanted[measure]][topic] = value
+        return values
+
+    @functools.cached_property
+    def _trec_eval(self) -> Any:
+        import ir_measures
+
+        relevance = {
+            topic: {shot: judgment.relevance for shot, judgment in judgments.items()}
+            for topic, judgments in self.qrels.items()
+        }
+        return ir_measures.pytrec_eval.evaluator([m.plain for m in self.measures if m.plain is not None], relevance)
+
+    @staticmethod
+    def _unjudged(inferred: Iterable[xinfap.Inferred], cutoff: int) -> float:
+        judged = [i.judged[:cutoff] for i in inferred]
+        return 1 - sum(int(j.sum()) for j in judged) / max(sum(map(len, judged)), 1)
+
+
+def measure_named(name: str, captions: bool = False) -> Measure:
+    """The measure that `name` asks for: `xinfAP`, `iP@100`, `iP100`, `ip:k=100`, `nDCG@20`, `P(rel=2)@10` …
+
+    captions  whether R@k is caption retrieval's (is a right answer among the first k) and not recall
+    """
+    spec = name
+    if captions and name.startswith("R@"):
+        spec = f"hit@{name[2:]}"
+    spec = _NIST_SPELLING.get(spec, spec)
+    if spec[:2] == "iP" and spec[2:].isdigit():
+        spec = f"ip@{spec[2:]}"
+    own, colon, rest = spec.partition(":")
+    own, at, cutoff = own.partition("@")
+    own = own.lower().replace("_", "-")
+    if own not in measures.names():
+        return Measure(name, plain=_plain_measure(name))
+    spec = own + (f":{rest}" if colon else f":{cutoff}" if at else "")
+    module = measures.module(own)
+    common: dict[str, Any] = {
+        "summary": getattr(module, "summary", statistics.fmean),
+        "ascending": getattr(module, "LOWER_IS_BETTER", False),
+        "captions": getattr(module, "TIES_SHARE_RANKS", False),
+    }
+    if hasattr(module, "part"):
+        return Measure(name, infer=Registry("measure", PACKAGE, "part").load(spec), **common)
+    return Measure(name, score=measures.load(spec), **common)
+
+
+# How NIST's script writes its 11 points.
+_NIST_SPELLING = {f"iprec@rec{level / 10:.2f}": f"iprec-rec@{level / 10}" for level in range(11)}
+
+
+def _plain_measure(name: str) -> Any:
+    import ir_measures
+
+    try:
+        measure = ir_measures.parse_measure(name)
+    except (NameError, ValueError, SyntaxError, TypeError):
+        raise UnknownName("measure", name, [*measures.names(), *_PLAIN_NAMES]) from None
+    if not ir_measures.pytrec_eval.supports(measure):
+        raise SpecError(f"measure {name!r} is not one that trec_eval computes, or it lacks its cutoff")
+    return measure
+
+
+# For the hint when a name is mistyped; ir_measures itself knows them in many more spellings.
+_PLAIN_NAMES = ("AP", "P@10", "nDCG@20", "R@1000", "RR", "Rprec", "Bpref", "infAP", "Success@10")
+
+
+def _best_case(scores: Mapping[str, float], judgments: Mapping[str, Judgment]) -> list[str]:
+    """The ranking in which a right answer stands before others of its score: its rank is 1 + the shots above it."""
+    right = {shot for shot, judgment in judgments.items() if judgment.relevance > 0}
+    return sorted(ranked(scores), key=lambda shot: (-scores[shot], shot not in right))
+
+
+def _natural(topic: str) -> tuple[int, str]:
+    """Sorts topic 9 before topic 10."""
+    return len(topic), topic
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _some(noun: str, topics: Sequence[str]) -> str:
+    return _count(len(topics), noun) + (f" ({_few(topics)})" if topics else "")
+
+
+def _few(topics: Iterable[str]) -> str:
+    first = list(itertools.islice(topics, 4))
+    return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")

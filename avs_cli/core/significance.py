@@ -1,0 +1,107 @@
+"""Whether a difference between runs could be chance: tests on paired per-topic values, and agreement of rankings.
+
+The randomization test is TRECVID's (Smucker, Allan and Carterette, CIKM 2007, doi:10.1145/1321440.1321528), Holm's
+step-down correction keeps the family-wise error (Holm 1979, jstor:4615733), Tukey's HSD takes topics as blocks
+(Carterette 2012, doi:10.1145/2094072.2094076), tau_AP weighs the top of a ranking (Yilmaz, Aslam and Robertson, SIGIR
+2008, doi:10.1145/1390334.1390435).
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from avs_cli.errors import SpecError
+
+EXACT = 16
+SAMPLES = 20_000
+
+
+def randomization(differences: Sequence[float], seed: int = 0) -> float:
+    """Two-sided p: the share of sign patterns whose mean is as far from 0 as the one seen.
+
+    Exact with at most `EXACT` topics that differ; else from `SAMPLES` seeded patterns, the one seen counted in.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    values = values[values != 0]
+    if not len(values):
+        return 1.0
+    # What is equal on paper may differ in the last bits, depending on the order of summation.
+    seen = abs(values.sum()) - 1e-12 * np.abs(values).sum()
+    if len(values) <= EXACT:
+        sums = np.zeros(1)
+        for value in values:
+            sums = np.concatenate([sums + value, sums - value])
+        return float((np.abs(sums) >= seen).mean())
+    as_far = int((np.abs(_signs(len(values), seed) @ values) >= seen).sum())
+    return (as_far + 1) / (SAMPLES + 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _signs(topics: int, seed: int) -> np.ndarray:
+    """(SAMPLES, topics) of -1 and 1."""
+    return np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), (SAMPLES, topics))
+
+
+def t_test(differences: Sequence[float]) -> float:
+    """Two-sided p of the paired t-test."""
+    from scipy.special import stdtr
+
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < 2:
+        raise SpecError("a t-test needs two topics or more")
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    if error <= 1e-12 * np.abs(values).max():
+        return 0.0 if values.any() else 1.0
+    return float(2 * stdtr(len(values) - 1, -abs(values.mean() / error)))
+
+
+def tukey_hsd(values: Mapping[str, Sequence[float]], baseline: str) -> dict[str, float]:
+    """p of every other run's difference from `baseline`, all pairs of runs being looked at; topics are blocks.
+
+    values  run -> its values, topic by topic in one order
+    """
+    from scipy.stats import studentized_range
+
+    table = np.array(list(values.values()), dtype=np.float64)
+    runs, topics = table.shape
+    if topics < 2:
+        raise SpecError("Tukey's test needs two topics or more")
+    freedom = (runs - 1) * (topics - 1)
+    residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
+    error = math.sqrt((residual**2).sum() / freedom / topics)
+    means = dict(zip(values, table.mean(axis=1), strict=True))
+    p = {}
+    for run in values:
+        if run != baseline:
+            gap = abs(means[run] - means[baseline])
+            p[run] = float(studentized_range.sf(gap / error, runs, freedom)) if error > 1e-12 else float(gap <= 1e-12)
+    return p
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """p values corrected for there being several, by Holm's step-down method; in the order given."""
+    corrected: dict[str, float] = {}
+    largest = 0.0
+    for position, name in enumerate(sorted(p, key=p.__getitem__)):
+        largest = max(largest, min(1.0, p[name] * (len(p) - position)))
+        corrected[name] = largest
+    return {name: corrected[name] for name in p}
+
+
+def agreement(truth: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, float]:
+    """Kendall's tau and tau_AP of two rankings of the same runs by value; `other` is judged, `truth` is believed.
+
+    Equal values stand in the order of the names, as in trectools, which computes both.
+    """
+    if len(truth) < 2:
+        raise SpecError("agreement of two rankings needs two runs or more")
+    from trectools.misc import get_correlation
+
+    rankings = [sorted(((values[name], name) for name in truth), key=_best_first) for values in (truth, other)]
+    return tuple(float(get_correlation(*rankings, correlation=kind)[0]) for kind in ("kendall", "tauap"))  # type: ignore[return-value]
+
+
+def _best_first(pair: tuple[float, str]) -> tuple[float, str]:
+    return -pair[0], pair[1]
