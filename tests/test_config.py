@@ -95,7 +95,6 @@ def test_a_wrong_value_says_that_the_file_or_the_environment_gave_it(
         ("[probe]\ncuont = 2", "avs.toml: [probe] has no option or argument 'cuont'"),
         ("[prob]\ncount = 2", "avs.toml: [prob] is no command of avs"),
         ("min_seconds = 2", "avs.toml: no command has an option 'min_seconds'"),
-        ("count = 2\ncount = 3", "avs.toml: not TOML: Cannot overwrite a value (at line 2, column 10)"),
     ],
 )
 def test_a_key_that_means_nothing_is_an_error(tmp_path: Path, toml: str, message: str) -> None:
@@ -110,8 +109,9 @@ def test_a_shared_key_reaches_every_command_that_has_the_option_under_its_own_na
     assert config.defaults(COMMANDS, tmp_path) == {"probe": {"min_seconds": 1, "count": 2}, "other": {"number": 2}}
 
 
-def test_a_file_that_is_not_utf8_is_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "avs.toml").write_bytes(b"count = '\xff'")
+@pytest.mark.parametrize("data", [b"count = '\xff'", b"count =", b"count = 2\ncount = 3"])
+def test_a_file_that_is_not_toml_is_told_apart(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "avs.toml").write_bytes(data)
     with pytest.raises(FormatError, match=r"^avs\.toml: not TOML"):
         config.defaults(COMMANDS, tmp_path)
 

@@ -1,0 +1,1 @@
+"""Speed and quality against stated goals and against peers: `make bench`."""

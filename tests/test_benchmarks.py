@@ -1,0 +1,61 @@
+"""The collector behind `make bench`: every row is shown, what is missing is a reason and not a failure."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).with_name("benchmarks") / "run.py"
+BENCHMARKS = sorted(RUN.parent.glob("bench_*.py"))
+
+
+def run(folder: Path, *names: str, **scripts: str) -> "subprocess.CompletedProcess[str]":
+    shutil.copy(RUN, folder)
+    for name, body in scripts.items():
+        (folder / f"bench_{name}.py").write_text(f"def rows():\n    {body}\n")
+    return subprocess.run([sys.executable, folder / "run.py", *names], capture_output=True, text=True)
+
+
+def test_rows_of_all_benchmarks_stand_in_one_table(tmp_path: Path) -> None:
+    ran = run(tmp_path, search="yield 'exact search', '1.3×', '≥ 1×'", fuse="yield 'rrf', '2 s', ''")
+    assert ran.returncode == 0
+    assert ran.stdout.splitlines() == [
+        "what          figure  goal",
+        "--------------------------",
+        "rrf           2 s",
+        "exact search  1.3×    ≥ 1×",
+    ]
+
+
+def test_names_choose(tmp_path: Path) -> None:
+    ran = run(tmp_path, "fuse", search="yield 'a', '1', ''", fuse="yield 'b', '2', ''")
+    assert [line.split() for line in ran.stdout.splitlines()[2:]] == [["b", "2"]]
+    ran = run(tmp_path, "fues")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "no benchmark is called fues; known: fuse, search\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("import nosuchpeer", "needs the package nosuchpeer"), ("open('/nowhere/flickr8k')", "needs flickr8k")],
+)
+def test_what_is_not_here_skips_and_keeps_the_rows_before_it(tmp_path: Path, body: str, reason: str) -> None:
+    ran = run(tmp_path, peer=f"yield 'ours', '1', ''; {body}")
+    assert ran.returncode == 0
+    assert [line.split(maxsplit=2) for line in ran.stdout.splitlines()[2:]] == [
+        ["ours", "1"],
+        ["peer", "skipped", reason],
+    ]
+
+
+def test_a_benchmark_that_breaks_fails_the_run_and_not_the_others(tmp_path: Path) -> None:
+    ran = run(tmp_path, broken="yield 1 / 0", good="yield 'a', '1', ''")
+    assert ran.returncode == 1
+    assert "ZeroDivisionError" in ran.stderr
+    assert [line.split()[:2] for line in ran.stdout.splitlines()[2:]] == [["broken", "failed"], ["a", "1"]]
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_every_benchmark_has_rows(path: Path) -> None:
+    assert "\ndef rows(" in path.read_text(encoding="utf-8")

@@ -1,0 +1,231 @@
+"""What is written about the commands is what they do: pages, completions and README follow the code."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from avs_cli import cli, config, docgen
+
+README = (docgen.ROOT / "README.md").read_text(encoding="utf-8")
+MADE = docgen.pages()
+PAGES = [path for path in MADE if path.startswith("man/")]
+BASH = shutil.which("bash")
+
+
+def tool(name: str) -> str:
+    return shutil.which(name) or pytest.skip(f"needs {name}")
+
+
+# Generated files
+
+
+@pytest.mark.parametrize("path", MADE)
+def test_generated_files_are_in_step_with_the_commands(path: str) -> None:
+    file = docgen.ROOT / path
+    assert file.is_file() and file.read_text(encoding="utf-8") == MADE[path], f"{path} is old: run `make docs`"
+
+
+def test_no_page_is_left_of_a_command_that_is_gone() -> None:
+    assert {f"man/{path.name}" for path in (docgen.ROOT / "man").iterdir()} == set(PAGES), "run `make docs`"
+
+
+def test_equal_commands_give_equal_files() -> None:
+    assert docgen.pages() == MADE
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_the_sections_that_a_reader_looks_for_in_their_order(path: str) -> None:
+    order = ["NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "ARGUMENTS", "OPTIONS", "EXIT STATUS"]
+    order += ["ENVIRONMENT", "FILES", "EXAMPLES", "SEE ALSO"]
+    sections = re.findall(r"^\.SH (.*)$", MADE[path], re.MULTILINE)
+    assert sections == [name for name in order if name in sections]
+    assert {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS"} <= set(sections)
+    macros = set(re.findall(r"^[.'](\S*)", MADE[path], re.MULTILINE))
+    assert macros <= {"TH", "SH", "TP", "PP", "EX", "EE", "RS", "RE"}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_option_of_the_help_is_on_the_page(path: str) -> None:
+    name = Path(path).stem.removeprefix("avs").removeprefix("-")
+    command = cli.build([name]).commands[name] if name else cli.build([])
+    for parameter in command.params:
+        for spelled in parameter.opts if parameter.param_type_name == "option" else ():
+            assert docgen.escape(spelled) in MADE[path]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_manual_pages_pass_a_formatter_without_a_warning(path: str) -> None:
+    if shutil.which("mandoc"):
+        # Pages carry no date, so that equal commands give equal pages; long lines are one paragraph each.
+        ran = subprocess.run(
+            ["mandoc", "-T", "lint", "-W", "warning"], input=MADE[path], capture_output=True, text=True
+        )
+        wrong = [line for line in ran.stdout.splitlines() if "missing date" not in line]
+    else:
+        groff = [tool("groff"), "-K", "utf8", "-T", "utf8", "-man", "-ww", "-z"]
+        wrong = subprocess.run(groff, input=MADE[path], capture_output=True, text=True).stderr.splitlines()
+    assert not wrong
+
+
+def completed(*words: str) -> list[str]:
+    """What bash offers for the last word, with no program in reach."""
+    script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _avs; printf "%s\\n" "${COMPREPLY[@]}"'
+    command = [tool("bash"), "--norc", "-c", script, "bash", str(docgen.ROOT / "completions/avs.bash"), *words]
+    ran = subprocess.run(command, env={"PATH": "/nonexistent"}, capture_output=True, text=True)
+    assert ran.stderr == ""
+    return ran.stdout.split()
+
+
+def test_bash_offers_commands() -> None:
+    assert completed("avs", "") == [*cli.available(), "--version", "--help"]
+    assert completed("avs", "ex") == [name for name in cli.available() if name.startswith("ex")]
+
+
+@pytest.mark.parametrize("name", cli.available())
+def test_bash_offers_the_options_of_a_command_and_leaves_files_to_readline(name: str) -> None:
+    known = [each for each in docgen.parameters(cli.build([name]).commands[name]) if each.names]
+    assert completed("avs", name, "-") == [spelled for option in known for spelled in option.names]
+    assert completed("avs", name, "") == []
+    for option in known:
+        for spelled in option.names:
+            if option.words:
+                assert completed("avs", name, spelled, "") == option.words
+                assert completed("avs", name, spelled, "=", option.words[0][:1])[:1] != []
+                assert completed("avs", name, spelled, "=") == option.words
+            elif option.value:
+                assert completed("avs", name, spelled, "") == completed("avs", name, spelled, "-") == []
+
+
+@pytest.mark.parametrize("option", docgen.REGISTRIES)
+def test_names_of_a_registry_are_offered_where_an_option_takes_them(option: str) -> None:
+    takers = [
+        (name, each.words)
+        for name in cli.available()
+        for each in docgen.parameters(cli.build([name]).commands[name])
+        if f"--{option}" in each.names
+    ]
+    if not takers:
+        pytest.skip(f"no command has --{option}")
+    for name, words in takers:
+        assert words == docgen.REGISTRIES[option].names()
+        for word in words:
+            assert docgen.escape(word) in MADE[f"man/avs-{name}.1"]
+
+
+def test_fish_offers_commands_and_options() -> None:
+    script = f"source {docgen.ROOT}/completions/avs.fish; complete -C 'avs '; complete -C 'avs {cli.available()[0]} --'"
+    ran = subprocess.run([tool("fish"), "--no-config", "-c", script], capture_output=True, text=True)
+    assert ran.stderr == ""
+    offered = [line.split("\t")[0] for line in ran.stdout.splitlines()]
+    assert set(cli.available()) <= set(offered)
+    options = docgen.parameters(cli.build(cli.available()).commands[cli.available()[0]])
+    assert {name for each in options for name in each.names if name.startswith("--")} <= set(offered)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_scripts(shell: str) -> None:
+    path = {"bash": "avs.bash", "zsh": "_avs", "fish": "avs.fish"}[shell]
+    ran = subprocess.run([tool(shell), "-n", docgen.ROOT / "completions" / path], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "roff"),
+    [
+        ("--fps 2", "\\-\\-fps 2"),
+        ("a\\b", "a\\eb"),
+        (".gz is read", "\\&.gz is read"),
+        ("one\n'two'", "one\n\\&'two'"),
+    ],
+)
+def test_plain_text_stays_plain_in_roff(text: str, roff: str) -> None:
+    assert docgen.escape(text) == roff
+
+
+def test_examples_are_the_readmes_lines_joined_and_each_once() -> None:
+    readme = "$ avs fuse a.run b.run \\\n    -o c.run\nnoise\n$ ls\n$ avs eval q c.run\n$ avs eval q c.run\n"
+    assert docgen.examples(readme) == ["avs fuse a.run b.run -o c.run", "avs eval q c.run"]
+
+
+# README
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """The avs commands in a shell line, without what the shell keeps for itself."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    words: list[str] = []
+    skip = False
+    for word in [*lexer, ";"]:
+        if set(word) <= set("|&;()"):
+            if words[:1] == ["avs"]:
+                yield words[1:]
+            words = []
+        elif set(word) <= set("<>"):
+            skip = True
+        elif skip:
+            skip = False
+        elif word not in ("do", "then", "done"):
+            words.append(word)
+
+
+def test_the_words_of_a_shell_line_are_told_from_the_shells_own() -> None:
+    line = "avs search g.h5 --query 'a dog; or a cat' | avs eval q - > out.txt  # both"
+    assert list(calls(line)) == [["search", "g.h5", "--query", "a dog; or a cat"], ["eval", "q", "-"]]
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """What the README's own avs.toml gives."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "avs.toml").write_text("\n".join(re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)))
+    root = cli.build(cli.available())
+    return config.defaults({name: cli.parameters(command) for name, command in root.commands.items()}, folder)
+
+
+@pytest.mark.parametrize("name", cli.available())
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert re.search(rf"avs {name}\b", README), f"README.md does not mention `avs {name}`"
+
+
+@pytest.mark.parametrize("line", docgen.examples(README))
+def test_a_readme_line_is_one_that_the_program_takes(line: str, settings: dict[str, dict[str, object]]) -> None:
+    for name, *arguments in filter(None, calls(line)):
+        if name.startswith("-"):
+            assert name in ("--help", "--version")
+            continue
+        command = cli.build([name]).commands[name]
+        with command.make_context(f"avs {name}", arguments, default_map=settings.get(name)) as context:
+            for parameter in command.params:
+                registry = docgen.REGISTRIES.get(cli.long_name(parameter))
+                given = context.params.get(parameter.name)
+                for spec in (given if isinstance(given, list | tuple) else [given]) if registry and given else ():
+                    assert (
+                        not registry
+                        or spec.partition(":")[0] in registry.names()
+                        or cli.long_name(parameter) == "measure"
+                    )
+
+
+def test_the_readmes_first_session_runs_as_it_stands(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    sessions = re.findall(r"<!-- runs -->\s*^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    if not sessions:
+        pytest.skip("README.md marks no session to run")
+    clips = shared_data("clips")
+    (tmp_path / "videos").mkdir()
+    for name in ("sam2_dog.mp4", "sam2_bedroom.mp4", "skv_bigbuckbunny.mp4"):
+        shutil.copy(clips / name, tmp_path / "videos")
+    lines = [line[2:] for text in sessions for line in text.replace("\\\n", " ").splitlines() if line.startswith("$ ")]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+    for line in lines:
+        command = [tool("bash"), "-euo", "pipefail", "-c", line]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, f"$ {line}\n{ran.stderr}"
