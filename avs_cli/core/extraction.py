@@ -70,10 +70,10 @@ def encode(
     pooling      "mean", "max" or "none" (keep every vector) over a shot's frames
     unit_frames  bring each frame's vector to unit length before pooling
 
-    A batch always has `batch_size` pictures (or clips), the last one padded: a frame's vector is then the same to the last
+    A batch always has `batch_size` frames (or clips), the last one padded: a frame's vector is then the same to the last
     bit whatever other frames share its batch, so that an interrupted job that goes on ends in the same bytes.
     """
-    clip = feature.sampling.clip
+    unit = _pictures_per_unit(feature)
     waiting: deque[tuple[_OpenShot, np.ndarray]] = deque()
     units = 0
     open_shots: deque[_OpenShot | Failure] = deque()
@@ -88,7 +88,7 @@ def encode(
                 open_shots.append(_OpenShot(piece.shot, pooling))
             shot = open_shots[-1]
             assert isinstance(shot, _OpenShot)
-            count = len(piece.pixels) // clip
+            count = len(piece.pixels) // unit
             shot.given += count
             if piece.last:
                 shot.expected, shot.thumbnail = shot.given, piece.thumbnail
@@ -103,6 +103,11 @@ def encode(
     yield from _finished(open_shots)
 
 
+def _pictures_per_unit(feature: Feature) -> int:
+    """How many pictures the encoder takes for one frame or clip."""
+    return feature.sampling.clip * (feature.pixels.crops if feature.pixels else 1)
+
+
 def _finished(open_shots: "deque[_OpenShot | Failure]") -> Iterator[Encoded | Failure]:
     while open_shots and (isinstance(open_shots[0], Failure) or open_shots[0].whole):
         first = open_shots.popleft()
@@ -113,21 +118,21 @@ def _encode_batch(
     feature: Feature, waiting: "deque[tuple[_OpenShot, np.ndarray]]", batch_size: int, unit_frames: bool
 ) -> int:
     """Encode the next `batch_size` units, or what there is, and hand the vectors to their shots; says how many."""
-    clip, rows = feature.sampling.clip, feature.rows
+    unit, rows = _pictures_per_unit(feature), feature.rows
     shares: list[tuple[_OpenShot, int]] = []
     pictures: list[np.ndarray] = []
     taken = 0
     while waiting and taken < batch_size:
         shot, pixels = waiting.popleft()
-        take = min(batch_size - taken, len(pixels) // clip)
-        pictures.append(pixels[: take * clip])
+        take = min(batch_size - taken, len(pixels) // unit)
+        pictures.append(pixels[: take * unit])
         shares.append((shot, take))
         taken += take
-        if take * clip < len(pixels):
-            waiting.appendleft((shot, pixels[take * clip :]))
+        if take * unit < len(pixels):
+            waiting.appendleft((shot, pixels[take * unit :]))
     batch = np.concatenate(pictures)
     if taken < batch_size:
-        batch = np.concatenate([batch, np.zeros(((batch_size - taken) * clip, *batch.shape[1:]), np.uint8)])
+        batch = np.concatenate([batch, np.zeros(((batch_size - taken) * unit, *batch.shape[1:]), np.uint8)])
     vectors = feature.encode_frames(batch)[: taken * rows]
     if unit_frames:
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)

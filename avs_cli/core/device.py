@@ -1,0 +1,42 @@
+"""Where the arithmetic runs: the device, and how many CPU threads share the machine with the decoders."""
+
+import os
+from typing import NamedTuple
+
+import torch
+
+from avs_cli.errors import SpecError, UnavailableError
+
+
+class Place(NamedTuple):
+    """A torch device, the CPU threads of its arithmetic, and the decoding processes that fit beside it."""
+
+    device: str
+    threads: int
+    workers: int
+
+
+def prepare(device: str, threads: int) -> Place:
+    """Choose the device (`auto`: a GPU if there is one) and set torch's threads; 0 threads takes the cores there are.
+
+    Raises SpecError for what is no device, UnavailableError for one that this machine lacks.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = str(accelerator) if accelerator else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise SpecError(f"{device!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from None
+    if kind == "cuda":
+        there = torch.cuda.is_available()
+    else:
+        there = kind != "mps" or torch.backends.mps.is_available()
+    if not there:
+        raise UnavailableError(f"no {kind} device on this machine; use --device cpu")
+    threads = threads or cores
+    torch.set_num_threads(threads)
+    # On a GPU the cores are free for decoding; on the CPU decoding takes what the model can spare.
+    workers = max(1, cores - 1) if kind != "cpu" else max(1, cores // 2)
+    return Place(device, threads, workers)
