@@ -29,6 +29,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import mmap
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,8 +55,10 @@ DTYPES = ("float16", "float32")
 # Says how a store came about, not what its vectors mean: stores that differ in these alone fit together.
 CIRCUMSTANCES = ("versions", "inputs")
 ID_BYTES = 255
-ROWS = 8192
+# What stays in a core's cache while it is worked on, also when widened to float32.
+BLOCK_BYTES = 2 << 20
 AHEAD = 3
+LOOKUPS = 4096
 PIECE = 32 << 20
 
 
@@ -108,7 +111,7 @@ class Store:
     feature      its name in the file
     dim, dtype   of a vector
     frame_level  whether an item owns several vectors
-    vectors      (M, D), mapped from the file: for looking up a few rows
+    vectors      (M, D), mapped from the file: for looking up rows, not for reading them all
     """
 
     def __init__(self, path: str | Path, feature: str | None = None):
@@ -122,7 +125,10 @@ class Store:
                 self._load(self._file[self.feature])
             raw = stack.enter_context(real.open("rb", buffering=0))
             self._descriptor = raw.fileno()
-            self.vectors = self._mapped(real)
+            self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            count = self.rows * self.dim
+            flat = np.frombuffer(self._map, self.dtype, count, self._start) if count else np.empty(0, self.dtype)
+            self.vectors = flat.reshape(self.rows, self.dim)
             self._resources = stack.pop_all()
 
     def _load(self, group: Any) -> None:
@@ -153,11 +159,6 @@ class Store:
     def _name(self) -> str:
         return f"{self.path}::{self.feature}"
 
-    def _mapped(self, real: Path) -> np.ndarray:
-        if not self.rows * self.dim:
-            return np.empty((self.rows, self.dim), self.dtype)
-        return np.memmap(real, self.dtype, "r", self._start, (self.rows, self.dim))
-
     @cached_property
     def ids(self) -> list[str]:
         """The ids in the order of the items."""
@@ -168,6 +169,11 @@ class Store:
         """(N+1,) int64: item i owns vectors[offsets[i]:offsets[i+1]], also where that is one row each."""
         return np.arange(len(self) + 1) if self._offsets is None else self._offsets
 
+    @property
+    def dataset(self) -> Any:
+        """The vectors as HDF5 has them: for copying them all."""
+        return self._file[self.feature]["vectors"]
+
     @cached_property
     def _position(self) -> dict[str, int]:
         return {id: position for position, id in enumerate(self.ids)}
@@ -175,14 +181,14 @@ class Store:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def blocks(self, rows: int = ROWS) -> Iterator[Block]:
-        """The whole feature in blocks of about `rows` vectors and of whole items; the next ones are read meanwhile.
+    def blocks(self, rows: int | None = None) -> Iterator[Block]:
+        """The feature in blocks of at most `rows` vectors, more if one item has more; the next are read meanwhile.
 
         Raises FormatError that names the first item with a NaN or infinite value.
         """
         pending: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="avs-store") as reader:
-            for first, last in self._spans(rows):
+            for first, last in self._spans(rows or max(1, BLOCK_BYTES // (self.dim * self.dtype.itemsize))):
                 pending.append(reader.submit(self._block, first, last))
                 if len(pending) > AHEAD:
                     yield pending.popleft().result()
@@ -236,14 +242,18 @@ class Store:
 
     def take(self, positions: np.ndarray) -> Block:
         """The items at these positions, in this order."""
-        ids = Ids(self._ids[positions])
-        if self._offsets is None:
-            block = Block(ids, np.asarray(self.vectors[positions]), None)
-        else:
-            starts, lengths = self._offsets[positions], np.diff(self._offsets)[positions]
+        rows, offsets = positions, None
+        if self._offsets is not None:
+            starts = self._offsets[positions]
+            lengths = self._offsets[positions + 1] - starts
             offsets = np.concatenate([[0], np.cumsum(lengths)])
             rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-            block = Block(ids, np.asarray(self.vectors[rows]), offsets)
+        vectors = np.empty((len(rows), self.dim), self.dtype)
+        for low in range(0, len(rows), LOOKUPS):
+            vectors[low : low + LOOKUPS] = self.vectors[rows[low : low + LOOKUPS]]
+            # Each look maps the pages around it too; they would add up to the whole file.
+            self._map.madvise(mmap.MADV_DONTNEED)
+        block = Block(Ids(self._ids[positions]), vectors, offsets)
         self._refuse_infinite(block)
         return block
 
@@ -321,7 +331,7 @@ class Gallery:
         """The ids of all stores, in the stores' order."""
         return [id for store in self.stores for id in store.ids]
 
-    def blocks(self, rows: int = ROWS) -> Iterator[Block]:
+    def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The blocks of every store in turn."""
         for store in self.stores:
             yield from store.blocks(rows)
@@ -599,7 +609,7 @@ class StoreWriter:
         for number, source in enumerate(self._sources):
             with Store(source, self.feature) as store:
                 targets = [starts[id] if self._where[id][0] == number else -1 for id in store.ids]
-                _move(store.vectors, store.offsets, group["vectors"], np.array(targets, np.int64))
+                _move(store.dataset, store.offsets, group["vectors"], np.array(targets, np.int64))
 
     def _join_pictures(self, file: Any, shots: Iterable[str]) -> None:
         sources = ([self.path] if self.path.exists() else []) + [s for s in self._sources if s != self.path]

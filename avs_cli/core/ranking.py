@@ -1,0 +1,264 @@
+"""Exact search: the best shots for each query, in one pass over a gallery that need not fit into memory.
+
+The pass computes cosines in float32; their last digits depend on the block, the number of queries and the processor.
+It keeps every shot that may be among the best, given the largest possible rounding error, and those few are scored
+again in float64, by additions whose order depends on nothing. So shards, threads and machines give the same rankings
+with the same scores, and equal vectors have equal scores.
+
+The bound on the error of a dot product: N. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1,
+doi:10.1137/1.9780898718027. For vectors of unit length and D dimensions it is D u, whatever the order of the additions.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from avs_cli.types import Block
+
+UNIT_ROUNDOFF = 2.0**-24
+SLAB = 1 << 17
+
+
+class Gallery(Protocol):
+    """Shots to search: all of them in blocks, or some of them by their position in the order of the blocks."""
+
+    def blocks(self) -> Iterator[Block]: ...
+    def take(self, positions: np.ndarray) -> Block: ...
+
+
+class Scorer(Protocol):
+    """Scores shots for Q queries; a head's own scores come in through this.
+
+    queries  Q
+    error    the most by which `scan` may miss `exact`
+    """
+
+    queries: int
+    error: float
+
+    def scan(self, block: Block) -> torch.Tensor:
+        """(Q, N) float32: the block's shots for every query, fast. Called from several threads at once."""
+        ...
+
+    def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """(P,) float32: shot `item[i]` of the block for query `query[i]`, the same in whatever company."""
+        ...
+
+
+class Cosine:
+    """Cosine of query and shot; a shot with several vectors has the best of them. A zero vector has cosine 0."""
+
+    def __init__(self, queries: np.ndarray):
+        """queries (Q, D), of any length but zero."""
+        exact = queries.astype(np.float64)
+        self._queries = exact / _lengths(exact)[:, None]
+        self._fast = torch.from_numpy(self._queries.astype(np.float32))
+        self._room = threading.local()
+        self.queries, dim = queries.shape
+        # The dot product, half of the squared length's error, and the roundings of query, root, quotient and product.
+        self.error = (1.5 * dim + 8) * UNIT_ROUNDOFF
+
+    def scan(self, block: Block) -> torch.Tensor:
+        """(Q, N) float32."""
+        vectors = self._widened(torch.from_numpy(block.vectors))
+        # Squares of float32 may leave float32's range; those of float16 cannot.
+        wide = torch.float64 if block.vectors.dtype == np.float32 else torch.float32
+        lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=wide)
+        lengths[lengths == 0] = 1
+        scores = torch.mm(self._fast, vectors.T).mul_(lengths.reciprocal_().float())
+        if block.offsets is None:
+            return scores
+        return torch.from_numpy(np.maximum.reduceat(scores.numpy(), block.offsets[:-1], axis=1))
+
+    def _widened(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The vectors in float32; room for them is asked of the system once per thread, since that takes longer."""
+        if vectors.dtype == torch.float32:
+            return vectors
+        room = getattr(self._room, "room", None)
+        if room is None or len(room) < len(vectors):
+            room = self._room.room = torch.empty(vectors.shape)
+        return room[: len(vectors)].copy_(vectors)
+
+    def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """(P,) float32."""
+        offsets = np.arange(len(block.ids) + 1) if block.offsets is None else block.offsets
+        count = np.diff(offsets)[item]
+        firsts = np.concatenate([[0], np.cumsum(count)])
+        row = np.arange(firsts[-1]) + np.repeat(offsets[item] - firsts[:-1], count)
+        scores = self._pairs(block.vectors, row, np.repeat(query, count))
+        return np.asarray(np.maximum.reduceat(scores, firsts[:-1]) if len(item) else scores)
+
+    def _pairs(self, vectors: np.ndarray, row: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """(P,) float32: vectors[row[i]] against query[i]."""
+        scores = np.empty(len(row), np.float32)
+        step = max(1, SLAB // vectors.shape[1])
+        for low in range(0, len(row), step):
+            some = slice(low, low + step)
+            wide = torch.from_numpy(vectors[row[some]]).double().numpy()
+            scores[some] = (wide * self._queries[query[some]]).sum(axis=1) / _lengths(wide)
+        return scores
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """(N,) Euclidean lengths, 1 for zero vectors. NumPy adds up each row by itself, so neighbours do not matter."""
+    lengths: np.ndarray = np.sqrt((vectors * vectors).sum(axis=1))
+    lengths[lengths == 0] = 1
+    return lengths
+
+
+class _Candidates:
+    """The shots that may be among the best of one scorer, as the pass goes on.
+
+    query, position, score  parallel columns
+    floor                   per query, the score below which a shot cannot be among the best
+    """
+
+    def __init__(self, scorer: Scorer, gallery: Gallery, depth: int):
+        self.scorer, self.gallery, self.depth = scorer, gallery, depth
+        self.floor = np.full((scorer.queries, 1), -np.inf, np.float32)
+        self._columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+        self._count = 0
+        self._limit = 2 * scorer.queries * depth
+
+    def find(self, block: Block, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The block's candidates; reads `floor` alone, so blocks may be looked through in parallel."""
+        scores = self.scorer.scan(block)
+        floor = self.floor
+        if np.isneginf(floor).any() and scores.shape[1] > self.depth:
+            best = scores.topk(self.depth, sorted=True).values[:, -1:].numpy()
+            floor = np.maximum(floor, best - self._slack)
+        table = scores.numpy()
+        query, column = np.divmod(np.flatnonzero(table >= floor), table.shape[1])
+        return query, column + first, table[query, column]
+
+    def add(self, found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        """Take a block's candidates in; drop those that are none any more when there are many."""
+        self._columns.append(found)
+        self._count += len(found[0])
+        if self._count > self._limit:
+            query, position, score = self._sorted()
+            rank = _ranks(query)
+            last = rank == self.depth - 1
+            self.floor = self.floor.copy()
+            self.floor[query[last], 0] = score[last] - self._slack
+            keep = score >= self.floor[query, 0]
+            if keep.sum() > self._limit * 3 // 4:
+                # So many are so close that only exact scores, and then ids, can tell them apart.
+                self._keep(*self._settled(query[keep], position[keep])[:3])
+            else:
+                self._keep(query[keep], position[keep], score[keep])
+
+    def rankings(self) -> list[dict[str, float]]:
+        """Per query its best shots and their scores, best first."""
+        query, position, _ = (np.concatenate(column) for column in zip(*self._columns, strict=True))
+        query, position, score, ids = self._settled(query, position)
+        ranked: list[dict[str, float]] = [{} for _ in range(self.scorer.queries)]
+        for q, id, s in zip(query.tolist(), ids, score.tolist(), strict=True):
+            ranked[q][id] = s
+        return ranked
+
+    @property
+    def _slack(self) -> np.float32:
+        """Two scores that are further apart than this have their true order."""
+        return np.float32(2 * self.scorer.error)
+
+    def _keep(self, query: np.ndarray, position: np.ndarray, score: np.ndarray) -> None:
+        self._columns = [(query, position, score)]
+        self._count = len(query)
+
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        query, position, score = (np.concatenate(column) for column in zip(*self._columns, strict=True))
+        order = np.lexsort((-score, query))
+        return query[order], position[order], score[order]
+
+    def _settled(self, query: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+        """The best `depth` of each query, in order, with exact scores and ids: score descending, then id descending."""
+        places, item = np.unique(position, return_inverse=True)
+        block = self.gallery.take(places)
+        score = self.scorer.exact(block, query, item)
+        order = np.lexsort((-score, query))
+        query, item, score = query[order], item[order], score[order]
+        # Ids matter where scores are equal; the last place is the only one where they decide who stays.
+        stays = score >= _last(query, score, self.depth)
+        query, item, score = query[stays], item[stays], score[stays]
+        ids = [block.ids[i] for i in item.tolist()]
+        order = np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), np.int64)
+        order = order[np.lexsort((-score[order], query[order]))]
+        order = order[_ranks(query[order]) < self.depth]
+        return query[order], places[item[order]], score[order], [ids[i] for i in order.tolist()]
+
+
+def top_shots(
+    queries: Sequence[np.ndarray], gallery: Gallery, depth: int, threads: int = 0
+) -> list[list[dict[str, float]]]:
+    """The `depth` shots of the highest cosine for every query of several sets of queries, in one pass.
+
+    queries  sets of (Q, D) vectors of any length but zero; one matrix product serves them all
+    threads  0: as many as there are cores
+    returns  per set Q rankings, shot -> cosine, best first: score descending, then shot id descending
+    """
+    (together,) = best_shots([Cosine(np.concatenate(queries))], gallery, depth, threads)
+    ends = np.cumsum([len(some) for some in queries]).tolist()
+    return [together[end - len(some) : end] for some, end in zip(queries, ends, strict=True)]
+
+
+def best_shots(
+    scorers: Sequence[Scorer], gallery: Gallery, depth: int, threads: int = 0
+) -> list[list[dict[str, float]]]:
+    """Per scorer and query the `depth` best shots, best first, in one pass over the gallery for all scorers.
+
+    A thread takes whole blocks, which stay in its core's cache from the first operation to the last; threads that
+    shared an operation would wait for each other at the end of each.
+    """
+    threads = threads or os.cpu_count() or 1
+    candidates = [_Candidates(scorer, gallery, depth) for scorer in scorers]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for found in _in_parallel(candidates, gallery.blocks(), threads):
+            for mine, new in zip(candidates, found, strict=True):
+                mine.add(new)
+        return [mine.rankings() for mine in candidates]
+    finally:
+        torch.set_num_threads(before)
+
+
+Found = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def _in_parallel(candidates: Sequence[_Candidates], blocks: Iterable[Block], threads: int) -> Iterator[Found]:
+    """What every scorer finds in each block, in the blocks' order; at most two blocks per thread are held."""
+
+    def find(block: Block, first: int) -> Found:
+        return [mine.find(block, first) for mine in candidates]
+
+    waiting: deque[Future[Found]] = deque()
+    first = 0
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for block in blocks:
+            waiting.append(pool.submit(find, block, first))
+            first += len(block.ids)
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _ranks(query: np.ndarray) -> np.ndarray:
+    """Each place's rank within its query, from 0; `query` is sorted."""
+    starts = np.flatnonzero(np.diff(query, prepend=-1))
+    return np.arange(len(query)) - np.repeat(starts, np.diff(starts, append=len(query)))
+
+
+def _last(query: np.ndarray, score: np.ndarray, depth: int) -> np.ndarray:
+    """Per place, the score at rank `depth` of its query, or -inf where fewer are there; sorted by query, best first."""
+    floor = np.full(int(query.max(initial=-1)) + 1, -np.inf, np.float32)
+    last = _ranks(query) == depth - 1
+    floor[query[last]] = score[last]
+    return np.asarray(floor[query])
