@@ -1,0 +1,94 @@
+"""`avs view`: what runs return, as a page to look at."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avs_cli.options import Output, Runs
+
+if TYPE_CHECKING:
+    from avs_cli.pages.results import Pictures
+    from avs_cli.types import Shot
+
+Galleries = Annotated[
+    list[str],
+    typer.Option("--gallery", "-g", metavar="STORE", help="A store with thumbnails and shot times; repeat for more."),
+]
+Topics = Annotated[str, typer.Option(metavar="FILE", help="Topics, for the text of each query.")]
+Judgments = Annotated[str, typer.Option("--qrels", metavar="FILE", help="Judgments to mark the shots with.")]
+Shown = Annotated[int, typer.Option(min=1, help="Shots shown per topic and run.")]
+
+
+def view(
+    runs: Runs,
+    gallery: Galleries,
+    topics: Topics = "",
+    qrels: Judgments = "",
+    shown: Shown = 100,
+    output: Output = "page.html",
+) -> None:
+    """Write one HTML page of thumbnails per topic.
+
+    The page is a single file that loads nothing from elsewhere. It compares runs, marks judged shots, filters, enlarges
+    and obeys keys (? lists them).
+    """
+    from avs_cli.console import note
+    from avs_cli.errors import FormatError
+    from avs_cli.io.atomic import writing
+    from avs_cli.io.topics import align_topics, read_topics
+    from avs_cli.io.trec import read_qrels, read_run
+    from avs_cli.pages.results import Page, laid_out, render, run_names
+
+    first, *others = map(read_run, runs)
+    entries = laid_out([first, *(align_topics(run, first)[0] for run in others)], shown)
+    if not entries:
+        raise FormatError(runs[0], "no ranking in it, so there is nothing to show")
+    queries, judged = None, None
+    if topics:
+        queries, renamed = align_topics({topic.id: topic.query for topic in read_topics(topics)}, entries)
+        _explain(topics, renamed, "query", entries, queries)
+    if qrels:
+        judged, renamed = align_topics(read_qrels(qrels), entries)
+        _explain(qrels, renamed, "judgment", entries, judged)
+    ids = dict.fromkeys(entry.shot for of_topic in entries.values() for entry in of_topic)
+    shots, thumbnails = _found(gallery, ids)
+    if missing := len(ids) - len(thumbnails):
+        absent = f" ({lost} are not in it at all)" if (lost := len(ids.keys() - shots.keys())) else ""
+        note(
+            f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; a blank stands for each"
+        )
+    sources = {"runs": ", ".join(runs), "gallery": ", ".join(gallery), "topics": topics, "judgments": qrels}
+    page = render(Page(run_names(runs), entries, queries or {}, shots, thumbnails, judged, shown, sources))
+    with writing(output) as out:
+        out.write(page)
+    where = "stdout" if output == "-" else output
+    note(f"{where}: {len(entries)} topic{'s' * (len(entries) != 1)}, {len(ids)} shots, {len(page) / 1e6:.1f} MB")
+
+
+def _explain(path: str, renamed: str, kind: str, topics: Collection[str], found: Collection[str]) -> None:
+    """Say how the topics of a file fit those of the runs, where they do not fit as they are."""
+    from avs_cli.console import note
+
+    if renamed:
+        note(f"{path}: {renamed}")
+    if lacking := sum(topic not in found for topic in topics):
+        note(f"{path}: no {kind} for {lacking} of {len(topics)} topics")
+
+
+def _found(gallery: Collection[str], ids: Collection[str]) -> "tuple[dict[str, Shot], Pictures]":
+    """What the stores know of these shots; of several stores that know a shot, the first one's word."""
+    from avs_cli.io.store import features, open_store
+    from avs_cli.pages.results import readable
+
+    shots: dict[str, Shot] = {}
+    thumbnails: Pictures = {}
+    for name in gallery:
+        # The vectors do not matter here, so any feature of the file will do.
+        held = [] if "::" in name or name == "-" else features(name)
+        with open_store(f"{name}::{held[0]}" if held else name) as store:
+            shots = {id: shot for id, shot in store.shots().items() if id in ids} | shots
+            for id in ids:
+                if id not in thumbnails and (picture := readable(store.thumbnail(id))):
+                    thumbnails[id] = picture
+    return shots, thumbnails
