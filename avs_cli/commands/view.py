@@ -34,7 +34,6 @@ def view(
     and obeys keys (? lists them).
     """
     from avs_cli.console import note
-    from avs_cli.errors import FormatError
     from avs_cli.io.atomic import writing
     from avs_cli.io.topics import align_topics, read_topics
     from avs_cli.io.trec import read_qrels, read_run
@@ -42,8 +41,6 @@ def view(
 
     first, *others = map(read_run, runs)
     entries = laid_out([first, *(align_topics(run, first)[0] for run in others)], shown)
-    if not entries:
-        raise FormatError(runs[0], "no ranking in it, so there is nothing to show")
     queries, judged = None, None
     if topics:
         queries, renamed = align_topics({topic.id: topic.query for topic in read_topics(topics)}, entries)
