@@ -69,7 +69,8 @@ class Conse:
 
             def compute() -> np.ndarray:
                 one, other = (self.sentences.encode_text(texts) for texts in wordings)
-                return (one + other) / 2
+                mean: np.ndarray = (one + other) / 2
+                return mean
 
             vectors = self.runtime.remember(f"conse-classes-{key}", compute)
             self._class_vectors = torch.from_numpy(vectors).to(self.runtime.device)
@@ -90,7 +91,8 @@ class Conse:
 
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Unit sentence embeddings, (N, 384) float32."""
-        return self.sentences.encode_text(texts)
+        vectors: np.ndarray = self.sentences.encode_text(texts)
+        return vectors
 
 
 def embed(scores: torch.Tensor, class_vectors: torch.Tensor, classes: int) -> torch.Tensor:

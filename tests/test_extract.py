@@ -1,0 +1,241 @@
+"""`avs extract` as a user runs it: good files, bad files, kills and second tries."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from avs_cli.io.store import open_store
+
+ENCODERS = Path(__file__).with_name("data") / "encoders"
+PROGRAM = (
+    "import sys, avs_cli.core.features as package; package.__path__.append(sys.argv.pop(1)); "
+    "from avs_cli.cli import main; main()"
+)
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*arguments: object) -> list[str]:
+    """The program with the test's own encoders in the registry."""
+    return [sys.executable, "-c", PROGRAM, str(ENCODERS), *map(str, arguments)]
+
+
+@pytest.fixture
+def extract(tmp_path: Path) -> Program:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command("extract", "--model", "colour", "--workers", 1, *arguments),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def film(path: Path, colours: list[tuple[int, int, int]], rate: int = 4) -> None:
+    """A video that shows each colour for a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(rate))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.bit_rate = 2_000_000
+        for colour in colours:
+            for _ in range(rate):
+                picture = np.full((48, 64, 3), colour, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name, colours in {"red": [RED] * 2, "green": [GREEN] * 3, "mixed": [RED, BLUE]}.items():
+        film(folder / f"{name}.mp4", colours)
+    Image.new("RGB", (40, 30), BLUE).save(folder / "blue.png")
+    return folder
+
+
+def colours(path: Path) -> dict[str, list[float]]:
+    with open_store(str(path)) as store:
+        return {id: row.tolist() for block in store.blocks() for id, row in zip(block.ids, block.vectors, strict=True)}
+
+
+def test_every_file_of_a_folder_is_a_shot_with_its_mean_vector(extract: Program, films: Path, tmp_path: Path) -> None:
+    done = extract(films, "-o", "a.h5")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    found = colours(tmp_path / "a.h5")
+    assert list(found) == ["blue", "green", "mixed", "red"]
+    assert found["red"] == pytest.approx(RED, abs=8)
+    assert found["blue"] == pytest.approx(BLUE, abs=2)
+    assert found["mixed"] == pytest.approx([115, 30, 115], abs=8)
+    with open_store(str(tmp_path / "a.h5")) as store:
+        assert store.shots()["green"].end == pytest.approx(3.0, abs=0.3)
+        assert store.shots()["blue"][2:] == (0.0, 0.0)
+        assert store.thumbnail("red")[:2] == b"\xff\xd8"
+        assert store.provenance["model"] == "mean colour"
+        assert store.provenance["pooling"] == "mean"
+
+
+def test_a_shot_table_says_which_seconds_are_encoded(extract: Program, films: Path, tmp_path: Path) -> None:
+    rows = ["shot\tvideo\tstart\tend", "m1\tmixed.mp4\t0.0\t1.0", "m2\tmixed.mp4\t1.0\t2.0", "x\tgone.mp4\t0.0\t1.0"]
+    (tmp_path / "shots.tsv").write_text("\n".join(rows) + "\n")
+    done = extract(films, "--shots", "shots.tsv", "-o", "a.h5")
+    assert done.returncode == 5
+    assert "gone.mp4: in the shot table, not among the inputs" in done.stderr
+    found = colours(tmp_path / "a.h5")
+    assert found["m1"] == pytest.approx(RED, abs=8)
+    assert found["m2"] == pytest.approx(BLUE, abs=8)
+
+
+def test_without_pooling_a_shot_keeps_its_frames(extract: Program, films: Path, tmp_path: Path) -> None:
+    assert extract(films / "mixed.mp4", "--pool", "none", "--fps", 4, "-o", "a.h5").returncode == 0
+    with open_store(str(tmp_path / "a.h5")) as store:
+        (block,) = store.blocks()
+        assert block.offsets.tolist() == [0, 8]
+        assert block.vectors[0] == pytest.approx(RED, abs=8)
+        assert block.vectors[-1] == pytest.approx(BLUE, abs=8)
+
+
+def test_max_frames_and_frame_norm_change_what_is_stored(extract: Program, films: Path, tmp_path: Path) -> None:
+    assert extract(films / "green.mp4", "--pool", "none", "--max-frames", 2, "-o", "a.h5").returncode == 0
+    with open_store(str(tmp_path / "a.h5")) as store:
+        assert next(store.blocks()).offsets.tolist() == [0, 2]
+    assert extract(films / "green.mp4", "--frame-norm", "l2", "--dtype", "float32", "-o", "b.h5").returncode == 0
+    with open_store(str(tmp_path / "b.h5")) as store:
+        (block,) = store.blocks()
+        assert block.vectors.dtype == np.float32
+        assert np.linalg.norm(block.vectors[0]) == pytest.approx(1, abs=1e-6)
+
+
+def test_parameters_of_the_model_and_the_features_name_come_from_the_command_line(
+    extract: Program, films: Path, tmp_path: Path
+) -> None:
+    assert extract(films / "blue.png", "--model", "colour:gain=0.5", "-o", "a.h5").returncode == 0
+    with open_store(f"{tmp_path / 'a.h5'}::colour-0.5") as store:
+        assert next(store.blocks()).vectors[0] == pytest.approx([15, 15, 100], abs=2)
+    assert extract(films / "blue.png", "-o", "a.h5::other").returncode == 0
+    with open_store(f"{tmp_path / 'a.h5'}::other") as store:
+        assert store.ids == ["blue"]
+
+
+def test_the_shards_of_a_folder_together_hold_every_shot_once(extract: Program, films: Path, tmp_path: Path) -> None:
+    for part in (1, 2, 3):
+        assert extract(films, "--shard", f"{part}/3", "-o", f"{part}.h5").returncode == 0
+    ids = [id for part in (1, 2, 3) for id in colours(tmp_path / f"{part}.h5")]
+    assert sorted(ids) == ["blue", "green", "mixed", "red"]
+
+
+def test_texts_are_encoded_under_their_topics_ids(extract: Program, tmp_path: Path) -> None:
+    (tmp_path / "topics.txt").write_text("661 red rug\n662 big bag\n")
+    assert extract("--text", "topics.txt", "-o", "t.h5").returncode == 0
+    assert colours(tmp_path / "t.h5") == {"661": [2, 1, 0], "662": [0, 2, 2]}
+
+
+def test_bad_files_are_named_once_and_the_good_ones_are_kept(extract: Program, films: Path, tmp_path: Path) -> None:
+    whole = (films / "green.mp4").read_bytes()
+    (films / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    (films / "empty.mp4").write_bytes(b"")
+    (films / "notes.mp4").write_text("not a video at all\n" * 40)
+    (films / "none.gif").write_bytes(b"GIF89a\x08\x00\x08\x00\x80\x00\x00" + bytes(6) + b"\x3b")
+    done = extract(films, "-o", "a.h5")
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
+    for name in ("cut.mp4", "empty.mp4", "notes.mp4", "none.gif"):
+        assert len([line for line in done.stderr.splitlines() if f"{name}:" in line]) == 1, done.stderr
+    assert sorted(colours(tmp_path / "a.h5")) == ["blue", "green", "mixed", "red"]
+    ledger = [json.loads(line) for line in (tmp_path / "a.h5.errors.jsonl").read_text().splitlines()]
+    assert sorted(entry["id"] for entry in ledger) == ["cut", "empty", "none", "notes"]
+
+    # Mended, a file is still left alone until its retry is asked for, and then it alone is read.
+    film(films / "empty.mp4", [BLUE])
+    film(films / "later.mp4", [BLUE])
+    before = (tmp_path / "a.h5").read_bytes()
+    again = extract(films / "empty.mp4", films, "-o", "a.h5", "--retry-failed")
+    assert again.returncode == 5
+    found = colours(tmp_path / "a.h5")
+    assert "empty" in found
+    assert "later" not in found
+    assert (tmp_path / "a.h5").read_bytes() != before
+    assert extract(films, "-o", "a.h5").returncode == 5
+    assert "later" in colours(tmp_path / "a.h5")
+
+
+def test_a_second_writer_of_a_store_is_refused_in_one_line(extract: Program, films: Path, tmp_path: Path) -> None:
+    from avs_cli.io.store import StoreWriter
+
+    with StoreWriter(tmp_path / "a.h5", "colour", 3, {"model": "mean colour"}):
+        done = extract(films, "-o", "a.h5")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "a.h5" in done.stderr
+
+
+def test_a_store_made_with_other_settings_is_not_mixed_with_these(extract: Program, films: Path) -> None:
+    assert extract(films, "-o", "a.h5").returncode == 0
+    done = extract(films, "-o", "a.h5", "--pool", "max")
+    assert done.returncode == 3
+    assert "pooling" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("films",), 2, "--output"),
+        (("-o", "a.h5"), 2, "INPUT or --text"),
+        (("films", "--text", "t.txt", "-o", "a.h5"), 2, "INPUT or --text"),
+        (("nowhere.mp4", "-o", "a.h5"), 3, "nowhere.mp4"),
+        (("films", "-o", "a.h5", "--model", "colr"), 2, "did you mean 'colour'"),
+        (("films", "-o", "a.h5", "--model", "colour:gian=2"), 2, "gian"),
+        (("films", "-o", "a.h5", "--shard", "3/2"), 2, "--shard"),
+        (("films", "-o", "a.h5", "--device", "gpu"), 2, "gpu"),
+        (("films", "-o", "a.h5", "--shots", "films/blue.png"), 3, "blue.png"),
+        (("--text", "films/blue.png", "-o", "a.h5"), 3, "blue.png"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    extract: Program, films: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = extract(*arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_killed_extract_goes_on_and_ends_in_the_same_bytes(films: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        film(films / f"more{number}.mp4", [RED, GREEN, BLUE][: 1 + number % 3])
+    arguments = ("extract", films, "--model", "colour", "--workers", 1, "--pool", "none")
+    started = time.monotonic()
+    subprocess.run(command(*arguments, "-o", tmp_path / "whole.h5"), check=True, capture_output=True)
+    lasts = time.monotonic() - started
+    dice = random.Random(7)
+    kills = 0
+    for _ in range(4):
+        running = subprocess.Popen(
+            command(*arguments, "-o", tmp_path / "killed.h5"), stderr=subprocess.PIPE, start_new_session=True
+        )
+        time.sleep(lasts * dice.uniform(0.3, 1.0))
+        if running.poll() is None:
+            os.kill(running.pid, signal.SIGKILL)
+            kills += 1
+        running.communicate()
+    last = subprocess.run(command(*arguments, "-o", tmp_path / "killed.h5"), capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    assert kills
+    assert (tmp_path / "killed.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert not list(tmp_path.glob("killed.h5.*parts*"))
