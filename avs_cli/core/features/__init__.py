@@ -65,5 +65,5 @@ class Feature(Protocol):
         ...
 
     def encode_text(self, texts: list[str]) -> "np.ndarray":
-        """Vectors of N texts: (N, dim) float32, as the encoder gives them. UnavailableError when `has_text` is false."""
+        """Vectors of N texts, as the encoder gives them: (N, dim) float32. Nobody asks when `has_text` is false."""
         ...

