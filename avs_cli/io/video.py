@@ -22,7 +22,7 @@ from av.video.reformatter import Interpolation
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
-from avs_cli.io.workers import Broken, alive, apart
+from avs_cli.io.workers import Broken, ahead, alive, apart
 from avs_cli.types import Failure, Frames, Pixels, Shot
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -137,11 +137,25 @@ def read_frames(
             yield from _read_layer(video, layer, times, pixels, clip)
 
 
-def read_small(path: str | Path, width: int, height: int, threads: int = 1) -> Iterator[tuple[float, np.ndarray]]:
-    """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to that size, not turned."""
+def read_small(
+    path: str | Path, size: tuple[int, int], interpolation: str = "fast", threads: int = 1
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to `size` (width, height), not turned.
+
+    A thread decodes ahead. Raises FormatError, after the last frame, for a file that is cut short.
+    """
+    yield from ahead(_read_small(path, size, _KERNELS[interpolation], threads), 64)
+
+
+def _read_small(
+    path: str | Path, size: tuple[int, int], kernel: Interpolation, threads: int
+) -> Iterator[tuple[float, np.ndarray]]:
     with _opened(path, threads) as video:
-        for time, _, frame in video.frames:
-            yield time, _scaled(frame, width, height, Interpolation.BILINEAR)
+        ends = 0.0
+        for time, ends, frame in video.frames:  # noqa: B007
+            yield time, _scaled(frame, *size, kernel)
+        if ends < video.info.duration - TOLERANCE:
+            raise FormatError(path, _cut_short(ends, video.info.duration))
 
 
 def decode(
@@ -433,6 +447,10 @@ def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
     return sorted(places + middles)
 
 
+def _cut_short(end: float, promised: float) -> str:
+    return f"frames end at {end:.1f} s of {promised:.1f} s (is the file cut short?)"
+
+
 class _Finder:
     """Walks through a video and finds the frame nearest to a time; times come in ascending order."""
 
@@ -460,7 +478,7 @@ class _Finder:
             return "no frames can be decoded"
         if after is None and time > found[1] + TOLERANCE:
             promised = max(self.video.info.duration, shot.end)
-            return f"frames end at {found[1]:.1f} s of {promised:.1f} s (is the file cut short?)"
+            return _cut_short(found[1], promised)
         if self.video.broken and max(found[0] - time, time - found[1]) > TOLERANCE:
             return f"no frame can be decoded near {time:.1f} s (is the file damaged?)"
         return found[2]
@@ -483,7 +501,14 @@ class _Finder:
 
 # Pictures
 
-_KERNELS = {"bicubic": Interpolation.BICUBIC, "bilinear": Interpolation.BILINEAR}
+# Accurate rounding costs nothing measurable; full chroma (a quarter more) brings the largest error against Pillow's bicubic
+# from 44 down to 13 of 255. "fast" does not smooth: for looking at changes, not for encoders.
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_KERNELS = {
+    "bicubic": Interpolation.BICUBIC | _EXACT,
+    "bilinear": Interpolation.BILINEAR | _EXACT,
+    "fast": Interpolation.FAST_BILINEAR,
+}
 
 
 class _Painter:

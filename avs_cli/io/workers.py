@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
@@ -68,6 +69,36 @@ def apart(
                 yield job, result
     finally:
         crew.stop()
+
+
+def ahead(items: Iterator[Result], count: int) -> Iterator[Result]:
+    """The same items, made by a thread that runs up to `count` of them ahead."""
+    ready: queue.Queue[tuple[Result] | BaseException | None] = queue.Queue(count)
+    left = threading.Event()
+
+    def make() -> None:
+        end: BaseException | None = None
+        try:
+            for item in items:
+                ready.put((item,))
+                if left.is_set():
+                    return
+        except BaseException as error:  # it goes on in the thread that takes the items
+            end = error
+        ready.put(end)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while isinstance(item := ready.get(), tuple):
+            yield item[0]
+        if item is not None:
+            raise item
+    finally:
+        left.set()
+        while thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                ready.get(timeout=0.01)
 
 
 class _Crew(Generic[Job, Result]):
@@ -200,40 +231,47 @@ def _serve(task: Callable[[Any], Iterator[Any]], theirs: Connection) -> None:
     # Ctrl-C reaches every process of the terminal; the main one decides, and kills its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _beat_on(theirs)
+    send = _voice(theirs)
     with contextlib.suppress(EOFError, OSError):
         while True:
             job = theirs.recv()
             try:
                 for result in task(job):
-                    theirs.send(("result", result))
+                    send(("result", result))
             except AvsError as error:
-                theirs.send(("broken", str(error)))
+                send(("broken", str(error)))
             except (BrokenPipeError, ConnectionResetError):
                 raise
             except OSError as error:
                 where = f"{error.filename}: " if error.filename else ""
-                theirs.send(("broken", f"{where}{(error.strerror or str(error)).lower()}"))
+                send(("broken", f"{where}{(error.strerror or str(error)).lower()}"))
             except (MemoryError, ValueError) as error:
-                theirs.send(("broken", f"{type(error).__name__}: {' '.join(str(error).split())}"))
+                send(("broken", f"{type(error).__name__}: {' '.join(str(error).split())}"))
             # A fault of ours: it ends the main process, where its traceback is seen.
             except Exception:
-                theirs.send(("fault", traceback.format_exc()))
-            theirs.send(("end", None))
+                send(("fault", traceback.format_exc()))
+            send(("end", None))
 
 
-def _beat_on(theirs: Connection) -> None:
+def _voice(theirs: Connection) -> Callable[[tuple[str, Any]], None]:
+    """How this worker speaks; from now on `alive` speaks too, once a second at most and from any thread."""
     global _pulse
+    speaking = threading.Lock()
     last = time.monotonic()
+
+    def send(message: tuple[str, Any]) -> None:
+        with speaking:
+            theirs.send(message)
 
     def pulse() -> None:
         nonlocal last
         now = time.monotonic()
         if now - last > 1:
             last = now
-            theirs.send(("alive", None))
+            send(("alive", None))
 
     _pulse = pulse
+    return send
 
 
 def _leave_with_parent() -> None:

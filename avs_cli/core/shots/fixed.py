@@ -1,0 +1,17 @@
+"""Windows of equal length, for video without cuts: surveillance, lifelogs, screen recordings."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from avs_cli.errors import SpecError
+
+SIZE = (16, 16)
+INTERPOLATION = "fast"
+
+
+def detect(frames: Iterable[tuple[float, np.ndarray]], duration: float, seconds: float = 5.0) -> list[float]:
+    """Every `seconds` a new shot; what is left at the end joins the last one when it is shorter than half a window."""
+    if not seconds > 0:
+        raise SpecError(f"shot detector 'fixed': seconds={seconds:g} is no length")
+    return [step * seconds for step in range(1, int(duration / seconds + 0.5))]
