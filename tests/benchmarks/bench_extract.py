@@ -1,0 +1,131 @@
+"""`avs extract` against its two limits, decoding alone and the model alone, on the same frames in one run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+MODEL = "conse:output=pooled"  # the whole image network, without loading the sentence encoder
+
+
+def avs(*arguments: object, **settings: object) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "avs_cli", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, **settings)  # type: ignore[call-overload]
+
+
+def peak_megabytes(arguments: list[object]) -> float:
+    """The most memory that an `avs` process and its workers held, one by one."""
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    )
+    command = [sys.executable, "-c", script, sys.executable, "-m", "avs_cli", *map(str, arguments)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def rates(media: Path) -> tuple[int, float, float, float]:
+    """Frames, and frames per second of decoding alone, of the model alone, and of both overlapped."""
+    from avs_cli.core.device import prepare
+    from avs_cli.core.extraction import encode
+    from avs_cli.core.features import Runtime, features
+    from avs_cli.core.sampling import sample_times
+    from avs_cli.io.media import whole_files
+    from avs_cli.io.video import Job, decode, find_media
+    from avs_cli.types import Frames, Shot
+
+    place = prepare("cpu", 1)
+    feature = features.load(MODEL)(Runtime(place.device, place.threads))
+    found = list(whole_files(find_media([media]), place.workers, 60.0))
+    jobs = [Job(shot.video, (shot,)) for shot in found if isinstance(shot, Shot)]
+
+    def pieces() -> Iterator[object]:
+        times = partial(sample_times, sampling=feature.sampling)
+        return decode(jobs, times, feature.pixels, feature.sampling.clip, 1)
+
+    list(encode(feature, decode(jobs[:1], partial(sample_times, sampling=feature.sampling), feature.pixels), "mean"))
+    frames, times = 0, {"decode": [], "model": [], "both": []}
+    for _ in range(3):
+        start = time.perf_counter()
+        kept = list(pieces())
+        times["decode"].append(time.perf_counter() - start)
+        frames = sum(len(piece.pixels) for piece in kept if isinstance(piece, Frames))
+        start = time.perf_counter()
+        list(encode(feature, kept, "mean"))
+        times["model"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        list(encode(feature, pieces(), "mean"))
+        times["both"].append(time.perf_counter() - start)
+    return frames, *(frames / min(times[part]) for part in ("decode", "model", "both"))
+
+
+def two_hours(path: Path) -> None:
+    """A long video: two hours of slowly changing grey, four frames a second."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(4))
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 160, 120, "yuv420p", 60_000
+        picture = np.zeros((120, 160, 3), np.uint8)
+        for index in range(2 * 3600 * 4):
+            picture[:] = index // 40 % 256
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def killed(folder: Path, moments: int) -> tuple[int, bool]:
+    """How many kills hit a running extract, and whether it still ended in the bytes of an undisturbed one."""
+    arguments = ["extract", DATA / "clips", "--model", MODEL, "-o"]
+    start = time.perf_counter()
+    avs(*arguments, folder / "whole.h5").wait()
+    lasts = time.perf_counter() - start
+    dice, hits = random.Random(11), 0
+    for number in range(moments):
+        running = avs(*arguments, folder / "killed.h5", start_new_session=True)
+        time.sleep(dice.uniform(0.1, 1.0) * lasts)
+        if running.poll() is None:
+            os.kill(running.pid, signal.SIGKILL)
+            hits += 1
+        running.wait()
+        if number % 5 == 4:  # begin again, so that early moments are hit as well as late ones
+            avs(*arguments, folder / "killed.h5").wait()
+            same = (folder / "killed.h5").read_bytes() == (folder / "whole.h5").read_bytes()
+            if not same:
+                return hits, False
+            (folder / "killed.h5").unlink()
+    return hits, True
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    clips = DATA / "clips"
+    clips.stat()
+    for what, media in (("26 clips", clips), ("1,000 photos", DATA / "flickr8k" / "dev")):
+        frames, decoding, model, both = rates(media)
+        limit = min(decoding, model)
+        figure = f"{both:.0f} of {limit:.0f} frames/s = {both / limit:.2f} (decode {decoding:.0f}, model {model:.0f})"
+        yield f"extract {what}, {frames} frames, 1 worker, 1 thread", figure, ">= 0.9"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photos = sorted((DATA / "flickr8k" / "dev").iterdir())
+        memory = [
+            peak_megabytes(["extract", *photos[:count], "--model", MODEL, "-o", folder / f"{count}.h5"])
+            for count in (100, 1000)
+        ]
+        yield "memory, 100 and 1,000 photos", f"{memory[0]:.0f} and {memory[1]:.0f} MB", "flat"
+        two_hours(folder / "long.mp4")
+        memory = [
+            peak_megabytes(["extract", folder / "long.mp4", "--model", MODEL, *extra, "-o", folder / f"long{n}.h5"])
+            for n, extra in enumerate((["--max-frames", "200"], []))
+        ]
+        yield "memory, a two-hour video: 200 and 14,400 frames", f"{memory[0]:.0f} and {memory[1]:.0f} MB", "flat"
+        hits, same = killed(folder, 20)
+        yield "kill -9 at 20 random moments", f"{hits} hits, bytes {'equal' if same else 'DIFFER'}", "equal"
