@@ -140,9 +140,9 @@ def read_frames(
 def read_small(
     path: str | Path, size: tuple[int, int], interpolation: str = "fast", threads: int = 1
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to `size` (width, height), not turned.
+    """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to `size` = (width, height).
 
-    A thread decodes ahead. Raises FormatError, after the last frame, for a file that is cut short.
+    Turned videos are not put upright. A thread decodes ahead. Raises FormatError, after the last frame, for a file that is cut short.
     """
     yield from ahead(_read_small(path, size, _KERNELS[interpolation], threads), 64)
 
@@ -501,8 +501,8 @@ class _Finder:
 
 # Pictures
 
-# Accurate rounding costs nothing measurable; full chroma (a quarter more) brings the largest error against Pillow's bicubic
-# from 44 down to 13 of 255. "fast" does not smooth: for looking at changes, not for encoders.
+# Accurate rounding costs nothing measurable; full chroma costs a quarter more and brings the largest difference from
+# Pillow's bicubic from 44 down to 13 of 255. "fast" does not smooth: for looking at changes, not for encoders.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 _KERNELS = {
     "bicubic": Interpolation.BICUBIC | _EXACT,

@@ -5,8 +5,8 @@ Each has
     SIZE, INTERPOLATION                        (width, height) of the frames that it looks at, and how they are scaled
     detect(frames, duration, ...) -> [float]   the times at which a new shot begins, ascending, without the first
 
-where `frames` gives every frame as its time in seconds and a (height, width, 3) uint8 RGB array; a method that needs none
-does not touch it. `shots_between` turns times into shots.
+where `frames` gives every frame as its time in seconds and a (height, width, 3) uint8 RGB array; a method that needs
+none does not touch it. `shots_between` turns times into shots.
 """
 
 import itertools
