@@ -160,7 +160,7 @@
   }
 
   // One link of the sheet is in the tab order; keys move that place.
-  let links = [], current = null;
+  let links = [], current = null, enlarged = null;
 
   function rove(link) {
     if (current) current.tabIndex = -1;
@@ -226,6 +226,7 @@
     find(".caption", large).replaceChildren(make("h3", topic.title), ...lines, ...everywhere(shot));
     find("[value=back]", large).disabled = links.indexOf(current) === 0;
     find("[value=on]", large).disabled = links.indexOf(current) === links.length - 1;
+    enlarged = current;
     if (!large.open) large.showModal();
   }
 
@@ -274,7 +275,8 @@
   for (const dialog of [large, keys]) {
     dialog.addEventListener("click", (event) => { if (event.target === dialog || event.target.value === "close") dialog.close(); });
   }
-  large.addEventListener("close", () => current?.focus());
+  // The browser gives the focus back to where it was when the view opened; the reader has gone on since.
+  large.addEventListener("close", () => go(enlarged));
   find("[value=back]", large).addEventListener("click", () => step(-1));
   find("[value=on]", large).addEventListener("click", () => step(1));
   find("#help").addEventListener("click", () => keys.showModal());

@@ -220,8 +220,8 @@ def _views(names: Sequence[str]) -> str:
         f'<fieldset class="views"><legend>Show</legend>{radios}'
         '<label><input type="radio" name="view" value="difference"><span>Difference</span></label></fieldset>'
         '<span class="pair" id="pair" hidden><label class="field"><span>from</span>'
-        f'<select id="before">{before}</select></label>'
-        f'<label class="field"><span>to</span><select id="after">{after}</select></label></span>'
+        f'<select id="before" aria-label="difference from">{before}</select></label>'
+        f'<label class="field"><span>to</span><select id="after" aria-label="difference to">{after}</select></label></span>'
     )
 
 
