@@ -38,7 +38,8 @@ def read_topics(path: str) -> list[Topic]:
 def align_topics(by_topic: Mapping[str, _Value], names: Collection[str]) -> tuple[dict[str, _Value], str]:
     """The same values under the topic ids that `names` uses, and a sentence that says what was renamed ("" if nothing).
 
-    Three digits and the same three behind a 1 are one topic. Ids that `names` has, and ids whose other form is taken, stay.
+    Three digits and the same three behind a 1 are one topic. Ids that `names` has stay, and
+    so do ids whose other form is taken.
     """
     renamed = {
         topic: other

@@ -1,6 +1,6 @@
 """Runs and qrels in TREC's text formats: what every stage of `avs` and every tool of the field exchanges.
 
-Run: six columns `topic Q0 shot rank score tag`; the rank column is not read, the scores order the shots (`types.ranked`).
+Run: six columns `topic Q0 shot rank score tag`; the rank column is not read, scores order the shots (`types.ranked`).
 Qrels: five columns `topic 0 shot stratum relevance` (TRECVID's samples), or TREC's four, which have one stratum.
 Columns stand apart by spaces or tabs, lines end as Unix or Windows ends them, a file may be gzip, `-` is a pipe.
 """
@@ -49,7 +49,7 @@ def read_run(path: str) -> Run:
     that a topic has twice.
     """
     run: Run = {}
-    for rows in _rows(path, (6,), "topic Q0 shot rank score tag"):
+    for rows in _rows(path, read_text(path), (6,), "topic Q0 shot rank score tag"):
         _gather(run, rows, _scores(rows, 4))
     return run
 
@@ -60,16 +60,32 @@ def read_qrels(path: str) -> Qrels:
     Raises FormatError, with the line, for a line of other than four or five columns (the first line decides which),
     a relevance that is not a whole number, and a shot that a topic has twice.
     """
+    return parse_qrels(path, read_text(path))
+
+
+def parse_qrels(path: str, text: str) -> Qrels:
+    """As `read_qrels`, from a text that is read already."""
     qrels: Qrels = {}
-    known: dict[tuple[str, ...], Judgment] = {}
-    for rows in _rows(path, (5, 4), "topic 0 shot stratum relevance, or topic 0 shot relevance"):
-        codes = list(zip(*(rows.column(number) for number in range(3, rows.width)), strict=True))
-        for code in set(codes).difference(known):
-            if not _is_whole(code[-1]):
-                raise rows.fault(codes.index(code), f"relevance {code[-1]!r} is not a whole number")
-            known[code] = Judgment(int(code[-1]), *code[:-1])
-        _gather(qrels, rows, list(map(known.__getitem__, codes)))
+    known = _Judgments()
+    for rows in _rows(path, text, (5, 4), "topic 0 shot stratum relevance, or topic 0 shot relevance"):
+        columns = [rows.column(number) for number in range(3, rows.width)]
+        try:
+            judgments = list(map(known.__getitem__, zip(*columns, strict=True)))
+        except ValueError:
+            row = next(row for row, text in enumerate(columns[-1]) if not _is_whole(text))
+            raise rows.fault(row, f"relevance {columns[-1][row]!r} is not a whole number") from None
+        _gather(qrels, rows, judgments)
     return qrels
+
+
+class _Judgments(dict[tuple[str, ...], Judgment]):
+    """The texts of a row's last columns -> their judgment; one object for all rows that say the same."""
+
+    def __missing__(self, texts: tuple[str, ...]) -> Judgment:
+        if not _is_whole(texts[-1]):
+            raise ValueError
+        self[texts] = Judgment(int(texts[-1]), *texts[:-1])
+        return self[texts]
 
 
 def write_run(path: str, run: Run, tag: str = "avs", depth: int = 1000) -> None:
@@ -98,9 +114,10 @@ def write_qrels(path: str, qrels: Qrels) -> None:
                 out.write(f"{topic} 0 {shot} {judgment.stratum} {judgment.relevance}\n")
 
 
-def _rows(path: str, widths: tuple[int, ...], columns: str) -> Iterator[_Rows]:
-    """The file's lines in columns, a piece at a time; blank lines are passed over."""
-    text = read_text(path)
+def _rows(path: str, text: str, widths: tuple[int, ...], columns: str) -> Iterator[_Rows]:
+    """The text's lines in columns, a piece at a time; blank lines are passed over."""
+    if not text.strip():
+        raise FormatError(path, f"no lines in it ({columns})")
     if _END in text:
         raise FormatError(path, "not a text file", text.count("\n", 0, text.index(_END)) + 1)
     if not text.endswith("\n"):
@@ -144,9 +161,10 @@ def _scores(rows: _Rows, number: int) -> list[float]:
         scores = list(map(float, texts))
     except ValueError:
         scores = []
-    # `float` also takes "1_000" and the digits of every script, which no other tool reads.
+    # `float` also takes "1_000" and the digits of every script, which no other tool reads. A sum is finite only of
+    # finite numbers; when it is not, the loop finds out whether one of them is to blame.
     joined = "".join(texts)
-    if not scores or "_" in joined or not joined.isascii() or not all(map(math.isfinite, scores)):
+    if not scores or "_" in joined or not joined.isascii() or not math.isfinite(sum(scores)):
         for row, text in enumerate(texts):
             if not _is_finite(text):
                 raise rows.fault(row, f"score {text!r} is not a finite number")
@@ -158,12 +176,12 @@ def _gather(by_topic: dict[str, dict[str, _Value]], rows: _Rows, values: list[_V
     topics, shots = rows.column(0), rows.column(2)
     start = 0
     for topic, group in itertools.groupby(topics):
-        end = start + sum(1 for _ in group)
+        end = start + len(list(group))
         part = dict(zip(shots[start:end], values[start:end], strict=True))
-        have = by_topic.setdefault(topic, {})
-        if len(part) < end - start or not part.keys().isdisjoint(have):
-            raise _duplicate(rows, have, topic, shots, start)
-        have.update(part)
+        have = by_topic.setdefault(topic, part)
+        if len(part) < end - start or (have is not part and not part.keys().isdisjoint(have)):
+            raise _duplicate(rows, {} if have is part else have, topic, shots, start)
+        have.update(part if have is not part else ())
         start = end
 
 

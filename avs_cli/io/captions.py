@@ -1,0 +1,149 @@
+"""Captions: sentences that people wrote of videos or pictures, in the formats of the data sets.
+
+    video1#enc#0 a dog runs                                   RUC, what `avs` itself writes
+    {"sentences": [{"video_id": …, "caption": …}]}            MSR-VTT
+    [{"videoID": …, "enCap": [ … ]}]                          VATEX
+    https://…/tumblr_x.gif<TAB>a dog runs                     TGIF
+    1000268201_693b08cb0e.jpg#0<TAB>a dog runs                Flickr8k, Flickr30k
+
+A caption's id is `<item>#enc#<n>`, n counting an item's captions from 0.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from avs_cli.errors import FormatError
+from avs_cli.io.atomic import writing
+from avs_cli.io.pipe import read_text
+from avs_cli.types import Judgment, Qrels
+
+_ID = re.compile(r"\S+#enc#\d+")
+_FLICKR = re.compile(r"(\S+)\.\w+#\d+\t")
+_TGIF = re.compile(r"https?://\S+\t")
+
+_Captions = Iterator[tuple[int | None, str, str]]
+"""Line, item, sentence."""
+
+
+def item_of(caption: str) -> str:
+    """The video or picture that a caption is of: `video1` for `video1#enc#0`."""
+    return caption.partition("#")[0]
+
+
+def is_captions(text: str) -> bool:
+    """Whether the content of a file is captions as `avs` writes them."""
+    return bool(_ID.match(text.lstrip().partition("\n")[0]))
+
+
+def read_captions(path: str) -> dict[str, str]:
+    """Caption id -> sentence, in the file's order, from any of the formats.
+
+    Raises FormatError, with the line where there are lines, for what is none of them, for a caption without words, and
+    for an id that comes twice.
+    """
+    return parse_captions(path, read_text(path))
+
+
+def parse_captions(path: str, text: str) -> dict[str, str]:
+    """As `read_captions`, from a text that is read already."""
+    first = text.lstrip()
+    captions: dict[str, str] = {}
+    if first[:1] in ("{", "["):
+        _number(path, captions, _in_json(path, text))
+    elif _FLICKR.match(first):
+        _number(path, captions, _in_flickr(path, text))
+    elif _TGIF.match(first):
+        _number(path, captions, _in_tgif(path, text))
+    else:
+        for line, caption, sentence in _in_lines(path, text):
+            if caption in captions:
+                raise FormatError(path, f"caption {caption!r} is there twice", line)
+            captions[caption] = sentence
+    if not captions:
+        raise FormatError(path, "no captions in it")
+    return captions
+
+
+def write_captions(path: str, captions: Mapping[str, str]) -> None:
+    """Write captions as lines of id and sentence."""
+    with writing(path) as out:
+        out.writelines(f"{caption} {sentence}\n" for caption, sentence in captions.items())
+
+
+def caption_qrels(captions: Iterable[str], topics: Iterable[str]) -> Qrels:
+    """Who is right for whom: its item for a caption; where `topics` are items, its captions for an item."""
+    captions = list(captions)
+    known = set(captions)
+    right = Judgment(1)
+    qrels: Qrels = {}
+    if any(topic in known for topic in topics):
+        return {caption: {item_of(caption): right} for caption in captions}
+    for caption in captions:
+        qrels.setdefault(item_of(caption), {})[caption] = right
+    return qrels
+
+
+def _number(path: str, captions: dict[str, str], found: _Captions) -> None:
+    counts: dict[str, int] = {}
+    for line, item, sentence in found:
+        sentence = " ".join(sentence.split())
+        if not item or not sentence or len(item.split()) != 1 or "#" in item:
+            raise FormatError(path, f"caption {len(captions) + 1}: no item id, or no words", line)
+        number = counts.get(item, 0)
+        counts[item] = number + 1
+        captions[f"{item}#enc#{number}"] = sentence
+
+
+def _in_lines(path: str, text: str) -> _Captions:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        caption, *words = line.split()
+        if not _ID.fullmatch(caption) or not words:
+            raise FormatError(path, "a caption line is <item>#enc#<n> sentence", number)
+        yield number, caption, " ".join(words)
+
+
+def _in_flickr(path: str, text: str) -> _Captions:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            name, tab, sentence = line.partition("\t")
+            if not _FLICKR.match(name + tab):
+                raise FormatError(path, "a Flickr line is <picture>.jpg#<n>, a tab, a sentence", number)
+            yield number, name.rpartition("#")[0].rpartition(".")[0], sentence
+
+
+def _in_tgif(path: str, text: str) -> _Captions:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            address, tab, sentence = line.partition("\t")
+            if not _TGIF.match(address + tab):
+                raise FormatError(path, "a TGIF line is an address, a tab, a sentence", number)
+            yield number, PurePosixPath(address).stem, sentence
+
+
+def _in_json(path: str, text: str) -> _Captions:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise FormatError(path, f"not JSON: {error}", getattr(error, "lineno", None)) from None
+    except RecursionError:
+        raise FormatError(path, "JSON that is nested too deeply to be captions") from None
+    msrvtt = isinstance(content, dict) and "sentences" in content
+    records: Any = content["sentences"] if msrvtt else content
+    if not isinstance(records, list):
+        raise FormatError(path, "JSON, but neither MSR-VTT's (sentences) nor VATEX's (a list of videos)")
+    for record in records:
+        item = record.get("video_id" if msrvtt else "videoID") if isinstance(record, dict) else None
+        sentences = [record.get("caption")] if msrvtt and item else (record.get("enCap") if item else None)
+        if (
+            not isinstance(item, str)
+            or not isinstance(sentences, list)
+            or not all(isinstance(s, str) for s in sentences)
+        ):
+            raise FormatError(path, f"JSON, but {str(record)[:60]!r} is no video with captions")
+        for sentence in sentences:
+            yield None, item, sentence
