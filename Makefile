@@ -61,14 +61,13 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	else \
 		printf '%s\n' '1 people riding bicycles in the street' '2 a rabbit in a meadow' '3 a man in a car' > "$$out/topics.txt"; \
 	fi; \
-	set -x; \
-	[ ! "$$videos" -nt "$$out/shots.tsv" ] || $(BIN)/avs shots "$$videos" -o "$$out/shots.tsv"; \
-	$(BIN)/avs extract "$$videos" -o "$$out/videos.h5" --model conse --shots "$$out/shots.tsv"; \
-	$(BIN)/avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
-	$(BIN)/avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
-	{ set +x; } 2>/dev/null; \
+	avs() { echo "\$$ avs $$*" >&2; $(BIN)/avs "$$@"; }; \
+	if [ "$$videos" -nt "$$out/shots.tsv" ]; then avs shots "$$videos" -o "$$out/shots.tsv"; fi; \
+	avs extract "$$videos" -o "$$out/videos.h5" --model conse --shots "$$out/shots.tsv"; \
+	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
+	avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
 	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \
-	echo "Ask more: $(BIN)/avs search $$out/videos.h5 --query 'a dog'" >&2
+	echo "Ask more: $(BIN)/avs search $$out/videos.h5 --query 'a dog' | head" >&2
 
 # Two processes with one thread each: as fast as any, and steady on two cores.
 test: lint types

@@ -1,6 +1,6 @@
 """Manual pages and completion scripts, written from the commands themselves: `make docs`.
 
-A page takes its examples from the lines of README.md that start with `$ avs <command>`. Completion scripts hold every
+A page takes its examples from the command lines in README.md. Completion scripts hold every
 word they offer: pressing TAB starts no process. Names of models, methods and measures come from the registries.
 """
 
@@ -28,6 +28,7 @@ REGISTRIES = {
     "method": Registry("method", "avs_cli.core.fusion", "fuse"),
     "measure": Registry("measure", "avs_cli.core.measures", "score"),
 }
+REPEATS = " May be given more than once."
 EXIT_CODES = {
     0: "done",
     1: "a bug: the traceback is on stderr",
@@ -70,15 +71,16 @@ def pages() -> dict[str, str]:
 
 
 def examples(readme: str) -> list[str]:
-    """The command lines shown in README.md, in its order, each once; a line that ends in a backslash goes on."""
-    joined = readme.replace("\\\n", " ")
-    lines = (" ".join(found.split()) for found in re.findall(r"^\s*\$ (avs\s.*)$", joined, re.MULTILINE))
-    return list(dict.fromkeys(lines))
+    """The command lines in README.md's shell blocks, in its order, each once; a backslash at a line's end joins two."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    shown = (" ".join(line.removeprefix("$ ").split()) for line in lines)
+    return list(dict.fromkeys(line for line in shown if line.startswith("avs ")))
 
 
 def summary(text: str | None) -> str:
     """The first sentence of a help text, without its full stop."""
-    return re.split(r"(?<=\w)[.;](?:\s|$)|\n\n", " ".join((text or "").split("\n\n")[0].split()), maxsplit=1)[0]
+    return re.split(r"(?<=[\w)])[.;](?:\s|$)", " ".join((text or "").split("\n\n")[0].split()), maxsplit=1)[0]
 
 
 def parameters(command: Any) -> list[Parameter]:
@@ -177,7 +179,7 @@ def option_items(command: Any) -> Iterator[str]:
             value = f" \\fI{escape(option.value)}\\fR" if option.value else ""
             short_first = sorted(option.names, key=lambda name: name.startswith("--"))
             names = ", ".join(f"\\fB{escape(name)}\\fR" for name in short_first)
-            yield item(names + value, option.help + " May be given more than once." * option.many)
+            yield item(names + value, option.help + REPEATS * (option.many and "repeat" not in option.help))
             if option.registry and option.words:
                 yield from entries(option.registry)
 

@@ -10,7 +10,7 @@ _avs() {
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='shots extract view --version --help'
+        words='shots extract search eval view --version --help'
     else
         case $command:$before in
             shots:--detector) words='content fixed transnetv2' ;;
@@ -34,6 +34,23 @@ _avs() {
             extract:--threads) compopt +o default 2>/dev/null ;;
             extract:--timeout) compopt +o default 2>/dev/null ;;
             extract:--shard) ;;
+            search:--query | search:-q) ;;
+            search:--topics) ;;
+            search:--vectors) ;;
+            search:--field) words='query narrative both' ;;
+            search:--depth) compopt +o default 2>/dev/null ;;
+            search:--tag) ;;
+            search:--output | search:-o) ;;
+            search:--device) ;;
+            search:--threads) compopt +o default 2>/dev/null ;;
+            eval:--measure | eval:-m) words='hit infndcg inum-rel inum-rel-ret ip iprec-rec meanr medr mir num-ret sumr xinfap' ;;
+            eval:--baseline) ;;
+            eval:--test) words='randomization t tukey' ;;
+            eval:--seed) compopt +o default 2>/dev/null ;;
+            eval:--missing) words='skip zero' ;;
+            eval:--format) words='table nist' ;;
+            eval:--plot) ;;
+            eval:--agreement) ;;
             view:--gallery | view:-g) ;;
             view:--topics) ;;
             view:--qrels) ;;
@@ -43,6 +60,8 @@ _avs() {
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
                     extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --batch-size --workers --threads --timeout --shard --retry-failed --help' ;;
+                    search) words='--query -q --topics --vectors --field --depth --tag --output -o --device --threads --help' ;;
+                    eval) words='--measure -m --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
                 esac
                 ;;
