@@ -262,3 +262,10 @@ def _last(query: np.ndarray, score: np.ndarray, depth: int) -> np.ndarray:
     last = _ranks(query) == depth - 1
     floor[query[last]] = score[last]
     return np.asarray(floor[query])
+
+
+def blend(vectors: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """(D,) the weighted sum of the unit vectors of (W, D) wordings of one query; zero when they cancel out."""
+    exact = vectors.astype(np.float64)
+    units = exact / _lengths(exact)[:, None]
+    return np.asarray((units * np.asarray(weights)[:, None]).sum(axis=0))

@@ -1,0 +1,137 @@
+"""`avs info`: what is in a store, a run, qrels or a table of shots."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from avs_cli.errors import FormatError
+from avs_cli.options import Json
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def info(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Stores, runs, qrels or tables of shots.")],
+    json: Json = False,
+) -> None:
+    """Say what files hold: of a store its features, their provenance, shots and thumbnails; of a run its depth."""
+    from avs_cli.io.pipe import spooled
+
+    told = []
+    for name in files:
+        path, _, feature = name.partition("::")
+        with spooled(path) as real:
+            with real.open("rb") as file:
+                store = file.read(len(HDF5)) == HDF5
+            facts = _store(path, real, feature) if store or feature else _text(path, real)
+        told.append({"file": name, **facts})
+        if not json:
+            print("\n".join(_lines(told[-1])))
+    if json:
+        from json import dumps
+
+        print(dumps(told, indent=2, ensure_ascii=False))
+
+
+def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
+    """The features of a store, or the one that is asked for."""
+    from avs_cli.io.store import Store, features
+
+    told = []
+    for held in [feature] if feature else features(real):
+        with Store(real, held) as store:
+            told.append(
+                {
+                    "name": held,
+                    "items": len(store),
+                    "vectors": store.rows,
+                    "dim": store.dim,
+                    "dtype": store.dtype.name,
+                    "frame_level": store.frame_level,
+                    "bytes": store.rows * store.dim * store.dtype.itemsize,
+                    "provenance": store.provenance,
+                }
+            )
+            shots, thumbnails = store.shots().values(), store.thumbnails
+    if not told:
+        raise FormatError(name, "a feature store without a feature")
+    return {
+        "kind": "feature store",
+        "bytes": real.stat().st_size,
+        "shots": len(shots),
+        "videos": len({shot.video for shot in shots}),
+        "seconds": sum(shot.end - shot.start for shot in shots),
+        "thumbnails": thumbnails,
+        "features": told,
+    }
+
+
+def _text(name: str, real: Path) -> dict[str, Any]:
+    """A run, qrels or a table of shots; its first line tells which."""
+    from avs_cli.io.pipe import read_text
+    from avs_cli.io.shots import is_shot_table, read_shots
+    from avs_cli.io.trec import read_qrels, read_run
+
+    if is_shot_table(real):
+        shots = read_shots(real)
+        seconds = sum(shot.end - shot.start for shot in shots)
+        return {"kind": "shots", "shots": len(shots), "videos": len({s.video for s in shots}), "seconds": seconds}
+    columns = read_text(real).lstrip().partition("\n")[0].split()
+    if len(columns) == 6 and _is_number(columns[4]):
+        run = read_run(str(real))
+        depths = [len(shots) for shots in run.values()]
+        return {
+            "kind": "run",
+            "tag": columns[5],
+            "topics": len(run),
+            "rows": sum(depths),
+            "least": min(depths),
+            "most": max(depths),
+        }
+    if len(columns) in (4, 5) and _is_number(columns[-1]):
+        qrels = read_qrels(str(real))
+        judgments = [judgment for judged in qrels.values() for judgment in judged.values()]
+        return {
+            "kind": "qrels",
+            "topics": len(qrels),
+            "rows": len(judgments),
+            "relevant": sum(judgment.relevance > 0 for judgment in judgments),
+            "unjudged": sum(judgment.relevance < 0 for judgment in judgments),
+            "strata": dict(sorted(Counter(judgment.stratum for judgment in judgments).items())),
+        }
+    raise FormatError(name, "no feature store, run, qrels or table of shots")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What a person reads."""
+    if facts["kind"] != "feature store":
+        rest = ", ".join(f"{_text_of(value)} {key}" for key, value in facts.items() if key not in ("file", "kind"))
+        yield f"{facts['file']}: {facts['kind']}, {rest}"
+        return
+    yield f"{facts['file']}: feature store, {facts['bytes'] / 1e6:.1f} MB"
+    if facts["shots"]:
+        what = f"{facts['shots']} of {facts['videos']} videos, {facts['seconds']:.0f} seconds"
+        yield f"  shots  {what}, {facts['thumbnails']} thumbnails"
+    for feature in facts["features"]:
+        kind = f"{feature['dtype']}{', several vectors per item' * feature['frame_level']}"
+        rows = f"{feature['items']} items, {feature['vectors']} vectors of {feature['dim']} ({kind})"
+        yield f"  {feature['name']}  {rows}, {feature['bytes'] / 1e6:.1f} MB"
+        for key, value in feature["provenance"].items():
+            yield f"    {key}: {_text_of(value)}"
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text_of(inner)}" for key, inner in value.items())
+    return f"{value:.0f}" if isinstance(value, float) and value > 100 else str(value)

@@ -1,0 +1,212 @@
+"""`avs search`: the shots of a gallery that match queries best, as a run or, for one query, as a table."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from avs_cli.console import note, table
+from avs_cli.errors import MismatchError, SpecError
+from avs_cli.options import Depth, Device, Output, Tag, Threads
+from avs_cli.types import Run, Topic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from avs_cli.core.features import Feature
+    from avs_cli.io.store import Gallery
+
+Galleries = Annotated[
+    list[str],
+    typer.Argument(metavar="GALLERY...", help="Feature stores of one feature, searched as one: FILE or FILE::FEATURE."),
+]
+# Below this cosine the best shot of a query was wrong each time that it was checked.
+DOUBTFUL = {"conse": 0.35}
+# What a provenance says about pictures or storage; queries and gallery may differ in it.
+SETTINGS = {"dtype", "frame_norm", "inputs", "pixels", "pooling", "sampling", "spec", "versions"}
+
+
+def search(
+    gallery: Galleries,
+    query: Annotated[str, typer.Option("--query", "-q", metavar="TEXT", help="One query.")] = "",
+    topics: Annotated[str, typer.Option(metavar="FILE", help="Topics to search for; - is stdin.")] = "",
+    vectors: Annotated[str, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")] = "",
+    field: Annotated[Literal["query", "narrative", "both"], typer.Option(help="What of a topic is encoded.")] = "query",
+    depth: Depth = 1000,
+    tag: Tag = "avs",
+    output: Output = "-",
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Find the shots that match a query, or each topic of a file, best.
+
+    Every shot of the gallery is compared; a shot with several vectors counts with its best one. Scores are cosines;
+    equal ones are in descending order of shot ids. A --query on a terminal is answered by a table, all else by a run.
+    """
+    if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
+        raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
+    if query and vectors:
+        raise SpecError("--vectors holds vectors of topics; it does not go with --query")
+    if [*gallery, topics, vectors].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
+    from avs_cli.io.store import open_gallery
+    from avs_cli.io.trec import write_run
+
+    with open_gallery(gallery) as shots:
+        if not len(shots):
+            raise MismatchError(f"{', '.join(gallery)}: no shots to search")
+        from avs_cli.core.device import prepare
+        from avs_cli.core.ranking import top_shots
+
+        place = prepare(device, threads)
+        if vectors:
+            named, queries = _stored(vectors, _read(topics, field) if topics else None, shots)
+        else:
+            asked = _read(topics, field) if topics else [Topic("query", query)]
+            named, queries = [topic.id for topic in asked], _encoded(asked, shots, place.device, place.threads)
+        _check(named, queries)
+        (rankings,) = top_shots([queries], shots, depth, place.threads)
+        run: Run = dict(zip(named, rankings, strict=True))
+        _doubt(run, shots.provenance)
+        if query and output == "-" and sys.stdout.isatty():
+            _show(run["query"], shots)
+        else:
+            write_run(output, run, tag, depth)
+
+
+def _read(path: str, field: str) -> list[Topic]:
+    """The topics, each with the chosen text as its query."""
+    from avs_cli.io.topics import read_topics
+
+    topics = read_topics(path)
+    if field == "query":
+        return topics
+    for topic in topics:
+        if field == "narrative" and not topic.narrative:
+            raise MismatchError(f"{path}: topic {topic.id} has no narrative; use --field query or both")
+    first = "" if field == "narrative" else "{0.query} "
+    return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic).strip()) for topic in topics]
+
+
+def _stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[list[str], np.ndarray]":
+    """Ids and vectors of a store of topics: of those asked for, or of all of them."""
+    from avs_cli.io.store import open_store
+
+    with open_store(name) as store:
+        if store.frame_level:
+            raise MismatchError(f"{name}: several vectors per item; a topic has one")
+        if store.dim != shots.dim:
+            raise MismatchError(f"{name}: vectors of {store.dim} dimensions, and the gallery's have {shots.dim}")
+        _fit(name, store.provenance, shots.provenance)
+        named = store.ids if topics is None else [topic.id for topic in topics]
+        return named, store.read(named).vectors
+
+
+def _encoded(topics: list[Topic], shots: "Gallery", device: str, threads: int) -> "np.ndarray":
+    """(Q, D) the topics by the text tower that the gallery's provenance names."""
+    import numpy as np
+
+    from avs_cli.core.features import Runtime, features
+    from avs_cli.core.ranking import blend
+    from avs_cli.io.cache import remembered
+
+    spec = shots.provenance.get("spec")
+    if not isinstance(spec, str):
+        raise MismatchError(f"{shots.feature}: its provenance names no model to encode text with; give --vectors")
+    feature: Feature = features.load(spec)(Runtime(device, threads, remember=remembered))
+    if not feature.has_text:
+        raise SpecError(f"{spec} encodes no text, so it cannot be searched by words without a head; or give --vectors")
+    _fit(spec, feature.provenance, shots.provenance)
+    wordings = list(dict.fromkeys(text for topic in topics for _, text in _wordings(topic)))
+    pictures = _pictures(feature, [text for text in wordings if _is_picture(text)])
+    texts = [text for text in wordings if text not in pictures]
+    known = pictures | (dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {})
+    return np.array(
+        [
+            blend(np.array([known[text] for _, text in _wordings(topic)]), [weight for weight, _ in _wordings(topic)])
+            for topic in topics
+        ]
+    )
+
+
+def _wordings(topic: Topic) -> Sequence[tuple[float, str]]:
+    return topic.variants or [(1.0, topic.query)]
+
+
+def _is_picture(text: str) -> bool:
+    """Whether a wording is the path of an example picture."""
+    from pathlib import Path
+
+    from avs_cli.io.video import is_picture
+
+    return is_picture(text) and Path(text).is_file()
+
+
+def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
+    """The vectors of example pictures, by path."""
+    from functools import partial
+
+    from avs_cli.core.extraction import encode
+    from avs_cli.core.sampling import sample_times
+    from avs_cli.io.video import Job, decode
+    from avs_cli.types import Failure, Shot
+
+    if not paths or feature.pixels is None:
+        return {}
+    jobs = [Job(path, (Shot(path, path, 0.0, 0.0),)) for path in paths]
+    times = partial(sample_times, sampling=feature.sampling)
+    pieces = decode(jobs, times, feature.pixels, feature.sampling.clip, 1, 60.0)
+    found = {}
+    for result in encode(feature, pieces, "mean", 1, False):
+        if isinstance(result, Failure):
+            raise MismatchError(result.message)
+        found[result.shot] = result.vectors
+    return found
+
+
+def _fit(name: str, ours: Mapping[str, Any], gallery: Mapping[str, Any]) -> None:
+    """Raises MismatchError when queries and gallery come from different encoders."""
+    for key in sorted(ours.keys() & gallery.keys() - SETTINGS):
+        if ours[key] != gallery[key]:
+            raise MismatchError(
+                f"{name} has {key} {ours[key]!r} and the gallery {gallery[key]!r}; "
+                "encode the topics as the gallery was, with `avs extract --text`, and give them as --vectors"
+            )
+
+
+def _check(named: Sequence[str], queries: "np.ndarray") -> None:
+    """Raises MismatchError for a topic whose vector has no direction."""
+    for name, vector in zip(named, queries, strict=True):
+        if not vector.any():
+            raise MismatchError(f"topic {name}: its vector is zero, which is like nothing")
+
+
+def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:
+    """Say which topics have probably found nothing, for features where that shows."""
+    model = str(provenance.get("spec", "")).partition(":")[0]
+    if model not in DOUBTFUL:
+        return
+    doubtful = [topic for topic, scores in run.items() if max(scores.values(), default=1.0) < DOUBTFUL[model]]
+    if doubtful:
+        which = "the best shot" if [*run] == ["query"] else f"the best shot of topic {', '.join(doubtful)}"
+        note(f"{which} has a cosine below {DOUBTFUL[model]}, which {model} seldom gives to a match: do not trust it")
+
+
+def _show(ranking: Mapping[str, float], gallery: "Gallery") -> None:
+    """As much of the ranking as the terminal has room for."""
+    shots = gallery.shots()
+    rows: list[Iterable[object]] = []
+    room = max(5, shutil.get_terminal_size().lines - 6)
+    for rank, (id, score) in enumerate(list(ranking.items())[:room], start=1):
+        shot = shots.get(id)
+        when = f"{_clock(shot.start)}-{_clock(shot.end)}" if shot and shot.end > shot.start else ""
+        rows.append((rank, id, shot.video if shot else "", when, f"{score:.3f}"))
+    table(("rank", "shot", "video", "time", "score"), rows)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
