@@ -43,6 +43,24 @@ class Topic:
     variants: tuple[Variant, ...] = ()
 
 
+class TopicResult(NamedTuple):
+    """One topic's answer in a submission, as its XML says it: texts, not yet known to be right.
+
+    items  (seqNum, shotId) in the file's order
+    """
+
+    number: str
+    elapsed: str
+    items: list[tuple[str, str]]
+
+
+class Submission(NamedTuple):
+    """One run as TRECVID's XML holds it: the run's attributes by their XML names, and a result per topic."""
+
+    attributes: dict[str, str]
+    results: list[TopicResult]
+
+
 class Shot(NamedTuple):
     """A stretch of one video, `start` to `end` in seconds; a still picture is a shot of zero length."""
 

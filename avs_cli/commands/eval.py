@@ -130,12 +130,12 @@ def _check(
 def _judgments(path: str, run: Run) -> tuple[Qrels, list[str]]:
     """The judgments of a qrels or a caption file, and the measures that are usual for them."""
     from avs_cli.core.evaluation import CAPTION_MEASURES
-    from avs_cli.io.captions import caption_qrels, is_captions, parse_captions
+    from avs_cli.io.captions import are_captions, caption_qrels, parse_captions
     from avs_cli.io.pipe import read_text
     from avs_cli.io.trec import parse_qrels
 
     text = read_text(path)
-    if is_captions(text):
+    if are_captions(text):
         return caption_qrels(parse_captions(path, text), run), list(CAPTION_MEASURES)
     return parse_qrels(path, text), ["xinfAP"]
 

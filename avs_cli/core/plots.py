@@ -19,8 +19,9 @@ def figure(report: Report, curves: Mapping[str, Sequence[tuple[float, float]]]) 
     """
     measure, best = report.measures[0].name, report.entries[0]
     values = best.scores.by_topic[measure]
-    drawing = Figure(figsize=(max(8.0, 0.28 * len(values) + 5.5), 4.2), layout="constrained")
-    bars, recall = drawing.subplots(1, 2, width_ratios=[max(4.0, 0.28 * len(values)), 4.0])
+    width = min(max(4.0, 0.28 * len(values)), 24.0)
+    drawing = Figure(figsize=(width + 5.0, 4.2), layout="constrained")
+    bars, recall = drawing.subplots(1, 2, width_ratios=[width, 4.0])
     _draw_bars(bars, values, best.run, measure)
     if len(report.entries) == 1:
         middle = statistics.median(values.values())
@@ -41,7 +42,9 @@ def figure(report: Report, curves: Mapping[str, Sequence[tuple[float, float]]]) 
 
 def _draw_bars(axes: Any, values: Mapping[str, float], run: str, measure: str) -> None:
     axes.bar(range(len(values)), list(values.values()), width=0.7, color=_BLUE, label=run)
-    axes.set_xticks(range(len(values)), list(values), rotation=90, fontsize=8)
+    # More names than this would print over each other.
+    labels = list(values) if len(values) <= 100 else []
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axes.set_xlim(-0.7, len(values) - 0.3)
     axes.set_ylabel(measure)
     axes.set_xlabel("topic")

@@ -33,9 +33,15 @@ def item_of(caption: str) -> str:
     return caption.partition("#")[0]
 
 
-def is_captions(text: str) -> bool:
-    """Whether the content of a file is captions as `avs` writes them."""
+def are_captions(text: str) -> bool:
+    """Whether the content of a file is captions in lines of id and sentence."""
     return bool(_ID.match(text.lstrip().partition("\n")[0]))
+
+
+def are_foreign(text: str) -> bool:
+    """Whether the content of a file is captions in another data set's format."""
+    start = text.lstrip()
+    return start[:1] in ("{", "[") or bool(_FLICKR.match(start) or _TGIF.match(start))
 
 
 def read_captions(path: str) -> dict[str, str]:

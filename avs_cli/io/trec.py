@@ -48,8 +48,13 @@ def read_run(path: str) -> Run:
     Raises FormatError, with the line, for a line without six columns, a score that is not a finite number, and a shot
     that a topic has twice.
     """
+    return parse_run(path, read_text(path))
+
+
+def parse_run(path: str, text: str) -> Run:
+    """As `read_run`, from a text that is read already."""
     run: Run = {}
-    for rows in _rows(path, read_text(path), (6,), "topic Q0 shot rank score tag"):
+    for rows in _rows(path, text, (6,), "topic Q0 shot rank score tag"):
         _gather(run, rows, _scores(rows, 4))
     return run
 
