@@ -59,9 +59,9 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	if [ -n "$$QUERY" ]; then \
 		printf '1 %s\n' "$$QUERY" > "$$out/topics.txt"; \
 	else \
-		printf '%s\n' '1 people riding bicycles in the street' '2 a rabbit in a meadow' '3 a man in a car' > "$$out/topics.txt"; \
+		printf '%s\n' '1 people riding mountain bikes' '2 a rabbit' '3 a man in a car with a seat belt' > "$$out/topics.txt"; \
 	fi; \
-	avs() { echo "\$$ avs $$*" >&2; $(BIN)/avs "$$@"; }; \
+	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
 	if [ "$$videos" -nt "$$out/shots.tsv" ]; then avs shots "$$videos" -o "$$out/shots.tsv"; fi; \
 	avs extract "$$videos" -o "$$out/videos.h5" --model conse --shots "$$out/shots.tsv"; \
 	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
