@@ -155,6 +155,26 @@ def test_examples_are_the_readmes_lines_joined_and_each_once() -> None:
     assert docgen.examples(readme) == ["avs fuse a.run b.run -o c.run", "avs eval q c.run", "avs info q"]
 
 
+# Makefile
+
+
+def test_make_help_lists_every_target() -> None:
+    targets = re.search(r"^\.PHONY: (.*)$", (docgen.ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    ran = subprocess.run([tool("make"), "help"], cwd=docgen.ROOT, capture_output=True, text=True, check=True)
+    assert targets and set(re.findall(r"make (\w+)", ran.stdout)) | {"help"} == set(targets[1].split())
+
+
+def test_make_without_a_python_that_is_new_enough_says_what_to_do(tmp_path: Path) -> None:
+    command = [tool("make"), "PYTHON=", f"VENV={tmp_path / 'venv'}", "types"]
+    ran = subprocess.run(command, cwd=docgen.ROOT, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert (
+        ran.stderr.startswith("avs needs Python 3.11 or newer and found none")
+        and "PYTHON=/path/to/python" in ran.stderr
+    )
+    assert not (tmp_path / "venv").exists()
+
+
 # README
 
 
