@@ -46,6 +46,7 @@ class Measure:
     summary    many topics' values as one
     ascending  whether less is better
     captions   whether shots of equal score share the best of their ranks
+    whole      whether judged topics that a run lacks always count, as topics without a ranking
     """
 
     name: str
@@ -55,6 +56,7 @@ class Measure:
     summary: Callable[[Sequence[float]], float] = mean
     ascending: bool = False
     captions: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ class Evaluator:
                 values = {topic: measure.score(order[topic], self.qrels[topic]) for topic in topics}
             else:
                 values = plain[measure.name]
-            if self.missing == "zero":
+            if measure.whole and measure.infer:
+                values |= {topic: measure.infer(self._infer(topic, [])) for topic in absent}
+            elif self.missing == "zero":
                 values |= dict.fromkeys(absent, float("inf") if measure.ascending else 0.0)
             by_topic[measure.name] = dict(sorted(values.items(), key=lambda pair: _natural(pair[0])))
         means = {measure.name: measure.summary(list(by_topic[measure.name].values())) for measure in self.measures}
@@ -200,6 +204,7 @@ def measure_named(name: str, captions: bool = False) -> Measure:
         "summary": getattr(module, "summary", mean),
         "ascending": getattr(module, "LOWER_IS_BETTER", False),
         "captions": getattr(module, "TIES_SHARE_RANKS", False),
+        "whole": getattr(module, "EVERY_TOPIC", False),
     }
     if hasattr(module, "part"):
         return Measure(name, infer=Registry("measure", PACKAGE, "part").load(spec), **common)

@@ -1,7 +1,7 @@
 """What NIST takes as a run of ad-hoc video search, and what it sends back.
 
-The rules are those of TRECVID's guidelines and checks, 2016 to 2025: a run says how it was trained and made, and answers
-every topic once, with at most 1000 shots that exist, in order.
+The rules are those of TRECVID's guidelines and checks, 2016 to 2025: a run says how it was trained and made, and
+answers every topic once, with at most 1000 shots that exist, in order.
 """
 
 import re
@@ -85,19 +85,18 @@ def violations_in_results(
     results: Sequence[TopicResult], topics: Collection[str] | None = None, shots: Container[str] | None = None
 ) -> list[str]:
     """What is wrong with the answers, whatever file they come in."""
-    found = [] if results else ["no topic is answered"]
-    for number, times in Counter(result.number for result in results).items():
-        if times > 1:
-            found.append(f"topic {number} is answered {times} times")
-        if topics is not None and number not in topics:
-            found.append(f"topic {number} is not one of the topics")
-    answered = {result.number for result in results}
-    absent = [topic for topic in topics or () if topic not in answered]
-    if absent:
-        found.append(f"not answered: topic {_few(absent)}")
+    found = [] if results else ["it answers no topic"]
+    answered = Counter(result.number for result in results)
+    wanted = answered if topics is None else dict.fromkeys(topics)
+    lists = {
+        "answered more than once": [number for number, times in answered.items() if times > 1],
+        "not among the topics": [number for number in answered if number not in wanted],
+        "not answered": [number for number in wanted if number not in answered],
+    }
     for result in results:
-        found += [f"topic {result.number}: {what}" for what in _in_result(result, shots)]
-    return found
+        for what in _in_result(result, shots):
+            lists.setdefault(what, []).append(result.number)
+    return found + [f"topic {_few(numbers)}: {what}" for what, numbers in lists.items() if numbers]
 
 
 def _in_attributes(attributes: Mapping[str, str], year: int) -> list[str]:

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.types import Judgment
 
+# NIST adds them up over all judged topics, those that a run lacks among them.
+EVERY_TOPIC = True
+
 
 def part(inferred: Inferred) -> float:
     return inferred.relevant

@@ -1,4 +1,4 @@
-"""num_ret: how many shots of a topic count, which is at most the first 1000."""
+"""num_ret: how many shots a run returns."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,10 @@ from avs_cli.types import Judgment
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
-    """The length of the ranking, as far as NIST reads it."""
-    return min(len(ranking), DEPTH)
+    """The length of the ranking, beyond the ranks that count too."""
+    return len(ranking)
 
 
 def summary(values: Sequence[float]) -> float:
-    return sum(values)
+    """All topics' shots as far as they count: NIST's script prints a topic's whole length, but adds up to 1000 of it."""
+    return sum(min(value, DEPTH) for value in values)

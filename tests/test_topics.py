@@ -1,0 +1,127 @@
+"""Topics in the formats that organisers and users write, and one name for one topic."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from avs_cli.errors import FormatError
+from avs_cli.io.topics import align_topics, read_topics
+from avs_cli.types import Topic, Variant
+
+
+@pytest.fixture
+def topics(tmp_path: Path) -> Callable[[str], list[Topic]]:
+    def read(text: str) -> list[Topic]:
+        (tmp_path / "topics").write_text(text, newline="")
+        return read_topics(str(tmp_path / "topics"))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("661 a hang glider\n", Topic("661", "a hang glider")),
+        ("661  a hang glider \r\n", Topic("661", "a hang glider")),
+        ("vbs23-avs1\tFind a man, a dog.\n", Topic("vbs23-avs1", "Find a man, a dog.")),
+        ("661\ta hang glider\tAny kind of glider.\n", Topic("661", "a hang glider", "Any kind of glider.")),
+        ("661\t2 men\n", Topic("661", "2 men")),
+        ("661\t3\n", Topic("661", "3")),
+        ("1022_69#enc#0 A child at waters edge .\n", Topic("1022_69#enc#0", "A child at waters edge .")),
+    ],
+)
+def test_a_line_is_a_topic(topics, text: str, topic: Topic) -> None:
+    assert topics(text) == [topic]
+
+
+def test_a_weight_in_the_second_field_makes_wordings_of_one_topic(topics) -> None:
+    text = "661\t0.5\tparaglider\n661\t1\ta hang glider\n661\t.25\tpictures/kite.jpg\n662\t1\ta dog\n"
+    wordings = (Variant(0.5, "paraglider"), Variant(1.0, "a hang glider"), Variant(0.25, "pictures/kite.jpg"))
+    assert topics(text) == [
+        Topic("661", "a hang glider", variants=wordings),
+        Topic("662", "a dog", variants=(Variant(1.0, "a dog"),)),
+    ]
+
+
+def test_trecvids_xml_is_read_with_narratives(topics) -> None:
+    text = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<!DOCTYPE videoAdhocSearchTopics SYSTEM "http://nowhere.invalid/topics.dtd">
+<videoAdhocSearchTopics>
+  <videoAdhocSearchTopic num="501"><textDescription text="a person &amp; a guitar"/></videoAdhocSearchTopic>
+  <topic><num>502</num><title>a  choir</title><narrative>Any choir.</narrative></topic>
+</videoAdhocSearchTopics>"""
+    assert topics(text) == [Topic("501", "a person & a guitar"), Topic("502", "a choir", "Any choir.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("661\n", 1, "has no query"),
+        ("661 a dog\n\n661 a cat\n", 3, "'661' is there twice"),
+        ("661\t.\n", 1, "has no query"),
+        ("a person playing guitar\na man indoors\n", 2, "each line begins with its topic's id"),
+        ("", None, "no topics"),
+        ("<a><topic num='1'>\n<title/></topic></a>", 1, "has no text"),
+        ("<a>\n<topic num='1' text='x'/>\n<topic num='1' text='y'/></a>", 3, "is there twice"),
+        ("<a>\n<topic num='1' text='x'>\n", 3, "not XML"),
+        ("<a/>", None, "no topics"),
+    ],
+)
+def test_a_bad_topic_names_its_line(topics, text: str, line: int | None, what: str) -> None:
+    with pytest.raises(FormatError) as error:
+        topics(text)
+    assert what in str(error.value)
+    assert error.value.line == line
+
+
+def test_xml_entities_are_not_resolved(topics, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    for definition in (f'<!ENTITY e SYSTEM "file://{tmp_path}/secret">', '<!ENTITY e "words">'):
+        with pytest.raises(FormatError, match="entities"):
+            topics(f'<!DOCTYPE a [{definition}]><a><topic num="1"><title>&e;</title></topic></a>')
+
+
+def test_a_bomb_of_entities_is_refused(topics) -> None:
+    levels = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+    with pytest.raises(FormatError):
+        topics(f'<!DOCTYPE a [<!ENTITY e0 "ha">{levels}]><a><topic num="1" text="&e11;"/></a>')
+
+
+def test_three_digits_and_the_same_behind_a_one_are_one_topic() -> None:
+    run = {"661": "a", "662": "b", "1663": "c"}
+    aligned, note = align_topics(run, {"1661", "1662", "1663"})
+    assert aligned == {"1661": "a", "1662": "b", "1663": "c"}
+    assert note == "2 topics renamed: 661-662 read as 1661-1662"
+    assert align_topics({"1661": "a"}, ["661"]) == ({"661": "a"}, "1 topic renamed: 1661 read as 661")
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (["661"], ["661", "1661"]),
+        (["661", "1661"], ["1661"]),
+        (["661"], ["2661", "0661"]),
+        (["61"], ["161"]),
+        (["q661"], ["1661"]),
+    ],
+    ids=["known", "taken", "another digit", "two digits", "no number"],
+)
+def test_other_ids_stay_as_they_are(ids: list[str], names: list[str]) -> None:
+    assert align_topics(dict.fromkeys(ids), names) == (dict.fromkeys(ids), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("topics/tv16.avs.txt", 30),
+        ("topics/tv19_20_progress.avs.topics_parsed.txt", 70),
+        ("topics/tv21.avs.topics.txt", 20),
+        ("vbs/2023/avs_gt/avs.vbs2023.topics.txt", 7),
+        ("vbs/2024/avs_gt/avs.vbs2024.topics.txt", 5),
+    ],
+)
+def test_the_benchmarks_own_files_are_read(shared_data: Callable[[str], Path], name: str, count: int) -> None:
+    read = read_topics(str(shared_data(name)))
+    assert len(read) == count
+    assert all(len(topic.query.split()) > 1 and "\r" not in topic.query for topic in read)
