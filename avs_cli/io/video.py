@@ -142,7 +142,8 @@ def read_small(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to `size` = (width, height).
 
-    Turned videos are not put upright. A thread decodes ahead. Raises FormatError, after the last frame, for a file that is cut short.
+    Turned videos are not put upright. A thread decodes ahead. Raises FormatError, after the last frame, for a file that
+    is cut short.
     """
     yield from ahead(_read_small(path, size, _KERNELS[interpolation], threads), 64)
 
@@ -271,7 +272,7 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
         start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
-        duration = _duration(container, stream, start)
+        duration = _duration(path, container, stream, start)
         rate = _frame_rate(stream, duration)
         broken: list[int] = []
         frames = _frames(container, stream, start, rate, broken)
@@ -302,7 +303,7 @@ def _container(path: Path) -> Iterator[Any]:
         yield container
 
 
-def _duration(container: Any, stream: Any, start: float) -> float:
+def _duration(path: Path, container: Any, stream: Any, start: float) -> float:
     if stream.duration:
         return float(stream.duration * stream.time_base)
     tag = stream.metadata.get("DURATION", "")
@@ -311,7 +312,18 @@ def _duration(container: Any, stream: Any, start: float) -> float:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start
     if container.duration:
         return float(container.duration / av.time_base - start)
-    return 0.0
+    return _last_end(path, stream.index) - start
+
+
+def _last_end(path: Path, index: int) -> float:
+    """When the last frame ends, from the packets: recordings of a browser and raw streams do not say it anywhere."""
+    with _container(path) as container:
+        stream = container.streams[index]
+        packets = [(packet.pts, packet.duration or 0) for packet in _packets(container, stream) if packet.size]
+        ends = [pts + duration for pts, duration in packets if pts is not None]
+        if ends:
+            return float(max(ends) * stream.time_base)
+        return len(packets) / float(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _frame_rate(stream: Any, duration: float) -> float:
