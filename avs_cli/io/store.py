@@ -127,6 +127,8 @@ class Store:
             self._descriptor = raw.fileno()
             self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
             count = self.rows * self.dim
+            if count and self._start + count * self.dtype.itemsize > len(self._map):
+                raise FormatError(self._name, "the file ends before its vectors do")
             flat = np.frombuffer(self._map, self.dtype, count, self._start) if count else np.empty(0, self.dtype)
             self.vectors = flat.reshape(self.rows, self.dim)
             self._resources = stack.pop_all()
@@ -134,7 +136,7 @@ class Store:
     def _load(self, group: Any) -> None:
         self.provenance: dict[str, Any] = _provenance(group, self.path)
         self._ids = _ids(group, self.path)
-        vectors = group["vectors"]
+        vectors = _column(group, "vectors")
         self.dtype: np.dtype[Any] = vectors.dtype
         if vectors.ndim != 2 or self.dtype.name not in DTYPES or not self.dtype.isnative:
             raise FormatError(
@@ -142,7 +144,7 @@ class Store:
             )
         self.rows, self.dim = map(int, vectors.shape)
         self.frame_level = "offsets" in group
-        self._offsets: np.ndarray | None = group["offsets"][...] if self.frame_level else None
+        self._offsets: np.ndarray | None = _column(group, "offsets")[...] if self.frame_level else None
         items = self.rows if self._offsets is None else len(self._offsets) - 1
         if items != len(self._ids):
             raise FormatError(self._name, f"{len(self._ids)} ids for {items} items")
@@ -168,11 +170,6 @@ class Store:
     def offsets(self) -> np.ndarray:
         """(N+1,) int64: item i owns vectors[offsets[i]:offsets[i+1]], also where that is one row each."""
         return np.arange(len(self) + 1) if self._offsets is None else self._offsets
-
-    @property
-    def dataset(self) -> Any:
-        """The vectors as HDF5 has them: for copying them all."""
-        return self._file[self.feature]["vectors"]
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -269,10 +266,15 @@ class Store:
         with _structure(self.path):
             return _shots(self._file, self.path)
 
+    @property
+    def pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """The ids (as bytes) of the shots with a thumbnail, and the (T+1,) offsets of the pictures."""
+        with _structure(self.path):
+            return _pictures(self._file, self.path)
+
     @cached_property
     def _thumbnails(self) -> tuple[dict[str, int], np.ndarray]:
-        with _structure(self.path):
-            ids, offsets = _pictures(self._file, self.path)
+        ids, offsets = self.pictures
         return {id: position for position, id in enumerate(Ids(ids))}, offsets
 
     @property
@@ -429,18 +431,16 @@ class StoreWriter:
             stack.enter_context(_locked(self.path))
             self._sweep()
             self._shots: dict[str, Shot] = {}
+            # Id -> the source that holds it, as a place in `_sources`, and how many rows or bytes it has there.
             self._where: dict[str, tuple[int, int]] = {}
+            self._pictures: dict[str, tuple[int, int]] = {}
             self._sources: list[Path] = []
             self._count = 0
             if self.path.exists():
-                self._shots.update(_all_shots(self.path))
-                if self.feature in features(self.path):
-                    self._include(self.path)
+                self._include(self.path)
             for part in self._parts():
                 self._count = int(part.stem)
-                if self.feature in features(part):
-                    self._shots.update(_all_shots(part))
-                    self._include(part)
+                self._include(part)
             failures = self._ledger()
             self.failed = {f.id: f for name, f in failures if name == self.feature and f.id not in self.done}
             self._resources = stack.pop_all()
@@ -456,34 +456,26 @@ class StoreWriter:
 
         Raises FormatError for a value that is NaN or infinite, MismatchError for one beyond float16; both name the id.
         """
-        fresh = [self._checked(item) for item in batch]
-        for item in fresh:
-            if item.id in self.done:
-                raise MismatchError(f"{self.path}: {item.id!r} is there already")
-            self.done.add(item.id)
-            if item.shot:
-                known = self._shots.setdefault(item.shot.id, item.shot)
-                if known != item.shot:
-                    raise MismatchError(
-                        f"{self.path}: shot {known.id!r} is {known[1:]} in the store and {item.shot[1:]} here"
-                    )
+        fresh = self._checked(batch)
         if not fresh:
             return
+        ids, lengths = [item.id for item in fresh], [len(item.vectors) for item in fresh]
+        shots = {item.shot.id: item.shot for item in fresh if item.shot}
+        pictures = {item.id: item.thumbnail for item in fresh if item.thumbnail is not None}
+        sizes = [len(picture) for picture in pictures.values()]
         self._folder.mkdir(exist_ok=True)
-        self._count += 1
-        part = self._folder / f"{self._count:06d}.h5"
-        lengths = [len(item.vectors) for item in fresh]
+        part = self._folder / f"{self._count + 1:06d}.h5"
         with replacing(part) as temporary:
             with _created(temporary) as file:
-                group = self._group(file, [item.id for item in fresh], lengths)
+                group = self._group(file, ids, lengths)
                 group["vectors"][...] = np.concatenate([item.vectors for item in fresh])
-                _write_shots(file, [item.shot for item in fresh if item.shot])
-                pictures = {item.id: item.thumbnail for item in fresh if item.thumbnail is not None}
-                jpeg = _write_pictures(file, list(pictures), [len(picture) for picture in pictures.values()])
+                _write_shots(file, list(shots.values()))
+                jpeg = _write_pictures(file, list(pictures), sizes)
                 if jpeg is not None:
                     jpeg[...] = np.frombuffer(b"".join(pictures.values()), np.uint8)
             _flush(temporary)
-        self._include(part, [item.id for item in fresh])
+        self._count += 1
+        self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
     def fail(self, failure: Failure) -> None:
         """Write into the ledger that an item could not be done."""
@@ -523,17 +515,38 @@ class StoreWriter:
         for leftover in [*self._folder.glob(".*.part"), *self.path.parent.glob(f".{self.path.name}.*.part")]:
             leftover.unlink()
 
-    def _include(self, source: Path, ids: Sequence[str] | None = None) -> None:
-        """Know a file's items as done."""
-        if ids is None:
-            with Store(source, self.feature) as store:
+    def _include(self, source: Path) -> None:
+        """Take in what an earlier writer left: the store, or a part of it."""
+        held = features(source) if source == self.path else [None]
+        with Store(source, self.feature if self.feature in held else held[0]) as store:
+            ours = store.feature == self.feature
+            if ours:
                 self._refuse_other(store)
-                ids = store.ids
+            elif source != self.path:
+                return
+            ids, offsets = store.pictures
+            self._know(
+                source,
+                zip(store.ids, np.diff(store.offsets).tolist(), strict=True) if ours else (),
+                zip(Ids(ids), np.diff(offsets).tolist(), strict=True),
+                store.shots(),
+            )
+
+    def _know(
+        self,
+        source: Path,
+        rows: Iterable[tuple[str, int]],
+        pictures: Iterable[tuple[str, int]],
+        shots: Mapping[str, Shot],
+    ) -> None:
+        """Remember what a file of ours holds: per id its rows, and the bytes of its thumbnail."""
         number = len(self._sources)
         self._sources.append(source)
-        for position, id in enumerate(ids):
-            self._where.setdefault(id, (number, position))
-        self.done.update(ids)
+        for known, found in ((self._where, rows), (self._pictures, pictures)):
+            for id, length in found:
+                known.setdefault(id, (number, length))
+        self.done.update(self._where)
+        self._shots.update(shots)
 
     def _refuse_other(self, store: Store) -> None:
         ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
@@ -543,8 +556,21 @@ class StoreWriter:
         if what:
             raise MismatchError(f"{store._name} was made otherwise: {what}; write to another file or remove this one")
 
-    def _checked(self, item: Item) -> Item:
-        """The item with its vectors as (K, D) of the store's type."""
+    def _checked(self, batch: Sequence[Item]) -> list[Item]:
+        """The batch with its vectors as (K, D) of the store's type."""
+        fresh: dict[str, Item] = {}
+        for item in batch:
+            if item.id in self.done or item.id in fresh:
+                raise MismatchError(f"{self.path}: {item.id!r} is there already")
+            if item.shot and (known := self._shots.get(item.shot.id, item.shot)) != item.shot:
+                raise MismatchError(
+                    f"{self.path}: shot {known.id!r} is {known[1:]} in the store and {item.shot[1:]} here"
+                )
+            fresh[item.id] = item._replace(vectors=self._fitting(item))
+        return list(fresh.values())
+
+    def _fitting(self, item: Item) -> np.ndarray:
+        """(K, D) an item's vectors in the store's type."""
         raw = item.id.encode()
         if not raw or len(raw) > ID_BYTES or item.id.split() != [item.id] or "\0" in item.id:
             raise MismatchError(f"{self.path}: {item.id!r} cannot be an id: 1 to {ID_BYTES} bytes without white space")
@@ -561,7 +587,7 @@ class StoreWriter:
         if not np.isfinite(vectors).all():
             largest = float(np.abs(given).max())
             raise MismatchError(f"{self.path}: {item.id}: {largest:g} is beyond {self.dtype.name}; store it as float32")
-        return item._replace(vectors=vectors)
+        return vectors
 
     def _group(self, file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
         """The feature's group with everything in it but the vectors' values."""
@@ -586,48 +612,28 @@ class StoreWriter:
             return store.ids != final or store.provenance != self.provenance or len(store.shots()) != len(self._shots)
 
     def _join(self, file: Any, final: list[str]) -> None:
-        with ExitStack() as stack:
-            old = stack.enter_context(_opened(self.path, str(self.path))) if self.path.exists() else None
-            for name in sorted({self.feature, *(_features(old) if old else ())}):
-                if old and name != self.feature:
+        """Write the store: every other feature as it was, ours from its sources."""
+        others = [name for name in features(self.path) if name != self.feature] if self.path.exists() else []
+        for name in sorted([self.feature, *others]):
+            if name == self.feature:
+                vectors = self._group(file, final, [self._where[id][1] for id in final])["vectors"]
+            else:
+                with _opened(self.path, str(self.path)) as old:
                     old.copy(name, file)
-                else:
-                    self._join_feature(file, final)
-            shots = {id: self._shots[id] for id in final if id in self._shots} | self._shots
-            _write_shots(file, list(shots.values()))
-            self._join_pictures(file, shots)
-
-    def _join_feature(self, file: Any, final: list[str]) -> None:
-        lengths = dict.fromkeys(final, 1)
-        if self.frame_level:
-            for number, source in enumerate(self._sources):
-                with Store(source, self.feature) as store:
-                    own = zip(store.ids, np.diff(store.offsets).tolist(), strict=True)
-                    lengths |= {id: length for id, length in own if self._where[id][0] == number}
-        group = self._group(file, final, list(lengths.values()))
-        starts = dict(zip(final, np.cumsum([0, *lengths.values()]).tolist(), strict=False))
+        shots = {id: self._shots[id] for id in final if id in self._shots} | self._shots
+        _write_shots(file, list(shots.values()))
+        pictured = [id for id in {**shots, **self._pictures} if id in self._pictures]
+        jpeg = _write_pictures(file, pictured, [self._pictures[id][1] for id in pictured])
+        rows, places = _starts(final, self._where), _starts(pictured, self._pictures)
         for number, source in enumerate(self._sources):
-            with Store(source, self.feature) as store:
-                targets = [starts[id] if self._where[id][0] == number else -1 for id in store.ids]
-                _move(store.dataset, store.offsets, group["vectors"], np.array(targets, np.int64))
-
-    def _join_pictures(self, file: Any, shots: Iterable[str]) -> None:
-        sources = ([self.path] if self.path.exists() else []) + [s for s in self._sources if s != self.path]
-        found: dict[str, tuple[int, int]] = {}
-        for number, source in enumerate(sources):
             with _opened(source, str(source)) as part:
-                ids, offsets = _pictures(part, str(source))
-                for id, length in zip(Ids(ids), np.diff(offsets).tolist(), strict=True):
-                    found.setdefault(id, (number, length))
-        kept = {id: found[id] for id in dict.fromkeys([*shots, *found]) if id in found}
-        jpeg = _write_pictures(file, list(kept), [length for _, length in kept.values()])
-        starts = dict(zip(kept, np.cumsum([0, *(length for _, length in kept.values())]).tolist(), strict=False))
-        for number, source in enumerate(sources):
-            with _opened(source, str(source)) as part:
-                ids, offsets = _pictures(part, str(source))
-                if len(ids):
-                    targets = [starts[id] if kept[id][0] == number else -1 for id in Ids(ids)]
-                    _move(part["thumbnails/jpeg"], offsets, jpeg, np.array(targets, np.int64))
+                if self.feature in part:
+                    held = Ids(_ids(part[self.feature], str(source)))
+                    offsets = part[self.feature]["offsets"][...] if self.frame_level else np.arange(len(held) + 1)
+                    _move(part[self.feature]["vectors"], offsets, vectors, _targets(number, held, self._where, rows))
+                raw, offsets = _pictures(part, str(source))
+                if len(raw):
+                    _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), self._pictures, places))
 
     def _ledger(self) -> list[tuple[str, Failure]]:
         """Every line of the ledger, with its feature; a line that a kill tore off is dropped."""
@@ -653,7 +659,6 @@ class StoreWriter:
                 source.unlink()
         with contextlib.suppress(OSError):  # parts of another feature may be waiting for their own writer
             self._folder.rmdir()
-        self._sources = [self.path]
         self.failed = {id: failure for id, failure in self.failed.items() if id not in self.done}
         others = {(name, f.id): f for name, f in self._ledger() if name != self.feature}
         lines = [_line(name, f) for (name, _), f in others.items()] + [
@@ -725,7 +730,7 @@ def _structure(shown: str) -> Iterator[None]:
     """What HDF5 says about a damaged file, as a FormatError."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, MemoryError) as error:
         text = str(error).strip("'\"")
         what = "truncated" if "truncated" in text else "damaged or incomplete"
         raise FormatError(shown, f"{what} feature store ({text})") from None
@@ -757,9 +762,17 @@ def _provenance(group: Any, shown: str) -> dict[str, Any]:
     return value
 
 
+def _column(group: Any, name: str) -> Any:
+    """A dataset of a group; KeyError when the group, or what has this name in it, is something else."""
+    found = group[name] if isinstance(group, h5py.Group) else None
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"no dataset {name!r}")
+    return found
+
+
 def _ids(group: Any, shown: str, name: str = "ids") -> np.ndarray:
     """A column of texts as NUL-padded bytes; variable-length texts, which other programs write, become that too."""
-    dataset = group[name]
+    dataset = _column(group, name)
     text = h5py.check_string_dtype(dataset.dtype)
     if text is None or dataset.ndim != 1:
         raise FormatError(shown, f"{dataset.name[1:]} is {dataset.shape} {dataset.dtype}, not a column of texts")
@@ -812,7 +825,7 @@ def _shots(file: Any, shown: str) -> dict[str, Shot]:
         return {}
     group = file["shots"]
     ids, videos = Ids(_ids(group, shown)), list(Ids(_ids(group, shown, "videos")))
-    rows, starts, ends = (group[name][...].tolist() for name in ("video", "start", "end"))
+    rows, starts, ends = (_column(group, name)[...].tolist() for name in ("video", "start", "end"))
     if not len(ids) == len(rows) == len(starts) == len(ends) or (
         rows and not 0 <= min(rows) <= max(rows) < len(videos)
     ):
@@ -820,18 +833,13 @@ def _shots(file: Any, shown: str) -> dict[str, Shot]:
     return {id: Shot(id, videos[row], start, end) for id, row, start, end in zip(ids, rows, starts, ends, strict=True)}
 
 
-def _all_shots(path: Path) -> dict[str, Shot]:
-    with _opened(path, str(path)) as file, _structure(str(path)):
-        return _shots(file, str(path))
-
-
 def _pictures(file: Any, shown: str) -> tuple[np.ndarray, np.ndarray]:
     """The ids (raw) and the offsets of the thumbnails."""
     if "thumbnails" not in file:
         return np.empty(0, "S1"), np.zeros(1, np.int64)
     group = file["thumbnails"]
-    ids, offsets = _ids(group, shown), group["offsets"][...]
-    if len(offsets) != len(ids) + 1 or not _partition(offsets, group["jpeg"].shape[0]):
+    ids, offsets, jpeg = _ids(group, shown), _column(group, "offsets")[...], _column(group, "jpeg")
+    if jpeg.ndim != 1 or offsets.shape != (len(ids) + 1,) or not _partition(offsets, len(jpeg)):
         raise FormatError(shown, "its thumbnails' offsets do not fit their ids and bytes")
     return ids, offsets
 
@@ -871,6 +879,19 @@ def _write_shots(file: Any, shots: Sequence[Shot]) -> None:
     _array(group, "start", (len(shots),), np.float64)[...] = [shot.start for shot in shots]
     _array(group, "end", (len(shots),), np.float64)[...] = [shot.end for shot in shots]
     _write_ids(group, "videos", list(videos))
+
+
+def _starts(ids: Sequence[str], held: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """Where each item's rows begin when the items stand in this order."""
+    ends = itertools.accumulate(held[id][1] for id in ids)
+    return dict(zip(ids, itertools.chain([0], ends), strict=False))
+
+
+def _targets(
+    number: int, ids: Iterable[str], held: Mapping[str, tuple[int, int]], starts: Mapping[str, int]
+) -> np.ndarray:
+    """Per item of a source, where it goes; -1 when another source gives it."""
+    return np.array([starts[id] if held[id][0] == number else -1 for id in ids], np.int64)
 
 
 def _write_pictures(file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
