@@ -200,6 +200,7 @@ def dangers(source: ast.Module) -> list[str]:
                 or words.get("shell") == "True"
                 or words.get("allow_pickle") == "True"
                 or (called == "torch.load" and words.get("weights_only") != "True")
+                or (called.endswith(("etree.fromstring", "etree.parse")) and len(node.args) + len(words) < 2)
                 or (
                     called.endswith(("etree.XMLParser", "etree.iterparse")) and words.get("resolve_entities") != "False"
                 )
