@@ -127,7 +127,7 @@ def test_the_schema_is_the_one_that_is_written_down(tmp_path: Path) -> None:
 # Equal inputs, equal bytes
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.permutations(range(12)), st.lists(st.integers(1, 5), min_size=12, max_size=12), st.booleans())
 def test_batches_and_arrival_leave_no_trace(
     tmp_path_factory: pytest.TempPathFactory, arrival: list[int], sizes: list[int], frame_level: bool
