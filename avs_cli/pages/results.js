@@ -168,11 +168,20 @@
     if (current) current.tabIndex = 0;
   }
 
+  // Topics out of sight have a guessed height; those that come near on the way take their own, and move what is below.
+  let settling = 0;
+
+  function bring(element, block, frames = 8) {
+    element.scrollIntoView({ block });
+    cancelAnimationFrame(settling);
+    if (frames) settling = requestAnimationFrame(() => bring(element, block, frames - 1));
+  }
+
   function go(link) {
     if (!link) return;
     rove(link);
     link.focus({ preventScroll: true });
-    link.parentElement.scrollIntoView({ block: "nearest" });
+    bring(link.parentElement, "nearest");
     if (large.open) enlarge();
   }
 
@@ -200,7 +209,7 @@
     const next = sections[started() ? here + by : Math.max(here + Math.min(by, 0), 0)];
     if (!next) return;
     go(links.find((link) => next.contains(link)));
-    next.scrollIntoView({ block: "start" });
+    bring(find("header", next), "start");
   }
 
   function everywhere({ ranks }) {
@@ -223,11 +232,14 @@
     if (source) image.src = source;
     image.alt = picture.getAttribute("aria-label");
     const lines = all(":scope > :not(a, .elsewhere)", shot.card).map((line) => line.cloneNode(true));
+    find(".caption", large).dataset.judged = shot.card.dataset.judged ?? "";
     find(".caption", large).replaceChildren(make("h3", topic.title), ...lines, ...everywhere(shot));
     find("[value=back]", large).disabled = links.indexOf(current) === 0;
     find("[value=on]", large).disabled = links.indexOf(current) === links.length - 1;
     enlarged = current;
-    if (!large.open) large.showModal();
+    if (large.open) return;
+    large.showModal();
+    find("[value=close]", large).focus();
   }
 
   function nextView() {
@@ -270,6 +282,10 @@
     event.preventDefault();
     rove(link);
     enlarge();
+  });
+  find(".index").addEventListener("click", (event) => {
+    const topic = topics.find(({ entry }) => entry.contains(event.target));
+    if (topic) requestAnimationFrame(() => bring(find("header", topic.section), "start"));
   });
   document.addEventListener("focusin", (event) => { if (byLink.has(event.target)) rove(event.target); });
   for (const dialog of [large, keys]) {
