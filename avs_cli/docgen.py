@@ -80,7 +80,9 @@ def examples(readme: str) -> list[str]:
 
 def summary(text: str | None) -> str:
     """The first sentence of a help text, without its full stop."""
-    return re.split(r"(?<=[\w)])[.;](?:\s|$)", " ".join((text or "").split("\n\n")[0].split()), maxsplit=1)[0]
+    return re.split(r"(?<=[\w)])[.;](?:\s|$)", " ".join((text or "").split("\n\n")[0].split()), maxsplit=1)[0].rstrip(
+        "."
+    )
 
 
 def parameters(command: Any) -> list[Parameter]:

@@ -10,7 +10,7 @@ _avs() {
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='shots extract search eval view --version --help'
+        words='shots extract search eval submit view info convert --version --help'
     else
         case $command:$before in
             shots:--detector) words='content fixed transnetv2' ;;
@@ -18,7 +18,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='conse minilm' ;;
+            extract:--model) words='conse ircsn minilm wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--shots) ;;
             extract:--text) ;;
@@ -51,18 +51,39 @@ _avs() {
             eval:--format) words='table nist' ;;
             eval:--plot) ;;
             eval:--agreement) ;;
+            submit:--topics) ;;
+            submit:--shots) ;;
+            submit:--format) words='xml trec' ;;
+            submit:--dtd) ;;
+            submit:--year) compopt +o default 2>/dev/null ;;
+            submit:--pid) ;;
+            submit:--training) ;;
+            submit:--class) ;;
+            submit:--task) ;;
+            submit:--novelty) ;;
+            submit:--priority) compopt +o default 2>/dev/null ;;
+            submit:--desc) ;;
+            submit:--algo) ;;
+            submit:--elapsed) compopt +o default 2>/dev/null ;;
+            submit:--tag) ;;
+            submit:--output | submit:-o) ;;
             view:--gallery | view:-g) ;;
             view:--topics) ;;
             view:--qrels) ;;
             view:--shown) compopt +o default 2>/dev/null ;;
             view:--output | view:-o) ;;
+            convert:--tag) ;;
+            convert:--depth) compopt +o default 2>/dev/null ;;
             *)
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
                     extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --batch-size --workers --threads --timeout --shard --retry-failed --help' ;;
                     search) words='--query -q --topics --vectors --field --depth --tag --output -o --device --threads --help' ;;
                     eval) words='--measure -m --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
+                    submit) words='--topics --shots --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
+                    info) words='--json --help' ;;
+                    convert) words='--tag --depth --help' ;;
                 esac
                 ;;
         esac
