@@ -221,7 +221,8 @@ def _views(names: Sequence[str]) -> str:
         '<label><input type="radio" name="view" value="difference"><span>Difference</span></label></fieldset>'
         '<span class="pair" id="pair" hidden><label class="field"><span>from</span>'
         f'<select id="before" aria-label="difference from">{before}</select></label>'
-        f'<label class="field"><span>to</span><select id="after" aria-label="difference to">{after}</select></label></span>'
+        '<label class="field"><span>to</span>'
+        f'<select id="after" aria-label="difference to">{after}</select></label></span>'
     )
 
 
