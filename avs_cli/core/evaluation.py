@@ -8,6 +8,7 @@ A measure is called as the field writes it. A file of `core/measures` gives it (
 trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all of them.
 """
 
+import contextlib
 import functools
 import itertools
 import math
@@ -124,7 +125,7 @@ class Evaluator:
                 order = {t: _best_case(run[t], self.qrels[t]) for t in topics} if measure.captions else rankings
                 values = {topic: measure.score(order[topic], self.qrels[topic]) for topic in topics}
             else:
-                values = plain[measure.name]
+                values = dict(plain[measure.plain])
             if measure.whole and measure.infer:
                 values |= {topic: measure.infer(self._infer(topic, [])) for topic in absent}
             elif self.missing == "zero":
@@ -148,32 +149,33 @@ class Evaluator:
             self._samples[topic] = xinfap.sample(self.qrels[topic])
         return xinfap.infer(ranking, self.qrels[topic], self._samples[topic])
 
-    def _plain(self, rankings: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
-        wanted = {measure.plain: measure.name for measure in self.measures if measure.plain is not None}
-        if not wanted:
+    def _plain(self, rankings: Mapping[str, list[str]]) -> dict[Any, dict[str, float]]:
+        """What trec_eval computes: measure, as ir_measures calls it -> topic -> value."""
+        values: dict[Any, dict[str, float]] = {m.plain: {} for m in self.measures if m.plain is not None}
+        if not values:
             return {}
         # trec_eval keeps scores in single precision; ranks make it see the order that all our measures see.
         run = {topic: dict(zip(r, range(len(r), 0, -1), strict=True)) for topic, r in rankings.items()}
-        values: dict[str, dict[str, float]] = {name: {} for name in wanted.values()}
         for topic, measure, value in self._trec_eval.iter_calc(run):
             if topic in rankings:
-                values[wanted[measure]][topic] = value
+                values[measure][topic] = value
         return values
 
     @functools.cached_property
     def _trec_eval(self) -> Any:
         import ir_measures
 
-        plain = [measure.plain for measure in self.measures if measure.plain is not None]
+        plain = list(dict.fromkeys(measure.plain for measure in self.measures if measure.plain is not None))
         # Most measures see no shot that is not relevant; leaving out nine tenths of the pool halves trec_eval's time.
-        least = 1 if all(m.NAME in _RELEVANT_ALONE and not m.params.get("judged_only") for m in plain) else -1
+        least = 1 if all(m.NAME in _RELEVANT_ALONE and {"cutoff", "rel"} >= set(m.params) for m in plain) else -1
         relevances = {
-            topic: {shot: relevance for shot, (relevance, _) in judgments.items() if relevance >= least}
+            topic: {shot: max(relevance, -1) for shot, (relevance, _) in judgments.items() if relevance >= least}
             for topic, judgments in self.qrels.items()
         }
-        # trec_eval passes over a topic without any judgment, and a topic without a relevant shot has the value 0.
-        for topic, judgments in self.qrels.items():
-            relevances[topic] = relevances[topic] or {shot: 0 for shot in itertools.islice(judgments, 1)}
+        # pytrec_eval passes over a topic without judgments, and crashes on one where nothing was judged of a pool.
+        for topic, found in relevances.items():
+            if not any(relevance >= 0 for relevance in found.values()):
+                relevances[topic] = dict.fromkeys(itertools.islice(self.qrels[topic], 1), 0)
         return ir_measures.pytrec_eval.evaluator(plain, relevances)
 
     @staticmethod
@@ -216,18 +218,41 @@ _NIST_SPELLING = {f"iprec@rec{level / 10:.2f}": f"iprec-rec@{level / 10}" for le
 
 
 def _plain_measure(name: str) -> Any:
+    """What ir_measures makes of the name, or of trec_eval's own spelling: map, P_10, bpref …"""
     import ir_measures
 
+    measure = None
+    for parse in (ir_measures.parse_measure, _one_of_trec_eval):
+        with contextlib.suppress(NameError, ValueError, SyntaxError, TypeError, LookupError, AttributeError):
+            measure = measure or parse(name)
+    if not isinstance(measure, ir_measures.Measure):
+        raise UnknownName("measure", name, [*(_SPELLINGS.get(own, own) for own in measures.names()), *_PLAIN_NAMES])
     try:
-        measure = ir_measures.parse_measure(name)
-    except (NameError, ValueError, SyntaxError, TypeError):
-        raise UnknownName("measure", name, [*measures.names(), *_PLAIN_NAMES]) from None
-    if not ir_measures.pytrec_eval.supports(measure):
-        raise SpecError(f"measure {name!r} is not one that trec_eval computes, or it lacks its cutoff")
+        supported = ir_measures.pytrec_eval.supports(measure)
+    except AssertionError:  # how ir_measures refuses parameters
+        supported = False
+    if not supported:
+        raise SpecError(f"measure {name!r} is not one that trec_eval computes, or it lacks its cutoff, as in P@10")
+    # trec_eval's C code ends the whole process on a cutoff of 0 and on some that do not fit its integers.
+    for parameter in ("cutoff", "rel"):
+        if not 1 <= measure.params.get(parameter, 1) <= _LARGEST:
+            raise SpecError(f"measure {name!r}: {parameter} is not between 1 and {_LARGEST}")
+    return measure
+
+
+_LARGEST = 1_000_000
+
+
+def _one_of_trec_eval(name: str) -> Any:
+    import ir_measures
+
+    (measure,) = ir_measures.parse_trec_measure(name)  # ValueError for a nickname of several
     return measure
 
 
 _RELEVANT_ALONE = {"AP", "P", "R", "RR", "nDCG", "Rprec", "Success", "IPrec", "NumRet"}
+
+_SPELLINGS = {"xinfap": "xinfAP", "infndcg": "infNDCG", "ip": "iP@10", "medr": "MedR", "meanr": "MeanR", "sumr": "SumR"}
 
 # For the hint when a name is mistyped; ir_measures itself knows them in many more spellings.
 _PLAIN_NAMES = ("AP", "P@10", "nDCG@20", "R@1000", "RR", "Rprec", "Bpref", "infAP", "Success@10")

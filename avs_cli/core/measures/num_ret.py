@@ -12,5 +12,5 @@ def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
 
 
 def summary(values: Sequence[float]) -> float:
-    """All topics' shots as far as they count: NIST's script prints a topic's whole length, but adds up to 1000 of it."""
+    """All topics' shots that count: NIST prints the whole length of a topic, but adds up to 1000 of it."""
     return sum(min(value, DEPTH) for value in values)

@@ -35,8 +35,8 @@ class Sample(NamedTuple):
 
     codes       shot -> the place of its judgment in `relevances` and `strata`, whose last row is for shots not pooled
     relevances  (J,) of the distinct judgments
-    strata      (J,) places in `weights`; -1 for shots not pooled
-    weights     (S,) w_s; 0 when no shot of the stratum was judged
+    strata      (J,) places in `weights`; the last row's is -1
+    weights     (S + 1,) w_s, 0 when no shot of the stratum was judged; the last is 0, for shots not pooled
     relevant    R
     gain        the greatest discounted cumulative gain that a ranking of the R shots can have
     """
@@ -77,7 +77,7 @@ def sample(judgments: Mapping[str, Judgment]) -> Sample:
 
     pooled = np.bincount(strata[:-1], counts, len(places))
     sampled = np.bincount(strata[:-1], counts * (relevances[:-1] >= 0), len(places))
-    weights = np.divide(pooled, sampled, out=np.zeros(len(places)), where=sampled > 0)
+    weights = np.append(np.divide(pooled, sampled, out=np.zeros(len(places)), where=sampled > 0), 0.0)
     grades: dict[int, float] = {}
     for relevance, stratum, count in zip(relevances[:-1].tolist(), strata[:-1], counts, strict=True):
         if relevance > 0:
@@ -94,7 +94,7 @@ def infer(ranking: Sequence[str], judgments: Mapping[str, Judgment], known: Samp
     ranks, discounts = _RANKS[: len(ranking)], _DISCOUNTS[: len(ranking)]
 
     # (S, K): what each stratum has shown down to each rank.
-    here = stratum == np.arange(len(known.weights))[:, None]
+    here = stratum == np.arange(len(known.weights) - 1)[:, None]
     judged, is_relevant = relevance >= 0, relevance > 0
     pooled = here.cumsum(axis=1)
     sampled = (here & judged).cumsum(axis=1)
