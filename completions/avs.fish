@@ -9,7 +9,7 @@ complete -c avs -n '__fish_seen_subcommand_from shots' -l timeout -x -d 'Seconds
 complete -c avs -n '__fish_seen_subcommand_from shots' -l output -s o -r -F -d 'Where to write'
 complete -c avs -n '__fish_seen_subcommand_from shots' -l help -d 'Show this message and exit'
 complete -c avs -n __fish_use_subcommand -f -a extract -d 'Encode shots, pictures or texts into a feature store'
-complete -c avs -n '__fish_seen_subcommand_from extract' -l model -x -a 'conse ircsn minilm wsl' -d 'The encoder, name or name:key=value: conse, ircsn, minilm, wsl'
+complete -c avs -n '__fish_seen_subcommand_from extract' -l model -x -a 'beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 minilm mobileclip2 open-clip pe-core siglip2 timm video-llama vjepa2 wsl x-clip' -d 'The encoder, name or name:key=value: beit, blip, blip2, clip, conse, dfn, dinov3, ircsn, metaclip2, minilm, mobileclip2, open-clip, pe-core, siglip2, timm, video-llama, vjepa2, wsl, x-clip'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l output -s o -r -F -d 'Where to write'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l shots -r -F -d 'The shots to encode'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l text -r -F -d 'Encode a file of topics or captions instead of pictures'
