@@ -1,6 +1,6 @@
 """A registry is a package: each module in it is an entry, named by its file, imported when it is chosen.
 
-An entry is asked for by a spec: `name`, `name:variant` or `name:key=value,key=value`. Keys are the keyword parameters of
+An entry is asked for by a spec: `name`, `name:variant` or `name:key=value,key=value`; in a name, `_` is `-`. Keys are the keyword parameters of
 the entry's function, and their annotations give the types.
 """
 
@@ -37,6 +37,7 @@ class Registry:
         Raises UnknownName for a name that no file has, SpecError for a parameter that the function lacks or cannot take.
         """
         name, _, rest = spec.partition(":")
+        name = name.replace("_", "-")
         if name not in self.names():
             raise UnknownName(self.kind, name, self.names())
         module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
@@ -46,7 +47,7 @@ class Registry:
 
     def module(self, spec: str) -> types.ModuleType:
         """The module behind a spec, for what it says about itself."""
-        name = spec.partition(":")[0]
+        name = spec.partition(":")[0].replace("_", "-")
         if name not in self.names():
             raise UnknownName(self.kind, name, self.names())
         return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")

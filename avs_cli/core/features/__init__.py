@@ -24,16 +24,18 @@ def _forget(name: str, compute: "Callable[[], np.ndarray]") -> "np.ndarray":
 class Runtime:
     """Where and with what an encoder runs; none of it changes what the encoder means.
 
-    device    a torch device
-    threads   CPU threads for the arithmetic
-    weights   a local checkpoint instead of the published one
-    remember  gives the array of a name, computing it when no earlier run has left it (a cache; by default none)
+    device     a torch device
+    threads    CPU threads for the arithmetic
+    weights    a local checkpoint instead of the published one
+    remember   gives the array of a name, computing it when no earlier run has left it (a cache; by default none)
+    precision  "auto" (16 bits on an accelerator where the encoder stands it), "fp32", "bf16" or "fp16"
     """
 
     device: str = "cpu"
     threads: int = 1
     weights: str | None = None
     remember: "Callable[[str, Callable[[], np.ndarray]], np.ndarray]" = _forget
+    precision: str = "auto"
 
 
 class Feature(Protocol):

@@ -1,0 +1,138 @@
+"""Encoders of pictures and text into one space (Radford et al. 2021, arXiv:2103.00020), built by open_clip."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from avs_cli.core.features import Runtime
+from avs_cli.core.features._catalogue import MODELS
+from avs_cli.core.features._encoder import CLIP_MEAN, CLIP_STD, Encoder
+from avs_cli.core.weights import Source
+from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.types import Pixels
+
+CONFIG = "open_clip_config.json"
+
+
+class OpenClip(Encoder):
+    """The two towers of one model; `name` is open_clip's, `tag` says whose weights.
+
+    A folder given as weights that has an open_clip_config.json decides architecture and preprocessing by itself.
+    """
+
+    has_text = True
+    image_part = ("visual.",)
+
+    def __init__(self, runtime: Runtime, name: str, tag: str, source: Source):
+        super().__init__(runtime, f"{name}/{tag}", source)
+        self.name, self.tag = name, tag
+
+    @cached_property
+    def own_config(self) -> dict[str, Any] | None:
+        """What a folder of the user's says of its model."""
+        if self.runtime.weights is None:
+            return None
+        found = self.files.json(CONFIG)
+        if found is not None and not {"vision_cfg", "text_cfg", "embed_dim"} <= found.get("model_cfg", {}).keys():
+            raise FormatError(self.files.root / CONFIG, "no model_cfg with vision_cfg, text_cfg and embed_dim")
+        return found
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The architecture."""
+        import open_clip
+
+        found: dict[str, Any] = (
+            self.own_config["model_cfg"] if self.own_config else open_clip.get_model_config(self.name)
+        )
+        return deepcopy(found)
+
+    @cached_property
+    def preprocessing(self) -> Mapping[str, Any]:
+        """Mean, std, interpolation and resize mode of the pixels."""
+        import open_clip
+
+        usual = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+        if self.own_config:
+            return {**usual, **self.own_config.get("preprocess_cfg", {})}
+        return {**usual, **open_clip.get_pretrained_cfg(self.name, self.tag)}
+
+    @property
+    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Of the pixels, as the model was trained."""
+        return tuple(self.preprocessing["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Of the pixels, as the model was trained."""
+        return tuple(self.preprocessing["std"])
+
+    @cached_property
+    def pixels(self) -> Pixels:  # type: ignore[override]
+        """The square that the model was trained on."""
+        size = self.config["vision_cfg"].get("image_size", 224)
+        size = size if isinstance(size, int) else size[0]
+        mode = self.preprocessing["resize_mode"]
+        if mode not in ("shortest", "squash"):
+            raise FormatError(self.model, f"pictures resized by {mode!r} are not supported")
+        return Pixels(size, None if mode == "squash" else size, self.preprocessing["interpolation"])
+
+    @cached_property
+    def dim(self) -> int:  # type: ignore[override]
+        """Length of the vectors."""
+        return int(self.config["embed_dim"])
+
+    def build(self) -> nn.Module:
+        """Both towers."""
+        import open_clip
+
+        config = deepcopy(self.config)
+        config["vision_cfg"]["timm_model_pretrained"] = config["text_cfg"]["hf_model_pretrained"] = False
+        custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+        if "multimodal_cfg" in config:
+            return open_clip.CoCa(**config)  # type: ignore[no-any-return]
+        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)  # type: ignore[no-any-return]
+
+    @cached_property
+    def text_part(self) -> tuple[str, ...]:  # type: ignore[override]
+        """All that is not the image tower's."""
+        return tuple(key for key in self.network.state_dict() if not key.startswith("visual."))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Texts to token ids."""
+        import open_clip
+
+        name = f"local-dir:{self.files.root}" if self.own_config else self.name
+        try:
+            return open_clip.get_tokenizer(name)
+        except OSError:
+            repo = self.config["text_cfg"].get("hf_tokenizer_name", self.name)
+            raise UnavailableError(
+                f"the tokenizer of {self.model} is not on this machine; fetch it with: hf download {repo} "
+                "--include 'tokenizer*' --include 'special_tokens_map.json' --include 'sentencepiece*'"
+            ) from None
+
+    def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) to (B, dim)."""
+        with self.autocast():
+            vectors: torch.Tensor = self.image_tower.encode_image(pictures)
+        return vectors
+
+    def embed_text(self, texts: list[str]) -> torch.Tensor:
+        """A few texts to (N, dim)."""
+        tokens = self.tokenizer(texts).to(self.runtime.device)
+        with self.autocast():
+            vectors: torch.Tensor = self.text_tower.encode_text(tokens)
+        return vectors
+
+
+def named(runtime: Runtime, feature: str) -> OpenClip:
+    """A model of the catalogue."""
+    model = MODELS[feature]
+    name, _, tag = model.builds.partition("/")
+    return OpenClip(runtime, name, tag, model.source)
