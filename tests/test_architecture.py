@@ -264,7 +264,7 @@ def test_the_top_level_is_what_the_design_says() -> None:
 def test_no_file_names_a_machine_or_a_package_registry() -> None:
     place = re.compile(
         r"(?<![\w.$}~])/(?:root|home|work|opt|mnt|media|Users)/\w"
-        r"|file:///\w"
+        r"|file:///(?!etc/)\w"
         r"|[a-zA-Z]:\\\\?Users\\"
         r"|--(?:extra-)?index-url|\bPIP_[A-Z]+_URL|//[\w.-]*(?:pypi|pythonhosted|anaconda|jfrog|nexus|artifactory)\b[\w.-]*"
         r"|\b(?:10|127|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2,3}\b"
