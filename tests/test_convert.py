@@ -1,0 +1,106 @@
+"""avs convert: other tools' files by what is in them; and captions in every data set's format."""
+
+from pathlib import Path
+
+import pytest
+
+from avs_cli.cli import exit_code
+from avs_cli.errors import FormatError
+from avs_cli.io.captions import read_captions
+from avs_cli.io.trec import read_run
+
+TEXTS = {
+    "ruc": "v1#enc#0 a dog  runs\nv1#enc#1 a dog\nv2#enc#0 a cat\n",
+    "msrvtt": '{"videos": [], "sentences": [{"video_id": "v1", "caption": "a dog  runs", "sen_id": 3}, '
+    '{"video_id": "v2", "caption": "a cat"}, {"video_id": "v1", "caption": "a dog"}]}',
+    "vatex": '[{"videoID": "v1", "enCap": ["a dog runs", "a dog"], "chCap": ["x"]}, '
+    '{"videoID": "v2", "enCap": ["a cat"]}]',
+    "tgif": "https://38.media.example/9f6c/v1.gif\ta dog runs\nhttps://38.media.example/1/v1.gif\ta dog\n"
+    "http://38.media.example/v2.gif\ta cat\n",
+    "flickr": "v1.jpg#0\ta dog runs\r\nv1.jpg#1\ta dog\r\nv2.jpg#0\ta cat\r\n",
+}
+CAPTIONS = {"v1#enc#0": "a dog runs", "v1#enc#1": "a dog", "v2#enc#0": "a cat"}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_captions_are_the_same_in_every_format(tmp_path: Path, name: str) -> None:
+    (tmp_path / "captions").write_text(TEXTS[name], newline="")
+    assert read_captions(str(tmp_path / "captions")) == CAPTIONS
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "ruc"])
+def test_foreign_captions_become_lines(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").write_text(TEXTS[name], newline="")
+    assert exit_code(["convert", str(tmp_path / "in"), str(tmp_path / "out")]) == 0
+    assert read_captions(str(tmp_path / "out")) == CAPTIONS
+    assert set((tmp_path / "out").read_text().splitlines()) == {f"{name} {text}" for name, text in CAPTIONS.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("", None, "no captions"),
+        ("v1#enc#0 a dog\n\nv1#enc#0 a cat\n", 3, "'v1#enc#0' is there twice"),
+        ("v1#enc#0 a dog\nv1 a cat\n", 2, "a caption line is"),
+        ("v1#enc#0\n", 1, "a caption line is"),
+        ("{", 1, "not JSON"),
+        ("{}", None, "neither MSR-VTT's"),
+        ('{"sentences": 3}', None, "neither MSR-VTT's"),
+        ('[{"videoID": "v1"}]', None, "is no video with captions"),
+        ('[{"videoID": "v1", "enCap": "a dog"}]', None, "is no video with captions"),
+        ('[{"videoID": "v 1", "enCap": ["a dog"]}]', None, "no item id, or no words"),
+        ("[" * 100_000, None, "not JSON"),
+        ("v1.jpg#0\ta dog\nv2.jpg a cat\n", 2, "a Flickr line is"),
+        ("https://x/v1.gif\ta dog\nv2\ta cat\n", 2, "a TGIF line is"),
+        ("https://x/v1.gif\ta dog\nhttps://x/v2.gif\t \n", 2, "no item id, or no words"),
+    ],
+)
+def test_bad_captions_name_their_line(tmp_path: Path, text: str, line: int | None, what: str) -> None:
+    (tmp_path / "captions").write_text(text)
+    with pytest.raises(FormatError) as error:
+        read_captions(str(tmp_path / "captions"))
+    if text != "[" * 100_000:  # which of two errors the parser meets first depends on its version
+        assert what in str(error.value)
+        assert error.value.line == line
+
+
+def test_scores_of_rucs_tools_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "id.sent.score.txt").write_text("661 shot1_1 0.5 shot1_2 0.25\n662 shot1_2 1e-3\n")
+    target = tmp_path / "out.run"
+    assert exit_code(["convert", str(tmp_path / "id.sent.score.txt"), str(target), "--tag", "ruc"]) == 0
+    assert read_run(str(target)) == {"661": {"shot1_1": 0.5, "shot1_2": 0.25}, "662": {"shot1_2": 0.001}}
+    assert target.read_text().splitlines()[0] == "661 Q0 shot1_1 1 0.5 ruc"
+    assert exit_code(["convert", str(tmp_path / "id.sent.score.txt"), str(target), "--depth", "1"]) == 0
+    assert read_run(str(target))["661"] == {"shot1_1": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "what"),
+    [
+        ("661 a 0.5 b\n", 3, "neither a submission's XML"),
+        ("661 a 0.5\n662 b x\n", 3, "in:2: score 'x' is not a finite number"),
+        ("661 a 0.5\n662 b\n", 3, "in:2: a line is a topic"),
+        ("661 a 0.5\n661 b 0.5\n", 3, "in:2: topic '661' is there twice"),
+        ("661 a 0.5 a 0.4\n", 3, "in:1: shot 'a' is in topic 661 a second time"),
+        ("<html/>", 3, "in:1: 0 runs in <html>"),
+        ("words\n", 3, "neither a submission's XML"),
+        ("", 3, "neither a submission's XML"),
+    ],
+)
+def test_what_is_none_of_them_is_refused(tmp_path: Path, capsys, text: str, code: int, what: str) -> None:
+    (tmp_path / "in").write_text(text)
+    assert exit_code(["convert", str(tmp_path / "in"), str(tmp_path / "out")]) == code
+    assert what in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_xml_is_left_to_submit(tmp_path: Path, capsys) -> None:
+    (tmp_path / "in").write_text("661 a 0.5\n")
+    assert exit_code(["convert", str(tmp_path / "in"), str(tmp_path / "out.xml")]) == 2
+    assert "avs submit" in capsys.readouterr().err
+
+
+def test_flickr8k_is_read_whole(shared_data) -> None:
+    captions = read_captions(str(shared_data("flickr8k/dev.caption.txt")))
+    assert len(captions) == 5000
+    assert captions["1022454332_6af2c1449a#enc#2"] == "A little boy at a lake watching a duck ."

@@ -1,0 +1,277 @@
+"""avs eval as a user meets it: tables, files for programs and papers, pictures, notes and refusals."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from xml.etree import ElementTree
+
+import pytest
+from pytest import approx
+
+from avs_cli.cli import exit_code
+from avs_cli.core.evaluation import Evaluator
+from avs_cli.core.plots import figure
+from avs_cli.core.reports import compare
+from avs_cli.types import Judgment
+
+QRELS = """1661 0 a 1 1
+1661 0 b 1 0
+1661 0 c 1 1
+1662 0 a 1 1
+1662 0 b 1 0
+1663 0 a 1 0
+1663 0 b 1 1
+"""
+# Average precision of 1661, 1662, 1663: good 5/6, 1, 1/2; poor 1/4 (it lacks c), 1/2, 1/2.
+GOOD = "1661 Q0 a 1 3 g\n1661 Q0 b 2 2 g\n1661 Q0 c 3 1 g\n1662 Q0 a 1 2 g\n1662 Q0 b 2 1 g\n1663 Q0 a 1 2 g\n1663 Q0 b 2 1 g\n"
+POOR = "1661 Q0 b 1 3 p\n1661 Q0 a 2 2 p\n1662 Q0 b 1 2 p\n1662 Q0 a 2 1 p\n1663 Q0 a 1 2 p\n1663 Q0 b 2 1 p\n"
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str):
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("qrels", QRELS), ("good.run", GOOD), ("poor.trec", POOR)):
+        (tmp_path / name).write_text(text)
+
+    def call(*arguments: str) -> Result:
+        code = exit_code(["eval", *arguments])
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+def test_one_run_is_a_line_per_measure(run) -> None:
+    result = run("qrels", "good.run", "-m", "AP", "-m", "P@1")
+    assert result.out == "AP           0.7778\nP@1          0.6667\n"
+    assert result.code == 0
+
+
+def test_xinfap_is_the_default(run) -> None:
+    assert run("qrels", "good.run").out.split() == ["xinfAP", "0.7778"]
+
+
+def test_several_runs_are_ranked_and_tested_against_the_best(run) -> None:
+    result = run("qrels", "poor.trec", "good.run", "-m", "AP")
+    rows = [line.split() for line in result.out.splitlines() if line.split()[:1] in (["good"], ["poor"])]
+    # The two topics that differ, by 7/12 and 1/2: two of four sign patterns are as far from 0.
+    assert rows == [["good", "0.7778"], ["poor", "0.4167", "0.5000"]]
+    assert "p against good: paired randomization test, Holm-corrected" in result.out
+
+
+def test_the_baseline_is_a_choice(run) -> None:
+    result = run("qrels", "poor.trec", "good.run", "-m", "AP", "--baseline", "poor", "--json")
+    content = json.loads(result.out)
+    assert (content["baseline"], content["test"]) == ("poor", "randomization")
+    assert [entry.get("p") for entry in content["runs"]] == [{"AP": 0.5}, None]
+
+
+def test_other_tests_go_by_name(run) -> None:
+    p = {}
+    for test in ("randomization", "t", "tukey"):
+        content = json.loads(run("qrels", "poor.trec", "good.run", "-m", "AP", "--test", test, "--json").out)
+        p[test] = content["runs"][1]["p"]["AP"]
+    differences = [7 / 12, 1 / 2, 0.0]
+    t = mean(differences) / (stdev(differences) / 3**0.5)
+    # At 2 degrees of freedom the tail has a closed form. Tukey's is the same for two runs.
+    assert p["t"] == approx(1 - t / (2 + t**2) ** 0.5)
+    assert p["tukey"] == approx(p["t"], abs=1e-6)
+    assert p["randomization"] == 0.5
+
+
+def test_three_runs_are_corrected_for_being_three(run, tmp_path: Path) -> None:
+    (tmp_path / "other.run").write_text(POOR)
+    content = json.loads(run("qrels", "good.run", "poor.trec", "other.run", "-m", "AP", "--json").out)
+    assert [entry["p"]["AP"] for entry in content["runs"][1:]] == [1.0, 1.0]
+
+
+def test_topics_are_shown_when_asked_for(run) -> None:
+    result = run("qrels", "good.run", "-m", "AP", "-q")
+    assert [line.split() for line in result.out.splitlines() if line.strip().startswith("166")] == [
+        ["1661", "0.8333"], ["1662", "1.0000"], ["1663", "0.5000"],
+    ]  # fmt: skip
+    both = run("qrels", "good.run", "poor.trec", "-m", "AP", "-q")
+    assert ["1661", "0.8333", "0.2500"] in [line.split() for line in both.out.splitlines()]
+
+
+def test_json_has_everything_in_full_precision(run) -> None:
+    content = json.loads(run("qrels", "good.run", "-m", "AP", "-q", "--json").out)
+    entry = content["runs"][0]
+    assert content["measures"] == ["AP"]
+    assert entry["scores"]["AP"] == approx(7 / 9, abs=1e-9)
+    assert entry["topics"]["AP"]["1661"] == approx(5 / 6, abs=1e-9)
+    assert entry["gaps"] == {
+        "topics": 3, "ties": 0, "unjudged": {"10": 0.0, "100": 0.0, "1000": 0.0}, "missing": [], "unknown": [],
+    }  # fmt: skip
+
+
+def test_csv_is_one_value_a_row(run) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("qrels", "good.run", "poor.trec", "-m", "AP", "-q", "--csv").out)))
+    assert len(rows) == 2 * (3 + 1)
+    assert {(row["run"], row["topic"]): float(row["value"]) for row in rows}["good", "all"] == approx(7 / 9, abs=1e-9)
+    assert [row["p"] for row in rows if row["topic"] == "all"] == ["", "0.5"]
+
+
+def test_latex_marks_the_best_and_what_differs(run, tmp_path: Path) -> None:
+    many = "".join(f"{topic} 0 {shot} 1 {int(shot == 'a')}\n" for topic in range(100, 109) for shot in "ab")
+    (tmp_path / "many").write_text(many)
+    (tmp_path / "a_1.run").write_text("".join(f"{topic} Q0 a 1 1 t\n" for topic in range(100, 109)))
+    (tmp_path / "b.run").write_text("".join(f"{topic} Q0 b 1 1 t\n" for topic in range(100, 109)))
+    result = run("many", "b.run", "a_1.run", "-m", "P@1", "--latex")
+    assert r"a\_1 & \textbf{1.0000} \\" in result.out
+    # All nine topics differ alike: 2 of 512 patterns, p = 0.0039.
+    assert r"b & 0.0000$^{\dagger}$ \\" in result.out
+    assert result.out.startswith(r"\begin{tabular}{lr}")
+
+
+def test_nists_rows_come_without_topics_too(run) -> None:
+    lines = run("qrels", "good.run", "--format", "nist").out.splitlines()
+    assert lines[0] == "infAP\t\tall\t\t0.7778"
+    assert [line.split("\t")[0] for line in lines[1:3]] == ["infNDCG", "iprec@rec0.00"]
+    assert lines[-1] == "num_ret\t\tall\t        7"
+    assert all("\tall\t" in line for line in lines)
+
+
+def test_a_line_per_run_says_what_the_mean_hides(run, tmp_path: Path) -> None:
+    (tmp_path / "gaps.run").write_text("1661 Q0 a 1 1 t\n1661 Q0 x 2 1 t\n9999 Q0 a 1 1 t\n")
+    result = run("qrels", "gaps.run", "-m", "AP")
+    assert result.err == (
+        "avs: gaps.run: 1 topic, 1 tie broken by shot id; unjudged: 50% of the top 10, 50% of the top 100, 50% of the "
+        "top 1000; 2 judged topics (1662, 1663) missing; 1 topic (9999) without judgments\n"
+    )
+    # x has the greater id, so it stands above a.
+    assert result.out == "AP           0.2500\n"
+    assert run("qrels", "gaps.run", "-m", "AP", "--missing", "zero").out == "AP           0.0833\n"
+
+
+def test_topics_of_three_digits_are_found_and_it_is_said(run, tmp_path: Path) -> None:
+    (tmp_path / "short.run").write_text(GOOD.replace("166", "66"))
+    result = run("qrels", "short.run")
+    assert result.out.split() == ["xinfAP", "0.7778"]
+    assert "avs: short.run: 3 topics renamed: 661-663 read as 1661-1663; " in result.err
+
+
+def test_captions_serve_as_topics(run, tmp_path: Path) -> None:
+    (tmp_path / "captions.txt").write_text("v1#enc#0 a dog\nv2#enc#0 a cat\n")
+    (tmp_path / "captions.run").write_text(
+        "v1#enc#0 Q0 v1 1 2 t\nv1#enc#0 Q0 v2 2 1 t\nv2#enc#0 Q0 v1 1 2 t\nv2#enc#0 Q0 v2 2 1 t\n"
+    )
+    result = run("captions.txt", "captions.run")
+    assert dict(line.split() for line in result.out.splitlines()) == {
+        "R@1": "0.5000", "R@5": "1.0000", "R@10": "1.0000", "MedR": "1.5000", "MeanR": "1.5000", "mir": "0.7500",
+        "SumR": "250.0000",
+    }  # fmt: skip
+
+
+def test_many_runs_are_shared_out_and_come_back_in_order(run, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"r{number:02}.run").write_text(GOOD if number % 3 else POOR)
+    names = [f"r{number:02}.run" for number in range(20)]
+    result = run("qrels", *names, "-m", "AP", "--csv")
+    means = {row["run"]: float(row["value"]) for row in csv.DictReader(io.StringIO(result.out))}
+    assert means == approx({f"r{n:02}": 7 / 9 if n % 3 else 5 / 12 for n in range(20)}, abs=1e-9)
+    assert [line.split(":")[1].strip() for line in result.err.splitlines()] == names
+    (tmp_path / "r11.run").write_text("1661 Q0 a 1 high t\n")
+    bad = run("qrels", *names)
+    assert (bad.code, bad.out) == (3, "")
+    assert bad.err == "avs: r11.run:1: score 'high' is not a finite number\n"
+
+
+def test_agreement_with_another_measure_and_with_published_scores(run, tmp_path: Path) -> None:
+    (tmp_path / "published").write_text("poor 0.9\ngood 0.1\n")
+    (tmp_path / "board.csv").write_text("run,P@5,MAP\ngood,0.1,0.7\npoor,0.9,0.5\n")
+    for other, tau in (("P@1", 1.0), ("published", -1.0), ("board.csv:MAP", 1.0), ("board.csv:P@5", -1.0)):
+        content = json.loads(run("qrels", "good.run", "poor.trec", "-m", "AP", "--agreement", other, "--json").out)
+        assert content["agreement"] == {"AP": {"tau": tau, "tau_ap": tau}}
+        assert content["measures"] == ["AP"]
+    table = run("qrels", "good.run", "poor.trec", "-m", "AP", "--agreement", "published").out
+    assert ["AP", "-1.0000", "-1.0000"] in [line.split() for line in table.splitlines()]
+    (tmp_path / "published").write_text("poor 0.9\n")
+    result = run("qrels", "good.run", "poor.trec", "--agreement", "published")
+    assert (result.code, result.err.splitlines()[-1]) == (
+        3, "avs: no score for the run 'good' (1 of 2 are missing)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (["qrels", "good.run", "--json", "--csv"], 2, "--json and --csv: one way of printing"),
+        (["qrels", "good.run", "poor.trec", "--format", "nist"], 2, "of one run"),
+        (["qrels", "good.run", "--format", "nist", "-m", "AP"], 2, "its own measures"),
+        (["qrels", "good.run", "--agreement", "P@1"], 2, "two runs or more"),
+        (["qrels", "good.run", "--plot", "plot.bmp"], 2, "ends in .svg, .png or .pdf"),
+        (["qrels", "good.run", "poor.trec", "--baseline", "goood"], 2, "did you mean 'good'"),
+        (["qrels", "good.run", "-m", "xinfapp"], 2, "no measure is called 'xinfapp'"),
+        (["qrels", "good.run", "poor.trec", "--test", "chi"], 2, "chi"),
+        (["absent", "good.run"], 3, "absent: no such file"),
+        (["qrels", "absent.run"], 3, "absent.run: no such file"),
+        (["good.run", "good.run"], 3, "good.run:1: 6 columns instead of 5"),
+        (["qrels", "qrels"], 3, "qrels:1: 5 columns instead of 6"),
+        (["empty", "good.run"], 3, "empty: no lines in it"),
+        (["qrels", "."], 3, "is a directory"),
+        (["qrels", "elsewhere.run"], 3, "elsewhere.run: none of its topics is judged: it has 7, the qrels have 1661"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(run, tmp_path: Path, arguments, code: int, what: str) -> None:
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "elsewhere.run").write_text("7 Q0 a 1 1 t\n")
+    result = run(*arguments)
+    assert result.code == code
+    assert what in result.err.splitlines()[-1]
+    assert "Traceback" not in result.err and result.out == ""
+
+
+def test_a_pipe_is_a_run(avs, tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text(QRELS)
+    result = avs("eval", "qrels", "-", "-m", "AP", input=GOOD)
+    assert (result.returncode, result.stdout) == (0, "AP           0.7778\n")
+
+
+# Pictures.
+
+
+def scored(measure: str = "AP"):
+    judgments = {f"{topic}": {"a": Judgment(1), "b": Judgment(0)} for topic in range(1, 6)}
+    evaluator = Evaluator(judgments, [measure])
+    one = {f"{topic}": {"a": float(topic % 2), "b": 0.5} for topic in range(1, 6)}
+    other = {f"{topic}": {"a": 0.0, "b": 0.5} for topic in range(1, 6)}
+    return evaluator, {"one": one, "other": other}
+
+
+def test_bars_and_median_are_the_numbers() -> None:
+    evaluator, runs = scored()
+    scores = {name: evaluator.evaluate(run) for name, run in runs.items()}
+    drawing = figure(compare(scores, evaluator.measures), {name: evaluator.curve(run) for name, run in runs.items()})
+    bars, recall = drawing.axes
+    values = scores["one"].by_topic["AP"]
+    assert [bar.get_height() for bar in bars.patches] == list(values.values())
+    assert [label.get_text() for label in bars.get_xticklabels()] == list(values)
+    # one: 1, 1/2, 1, 1/2, 1 and other: 1/2 everywhere, so the medians of two lie between.
+    assert list(bars.lines[0].get_ydata()) == approx([0.75, 0.5, 0.75, 0.5, 0.75])
+    assert [list(line.get_ydata()) for line in recall.lines] == [
+        [precision for _, precision in evaluator.curve(run)] for run in runs.values()
+    ]
+
+
+def test_one_runs_median_is_over_its_topics() -> None:
+    evaluator, runs = scored()
+    scores = {"one": evaluator.evaluate(runs["one"])}
+    bars, _ = figure(compare(scores, evaluator.measures), {"one": evaluator.curve(runs["one"])}).axes
+    assert list(bars.lines[0].get_ydata()) == [1.0, 1.0]
+
+
+def test_pictures_are_written_whole_and_alike(run, tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg", "a.png", "b.png"):
+        assert run("qrels", "good.run", "poor.trec", "--plot", name).code == 0
+    for kind in ("svg", "png"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
