@@ -140,6 +140,30 @@ class Failure(NamedTuple):
     message: str
 
 
+@dataclass(frozen=True)
+class Fuser:
+    """What learning to rank learned: enough to fuse the same runs on other topics.
+
+    runs      their names, in the order of the weights
+    measure   what was climbed on
+    kind      how a run's opinion of a shot becomes a number, one of core's `score_blocks.INPUTS`
+    weights   Step 1: one per run, they sum to 1
+    mix       Step 2's share; 0 is Step 1 alone
+    boosters  Step 2, each in XGBoost's own JSON; none when `mix` is 0
+    topics    the judged topics that it learned from
+    verdict   why `mix` is what it is, as a sentence
+    """
+
+    runs: tuple[str, ...]
+    measure: str
+    kind: str
+    weights: tuple[float, ...]
+    mix: float = 0.0
+    boosters: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    verdict: str = ""
+
+
 def ranked(scores: Mapping[str, float]) -> list[str]:
     """Shots from best to worst: score descending, ties by shot id descending, as NIST's scripts order them."""
     # Most runs have no ties and come in order, which makes one sort by score cheap where two sorts are not.

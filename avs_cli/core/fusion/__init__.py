@@ -1,1 +1,9 @@
-"""Late fusion: one module per method, each with `fuse(runs, ...) -> Run`."""
+"""Late fusion: one module per method, each with `fuse(runs, ...) -> Run`.
+
+A fused topic has every shot that any of the runs returns for it. A shot that a run does not return scores 0 there after
+normalisation. The order of the runs makes no difference, not even in the last bit: sums are exact and rounded once.
+"""
+
+from avs_cli.core.registry import Registry
+
+methods = Registry("fusion method", __name__, "fuse")

@@ -1,0 +1,40 @@
+"""Parts of a topic set, each ranked by what was learned from the others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from avs_cli.errors import MismatchError
+
+# The first topic of each edition of TRECVID's AVS task; 591-610 and 681-700 are progress topics of several years.
+AVS_EDITIONS = (501, 531, 561, 591, 611, 641, 661, 681, 701, 731, 751, 771, 791)
+
+
+def split(topics: Sequence[str], folds: int, seed: int) -> list[list[str]]:
+    """Topics in `folds` parts of nearly equal size, drawn at random; as many parts as topics when there are fewer.
+
+    The order of `topics` makes no difference. Raises MismatchError for fewer than two topics.
+    """
+    if len(topics) < 2:
+        raise MismatchError(
+            f"{len(topics)} judged topic: out-of-fold rankings need two, one to learn from, one to rank"
+        )
+    order = np.random.default_rng(seed).permutation(sorted(topics)).tolist()
+    return [sorted(order[start::folds]) for start in range(min(folds, len(order)))]
+
+
+def by_year(topics: Sequence[str]) -> list[list[str]]:
+    """Topics by the edition of TRECVID's AVS task that their numbers belong to.
+
+    Raises MismatchError for an id that is no AVS topic's, and for topics of one edition only.
+    """
+    parts: dict[int, list[str]] = {}
+    for topic in sorted(topics):
+        number = int(topic[-3:]) if topic.isascii() and topic.isdigit() and len(topic) in (3, 4) else 0
+        edition = max((first for first in AVS_EDITIONS if first <= number), default=0)
+        if not edition or edition == AVS_EDITIONS[-1] or (len(topic) == 4 and topic[0] != "1"):
+            raise MismatchError(f"by-year: topic {topic} is none of TRECVID's AVS topics; --folds 5 takes any topics")
+        parts.setdefault(edition, []).append(topic)
+    if len(parts) < 2:
+        raise MismatchError("by-year: the judged topics are all of one edition; --folds 5 splits them at random")
+    return [parts[edition] for edition in sorted(parts)]

@@ -1,0 +1,169 @@
+"""What learning brought: weights per run, gain per step, and what is lost without each run."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from avs_cli.core import learning_to_rank, run_weights
+from avs_cli.core.batched_measures import Measure, mean
+from avs_cli.core.measures.xinfap import DEPTH
+from avs_cli.core.score_blocks import Block, best_first
+from avs_cli.core.significance import randomization
+from avs_cli.types import Fuser
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to fuse: its mean over the judged topics, its gain over the way before, and that gain's p."""
+
+    name: str
+    value: float
+    gain: float | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run: its mean weight over the folds, its own value, what Step 1 loses without it, and the p of that."""
+
+    run: str
+    weight: float
+    alone: float
+    loss: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything is out of fold: each topic's value comes from what was learned from the others."""
+
+    measure: str
+    topics: int
+    steps: list[Step]
+    parts: list[Part]
+    verdicts: list[str]
+
+
+def report(
+    blocks: Mapping[str, Block], folds: Sequence[Sequence[str]], fusers: Sequence[Fuser], seed: int = 0
+) -> Report:
+    """The report of `learning_to_rank.cross_fit` on the same judged topics and folds."""
+    runs, name = fusers[0].runs, fusers[0].measure
+    topics = list(blocks)
+    judge = Measure(name, list(blocks.values()))
+    mine = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
+    ways: dict[str, list[float]] = {"RRF": [], "Step 1": [], "Step 1 + 2": []}
+    alone, without = np.zeros((len(topics), len(runs))), np.zeros((len(topics), len(runs)))
+    for place, topic in enumerate(topics):
+        block, fuser = blocks[topic], mine[topic]
+        codes = judge.coded(block)
+        step1, both = learning_to_rank.steps(fuser, block)
+        for scores, values in zip((block.evidence("reciprocal").sum(axis=0), step1, both), ways.values(), strict=True):
+            values.append(_value(judge, codes[best_first(scores)[:DEPTH]], place))
+        for run, ranks in enumerate(block.ranks):
+            returned = np.flatnonzero(ranks)
+            alone[place, run] = _value(judge, codes[returned[np.argsort(ranks[returned])][:DEPTH]], place)
+        without[place] = _ablated(judge, codes, block, fuser, step1, place)
+    if not any(fuser.mix for fuser in fusers):
+        del ways["Step 1 + 2"]
+    lost = np.array(ways["Step 1"])[:, None] - without
+    weights = np.mean([fuser.weights for fuser in fusers], axis=0)
+    parts = [
+        Part(run, float(weights[r]), mean(alone[:, r]), mean(lost[:, r]), randomization(lost[:, r].tolist(), seed))
+        for r, run in enumerate(runs)
+    ]
+    parts.sort(key=lambda part: (-part.weight, part.run))
+    best = max(parts, key=lambda part: part.alone)
+    named = {f"best run ({best.run})": alone[:, runs.index(best.run)].tolist(), **ways}
+    return Report(name, len(topics), _compared(named, seed), parts, [f.verdict for f in fusers if f.verdict])
+
+
+def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
+    """Column names and lines: the ways to fuse, each with its gain over the one before."""
+    lines = [
+        [step.name, f"{step.value:.4f}", *(["", ""] if step.p is None else [f"{step.gain:+.4f}", f"{step.p:.4f}"])]
+        for step in found.steps
+    ]
+    return ["fusion", found.measure, "gain", "p"], lines
+
+
+def part_rows(found: Report) -> tuple[list[str], list[list[str]]]:
+    """Column names and lines: the runs, heaviest first."""
+    lines = [[p.run, f"{p.weight:.4f}", f"{p.alone:.4f}", f"{p.loss:+.4f}", f"{p.p:.4f}"] for p in found.parts]
+    return ["run", "weight", f"{found.measure} alone", "lost without it", "p"], lines
+
+
+def as_json(found: Report) -> str:
+    """The report for a program."""
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_text(found: Report) -> str:
+    """The report for a person, in columns."""
+    return "\n".join(f"{_columns(*rows)}" for rows in (step_rows(found), part_rows(found)))
+
+
+def figure(found: Report) -> Any:
+    """Left, the runs' weights; middle, what is lost without each; right, the value of each way to fuse."""
+    from matplotlib.figure import Figure
+
+    shown = found.parts[:60]
+    places = range(len(shown))
+    drawing = Figure(figsize=(12, max(3.0, 0.22 * len(shown) + 1.2)), layout="constrained")
+    weights, losses, ways = drawing.subplots(1, 3)
+    weights.barh(places, [part.weight for part in shown], color="#3b6ea5")
+    weights.set_yticks(places, [part.run for part in shown], fontsize=8)
+    weights.set_xlabel("weight")
+    losses.barh(places, [part.loss for part in shown], color="#444444")
+    losses.set_yticks(places, [""] * len(shown))
+    losses.set_xlabel(f"{found.measure} lost without it")
+    ways.barh(range(len(found.steps)), [step.value for step in found.steps], color="#3b6ea5")
+    ways.set_yticks(range(len(found.steps)), [step.name for step in found.steps], fontsize=8)
+    ways.set_xlabel(f"{found.measure}, {found.topics} topics out of fold")
+    for axes in (weights, losses, ways):
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+    return drawing
+
+
+def _value(judge: Measure, codes: np.ndarray, place: int) -> float:
+    return float(judge.values(codes[None], np.array([place]))[0])
+
+
+def _ablated(
+    judge: Measure, codes: np.ndarray, block: Block, fuser: Fuser, step1: np.ndarray, place: int
+) -> np.ndarray:
+    """(R,) the topic's value by Step 1 without each run, among the shots that Step 1 puts in its first 2 × 1000."""
+    best = best_first(step1)[: 2 * DEPTH]
+    evidence = block.evidence(fuser.kind, best) * np.array(fuser.weights, np.float32)[:, None]
+    scores = np.maximum(evidence.sum(axis=0) - evidence, 0)  # (R, 2000)
+    ranking = run_weights.sorted_codes(scores, codes[best], 1.0)[:, :DEPTH]
+    values = judge.values(ranking, np.full(len(scores), place))
+    # A run of no weight changes nothing, and no rounding should say otherwise.
+    return np.where(np.array(fuser.weights) > 0, values, _value(judge, codes[best[:DEPTH]], place))
+
+
+def _compared(ways: Mapping[str, list[float]], seed: int) -> list[Step]:
+    steps, before = [], None
+    for name, values in ways.items():
+        if before is None:
+            steps.append(Step(name, mean(np.array(values))))
+        else:
+            gains = [value - old for value, old in zip(values, before, strict=True)]
+            steps.append(Step(name, mean(np.array(values)), mean(np.array(gains)), randomization(gains, seed)))
+        before = values
+    return steps
+
+
+def _columns(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(names, *lines, strict=True)]
+    return "".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        + "\n"
+        for line in (names, *lines)
+    )
