@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from avs_cli.core.sampling import sample_times
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.io import video
 from avs_cli.io.video import Job, decode, find_media, probe, read_frames, read_small
 from avs_cli.io.workers import Broken, ahead, alive, apart
@@ -462,6 +462,16 @@ def test_a_worker_that_crashes_or_hangs_is_replaced_and_the_others_go_on():
 def test_a_fault_of_ours_in_a_worker_is_not_taken_for_a_bad_file():
     with pytest.raises(RuntimeError, match="our own"):
         list(apart(act, ["a", "fault", "b"], workers=2, timeout=30))
+
+
+def refuse(job: str) -> Iterator[str]:
+    raise UnavailableError(f"{job}: pip install it")
+    yield
+
+
+def test_what_no_file_is_to_blame_for_ends_everything_at_once():
+    with pytest.raises(UnavailableError, match="a: pip install it"):
+        list(apart(refuse, ["a", "b"], workers=2, timeout=30))
 
 
 def process_is_there(pid: int) -> bool:

@@ -8,6 +8,7 @@ part fail.
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -51,6 +52,7 @@ class Times(Protocol):
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # twice as many pixels are an error
 
 
 class VideoInfo(NamedTuple):
@@ -108,9 +110,9 @@ def is_picture(path: str | Path) -> bool:
 def probe(path: str | Path) -> VideoInfo:
     """Duration, frame rate and size of a video or still picture; FormatError for what is neither."""
     if is_picture(path):
-        with _picture(path, (1, 1)) as picture:
+        with _picture(path) as picture:
             turned = picture.getexif().get(0x0112, 1) >= 5
-            width, height = Image.open(path).size
+            width, height = picture.size
             return VideoInfo(0.0, 0.0, *((height, width) if turned else (width, height)), 0)
     with _opened(path) as video:
         return video.info
@@ -602,13 +604,12 @@ def _jpeg(picture: Any) -> bytes:
 
 
 @contextmanager
-def _picture(path: str | Path, atleast: tuple[int, int]) -> Iterator[Any]:
-    """An open picture; a big JPEG is decoded at half, a quarter or an eighth of its size, not below `atleast`."""
+def _picture(path: str | Path) -> Iterator[Any]:
+    """An open picture, not decoded yet."""
     if os.stat(path).st_size == 0:
         raise FormatError(path, "empty file")
     try:
         with Image.open(path) as picture:
-            picture.draft("RGB", atleast)
             yield picture
     except UnidentifiedImageError:
         raise FormatError(path, "not a picture") from None
@@ -625,7 +626,9 @@ def _read_picture(
 ) -> Iterator[Frames | Failure]:
     """A still picture is a video of one frame."""
     side = 2 * (pixels.resize or pixels.size) if pixels else 0
-    with _picture(path, (max(side, THUMBNAIL[0]), max(side, THUMBNAIL[0]))) as opened:
+    with _picture(path) as opened:
+        # A big JPEG is decoded at a half, a quarter or an eighth, still twice as large as what is made of it.
+        opened.draft("RGB", (max(side, THUMBNAIL[0]),) * 2)
         picture = _upright(opened)
     thumbnail = _jpeg(picture.resize(_thumbnail_size(*picture.size), Image.Resampling.BILINEAR, reducing_gap=2.0))
     made = None

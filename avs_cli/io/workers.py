@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from avs_cli.errors import AvsError
+from avs_cli.errors import FormatError, SpecError, UnavailableError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -30,10 +30,10 @@ READY_BYTES = 64 << 20
 _pulse: Callable[[], None] = lambda: None  # noqa: E731
 
 
-class _Fault(NamedTuple):
-    """The traceback of a fault of ours in a worker."""
+class _Stop(NamedTuple):
+    """An error that is not the job's own: it ends everything."""
 
-    traceback: str
+    error: Exception
 
 
 class Broken(NamedTuple):
@@ -56,7 +56,8 @@ def apart(
 ) -> Iterator[tuple[Job, Result | Broken]]:
     """What `task` yields for every job, computed in other processes, in the order of the jobs.
 
-    task     a function of a module's top level; its errors, and the death of its process, end its job with a Broken
+    task     a function of a module's top level. FormatError, OSError, ValueError, and the death of its process end its
+             job with a Broken; any other error ends everything and is raised here
     timeout  seconds that a worker may be silent (no result, no call of `alive`) before it is killed and replaced
     size     bytes of a result, so that no more than 64 MiB per worker lie ready
     """
@@ -115,7 +116,7 @@ class _Crew(Generic[Job, Result]):
         self.task, self.jobs, self.timeout, self.size = task, jobs, timeout, size
         self.room = workers * READY_BYTES
         self.numbers = itertools.count()
-        self.ready: dict[int, deque[Result | Broken | _Fault | None]] = {}
+        self.ready: dict[int, deque[Result | Broken | _Stop | None]] = {}
         self.held = self.head = 0
         self.changed = threading.Condition()
         self.stopped = False
@@ -138,13 +139,13 @@ class _Crew(Generic[Job, Result]):
                 if result is None:
                     del self.ready[number]
                     self.head = number + 1
-                elif not isinstance(result, Broken | _Fault):
+                elif not isinstance(result, Broken | _Stop):
                     self.held -= self.size(result)
                 self.changed.notify_all()
             if result is None:
                 return
-            if isinstance(result, _Fault):
-                raise RuntimeError(f"in a worker process:\n{result.traceback}")
+            if isinstance(result, _Stop):
+                raise result.error
             yield result
 
     def stop(self) -> None:
@@ -157,10 +158,10 @@ class _Crew(Generic[Job, Result]):
         for thread in self.threads:
             thread.join()
 
-    def _put(self, number: int, result: Result | Broken | _Fault | None) -> None:
+    def _put(self, number: int, result: Result | Broken | _Stop | None) -> None:
         with self.changed:
             self.changed.wait_for(lambda: self.stopped or number == self.head or self.held < self.room)
-            if result is not None and not isinstance(result, Broken | _Fault):
+            if result is not None and not isinstance(result, Broken | _Stop):
                 self.held += self.size(result)
             self.ready.setdefault(number, deque()).append(result)
             self.changed.notify_all()
@@ -191,8 +192,8 @@ class _Crew(Generic[Job, Result]):
             kind, value = ours.recv()
             if kind == "end":
                 return
-            if kind in ("broken", "fault"):
-                self._put(number, Broken(value) if kind == "broken" else _Fault(value))
+            if kind in ("broken", "stop"):
+                self._put(number, Broken(value) if kind == "broken" else _Stop(value))
             elif kind == "result":
                 self._put(number, value)
         raise TimeoutError(f"gave no sign of life for {self.timeout:g} s")
@@ -238,8 +239,10 @@ def _serve(task: Callable[[Any], Iterator[Any]], theirs: Connection) -> None:
             try:
                 for result in task(job):
                     send(("result", result))
-            except AvsError as error:
+            except FormatError as error:
                 send(("broken", str(error)))
+            except (SpecError, UnavailableError) as error:
+                send(("stop", error))
             except (BrokenPipeError, ConnectionResetError):
                 raise
             except OSError as error:
@@ -249,7 +252,7 @@ def _serve(task: Callable[[Any], Iterator[Any]], theirs: Connection) -> None:
                 send(("broken", f"{type(error).__name__}: {' '.join(str(error).split())}"))
             # A fault of ours: it ends the main process, where its traceback is seen.
             except Exception:
-                send(("fault", traceback.format_exc()))
+                send(("stop", RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
             send(("end", None))
 
 
