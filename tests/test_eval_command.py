@@ -26,7 +26,8 @@ QRELS = """1661 0 a 1 1
 1663 0 b 1 1
 """
 # Average precision of 1661, 1662, 1663: good 5/6, 1, 1/2; poor 1/4 (it lacks c), 1/2, 1/2.
-GOOD = "1661 Q0 a 1 3 g\n1661 Q0 b 2 2 g\n1661 Q0 c 3 1 g\n1662 Q0 a 1 2 g\n1662 Q0 b 2 1 g\n1663 Q0 a 1 2 g\n1663 Q0 b 2 1 g\n"
+GOOD = "1661 Q0 a 1 3 g\n1661 Q0 b 2 2 g\n1661 Q0 c 3 1 g\n1662 Q0 a 1 2 g\n1662 Q0 b 2 1 g\n"
+GOOD += "1663 Q0 a 1 2 g\n1663 Q0 b 2 1 g\n"
 POOR = "1661 Q0 b 1 3 p\n1661 Q0 a 2 2 p\n1662 Q0 b 1 2 p\n1662 Q0 a 2 1 p\n1663 Q0 a 1 2 p\n1663 Q0 b 2 1 p\n"
 
 

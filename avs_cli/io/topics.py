@@ -8,6 +8,7 @@
 Topic files call a topic 661 where NIST's judgments call it 1661; `align_topics` is the one place that settles it.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
@@ -80,8 +81,8 @@ def _in_lines(path: str, text: str) -> list[Topic]:
 def _topic(path: str, number: int, line: str) -> Topic:
     fields = [" ".join(field.split()) for field in line.split("\t")]
     if len(fields) < 2 or " " in fields[0]:
-        identity, _, query = line.partition(" ")
-        fields = [identity, " ".join(query.split())]
+        identity, *words = line.split()
+        fields = [identity, " ".join(words)]
     fields = [field for field in fields if field]
     if len(fields) < 2 or not any(map(str.isalnum, fields[1])):
         raise FormatError(path, f"topic {fields[0]!r} has no query", number)
@@ -97,9 +98,10 @@ def _weight(text: str) -> float | None:
     if not set(text) <= set("0123456789.eE+-"):
         return None
     try:
-        return float(text)
+        weight = float(text)
     except ValueError:
         return None
+    return weight if math.isfinite(weight) else None
 
 
 def _joined(before: Topic, more: Topic) -> Topic:

@@ -98,6 +98,8 @@ def topics_in(path: str, text: str) -> list[Topic]:
         number = _field(element, "num", "tNum", "number", "id")
         if not number:
             continue
+        if len(number.split()) > 1:
+            raise FormatError(path, f"topic number {number!r} is not one word", element.sourceline)
         query = _field(element, "text", "textDescription", "title", "query", "desc", "description")
         if not query:
             raise FormatError(path, f"topic {number!r} has no text", element.sourceline)

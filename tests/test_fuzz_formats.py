@@ -1,0 +1,173 @@
+"""A thousand damaged files: each gives an error of ours that names the file and the line, or the right answer."""
+
+import gzip
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avs_cli.core.evaluation import Evaluator
+from avs_cli.core.submission import as_run, violations
+from avs_cli.errors import AvsError, FormatError
+from avs_cli.io.captions import read_captions
+from avs_cli.io.leaderboard import read_leaderboard
+from avs_cli.io.score_files import read_scores
+from avs_cli.io.topics import read_topics
+from avs_cli.io.trec import read_qrels, read_run, write_run
+from avs_cli.io.trecvid_xml import read_submission
+from avs_cli.types import Judgment
+
+SHOTS = [f"shot{video:05}_{shot}" for video in range(1, 6) for shot in range(1, 5)]
+RUN = "".join(f"166{t} Q0 {shot} {n} {20 - n / 3:g} team\n" for t in (1, 2) for n, shot in enumerate(SHOTS, 1))
+QRELS = "".join(f"166{t} 0 {shot} {n % 3 + 1} {n % 4 - 1}\n" for t in (1, 2) for n, shot in enumerate(SHOTS))
+FOUR = "".join(f"{t}\t0\t{shot}\t{n % 2}\r\n" for t in (1, 2) for n, shot in enumerate(SHOTS))
+TOPICS = "661 a dog running\n662  two men, and a cat\n663\ta kite\tAny kite in the air.\n"
+VARIANTS = "661\t1\ta dog\n661\t0.5\ta puppy\n662\t1\ta cat\n"
+TOPICS_XML = (
+    '<topics>\n<topic num="661"><title>a dog</title>\n<narrative>any &amp; all</narrative></topic>\n</topics>\n'
+)
+SUBMISSION = (
+    '<!DOCTYPE videoAdhocSearchResults SYSTEM "http://nowhere.invalid/x.dtd">\n<videoAdhocSearchResults>\n'
+    '<videoAdhocSearchRunResult trType="D" class="F" pid="TEAM" priority="1" desc="x">\n'
+    '<videoAdhocSearchTopicResult tNum="661" elapsedTime="1">\n<item seqNum="1" shotId="shot00001_1"/>\n'
+    '<item seqNum="2" shotId="shot00001_2"/>\n</videoAdhocSearchTopicResult>\n'
+    "</videoAdhocSearchRunResult>\n</videoAdhocSearchResults>\n"
+)
+CAPTIONS = "v1#enc#0 a dog runs\nv1#enc#1 a dog\nv2#enc#0 a cat\n"
+MSRVTT = '{"sentences": [\n{"video_id": "v1", "caption": "a dog"},\n{"video_id": "v2", "caption": "a cat"}]}\n'
+SCORES = "661 shot1_1 0.5 shot1_2 0.25\n662 shot1_2 1e-3\n"
+BOARD = "one 0.3\ntwo 0.25\n"
+
+PIECES = [
+    b"nan", b"inf", b"-1", b"1e999", b"0x10", b"1_0", b" ", b"\t", b"\r", b"\n", b"\n\n", b"\0", b"\xff", b"\xc2\xa0",
+    b"\x85", b"\x1c", b"\xe2\x80\xa8", b"<", b">", b"&", b"&x;", b'"', b"'", b"<!ENTITY x 'y'>", b"]]>", b"<!--",
+    b"<?xml?>", b"#enc#", b"{", b"]", b",", b"9" * 400, b"\xef\xbb\xbf", "é٣".encode(), b"-", b"#",
+]  # fmt: skip
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """`content` after one to four accidents: bytes lost, doubled, exchanged or put in; lines swapped; an early end."""
+    data = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        here, there = sorted((rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)))
+        near = min(there, here + rng.randint(1, 12))
+        kind = rng.randrange(8)
+        if kind == 0:
+            data[here:near] = b""
+        elif kind == 1:
+            data[here:here] = data[here:near]
+        elif kind == 2 and data:
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        elif kind in (3, 4):
+            data[here:here] = rng.choice(PIECES)
+        elif kind == 5:
+            lines = bytes(data).split(b"\n")
+            lines.insert(rng.randrange(len(lines)), rng.choice(lines))
+            data[:] = b"\n".join(lines)
+        elif kind == 6:
+            data[here:near] = rng.choice(PIECES)
+        else:
+            del data[there:]
+    packed = rng.randrange(20)
+    if packed == 0:
+        return gzip.compress(bytes(data))
+    return gzip.compress(content)[: rng.randrange(30)] if packed == 1 else bytes(data)
+
+
+def naive_run(text: str) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for line in text.split("\n"):
+        if line.split():
+            topic, _, shot, _, score, _ = line.split()
+            assert shot not in found.setdefault(topic, {})
+            found[topic][shot] = float(score)
+            assert math.isfinite(float(score))
+    return found
+
+
+def naive_qrels(text: str) -> dict[str, dict[str, Judgment]]:
+    rows = [line.split() for line in text.split("\n") if line.split()]
+    found: dict[str, dict[str, Judgment]] = {}
+    for topic, _, shot, *rest in rows:
+        assert shot not in found.setdefault(topic, {}) and len(rest) == len(rows[0]) - 3
+        found[topic][shot] = Judgment(int(rest[-1]), *rest[:-1])
+    return found
+
+
+def plain_text(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
+
+
+def check_run(path: Path) -> None:
+    run = read_run(str(path))
+    assert run == naive_run(plain_text(path))
+    written = path.with_name("again")
+    write_run(str(written), run)
+    assert read_run(str(written)) == run
+    judged = {topic: {shot: Judgment(1) for shot in list(scores)[::2]} for topic, scores in run.items()}
+    means = Evaluator(judged, ["xinfAP", "infNDCG", "iP@10"]).evaluate(run).means
+    assert all(0 <= value <= 1 + 1e-4 for value in means.values())
+
+
+def check_qrels(path: Path) -> None:
+    qrels = read_qrels(str(path))
+    assert qrels == naive_qrels(plain_text(path))
+    run = {topic: {shot: float(n) for n, shot in enumerate(judgments)} for topic, judgments in qrels.items()}
+    means = Evaluator(qrels, ["xinfAP", "infNDCG", "inum_rel", "iprec@rec0.50"]).evaluate(run).means
+    assert all(map(math.isfinite, means.values()))
+
+
+def check_topics(path: Path) -> None:
+    topics = read_topics(str(path))
+    assert topics and len({topic.id for topic in topics}) == len(topics)
+    assert all(topic.query and len(topic.id.split()) == 1 for topic in topics)
+
+
+def check_submission(path: Path) -> None:
+    submission = read_submission(str(path))
+    violations(submission, 2017, ["661"], {"shot00001_1", "shot00001_2"})
+    assert as_run(submission).keys() == {result.number for result in submission.results}
+
+
+def check_captions(path: Path) -> None:
+    captions = read_captions(str(path))
+    assert captions and all("#enc#" in caption and sentence for caption, sentence in captions.items())
+
+
+def check_scores(path: Path) -> None:
+    assert all(math.isfinite(score) for scores in read_scores(str(path)).values() for score in scores.values())
+
+
+def check_board(path: Path) -> None:
+    assert all(map(math.isfinite, read_leaderboard(str(path)).values()))
+
+
+KINDS: list[tuple[str, Callable[[Path], None]]] = [
+    (RUN, check_run), (QRELS, check_qrels), (FOUR, check_qrels), (TOPICS, check_topics), (VARIANTS, check_topics),
+    (TOPICS_XML, check_topics), (SUBMISSION, check_submission), (CAPTIONS, check_captions), (MSRVTT, check_captions),
+    (SCORES, check_scores), (BOARD, check_board),
+]  # fmt: skip
+NO_LINE = ("no lines", "no topics", "no captions", "broken gzip", "JSON", "it defines entities", "no item id")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_files_are_refused_with_their_line_or_read_rightly(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    path = tmp_path / "damaged"
+    refused: list[Any] = []
+    for number in range(110):
+        text, check = KINDS[number % len(KINDS)]
+        path.write_bytes(damaged(text.encode(), rng))
+        try:
+            check(path)
+        except AvsError as error:
+            assert isinstance(error, FormatError) and str(error).startswith(str(path)), error
+            assert error.line or any(reason in str(error) for reason in NO_LINE), error
+            assert "\n" not in str(error)
+            refused.append(error)
+    # The damage is neither always fatal nor always harmless, so both answers were looked at.
+    assert 20 < len(refused) < 105
