@@ -811,7 +811,7 @@ def _twin(columns: Sequence[np.ndarray]) -> tuple[bytes, int, int] | None:
 def _digests(raw: np.ndarray) -> np.ndarray:
     """(N,) uint64: multiply-and-add over the ids' eight-byte words; equal for equal ids, however padded."""
     words = np.zeros((len(raw), -(-raw.dtype.itemsize // 8) * 8), np.uint8)
-    words[:, : raw.dtype.itemsize] = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), -1)
+    words[:, : raw.dtype.itemsize] = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
     digests = np.zeros(len(raw), np.uint64)
     for position, word in enumerate(words.view("<u8").T):
         mixed = word * np.uint64(0x9E3779B97F4A7C15)

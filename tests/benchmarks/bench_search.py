@@ -1,0 +1,129 @@
+"""Exact search of 30 topics in 1.4 million shots of 512 float16 numbers, from the file, against searches in memory.
+
+Ours and the peers take turns in one process; the figures are ratios of the fastest of each, since the machine drifts.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avs_cli.core.ranking import top_shots
+from avs_cli.io.store import Item, StoreWriter, open_gallery
+
+SHOTS, DIM, TOPICS, DEPTH = 1_400_000, 512, 30, 1000
+THREADS = os.cpu_count() or 1
+ROUNDS = 5
+
+
+def queries() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((TOPICS, DIM), dtype=np.float32)
+
+
+def build(path: Path) -> None:
+    """The gallery, written part by part as `avs extract` writes it."""
+    chance = np.random.default_rng(0)
+    with StoreWriter(path, "bench", DIM, {"model": "bench"}) as writer:
+        for first in range(0, SHOTS, 20_000):
+            vectors = chance.standard_normal((20_000, DIM), dtype=np.float32)
+            writer.add([Item(None, name(i), vector) for i, vector in enumerate(vectors, start=first)])
+        writer.finish([name(i) for i in range(SHOTS)])
+
+
+def name(i: int) -> str:
+    return f"shot{i // 100:05d}_{i % 100}"
+
+
+def ours(path: Path) -> list[dict[str, float]]:
+    with open_gallery([str(path)]) as gallery:
+        return top_shots([queries()], gallery, DEPTH, THREADS)[0]
+
+
+def seconds(what: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    what()
+    return time.perf_counter() - started
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    import faiss
+
+    torch.set_num_threads(THREADS)
+    faiss.omp_set_num_threads(THREADS)
+    with tempfile.TemporaryDirectory(prefix="avs-bench-") as folder:
+        path = Path(folder) / "gallery.h5"
+        build(path)
+        yield "search: memory above the start, whole process", f"{memory(path)} MB", "≤ 1024 MB"
+        with open_gallery([str(path)]) as gallery:
+            whole = np.empty((SHOTS, DIM), np.float32)
+            first = 0
+            for block in gallery.blocks():
+                whole[first : first + len(block.ids)] = block.vectors
+                first += len(block.ids)
+        lengths = np.linalg.norm(whole, axis=1, keepdims=True)
+        whole /= lengths
+        asked = queries() / np.linalg.norm(queries(), axis=1, keepdims=True)
+        memory_gallery, topics = torch.from_numpy(whole), torch.from_numpy(asked)
+        flat = faiss.IndexFlatIP(DIM)
+        flat.add(whole)
+        jobs: dict[str, Callable[[], object]] = {
+            "ours": lambda: ours(path),
+            "torch": lambda: (topics @ memory_gallery.T).topk(DEPTH, dim=1),
+            "product": lambda: topics @ memory_gallery.T,
+            "faiss": lambda: flat.search(asked, DEPTH),
+            "read": lambda: read(path),
+        }
+        best = dict.fromkeys(jobs, float("inf"))
+        for _ in range(ROUNDS):
+            for job, run in jobs.items():
+                best[job] = min(best[job], seconds(run))
+        peak = 1e9 * peak_gflops()
+    size = SHOTS * DIM * 2
+    floor = max(best["read"] / THREADS, 2 * SHOTS * DIM * TOPICS / peak)
+    told = f"{best['ours']:.2f} s, {size / best['ours'] / 1e9:.1f} GB/s"
+    yield f"search {TOPICS} topics, {SHOTS / 1e6:.1f} M × {DIM}, from the file", told, ""
+    yield "search: time / torch in memory (product and top-k)", ratio(best["ours"], best["torch"]), "≤ 1.6×"
+    yield "search: speed / faiss Flat in memory", ratio(best["faiss"], best["ours"]), "≥ 5×"
+    yield "search: time / bound (reading, multiply-adds at peak)", ratio(best["ours"], floor), ""
+    yield "search: time / one matrix product in memory", ratio(best["ours"], best["product"]), ""
+
+
+def ratio(one: float, other: float) -> str:
+    return f"{one / other:.2f}× ({one:.2f} s, {other:.2f} s)"
+
+
+def read(path: Path) -> None:
+    """The bytes of the file, into memory that is there."""
+    room = bytearray(4 << 20)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(room):
+            pass
+
+
+def peak_gflops() -> float:
+    """Billions of multiplications and additions a second in a large product of square matrices."""
+    square = torch.rand(2048, 2048)
+    return max(2 * 2048**3 / seconds(lambda: square @ square) / 1e9 for _ in range(ROUNDS))
+
+
+def memory(path: Path) -> int:
+    """The most that a search adds to the memory of a process with its libraries loaded, in megabytes."""
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); import bench_search as b; "
+        # getrusage would give the parent's peak where that is higher.
+        "most = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]); "
+        "before = most(); b.ours(Path(sys.argv[1])); print((most() - before) // 1024)"
+    )
+    command = [sys.executable, "-c", program, str(path), str(Path(__file__).parent)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(*row, sep=" | ")

@@ -1,0 +1,110 @@
+"""`avs info`: what files hold, for people and for programs."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avs_cli import cli
+from avs_cli.io.store import Item, StoreWriter
+from avs_cli.types import Shot
+
+Avs = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "a.h5"
+    with StoreWriter(path, "clip", 3, {"model": "ViT", "sampling": {"fps": 2.0}}) as writer:
+        writer.add([Item(Shot(f"s{i}", f"v{i // 2}.mp4", i, i + 1.5), f"s{i}", np.ones(3), b"jpeg") for i in range(3)])
+        writer.finish(["s0", "s1", "s2"])
+    with StoreWriter(path, "audio", 2, {"model": "ear"}, "float32", frame_level=True) as writer:
+        writer.add([Item(None, "s0", np.ones((5, 2)))])
+        writer.finish(["s0"])
+    return path
+
+
+def test_a_store_tells_its_features_and_shots(avs: Avs, store: Path) -> None:
+    ran = avs("info", "a.h5")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    first, *lines = ran.stdout.splitlines()
+    assert first.startswith("a.h5: feature store, 0.0 MB")
+    assert lines == [
+        "  shots  3 of 2 videos, 4 seconds, 3 thumbnails",
+        "  audio  1 items, 5 vectors of 2 (float32, several vectors per item), 0.0 MB",
+        "    model: ear",
+        "  clip  3 items, 3 vectors of 3 (float16), 0.0 MB",
+        "    model: ViT",
+        "    sampling: fps 2.0",
+    ]
+
+
+def test_one_feature_of_a_store_may_be_asked_for(avs: Avs, store: Path) -> None:
+    assert "clip" not in avs("info", "a.h5::audio").stdout
+    ran = avs("info", "a.h5::smell")
+    assert (ran.returncode, ran.stderr) == (3, "avs: a.h5: holds no feature 'smell'; it holds: audio, clip\n")
+
+
+def test_json_has_every_number(avs: Avs, store: Path) -> None:
+    (told,) = json.loads(avs("info", store, "--json").stdout)
+    assert told["bytes"] == store.stat().st_size
+    assert {key: told[key] for key in ("kind", "shots", "videos", "seconds", "thumbnails")} == {
+        "kind": "feature store",
+        "shots": 3,
+        "videos": 2,
+        "seconds": 4.5,
+        "thumbnails": 3,
+    }
+    assert told["features"][0] == {
+        "name": "audio",
+        "items": 1,
+        "vectors": 5,
+        "dim": 2,
+        "dtype": "float32",
+        "frame_level": True,
+        "bytes": 40,
+        "provenance": {"model": "ear"},
+    }
+
+
+def test_runs_qrels_and_shot_tables_are_counted(avs: Avs, tmp_path: Path) -> None:
+    (tmp_path / "a.run").write_text("661 Q0 s1 1 0.9 mine\n661 Q0 s2 2 0.8 mine\n662 Q0 s1 1 0.1 mine\n")
+    (tmp_path / "a.qrels").write_text("1661 0 s1 1 1\n1661 0 s2 2 -1\n1661 0 s3 2 0\n")
+    (tmp_path / "trec.qrels").write_text("301 0 d1 2\n302 0 d1 0\n")
+    (tmp_path / "shots.tsv").write_text("shot\tvideo\tstart\tend\ns1\tv.mp4\t0\t2\ns2\tv.mp4\t2\t5.5\n")
+    ran = avs("info", "a.run", "a.qrels", "trec.qrels", "shots.tsv")
+    assert ran.returncode == 0
+    assert ran.stdout.splitlines() == [
+        "a.run: run, mine tag, 2 topics, 3 rows, 1 least, 2 most",
+        "a.qrels: qrels, 1 topics, 3 rows, 1 relevant, 1 unjudged, 1 1, 2 2 strata",
+        "trec.qrels: qrels, 2 topics, 2 rows, 1 relevant, 0 unjudged, 1 2 strata",
+        "shots.tsv: shots, 2 shots, 1 videos, 5.5 seconds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "x: no such file or directory"),
+        (b"", "x: no feature store, run, qrels or table of shots"),
+        (b"hello world\n", "x: no feature store, run, qrels or table of shots"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"\x89HDF\r\n\x1a\n and no more", "x: damaged or incomplete feature store"),
+        (b"1 Q0 s1 1 0.5 tag\n1 Q0 s2 2 high tag\n", "x:2:"),
+    ],
+)
+def test_a_bad_file_is_one_line_and_exit_3(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    message: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "x").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    code, (out, told) = cli.exit_code(["info", "x"]), capsys.readouterr()
+    assert (code, out) == (3, "") and message in told and told.count("\n") == 1

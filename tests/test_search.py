@@ -1,0 +1,227 @@
+"""`avs search`: from stores and topics to a run."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avs_cli import cli
+from avs_cli.commands import search as command
+from avs_cli.io.store import Item, StoreWriter
+from avs_cli.types import Shot
+
+Here = Callable[..., tuple[int, str, str]]
+MADE_BY = {"model": "tiny", "spec": "tiny", "pooling": "mean"}
+
+
+def store(
+    path: Path, vectors: dict[str, list[float]], provenance: dict[str, Any] = MADE_BY, shots: bool = True
+) -> Path:
+    with StoreWriter(path, "tiny", len(next(iter(vectors.values()))), provenance) as writer:
+        seconds = iter(range(0, 10_000, 70))
+        writer.add(
+            [
+                Item(
+                    Shot(id, "beach.mp4", start := float(next(seconds)), start + 2.5) if shots else None,
+                    id,
+                    np.array(v),
+                )
+                for id, v in vectors.items()
+            ]
+        )
+        writer.finish(list(vectors))
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Runs the program in this process, where torch is loaded once: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        code = cli.exit_code([*map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    return store(tmp_path / "gallery.h5", {"a": [3, 4], "b": [0, 2], "c": [4, 3], "d": [0, 5]})
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """Topics as the same encoder made them: one along each axis."""
+    return store(tmp_path / "topics.h5", {"661": [0, 1], "662": [7, 0]}, {**MADE_BY, "pooling": "none"}, shots=False)
+
+
+def test_topics_become_a_run_with_ties_by_shot_id_descending(here: Here, gallery: Path, vectors: Path) -> None:
+    code, out, told = here("search", gallery, "--vectors", vectors, "--depth", 3, "--tag", "mine")
+    assert (code, told) == (0, "")
+    assert [line.split()[:4] + line.split()[5:] for line in out.splitlines()] == [
+        ["661", "Q0", "d", "1", "mine"],
+        ["661", "Q0", "b", "2", "mine"],
+        ["661", "Q0", "a", "3", "mine"],
+        ["662", "Q0", "c", "1", "mine"],
+        ["662", "Q0", "a", "2", "mine"],
+        ["662", "Q0", "d", "3", "mine"],
+    ]
+    scores = [float(line.split()[4]) for line in out.splitlines()]
+    assert scores == pytest.approx([1, 1, 0.8, 0.8, 0.6, 0], abs=1e-7)
+
+
+def test_shards_give_the_run_of_the_whole_byte_for_byte(here: Here, tmp_path: Path, vectors: Path) -> None:
+    made = {f"s{i}": np.random.default_rng(i).normal(size=2).tolist() for i in range(40)}
+    whole = store(tmp_path / "whole.h5", made)
+    shards = [store(tmp_path / f"{k}.h5", dict(list(made.items())[k::3])) for k in range(3)]
+    here("search", whole, "--vectors", vectors, "-o", "whole.run", "--threads", 1)
+    here("search", *shards, "--vectors", vectors, "-o", "shards.run", "--threads", 3)
+    assert (tmp_path / "whole.run").read_bytes() == (tmp_path / "shards.run").read_bytes()
+    assert len((tmp_path / "whole.run").read_text().splitlines()) == 80
+
+
+def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_pipe(
+    gallery: Path, vectors: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "topics.txt").write_text("662 whatever the words\n")
+    with gallery.open("rb") as stream:
+        ran = subprocess.run(
+            [sys.executable, "-m", "avs_cli", "search", "-", "--vectors", vectors, "--topics", tmp_path / "topics.txt"],
+            stdin=stream,
+            capture_output=True,
+            text=True,
+        )
+    assert [line.split()[:3] for line in ran.stdout.splitlines()] == [["662", "Q0", id] for id in "cadb"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["gallery.h5"], 2, "search needs one of --query TEXT, --topics FILE and --vectors STORE"),
+        (["gallery.h5", "-q", "a dog", "--topics", "t.txt"], 2, "search needs one of"),
+        (["gallery.h5", "-q", "a dog", "--vectors", "topics.h5"], 2, "does not go with --query"),
+        (["-", "--topics", "-"], 2, "- is stdin, which can be read once"),
+        (["none.h5", "-q", "a dog"], 3, "none.h5: no such file or directory"),
+        (["text.h5", "-q", "a dog"], 3, "text.h5: not a feature store"),
+        (["gallery.h5::clip", "-q", "a dog"], 3, "holds no feature 'clip'; it holds: tiny"),
+        (["gallery.h5", "gallery.h5", "-q", "a dog"], 3, "the stores of a gallery share no id"),
+        (["gallery.h5", "--vectors", "wide.h5"], 3, "wide.h5: vectors of 3 dimensions, and the gallery's have 2"),
+        (["gallery.h5", "--vectors", "other.h5"], 3, "other.h5 has model 'large' and the gallery 'tiny'"),
+        (["gallery.h5", "--vectors", "zero.h5"], 3, "topic 663: its vector is zero"),
+        (["gallery.h5", "--vectors", "topics.h5", "--topics", "t.txt"], 3, "topics.h5::tiny has no item '9'"),
+        (["gallery.h5", "-q", "a dog"], 2, "no feature is called 'tiny'"),
+        (["unnamed.h5", "-q", "a dog"], 3, "its provenance names no model to encode text with; give --vectors"),
+        (["empty.h5", "-q", "a dog"], 3, "empty.h5: no shots to search"),
+        (["infinite.h5", "--vectors", "topics.h5"], 3, "infinite.h5::tiny: b: a value is NaN or infinite"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_no_run(
+    here: Here, tmp_path: Path, gallery: Path, vectors: Path, arguments: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "t.txt").write_text("9 a dog\n")
+    (tmp_path / "text.h5").write_text("661 a dog")
+    store(tmp_path / "wide.h5", {"661": [1, 2, 3]})
+    store(tmp_path / "other.h5", {"661": [1, 2]}, {**MADE_BY, "model": "large"})
+    store(tmp_path / "zero.h5", {"663": [0, 0]})
+    store(tmp_path / "unnamed.h5", {"a": [1, 2]}, {"model": "tiny"})
+    with StoreWriter(tmp_path / "empty.h5", "tiny", 2, MADE_BY) as writer:
+        writer.finish([])
+    rows, spoilt = (np.array([[3, 4], [0, last]], np.float16).tobytes() for last in (2, np.inf))
+    (tmp_path / "infinite.h5").write_bytes(gallery.read_bytes().replace(rows, spoilt))
+    found, _, told = here("search", *arguments, "-o", "out.run")
+    assert found == code and message in told and told.count("\n") == 1
+    assert not (tmp_path / "out.run").exists()
+
+
+def test_the_field_says_what_of_a_topic_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind of glider.\n662\ta boat\n")
+    read = {field: lambda field=field: command._read(str(tmp_path / "t.tsv"), field) for field in ("query", "both")}
+    assert [topic.query for topic in read["query"]()] == ["a glider", "a boat"]
+    assert [topic.query for topic in read["both"]()] == ["a glider Any kind of glider.", "a boat"]
+    (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind of glider.\n")
+    assert [topic.query for topic in command._read(str(tmp_path / "t.tsv"), "narrative")] == ["Any kind of glider."]
+
+
+def test_a_topic_without_a_narrative_is_named(here: Here, gallery: Path, vectors: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind.\n662\ta boat\n")
+    told = "avs: t.tsv: topic 662 has no narrative; use --field query or both\n"
+    assert here("search", gallery, "--topics", "t.tsv", "--field", "narrative") == (3, "", told)
+
+
+# With the offline encoder
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences in the place of shots, by the text encoder that ships with the program."""
+    folder = tmp_path_factory.mktemp("sentences")
+    (folder / "shots.txt").write_text("dog a dog runs on the beach\ncar a car drives at night\ncat a cat sleeps\n")
+    arguments = ["extract", "--model", "minilm", "--text", folder / "shots.txt", "-o", folder / "shots.h5"]
+    assert cli.exit_code([*map(str, arguments)]) == 0
+    return folder / "shots.h5"
+
+
+def test_a_query_is_encoded_as_the_provenance_says_and_piped_as_a_run(here: Here, sentences: Path) -> None:
+    code, out, told = here("search", sentences, "--query", "a puppy by the sea", "--depth", 2)
+    assert (code, told) == (0, "")
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[:4] for row in rows] == [["query", "Q0", "dog", "1"], ["query", "Q0", rows[1][2], "2"]]
+
+
+def test_wordings_of_a_topic_are_blended_by_their_weights(here: Here, sentences: Path) -> None:
+    topics = "1\t0.1\ta puppy\n1\t0.9\ta truck\n2\t0.9\ta puppy\n2\t0.1\ta truck\n"
+    _, out, _ = here("search", sentences, "--topics", "-", "--depth", 1, stdin=topics)
+    assert [line.split()[:3] for line in out.splitlines()] == [["1", "Q0", "car"], ["2", "Q0", "dog"]]
+
+
+def test_one_query_on_a_terminal_is_a_table(sentences: Path) -> None:
+    main, side = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "LINES": "30", "TERM": "dumb"}
+    command = [sys.executable, "-m", "avs_cli", "search", sentences, "-q", "a kitten"]
+    child = subprocess.Popen(command, stdout=side, stderr=subprocess.PIPE, env=environment)
+    assert child.wait() == 0
+    os.close(side)
+    shown = os.read(main, 10_000).decode()
+    os.close(main)
+    assert re.search(r"rank\s+shot\s+video\s+time\s+score", shown)
+    assert re.search(r"1\s+cat\s+0\.\d{3}", shown) and "Q0" not in shown
+
+
+def test_the_table_says_where_in_the_video_a_shot_is(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from avs_cli.io.store import open_gallery
+
+    with open_gallery([str(gallery)]) as shots:
+        command._show({"b": 0.93049, "unknown": 0.5}, shots)
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["1", "b", "beach.mp4", "1:10.0-1:12.5", "0.930"] in printed
+    assert ["2", "unknown", "0.500"] in printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0, "0:00.0"), (72.5, "1:12.5"), (3725.04, "1:02:05.0"), (59.97, "1:00.0")]
+)
+def test_times_are_written_as_players_write_them(seconds: float, written: str) -> None:
+    assert command._clock(seconds) == written
+
+
+def test_a_low_cosine_is_doubted_for_conse_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    run = {"661": {"a": 0.3499, "b": 0.1}, "662": {"a": 0.35}}
+    command._doubt(run, {"spec": "clip"})
+    command._doubt({"662": {"a": 0.35}}, {"spec": "conse:classes=3"})
+    assert capsys.readouterr().err == ""
+    command._doubt(run, {"spec": "conse:classes=3"})
+    assert capsys.readouterr().err == (
+        "avs: the best shot of topic 661 has a cosine below 0.35, "
+        "which conse seldom gives to a match: do not trust it\n"
+    )
