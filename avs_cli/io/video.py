@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -147,7 +148,10 @@ def read_small(
     Turned videos are not put upright. A thread decodes ahead. Raises FormatError, after the last frame, for a file that
     is cut short.
     """
-    yield from ahead(_read_small(path, size, _KERNELS[interpolation], threads), 64)
+    frames = _read_small(path, size, _KERNELS[interpolation], threads)
+    # Sixteen at a time: handing every small frame from thread to thread costs as much as decoding it.
+    for some in ahead(iter(lambda: list(islice(frames, 16)), []), 4):
+        yield from some
 
 
 def _read_small(
