@@ -132,6 +132,13 @@ class Block(NamedTuple):
     offsets: "np.ndarray | None" = None
 
 
+class WordVectors(NamedTuple):
+    """Vectors of words: the row of each word in (V, D) float32."""
+
+    rows: dict[str, int]
+    vectors: "np.ndarray"
+
+
 class Failure(NamedTuple):
     """An item that could not be done: its id, the stage that failed, and one line that says why."""
 

@@ -1,0 +1,225 @@
+"""The one training loop, a generator of epochs, and what it steps with.
+
+An epoch's random choices come from generators that are seeded by the run's seed and the epoch's number. So a run that
+goes on from the end of epoch n is the run that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from avs_cli.errors import AvsError
+
+CHUNK = 1 << 16
+Precision = Literal["fp32", "bf16", "fp16"]
+B = TypeVar("B")
+B_contra = TypeVar("B_contra", contravariant=True)
+
+
+class Trainable(Protocol[B_contra]):
+    """A module that gives a batch's loss."""
+
+    def __call__(self, batch: B_contra) -> torch.Tensor: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def begin_epoch(self) -> None: ...
+
+
+class Epoch(NamedTuple):
+    """What became of one pass: its number from 1, the mean loss per batch, batches, seconds."""
+
+    number: int
+    loss: float
+    steps: int
+    seconds: float
+
+
+class Schedule(Protocol):
+    """By what the learning rate is multiplied."""
+
+    def factor(self, progress: float = 0.0) -> float:
+        """After `progress` epochs."""
+        ...
+
+    def step(self, value: float) -> None:
+        """An epoch has ended with this value of the validation measure."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `step` has changed, for JSON."""
+        ...
+
+
+@dataclass
+class Plateau:
+    """The published schedule: times 0.99 each epoch, and halved after three epochs in a row without a better value."""
+
+    epochs: int = 0
+    halvings: int = 0
+    best: float = -math.inf
+    waiting: int = 0
+
+    def factor(self, progress: float = 0.0) -> float:
+        """The same throughout an epoch."""
+        return float(0.99**self.epochs * 0.5**self.halvings)
+
+    def step(self, value: float) -> None:
+        """Better is by more than a ten-thousandth of the best."""
+        self.epochs += 1
+        if self.best == -math.inf or value > self.best + 1e-4 * abs(self.best):
+            self.best, self.waiting = value, 0
+            return
+        self.waiting += 1
+        if self.waiting > 2:
+            self.halvings, self.waiting = self.halvings + 1, 0
+
+    def state(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+
+@dataclass
+class Cosine:
+    """Up in a straight line over `warmup` epochs, then down along half a cosine wave, to zero after `epochs`."""
+
+    epochs: int
+    warmup: float = 1.0
+
+    def factor(self, progress: float = 0.0) -> float:
+        """Changes with every batch."""
+        if progress < self.warmup:
+            return (progress + 1e-3) / (self.warmup + 1e-3)
+        done = (progress - self.warmup) / max(self.epochs - self.warmup, 1e-9)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def step(self, value: float) -> None:
+        """Nothing depends on the value."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+
+class RMSprop(torch.optim.Optimizer):
+    """torch's RMSprop (Tieleman and Hinton 2012) with the clipping in it, piece by piece, each while in cache.
+
+    The arrays are larger than any cache and the arithmetic is light: a pass over memory costs more than its operations.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, alpha: float = 0.99, eps: float = 1e-8):
+        super().__init__(parameters, {"lr": lr, "alpha": alpha, "eps": eps})
+        self.scale = 1.0
+
+    def clip(self, most: float) -> float:
+        """Scale the next step's gradients to a global norm of `most` if theirs is larger; returns theirs."""
+        norm = gradient_norm(self.param_groups)
+        self.scale = min(1.0, most / (norm + 1e-6))
+        return norm
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update; parameters without a gradient stay."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["square_avg"] = torch.zeros_like(parameter)
+                size = CHUNK if parameter.device.type == "cpu" else parameter.numel()
+                flat = (parameter.view(-1), parameter.grad.reshape(-1), state["square_avg"].view(-1))
+                for value, gradient, square in zip(*(array.split(size) for array in flat), strict=True):
+                    gradient = gradient * self.scale
+                    square.mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
+                    value.addcdiv_(gradient, square.sqrt().add_(group["eps"]), value=-group["lr"])
+        self.scale = 1.0
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW (Loshchilov and Hutter, arXiv:1711.05101), all of a step in one pass over memory."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.01):
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+    def clip(self, most: float) -> float:
+        """Scale the gradients to a global norm of `most` if theirs is larger; returns theirs."""
+        norm = gradient_norm(self.param_groups)
+        if norm > most:
+            torch._foreach_mul_(
+                [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None],
+                most / (norm + 1e-6),
+            )
+        return norm
+
+
+Optimizer = RMSprop | AdamW
+
+
+def gradient_norm(groups: Iterable[dict[str, Any]]) -> float:
+    """The Euclidean length of all gradients together."""
+    gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
+
+
+def fit(
+    model: Trainable[B],
+    batches: Callable[[int], Iterable[B]],
+    optimizer: Optimizer,
+    schedule: Schedule,
+    epochs: range,
+    steps: int,
+    seed: int = 0,
+    clip: float = 2.0,
+    precision: Precision = "fp32",
+) -> Iterator[Epoch]:
+    """Train epoch by epoch; what an epoch is for (validation, saving, stopping) is the caller's.
+
+    batches  gives an epoch's batches by its number, `steps` of them
+    epochs   numbers from 1; the caller calls `schedule.step` between them
+    Raises AvsError when a loss is not finite.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    device = next(iter(model.parameters())).device.type
+    scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    for number in epochs:
+        begun = time.monotonic()
+        torch.manual_seed(seed * 1_000_003 + number)
+        model.train()
+        model.begin_epoch()
+        losses = []
+        for step, batch in enumerate(batches(number)):
+            factor = schedule.factor(number - 1 + step / steps)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            with torch.autocast(device, kind, enabled=precision != "fp32"):
+                loss = model(batch)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise AvsError(f"epoch {number}: the loss is {losses[-1]}; a lower learning rate may help")
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            average_gradients(model.parameters())
+            # The published code clips before it unscales, which leaves steps next to nothing.
+            scaler.unscale_(optimizer)
+            optimizer.clip(clip)
+            scaler.step(optimizer)
+            scaler.update()
+        yield Epoch(number, math.fsum(losses) / max(1, len(losses)), len(losses), time.monotonic() - begun)
+
+
+def average_gradients(parameters: Iterator[nn.Parameter]) -> None:
+    """The mean over the processes of a distributed run; nothing in a run of one."""
+    if not torch.distributed.is_initialized():
+        return
+    for parameter in parameters:
+        if parameter.requires_grad:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= torch.distributed.get_world_size()

@@ -1,0 +1,208 @@
+"""What heads are built of: transforms of features, attention over features, and the interface that all heads share."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+SMALLEST = 1e-24
+DROPOUT_FROM = 1e-3
+
+
+class Input(NamedTuple):
+    """A feature that a head takes: its name, its length, and whether an item has several vectors."""
+
+    name: str
+    dim: int
+    frames: bool = False
+
+
+class Ragged(NamedTuple):
+    """Vectors of items that have several each: (M, n) rows, item i owns rows offsets[i] to offsets[i + 1]."""
+
+    vectors: torch.Tensor
+    offsets: torch.Tensor
+
+
+Vectors = torch.Tensor | Ragged
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    """Rows along the last axis at unit length, computed in float32; a zero row stays zero and gets no gradient.
+
+    The published code divides by the length plus 1e-14: the same but at zero, where its gradient is not a number, and
+    in half precision, where 1e-14 is zero.
+    """
+    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    square = (x * x).sum(-1, keepdim=True)
+    return x * torch.where(square > SMALLEST, square.clamp_min(SMALLEST).rsqrt(), 0)
+
+
+class Transform(nn.Module):
+    """One feature into the common space: (N, n) to (N, D).
+
+    Linear, tanh, dropout, batch normalisation, in this order; with `norm_first` the normalisation precedes the tanh. A
+    raw feature is repeated until it has D numbers, so that every head sees all of it, and only normalised.
+    """
+
+    def __init__(self, source: int, dim: int, dropout: float, norm: bool, raw: bool = False, norm_first: bool = False):
+        super().__init__()
+        self.copies = dim // source if raw else 0
+        self.norm_first = norm_first
+        self.fc = None if raw else nn.Linear(source, dim)
+        self.bn = nn.BatchNorm1d(dim) if norm else None
+        self.dropout = dropout if dropout > DROPOUT_FROM and not raw else 0.0
+        if self.fc is not None:
+            nn.init.xavier_uniform_(self.fc.weight)
+            nn.init.zeros_(self.fc.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.fc is None:
+            x = x.repeat(1, self.copies)
+        else:
+            x = self.fc(x)
+            if self.bn is not None and self.norm_first:
+                x = self.bn(x)
+            x = torch.tanh(x) if torch.is_grad_enabled() else x.tanh_()
+            x = nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
+        return x if self.bn is None or self.norm_first else self.bn(x)
+
+
+class Attention(nn.Module):
+    """Lightweight attention over L features, for H heads at once: (N, L, D) to (N, H, d), rows of unit length.
+
+    A head weighs the features by a softmax of one dot product with each. `split` gives each head its own d = D / H
+    numbers of every feature, else each sees all D. `mul` lets it look at a feature times the mean of all. `ave` adds
+    the features' sum, `r` times; r is lowered at the start of each epoch by 1 - `rate`, and never below 0.
+    `unit_first` brings the features to unit length before.
+
+    The published code adds a bias to the dot products, which cannot change a softmax; here is none. It reports weights
+    that, with `ave`, are not those it computes with; `weights` gives the latter, brought to a sum of 1.
+    """
+
+    r: torch.Tensor
+
+    def __init__(self, dim: int, heads: int, split: bool, ave: bool, mul: bool, unit_first: bool, rate: float):
+        super().__init__()
+        self.heads, self.split, self.ave, self.mul, self.unit_first = heads, split, ave, mul, unit_first
+        self.rate = rate
+        self.width = dim // heads if split else dim
+        self.a = nn.Parameter(torch.empty(heads, self.width).uniform_(-(self.width**-0.5), self.width**-0.5))
+        self.register_buffer("r", torch.ones(()))
+
+    def begin_epoch(self) -> None:
+        """Lower r."""
+        self.r.fill_(max(0.0, float(self.r) + self.rate - 1))
+
+    def shares(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, L, H, d) to the (N, L, H, 1) factors of the sum."""
+        seen = x * x.mean(1, keepdim=True) if self.mul else x
+        # One pass, where a product and a sum would be two.
+        logits = torch.einsum("nlhd,hd->nlh", seen, self.a) if self.split else seen[:, :, 0] @ self.a.T
+        weights = logits.softmax(1).unsqueeze(-1)
+        return weights + self.r if self.ave else weights
+
+    def heads_of(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, L, D) as what the heads see: (N, L, H, d), or (N, L, 1, D) when all see the same."""
+        x = x.view(*x.shape[:2], self.heads, self.width) if self.split else x.unsqueeze(2)
+        return unit(x) if self.unit_first else x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.heads_of(x)
+        return unit((self.shares(x) * x).sum(1))
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, L, D) to (N, H, L): how much each feature counts, adding up to 1."""
+        shares = self.shares(self.heads_of(x)).squeeze(-1).transpose(1, 2)
+        return shares / shares.sum(2, keepdim=True)
+
+
+class FramePooling(nn.Module):
+    """Lightweight attention over an item's vectors: ragged to (N, n), rows of unit length.
+
+    Only an item's own vectors take part; the published code lets padding in, which changes nothing as it is used there.
+    """
+
+    def __init__(self, dim: int, most: int):
+        super().__init__()
+        self.most = most
+        self.a = nn.Parameter(torch.empty(dim).uniform_(-(dim**-0.5), dim**-0.5))
+
+    def forward(self, x: Ragged) -> torch.Tensor:
+        x = first_rows(x, self.most)
+        owner = owners(x.offsets)
+        logits = (x.vectors * self.a).sum(1)
+        count = len(x.offsets) - 1
+        highest = logits.new_full((count,), -torch.inf).scatter_reduce(0, owner, logits.detach(), "amax")
+        shares = (logits - highest[owner]).exp()
+        # The division by the sum of the shares would be undone by the unit length.
+        return unit(x.vectors.new_zeros(count, x.vectors.shape[1]).index_add(0, owner, shares[:, None] * x.vectors))
+
+
+def owners(offsets: torch.Tensor) -> torch.Tensor:
+    """(M,) the item of each row."""
+    return torch.repeat_interleave(torch.arange(len(offsets) - 1, device=offsets.device), offsets.diff())
+
+
+def first_rows(x: Ragged, most: int) -> Ragged:
+    """The first `most` rows of each item; all of them with 0."""
+    lengths = x.offsets.diff()
+    if not most or int(lengths.max()) <= most:
+        return x
+    place = torch.arange(len(x.vectors), device=x.offsets.device) - x.offsets[:-1][owners(x.offsets)]
+    ends = torch.cat([x.offsets[:1] * 0, lengths.clamp_max(most).cumsum(0)])
+    return Ragged(x.vectors[place < most], ends)
+
+
+def mean_rows(x: Vectors) -> torch.Tensor:
+    """(N, n) each item's mean vector."""
+    if isinstance(x, torch.Tensor):
+        return x
+    lengths = x.offsets.diff()
+    sums = x.vectors.new_zeros(len(lengths), x.vectors.shape[1]).index_add(0, owners(x.offsets), x.vectors)
+    return sums / lengths[:, None]
+
+
+class Head(nn.Module):
+    """Videos and texts into S shared spaces of d dimensions each; a score is `weight` times the sum of the S cosines.
+
+    videos    the features of a video that it takes, in this order
+    texts     the features of a text, in this order; the encoders' outputs come after them
+    encoders  text encoders that belong to it
+    """
+
+    spaces: int
+    weight: float
+
+    def __init__(self, videos: Sequence[Input], texts: Sequence[Input], encoders: Sequence[nn.Module]):
+        super().__init__()
+        self.videos, self.texts = tuple(videos), tuple(texts)
+        self.encoders = nn.ModuleList(encoders)
+
+    def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:
+        """(N, S, d), rows of unit length."""
+        raise NotImplementedError
+
+    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+        """(N, S, d), rows of unit length."""
+        raise NotImplementedError
+
+    def video_weights(self, vectors: Sequence[Vectors]) -> torch.Tensor | None:
+        """(N, S, L) how much each video feature counts; None for a head without attention."""
+        return None
+
+    def text_weights(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor | None:
+        """(N, S, L) how much each text feature and encoder counts; None for a head without attention."""
+        return None
+
+    def begin_epoch(self) -> None:
+        """What changes from epoch to epoch without being trained."""
+
+    def encoded(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> list[torch.Tensor]:
+        """The text features, stored and encoded."""
+        return [*vectors, *(encoder(sentences) for encoder in self.encoders)]
+
+    def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
+        """(T, S, d) and (V, S, d) to (T, V): one product serves all spaces."""
+        return self.weight * (texts.flatten(1) @ videos.flatten(1).T)

@@ -1,0 +1,39 @@
+"""What an objective is given, and what its terms share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+
+class Embedded(NamedTuple):
+    """A batch of N matching pairs in S spaces, row i of the texts belonging to row i of the videos.
+
+    texts, videos  (N, S, d), rows of unit length
+    weight         a score is `weight` times the sum of the S cosines
+    items          (N,) which video each row is; rows of one video are no negatives of each other. None: all differ
+    negated        (M, S, d) texts that deny what the texts `owner` say
+    owner          (M,) rows
+    """
+
+    texts: torch.Tensor
+    videos: torch.Tensor
+    weight: float = 1.0
+    items: torch.Tensor | None = None
+    negated: torch.Tensor | None = None
+    owner: torch.Tensor | None = None
+
+
+Objective = Callable[[Embedded], torch.Tensor]
+
+
+def cosines(batch: Embedded) -> torch.Tensor:
+    """(S, N, N): texts are rows."""
+    return torch.einsum("tsd,vsd->stv", batch.texts, batch.videos)
+
+
+def twins(batch: Embedded) -> torch.Tensor:
+    """(N, N) whether text i also describes video j, its own included."""
+    if batch.items is None:
+        return torch.eye(len(batch.texts), dtype=torch.bool, device=batch.texts.device)
+    return batch.items[:, None] == batch.items[None, :]

@@ -1,0 +1,233 @@
+"""Captions and their videos as training reads them: features stay in their stores, a batch looks its rows up."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from avs_cli.core.heads._blocks import Head, Ragged, Vectors
+from avs_cli.core.objectives._pairs import Embedded, Objective
+from avs_cli.types import Block
+
+AHEAD = 2
+
+
+class Rows(Protocol):
+    """A feature's items, by their position."""
+
+    def take(self, positions: np.ndarray) -> Block: ...
+
+
+class Column(NamedTuple):
+    """A feature, and where each of our items (or captions) is in it."""
+
+    rows: Rows
+    place: np.ndarray
+
+    def take(self, which: np.ndarray) -> Vectors:
+        """Their vectors in float32."""
+        return as_vectors(self.rows.take(self.place[which]))
+
+
+def as_vectors(block: Block) -> Vectors:
+    """A block's vectors for a head."""
+    vectors = torch.from_numpy(block.vectors.astype(np.float32))
+    return vectors if block.offsets is None else Ragged(vectors, torch.from_numpy(block.offsets.astype(np.int64)))
+
+
+class Denial(NamedTuple):
+    """A sentence that denies what a caption says, and where it is in each text feature."""
+
+    sentence: str
+    place: tuple[int, ...]
+
+
+class Batch(NamedTuple):
+    """N captions and their videos, as a head takes them; M denials and the captions that they deny."""
+
+    videos: list[Vectors]
+    texts: list[torch.Tensor]
+    sentences: list[str]
+    items: torch.Tensor
+    denials: list[torch.Tensor]
+    denying: list[str]
+    owner: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch with its arrays on a device."""
+        return Batch(
+            [on(x, device) for x in self.videos],
+            [x.to(device) for x in self.texts],
+            self.sentences,
+            self.items.to(device),
+            [x.to(device) for x in self.denials],
+            self.denying,
+            self.owner.to(device),
+        )
+
+
+def on(x: Vectors, device: torch.device) -> Vectors:
+    """Vectors on a device."""
+    return x.to(device) if isinstance(x, torch.Tensor) else Ragged(x.vectors.to(device), x.offsets.to(device))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Captions and the videos that they describe.
+
+    captions   ids
+    sentences  what they say
+    items      ids of the videos
+    item       (C,) which video each caption is of
+    videos     per video feature of the head its rows, by video
+    texts      per text feature its rows, by caption
+    denials    caption's position -> sentences that deny it
+    """
+
+    captions: Sequence[str]
+    sentences: Sequence[str]
+    items: Sequence[str]
+    item: np.ndarray
+    videos: Sequence[Column]
+    texts: Sequence[Column]
+    denials: dict[int, list[Denial]]
+
+    def batch(self, which: np.ndarray, generator: np.random.Generator) -> Batch:
+        """These captions, each with one of its denials, if it has any, by lot."""
+        owners = [row for row, caption in enumerate(which.tolist()) if caption in self.denials]
+        lots = [self.denials[int(which[row])] for row in owners]
+        chosen = [lot[int(generator.integers(len(lot)))] for lot in lots]
+        return Batch(
+            self.video_vectors(self.item[which]),
+            self.text_vectors(which),
+            [self.sentences[caption] for caption in which.tolist()],
+            torch.from_numpy(self.item[which]),
+            [
+                plain(column.rows.take(np.array([denial.place[k] for denial in chosen])))
+                for k, column in enumerate(self.texts)
+                if chosen
+            ],
+            [denial.sentence for denial in chosen],
+            torch.tensor(owners, dtype=torch.int64),
+        )
+
+    def video_vectors(self, which: np.ndarray) -> list[Vectors]:
+        """The features of these videos."""
+        return [column.take(which) for column in self.videos]
+
+    def text_vectors(self, which: np.ndarray) -> list[torch.Tensor]:
+        """The features of these captions."""
+        return [plain(column.rows.take(column.place[which])) for column in self.texts]
+
+    def steps(self, size: int, processes: int = 1) -> int:
+        """Batches of an epoch for each of the processes."""
+        if processes > 1:
+            return max(1, len(self.captions) // processes // size)
+        return max(1, (len(self.captions) - 2) // size + 1)
+
+    def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
+        """Every caption once, in an order that seed and number decide; the next batches are looked up meanwhile.
+
+        A last batch of one caption, which has no negatives, is left out. Of several processes each has its own share,
+        with as many whole batches as the others.
+        """
+        generator = np.random.default_rng([seed, number, 1])
+        order = np.random.default_rng([seed, number]).permutation(len(self.captions))[process::processes]
+        spans = [order[low : low + size] for low in range(0, len(order), size)]
+        spans = spans[: self.steps(size, processes)]
+        with ThreadPoolExecutor(1, thread_name_prefix="avs-pairs") as reader:
+            pending = []
+            for span in spans:
+                pending.append(reader.submit(self.batch, span, generator))
+                if len(pending) > AHEAD:
+                    yield pending.pop(0).result()
+            for waiting in pending:
+                yield waiting.result()
+
+
+def plain(block: Block) -> torch.Tensor:
+    """(N, n) float32: features of texts have one vector each."""
+    return torch.from_numpy(block.vectors.astype(np.float32))
+
+
+class Matching(nn.Module):
+    """A head and what it is trained for: a batch to its loss.
+
+    In a distributed run every process sees all processes' pairs as negatives.
+    """
+
+    def __init__(self, head: Head, objective: Objective):
+        super().__init__()
+        self.head, self.objective = head, objective
+
+    def begin_epoch(self) -> None:
+        """The head's own."""
+        self.head.begin_epoch()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        batch = batch.to(next(self.head.parameters()).device)
+        texts = self.head.embed_texts(batch.texts, batch.sentences)
+        videos = self.head.embed_videos(batch.videos)
+        negated = self.head.embed_texts(batch.denials, batch.denying) if batch.denying else None
+        items = batch.items
+        if torch.distributed.is_initialized():
+            texts, videos, items = (gathered(x) for x in (texts, videos, items))
+        # Half precision is for the products of the head, not for the differences of cosines.
+        with torch.autocast(texts.device.type, enabled=False):
+            return self.objective(
+                Embedded(texts.float(), videos.float(), self.head.weight, items, negated, batch.owner)
+            )
+
+
+def gathered(x: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes, through which gradients flow back to each."""
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(x))  # type: ignore[no-untyped-call]
+
+
+@torch.inference_mode()
+def embed_items(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) -> torch.Tensor:
+    """(V, S, d) these videos."""
+    device = next(head.parameters()).device
+    parts = [which[low : low + size] for low in range(0, len(which), size)]
+    return torch.cat([head.embed_videos([on(x, device) for x in pairs.video_vectors(part)]) for part in parts])
+
+
+@torch.inference_mode()
+def embed_captions(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) -> torch.Tensor:
+    """(T, S, d) these captions."""
+    device = next(head.parameters()).device
+    parts = [which[low : low + size] for low in range(0, len(which), size)]
+    return torch.cat(
+        [
+            head.embed_texts([x.to(device) for x in pairs.text_vectors(part)], [pairs.sentences[i] for i in part])
+            for part in parts
+        ]
+    )
+
+
+def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
+    """(C, V) float32: every caption against every video."""
+    head.eval()
+    videos = embed_items(head, pairs, np.arange(len(pairs.items)))
+    texts = embed_captions(head, pairs, np.arange(len(pairs.captions)))
+    return head.scores(texts, videos).float().cpu()
+
+
+def caption_ranks(scores: torch.Tensor, item: np.ndarray) -> np.ndarray:
+    """(C,) the rank of each caption's own video; a video of equal score, or of none, ranks before it."""
+    own = scores.gather(1, torch.from_numpy(item)[:, None])
+    ranks: np.ndarray = (~(scores < own)).sum(1).numpy()
+    return ranks
+
+
+def caption_measures(ranks: np.ndarray) -> dict[str, float]:
+    """R@1, R@5 and R@10 as shares, their sum in percent, the median rank and the mean of 1 / rank (also the mAP)."""
+    recall = {f"R@{k}": float((ranks <= k).mean()) for k in (1, 5, 10)}
+    mir = float((1 / ranks).mean())
+    return {**recall, "SumR": 100 * sum(recall.values()), "MedR": float(np.median(ranks)), "mir": mir, "mAP": mir}

@@ -1,0 +1,5 @@
+"""Text encoders that are counted or trained with a head, one module each, with `build(corpus, ...) -> Encoder`."""
+
+from avs_cli.core.registry import Registry
+
+encoders = Registry("text encoder", "avs_cli.core.text", "build")

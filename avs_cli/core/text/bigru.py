@@ -1,0 +1,13 @@
+"""A gated recurrent network read in both directions (Schuster and Paliwal 1997, doi:10.1109/78.650093; see gru)."""
+
+from typing import Literal
+
+from avs_cli.core.text._words import Corpus
+from avs_cli.core.text.gru import Recurrent, recurrent
+
+
+def build(
+    corpus: Corpus, min_count: int = 5, hidden: int = 1024, pooling: Literal["mean", "last", "mean_last"] = "mean"
+) -> Recurrent:
+    """Twice `hidden` numbers: what was read forward, then what was read backward."""
+    return recurrent(corpus, min_count, hidden, pooling, both_ways=True)
