@@ -2,13 +2,14 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.console import note, progress
+from avs_cli.console import note, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
 from avs_cli.options import Device, Output, Threads, Workers
@@ -64,6 +65,12 @@ def extract(
         str | None, typer.Option(metavar="PATH", help="A local checkpoint instead of the published one.")
     ] = None,
     device: Device = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        typer.Option(
+            help="Of the model's arithmetic; auto is 16 bits on a GPU, as fits the model, and fp32 elsewhere."
+        ),
+    ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Frames (or clips) that the model sees at once.")] = 32,
     workers: Workers = 0,
     threads: Threads = 0,
@@ -74,6 +81,9 @@ def extract(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before, and only that.")
     ] = False,
+    list_models: Annotated[
+        bool, typer.Option("--list-models", help="Show the models: what they give, cost, allow and download.")
+    ] = False,
 ) -> None:
     """Encode shots, pictures or texts into a feature store.
 
@@ -81,6 +91,11 @@ def extract(
     kept as it is done: given again, the command goes on where it was interrupted. A file that cannot be read goes into
     STORE.errors.jsonl and does not stop the others; the exit code is then 5.
     """
+    if list_models:
+        from avs_cli.core.features._catalogue import COLUMNS, listing
+
+        table(COLUMNS, listing(features.names()))
+        return
     if not output or output == "-":
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
@@ -91,10 +106,11 @@ def extract(
 
     load = features.load(model)
     place = prepare(device, threads)
-    feature: Feature = load(Runtime(place.device, place.threads, weights, remembered))
+    feature: Feature = load(Runtime(place.device, place.threads, weights, remembered, precision))
     path, name = _target(output, model)
+    known = feature.provenance  # weights that are missing or wrong are told before any video is opened
     if text:
-        _extract_texts(feature, model, text, path, name, dtype)
+        _extract_texts(feature, known, model, text, path, name, dtype)
         return
     if feature.pixels is None:
         raise SpecError(f"{model} encodes text alone; give it a file with --text")
@@ -103,7 +119,7 @@ def extract(
     sampling = _sampling(feature, fps, max_frames)
     settings = _Settings(sampling, pool or feature.pooling, frame_norm, batch_size, workers or place.workers, timeout)
     found = _share(_find(inputs, shots, settings), shard)
-    with _writer(feature, model, path, name, dtype, settings) as writer:
+    with _writer(feature, known, model, path, name, dtype, settings) as writer:
         _extract_frames(feature, writer, found, settings, retry_failed)
         failed = _report(writer, found)
     if failed:
@@ -174,12 +190,14 @@ def _share(found: "list[Shot | Failure]", shard: str) -> "list[Shot | Failure]":
     ]
 
 
-def _writer(feature: "Feature", model: str, path: str, name: str, dtype: str, settings: _Settings) -> "StoreWriter":
+def _writer(
+    feature: "Feature", known: Mapping[str, Any], model: str, path: str, name: str, dtype: str, settings: _Settings
+) -> "StoreWriter":
     from avs_cli.io.store import StoreWriter
     from avs_cli.provenance import describe, versions
 
     provenance = describe(
-        {**feature.provenance, "frame_norm": settings.frame_norm},
+        {**known, "frame_norm": settings.frame_norm},
         spec=model,
         pooling=settings.pooling,
         dtype=dtype,
@@ -243,7 +261,9 @@ def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
     return len(failures)
 
 
-def _extract_texts(feature: "Feature", model: str, text: str, path: str, name: str, dtype: str) -> None:
+def _extract_texts(
+    feature: "Feature", known: Mapping[str, Any], model: str, text: str, path: str, name: str, dtype: str
+) -> None:
     """Encode topics or captions, a vector each."""
     from avs_cli.io.store import Item, StoreWriter
     from avs_cli.io.topics import read_topics
@@ -253,7 +273,7 @@ def _extract_texts(feature: "Feature", model: str, text: str, path: str, name: s
         raise SpecError(f"{model} encodes no text")
     topics = read_topics(text)
     provenance = describe(
-        feature.provenance, spec=model, pooling="none", dtype=dtype, packages=versions("numpy", "torch", "transformers")
+        known, spec=model, pooling="none", dtype=dtype, packages=versions("numpy", "torch", "transformers")
     )
     with StoreWriter(path, name, feature.dim, provenance, dtype) as writer:
         for first in range(0, len(topics), PART_SHOTS):

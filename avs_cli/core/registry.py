@@ -1,7 +1,7 @@
 """A registry is a package: each module in it is an entry, named by its file, imported when it is chosen.
 
-An entry is asked for by a spec: `name`, `name:variant` or `name:key=value,key=value`; in a name, `_` is `-`. Keys are the keyword parameters of
-the entry's function, and their annotations give the types.
+An entry is asked for by a spec: `name`, `name:variant` or `name:key=value,key=value`; in a name, `_` is `-`. Keys are
+the keyword parameters of the entry's function, and their annotations give the types.
 """
 
 import functools
@@ -34,7 +34,7 @@ class Registry:
     def load(self, spec: str) -> Callable[..., Any]:
         """The entry's function with the spec's parameters bound.
 
-        Raises UnknownName for a name that no file has, SpecError for a parameter that the function lacks or cannot take.
+        Raises UnknownName for a name that no file has, SpecError for a parameter that it lacks or cannot take.
         """
         name, _, rest = spec.partition(":")
         name = name.replace("_", "-")

@@ -28,7 +28,7 @@ Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
 class Source:
     """Where weights are published.
 
-    gigabytes  to download
+    gigabytes  to download; 0 when nobody has said
     repo       a Hugging Face repository; "" when they are files on a web server
     files      the repository's files that are needed, as patterns
     urls       the files on a web server; all are pickles
@@ -51,10 +51,7 @@ class Source:
 
     def here(self) -> bool:
         """Whether the weights are on this machine."""
-        try:
-            return bool(_cached(self, local=True))
-        except (OSError, UnavailableError):
-            return False
+        return not (self.repo or self.urls) or bool(_cached(self, local=True))
 
 
 class Files:
@@ -110,9 +107,9 @@ def locate(source: Source, given: str | None, model: str) -> Files:
         return _given(Path(given))
     found = _cached(source)
     if not found:
+        size = f" ({source.gigabytes:.2g} GB)" if source.gigabytes else ""
         raise UnavailableError(
-            f"the weights of {model} are not on this machine ({source.gigabytes:.2g} GB); fetch them with: "
-            f"{source.commands()}"
+            f"the weights of {model} are not on this machine{size}; fetch them with: {source.commands()}"
         )
     return Files(found[0].parent, found)
 

@@ -4,6 +4,7 @@ Dimensions, parameters and multiply-adds were measured on the models' full-size 
 What a feature stores is read from the loaded model, never from here.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from avs_cli.core.weights import Source
@@ -15,9 +16,9 @@ class Model(NamedTuple):
     feature     the registry's name, with the variant where there are several: as `--model` takes it
     builds      the name under which a library builds it
     dim         length of its vectors
-    frames      that give one vector together
+    frames      that give one vector together; 0 for an encoder of text alone
     text        whether it encodes text into the same space
-    parameters  millions, in all
+    parameters  millions, of what is loaded
     gmacs       billions of multiply-adds per frame or clip
     licence     of the weights
     source      where they are published
@@ -70,17 +71,21 @@ def _spoken(gigabytes: float, repo: str) -> Source:
     return Source(gigabytes, repo, OPEN_CLIP + TOKENIZER)
 
 
-# The first of a feature is its default.
+# The first of a feature is its default. What nothing is downloaded for came with avs.
 # feature, builds, dim, frames, text, millions of parameters, GMACs, licence,
 #     source: gigabytes, where
 ROWS = (
-    Model("wsl:32x48d", "", 2048, 1, False, 828.4, 153.3, _NC,
+    Model("conse", "", 384, 1, True, 27.4, 0.4, _APACHE,
+          Source(0)),
+    Model("minilm", "", 384, 0, True, 22.7, 0, _APACHE,
+          Source(0)),
+    Model("wsl:32x48d", "", 2048, 1, False, 826.4, 153.3, _NC,
           _urls(3.3, _WSL + "32x48-3e41cc8a.pth")),
-    Model("wsl:32x32d", "", 2048, 1, False, 468.5, 87.1, _NC,
+    Model("wsl:32x32d", "", 2048, 1, False, 466.5, 87.1, _NC,
           _urls(1.9, _WSL + "32x32-e4b90b00.pth")),
-    Model("wsl:32x16d", "", 2048, 1, False, 194.0, 36.2, _NC,
+    Model("wsl:32x16d", "", 2048, 1, False, 192.0, 36.2, _NC,
           _urls(0.78, _WSL + "32x16-c6f796b0.pth")),
-    Model("wsl:32x8d", "", 2048, 1, False, 88.8, 16.4, _NC,
+    Model("wsl:32x8d", "", 2048, 1, False, 86.7, 16.4, _NC,
           _urls(0.36, _WSL + "32x8-c38310e5.pth")),
     Model("ircsn:vmz", "", 2048, 32, False, 28.9, 74.0, _APACHE,
           _urls(0.12, _VMZ + "irCSN_152_ig65m_from_scratch_f125286141.pth")),
@@ -148,3 +153,24 @@ ROWS = (
 )  # fmt: skip
 
 MODELS = {row.feature: row for row in ROWS}
+
+COLUMNS = ("model", "dim", "sees", "text", "M params", "GMACs", "licence", "downloads", "GB", "here")
+ANY = {
+    "open-clip": "the one named: open-clip:NAME/PRETRAINED, as open_clip lists them",
+    "timm": "the one named: timm:NAME, as timm lists its pretrained models",
+}
+
+
+def listing(names: Iterable[str]) -> Iterator[tuple[object, ...]]:
+    """A row of `COLUMNS` for each model of the named features; one that the table lacks has its name alone."""
+    for name in names:
+        rows = [row for row in ROWS if row.feature.partition(":")[0] == name]
+        for row in rows:
+            seen = {0: "", 1: "frame"}.get(row.frames, f"{row.frames} frames")
+            told = row.source.repo or " ".join(url.rpartition("/")[2] for url in row.source.urls) or "nothing"
+            here = "yes" if row.source.here() else ""
+            text = "yes" if row.text else ""
+            yield (row.feature, row.dim, seen, text, row.parameters, row.gmacs or "", row.licence, told,
+                   row.source.gigabytes or "", here)  # fmt: skip
+        if not rows:
+            yield (name, *[""] * 6, ANY.get(name, ""), "", "")
