@@ -126,7 +126,7 @@ def _read(paths: list[str]) -> dict[str, Run]:
     from collections import Counter
 
     from avs_cli.core.reports import names
-    from avs_cli.errors import FormatError, MismatchError, SpecError
+    from avs_cli.errors import MismatchError, SpecError
     from avs_cli.io.trec import read_run
 
     if len(paths) < 2:
@@ -136,9 +136,6 @@ def _read(paths: list[str]) -> dict[str, Run]:
     if twice:
         raise MismatchError(f"{twice[0]} is given twice")
     runs = dict(zip(named, map(read_run, paths), strict=True))
-    for path, run in zip(paths, runs.values(), strict=True):
-        if not run:
-            raise FormatError(path, "an empty run")
     counts = Counter(topic for run in runs.values() for topic in run)
     if max(counts.values()) < 2:
         raise MismatchError(f"the runs have no topic in common: {paths[0]} and {paths[1]} are of different topics")

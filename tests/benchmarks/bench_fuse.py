@@ -1,0 +1,146 @@
+"""`avs fuse`: what learning brings out of fold on real runs, how stable that is, and the time that fusing takes."""
+
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from avs_cli.core import folds, fusion_reports, learning_to_rank
+from avs_cli.core.fusion import methods
+from avs_cli.core.score_blocks import pool
+from avs_cli.io.trec import read_qrels, read_run
+from avs_cli.types import Qrels, Run
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trec-covid-r1"
+SEEDS = range(5)
+SUBSETS = (10, 20, 40)
+REPEATS = 3
+
+RANX = """
+import sys, time
+from ranx import Run, fuse
+best = []
+for _ in range(3):
+    start = time.perf_counter()
+    runs = [Run.from_file(path, kind="trec") for path in sys.argv[2:]]
+    read = time.perf_counter() - start
+    fused = fuse(runs, method="rrf", params={"k": 60})
+    best.append((time.perf_counter() - start, read))
+fused.save(sys.argv[1], kind="trec")
+print(*min(best))
+"""
+
+
+def seconds(command: list[str]) -> tuple[float, float]:
+    """Whole process: seconds, and megabytes at its highest."""
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
+    return time.perf_counter() - start, float(done.stdout)
+
+
+def gains(runs: dict[str, Run], qrels: Qrels, seed: int) -> dict[str, float]:
+    """Out-of-fold AP by way to fuse."""
+    blocks = {topic: pool(list(runs.values()), topic, qrels[topic]) for topic in sorted(qrels)}
+    parts = folds.split(list(qrels), 5, seed)
+    fusers = learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", True, seed, 2)
+    steps = {step.name.split(" (")[0]: step.value for step in fusion_reports.report(blocks, parts, fusers).steps}
+    return {"Step 1 + 2": steps["Step 1"], **steps}
+
+
+def said(values: list[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{spread}"
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    files = sorted(map(str, (DATA / "runs").iterdir()))
+    qrels_file = str(DATA / "qrels.covid-round1.txt")
+    yield from timed(files, qrels_file)
+    runs, qrels = {path: read_run(path) for path in files}, read_qrels(qrels_file)
+    found = [gains(runs, qrels, seed) for seed in SEEDS]
+    goals = {"best run": "0.313", "RRF": "0.482", "Step 1": "≥ 0.511", "Step 1 + 2": "≥ 0.525"}
+    for name, goal in goals.items():
+        yield f"AP out of fold, {len(files)} runs × {len(qrels)} topics, {name}", said([f[name] for f in found]), goal
+    for count in SUBSETS:
+        drawn = [np.random.default_rng(seed).choice(files, count, replace=False).tolist() for seed in SEEDS]
+        found = [gains({path: runs[path] for path in some}, qrels, seed) for seed, some in enumerate(drawn)]
+        told = ", ".join(f"{name} {said([f[name] for f in found])}" for name in goals)
+        yield f"AP out of fold, {count} runs drawn at random", told, "each step ≥ the one before"
+    shuffled = [gains(runs, random_labels(qrels, seed), seed) for seed in SEEDS[:2]]
+    lost = statistics.mean(f["Step 1 + 2"] - f["Step 1"] for f in shuffled)
+    yield "Step 2's gain from random labels", f"{lost:+.4f}", "≤ 0.002"
+
+
+def random_labels(qrels: Qrels, seed: int) -> Qrels:
+    """The same judgments, given to the judged shots of each topic at random."""
+    rng = np.random.default_rng(seed)
+    return {
+        topic: dict(zip(judged, [list(judged.values())[n] for n in rng.permutation(len(judged))], strict=True))
+        for topic, judged in qrels.items()
+    }
+
+
+def timed(files: list[str], qrels: str) -> Iterator[tuple[str, str, str]]:
+    avs = [sys.executable, "-m", "avs_cli", "fuse"]
+    with tempfile.TemporaryDirectory() as folder:
+        ours, memory, theirs = [], [], []
+        for _ in range(REPEATS):
+            took, held = seconds([*avs, *files, "-o", f"{folder}/rrf.run"])
+            ours.append(took)
+            memory.append(held)
+            start = [sys.executable, "-c", RANX, f"{folder}/ranx.run", *files]
+            theirs.append(float(subprocess.run(start, check=True, capture_output=True, text=True).stdout.split()[0]))
+        ratio = min(theirs) / min(ours)
+        told = f"{min(ours):.2f} s, ranx warm {min(theirs):.2f} s: {ratio:.1f}×"
+        yield f"RRF of {len(files)} files, whole process", told, "≥ 8× ranx"
+        yield "RRF, memory", f"{max(memory):.0f} MB", "< 1 GB"
+        yield "RRF, largest difference from ranx", f"{difference(files, f'{folder}/ranx.run'):.1e}", "≤ 1e-9"
+        learn = [
+            *avs,
+            "--ltr",
+            "--qrels",
+            qrels,
+            "--measure",
+            "AP",
+            "--threads",
+            "2",
+            "-o",
+            f"{folder}/ltr.run",
+            *files,
+        ]
+        took, held = min(seconds(learn) for _ in range(2))
+        yield f"--ltr of {len(files)} runs, 5 folds, whole process", f"{took:.1f} s, {held:.0f} MB", "< 20 s, < 1 GB"
+
+
+def difference(files: list[str], theirs: str) -> float:
+    """From ranx's scores, over topics that no run has a tie in: it breaks those by the order in the file."""
+    runs, other = [read_run(path) for path in files], read_run(theirs)
+    fused = methods.load("rrf")(runs)
+    worst = 0.0
+    for topic in fused:
+        tied = {shot for run in runs for shot in ties(run.get(topic, {}))}
+        for shot in fused[topic].keys() - tied:
+            worst = max(worst, abs(fused[topic][shot] - other[topic][shot]))
+    return worst
+
+
+def ties(scores: dict[str, float]) -> set[str]:
+    """Shots that share their score with another."""
+    order = sorted(scores, key=scores.__getitem__)
+    groups = (list(group) for _, group in itertools.groupby(order, key=scores.__getitem__))
+    return {shot for group in groups if len(group) > 1 for shot in group}
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print("\t".join(row), flush=True)

@@ -1,0 +1,295 @@
+"""avs fuse, as a user meets it."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from avs_cli.io.fuser import read_fuser
+from avs_cli.io.trec import read_run
+
+Avs = Callable[..., CompletedProcess[str]]
+
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """runs/one.trec … of six topics, and qrels of the first five: each run sees relevance through its own noise."""
+    rng = random.Random(0)
+    (tmp_path / "runs").mkdir()
+    lines: dict[str, list[str]] = {name: [] for name in NAMES}
+    judged = []
+    for topic in range(1661, 1667):
+        for shot in range(60):
+            relevant = rng.random() < 0.3
+            for noise, name in enumerate(NAMES, start=1):
+                lines[name].append(f"{topic} Q0 shot{shot} 0 {relevant + noise * 0.5 * rng.gauss(0, 1)} {name}\n")
+            if topic < 1666:
+                judged.append(f"{topic} 0 shot{shot} {int(relevant)}\n")
+    for name in NAMES:
+        (tmp_path / "runs" / f"{name}.trec").write_text("".join(lines[name]))
+    (tmp_path / "q.txt").write_text("".join(judged))
+    return tmp_path
+
+
+def paths(folder: Path) -> list[Path]:
+    return [folder / "runs" / f"{name}.trec" for name in NAMES]
+
+
+def failed(done: CompletedProcess[str], code: int, *words: str) -> None:
+    """The command ended with `code`, wrote nothing, and said one line with `words` in it."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_rrf_is_what_happens_without_a_word(avs: Avs, tmp_path: Path) -> None:
+    (tmp_path / "a.run").write_text("1 Q0 x 1 2 a\n1 Q0 y 2 1 a\n")
+    (tmp_path / "b.run").write_text("1 Q0 y 1 9 b\n1 Q0 z 2 8 b\n")
+    done = avs("fuse", "a.run", "b.run", "--tag", "both", "--depth", 2)
+    assert done.returncode == 0 and done.stderr == ""
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[:4] + row[5:] for row in rows] == [["1", "Q0", "y", "1", "both"], ["1", "Q0", "x", "2", "both"]]
+    assert float(rows[0][4]) == pytest.approx(1 / 61 + 1 / 62, abs=1e-12)
+
+
+def test_a_method_takes_parameters_and_given_weights(avs: Avs, tmp_path: Path) -> None:
+    (tmp_path / "a.run").write_text("1 Q0 x 1 2 a\n1 Q0 y 2 1 a\n")
+    (tmp_path / "b.run").write_text("1 Q0 y 1 9 b\n1 Q0 z 2 8 b\n")
+    done = avs("fuse", "a.run", "b.run", "--method", "weighted:weights=1/3,norm=rank")
+    scores = {row[2]: float(row[4]) for row in map(str.split, done.stdout.splitlines())}
+    assert scores == pytest.approx({"x": 1, "y": 0.5 + 3, "z": 1.5})
+
+
+def test_learning_writes_every_topic_and_says_how_on_stderr(avs: Avs, folder: Path) -> None:
+    done = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "-o", "f.run", "--folds", 3)
+    assert done.returncode == 0 and done.stdout == ""
+    assert "5 judged topics fused out of fold (3 folds, AP), 1 others" in done.stderr
+    assert "Step 1 alone in" in done.stderr and "too few" in done.stderr
+    run = read_run(str(folder / "f.run"))
+    assert len(run) == 6 and {len(scores) for scores in run.values()} == {60}
+
+
+def test_the_users_line_as_it_stands_takes_judgments_from_the_folder_or_the_environment(avs: Avs, folder: Path) -> None:
+    by_option = avs("fuse", "--ltr", *paths(folder), "--qrels", "q.txt")
+    by_environment = avs("fuse", "--ltr", *paths(folder), env={"AVS_QRELS": "q.txt"})
+    (folder / "avs.toml").write_text('[fuse]\nqrels = "q.txt"\nruns = ["runs/*.trec"]\n')
+    by_file = avs("fuse", "--ltr", *paths(folder))
+    by_pattern = avs("fuse", "--ltr")
+    assert by_option.returncode == 0 and len(by_option.stdout.splitlines()) == 360
+    assert by_option.stdout == by_environment.stdout == by_file.stdout == by_pattern.stdout
+
+
+def test_the_users_line_without_judgments_says_what_it_needs(avs: Avs, folder: Path) -> None:
+    failed(avs("fuse", "--ltr", *paths(folder)), 2, "--qrels", "AVS_QRELS", "--load", "rrf needs nothing")
+    failed(avs("fuse", "--method", "weighted", *paths(folder)), 2, "--qrels")
+
+
+def test_learning_pipes_into_eval(avs: Avs, folder: Path) -> None:
+    fused = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder))
+    done = avs("eval", "-m", "AP", "q.txt", "-", input=fused.stdout)
+    alone = avs("eval", "-m", "AP", "q.txt", folder / "runs" / "three.trec")
+    assert done.returncode == 0
+    assert float(done.stdout.split()[1]) > float(alone.stdout.split()[1])
+
+
+def test_a_run_comes_through_a_pipe(avs: Avs, folder: Path) -> None:
+    first, *others = paths(folder)
+    done = avs("fuse", "-", *others, input=first.read_text())
+    assert done.stdout == avs("fuse", *paths(folder)).stdout != ""
+
+
+def test_the_order_of_the_runs_makes_no_difference_to_learning(avs: Avs, folder: Path) -> None:
+    forward = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder))
+    assert avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder)[::-1]).stdout == forward.stdout != ""
+
+
+def test_options_of_learning_change_what_is_learned(avs: Avs, folder: Path) -> None:
+    base = ("fuse", "--method", "weighted", "--qrels", "q.txt", *paths(folder))
+    plain = avs(*base).stdout
+    for option in (("--seed", 1), ("--folds", 2), ("--measure", "P@10")):
+        assert avs(*base, *option).stdout != plain
+    assert avs(*base, "--threads", 1).stdout == plain
+
+
+def test_years_make_folds(avs: Avs, folder: Path) -> None:
+    for path in (*paths(folder), folder / "q.txt"):
+        path.write_text("".join(line.replace("1664 ", "1701 ", 1) for line in path.read_text().splitlines(True)))
+    done = avs("fuse", "--method", "weighted", "--qrels", "q.txt", "--folds", "by-year", *paths(folder))
+    assert done.returncode == 0 and "(2 folds, AP)" in done.stderr
+
+
+def test_topic_numbers_of_judgments_may_be_those_of_nist(avs: Avs, folder: Path) -> None:
+    (folder / "q3.txt").write_text("".join(line[1:] for line in (folder / "q.txt").read_text().splitlines(True)))
+    done = avs("fuse", "--method", "weighted", "--qrels", "q3.txt", *paths(folder))
+    assert done.returncode == 0 and "renamed" in done.stderr
+    assert done.stdout == avs("fuse", "--method", "weighted", "--qrels", "q.txt", *paths(folder)).stdout
+
+
+def test_a_saved_fuser_fuses_other_topics_of_the_same_runs_in_any_order(avs: Avs, folder: Path) -> None:
+    learned = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "--save", "fuser.json")
+    done = avs("fuse", "--load", "fuser.json", *paths(folder)[::-1])
+    assert done.returncode == 0 and "learned from 5 of these 6 topics" in done.stderr
+    # 1666 was not judged: learning ranked it by the whole fuser, and so does the saved one.
+    theirs, ours = (
+        [row for row in out.splitlines() if row.startswith("1666 ")] for out in (learned.stdout, done.stdout)
+    )
+    assert len(ours) == 60 and theirs == ours
+    assert avs("fuse", "--load", "fuser.json", "--ltr", *paths(folder)).stdout == done.stdout
+
+
+def with_trees(avs: Avs, folder: Path) -> Path:
+    """A saved fuser that has trees, whatever cross-validation thinks of them."""
+    import numpy as np
+
+    from avs_cli.core import lambdamart
+    from avs_cli.io.fuser import write_fuser
+    from avs_cli.types import Fuser
+
+    table = np.random.default_rng(0).random((400, lambdamart.width(3)), dtype=np.float32)
+    labels = (table[:, 0] > 0.5).astype(int)
+    boosters = lambdamart.fit(np.split(table, 20), np.split(labels, 20), 0)
+    fuser = Fuser(tuple(sorted(NAMES)), "AP", "log", (0.5, 0.25, 0.25), 0.5, boosters, ("1661",), "helps")
+    write_fuser(str(folder / "fuser.json"), fuser)
+    assert read_fuser(str(folder / "fuser.json")).weights == fuser.weights
+    return folder / "fuser.json"
+
+
+def test_saved_trees_predict_what_they_did_before(avs: Avs, folder: Path) -> None:
+    from avs_cli.core.learning_to_rank import as_scores, steps
+    from avs_cli.core.score_blocks import pool
+
+    fuser = read_fuser(str(with_trees(avs, folder)))
+    runs = [read_run(str(folder / "runs" / f"{name}.trec")) for name in fuser.runs]
+    block = pool(runs, "1666", {})
+    step1, both = steps(fuser, block)
+    assert as_scores(block, step1, 60) != as_scores(block, both, 60)
+    done = avs("fuse", "--load", "fuser.json", *paths(folder), "-o", "f.run")
+    assert done.returncode == 0
+    assert read_run(str(folder / "f.run"))["1666"] == as_scores(block, both, 60)
+
+
+def test_a_fuser_for_other_runs_names_the_one_that_does_not_fit(avs: Avs, folder: Path) -> None:
+    avs("fuse", "--method", "weighted", "--qrels", "q.txt", *paths(folder), "--save", "fuser.json", "-o", "f.run")
+    failed(avs("fuse", "--load", "fuser.json", *paths(folder)[:2]), 3, "three", "not among those given")
+    (folder / "runs" / "four.trec").write_text((folder / "runs" / "one.trec").read_text())
+    failed(avs("fuse", "--load", "fuser.json", *paths(folder), "runs/four.trec"), 3, "four")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda d: d.update(format="x"), "not a fuser"),
+        (lambda d: d.update(format_version=2), "format 2"),
+        (lambda d: d.update(runs={"one": -1, "two": 1, "three": 1}), "weights"),
+        (lambda d: d.update(mix=0), "mix"),
+        (lambda d: d.update(input="../x"), "input"),
+        (lambda d: d.update(topics=[1]), "topics"),
+        (lambda d: d["runs"].pop("one"), "damaged"),
+        (lambda d: d.update(boosters=[{}]), "damaged"),
+        (lambda d: _tree(d)["left_children"].__setitem__(0, 10**6), "damaged"),
+        (lambda d: _tree(d)["left_children"].__setitem__(0, 0), "damaged"),
+        (lambda d: _tree(d)["split_indices"].__setitem__(0, 10**6), "damaged"),
+        (lambda d: _tree(d)["split_conditions"].pop(), "damaged"),
+        (lambda d: d["boosters"][0]["learner"]["gradient_booster"].update(name="gblinear"), "damaged"),
+    ],
+)
+def test_a_damaged_fuser_is_refused(avs: Avs, folder: Path, damage: Callable[[dict], object], words: str) -> None:  # type: ignore[type-arg]
+    from avs_cli.errors import FormatError
+
+    path = with_trees(avs, folder)
+    document = json.loads(path.read_text())
+    damage(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(FormatError, match=words):
+        read_fuser(str(path))
+
+
+def _tree(document: dict) -> dict:  # type: ignore[type-arg]
+    trees = document["boosters"][0]["learner"]["gradient_booster"]["model"]["trees"]
+    return next(tree for tree in trees if tree["left_children"][0] > 0)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000])
+def test_what_is_no_fuser_is_refused_in_a_line(avs: Avs, folder: Path, text: str) -> None:
+    (folder / "x.json").write_text(text)
+    failed(avs("fuse", "--load", "x.json", *paths(folder)), 3, "x.json")
+
+
+def test_a_report_tells_weights_steps_and_losses_in_four_forms(avs: Avs, folder: Path) -> None:
+    files = ("r.json", "r.txt", "r.svg", "-")
+    reports = [word for name in files for word in ("--report", name)]
+    done = avs("fuse", "--method", "weighted", "--qrels", "q.txt", *paths(folder), "-o", "f.run", *reports)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((folder / "r.json").read_text())
+    assert {part["run"] for part in found["parts"]} == set(NAMES)
+    assert sum(part["weight"] for part in found["parts"]) == pytest.approx(1)
+    best = max(found["parts"], key=lambda part: part["alone"])
+    assert best["run"] == "one" and best["loss"] > 0
+    steps = {step["name"]: step for step in found["steps"]}
+    assert list(steps) == ["best run (one)", "RRF", "Step 1"]
+    assert steps["Step 1"]["gain"] == pytest.approx(steps["Step 1"]["value"] - steps["RRF"]["value"])
+    value = avs("eval", "-m", "AP", "q.txt", "f.run").stdout.split()[1]
+    assert f"{steps['Step 1']['value']:.4f}" == value
+    for text in ((folder / "r.txt").read_text(), done.stdout):
+        assert "Step 1" in text and value in text and all(name in text for name in NAMES)
+    assert (folder / "r.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--report", "-", "--method", "weighted", "--qrels", "q.txt"), "-o FILE"),
+        (("--report", "r.doc", "--ltr", "--qrels", "q.txt"), "r.doc"),
+        (("--report", "r.json"), "--report"),
+        (("--save", "f.json"), "--save"),
+        (("--save", "f.json", "--load", "g.json"), "--save"),
+        (("--ltr", "--method", "borda", "--qrels", "q.txt"), "choose one"),
+        (("--ltr", "--qrels", "q.txt", "--folds", "1"), "--folds"),
+        (("--ltr", "--qrels", "q.txt", "--folds", "year"), "--folds"),
+        (("--ltr", "--qrels", "q.txt", "--measure", "bpref"), "bpref"),
+        (("--method", "rff"), "rrf"),
+    ],
+)
+def test_options_that_mean_nothing_together_are_refused(avs: Avs, folder: Path, arguments: tuple, words: str) -> None:  # type: ignore[type-arg]
+    failed(avs("fuse", *paths(folder), *arguments), 2, words)
+
+
+def test_bad_input_is_told_in_a_line_with_its_code(avs: Avs, folder: Path) -> None:
+    one, two, _ = paths(folder)
+    (folder / "empty.run").write_text("")
+    (folder / "other.run").write_text("7 Q0 shot1 1 1 x\n")
+    (folder / "one.trec").write_text(one.read_text())
+    (folder / "single.txt").write_text("1661 0 shot1 1\n")
+    (folder / "elsewhere.txt").write_text("99 0 shot1 1\n")
+    failed(avs("fuse", one, "empty.run"), 3, "empty.run", "no lines")
+    failed(avs("fuse", one), 2, "two runs or more")
+    failed(avs("fuse", one, one), 3, "given twice")
+    failed(avs("fuse", "other.run", one), 3, "no topic in common")
+    failed(avs("fuse", one, "missing.run"), 3, "missing.run")
+    failed(avs("fuse", one, "none/*.run"), 3, "none/*.run")
+    failed(avs("fuse", "--ltr", "--qrels", "single.txt", one, two), 3, "1 judged topic")
+    failed(avs("fuse", "--ltr", "--qrels", "elsewhere.txt", one, two), 3, "judges none")
+    failed(avs("fuse", "--ltr", "--qrels", "missing.txt", one, two), 3, "missing.txt")
+    failed(avs("fuse", "--ltr", "--qrels", one, one, two), 3, "one.trec")
+
+
+def test_both_steps_learn_from_real_runs_and_beat_rrf(
+    avs: Avs, shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    runs = sorted(shared_data("trec-covid-r1/runs").iterdir())[:8]
+    qrels = shared_data("trec-covid-r1/qrels.covid-round1.txt")
+    done = avs(
+        "fuse", "--ltr", "--qrels", qrels, "--measure", "AP", "--folds", 2, *runs, "-o", "ltr.run", "--report", "r.json"
+    )
+    assert done.returncode == 0
+    steps = {step["name"]: step["value"] for step in json.loads((tmp_path / "r.json").read_text())["steps"]}
+    assert steps["RRF"] < steps["Step 1"] < steps["Step 1 + 2"]
+    evaluated = avs("eval", "-m", "AP", qrels, "ltr.run").stdout.split()[1]
+    assert evaluated == f"{steps['Step 1 + 2']:.4f}"
