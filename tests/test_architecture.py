@@ -36,6 +36,8 @@ HEAVY = {
 }  # fmt: skip
 # What commands import only when they run.
 BEHIND = ("avs_cli/core/", "avs_cli/io/", "avs_cli/pages/", "avs_cli/cluster.py")
+# Reads what the user trusts by `--trust-pickle`.
+PICKLES = "avs_cli/io/pickles.py"
 # Carries any failure from one thread to the thread that waits for it.
 CARRIERS = {"avs_cli/io/workers.py"}
 
@@ -210,9 +212,15 @@ def dangers(source: ast.Module) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES)
+@pytest.mark.parametrize("path", [path for path in MODULES if path != PICKLES])
 def test_nothing_in_a_file_can_run_code(path: str) -> None:
     assert dangers(tree(path)) == []
+
+
+def test_pickles_are_read_for_convert_alone() -> None:
+    assert len(dangers(tree(PICKLES))) == 2  # the import, and the load of what the user trusts
+    readers = [path for path in MODULES if any("avs_cli.io.pickles" in name for _, name in imports(path, tree(path)))]
+    assert readers == ["avs_cli/commands/convert.py"]
 
 
 @pytest.mark.parametrize(

@@ -429,13 +429,7 @@ def test_a_checkpoint_is_converted_when_it_is_trusted_and_only_then(
     assert exit_code(["convert", "a.pth", "a.h5", "--trust-pickle"]) == 2
 
 
-class Configuration:
-    """Stands for what trainers pickle beside the weights."""
-
-    def __init__(self) -> None:
-        self.rate = 1e-4
-
-
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # how OpenAI publishes
 def test_a_checkpoint_that_holds_objects_and_a_scripted_model_are_read(tmp_path: Path) -> None:
     from avs_cli.io.pickles import read_pickle
 
@@ -476,7 +470,7 @@ def test_what_is_no_checkpoint_is_told_in_one_line(
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real clip where the shared data are here, else a made one."""
-    real = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips" / "bikes.mp4"
+    real = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips" / "sam2_dog.mp4"
     if real.exists():
         return real
     import av
@@ -490,10 +484,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path
-
-
-def _vmz(folder: Path) -> dict[str, Any]:
-    return {"irCSN.pth": tiny.csn("vmz")}
 
 
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
