@@ -78,6 +78,12 @@ def test_a_shot_counts_with_its_best_frame(shots: list[list[list[int]]], query: 
     assert list(ranking) == exact_order(query, gallery, depth)
 
 
+def test_every_orthogonal_shot_scores_zero_as_a_shot_of_zeros_does() -> None:
+    gallery = Gallery(np.array([[0, 0, 0], [-3, -1, -2], [1, 0, 1], [0, 1, -1]], np.float16))
+    ((ranking,),) = top_shots([np.array([[-2, 2, 2]], np.float32)], gallery, 4)
+    assert list(ranking.items()) == [("s3", 0.0), ("s2", 0.0), ("s1", 0.0), ("s0", 0.0)]
+
+
 def test_scores_are_cosines_best_first() -> None:
     gallery = Gallery(np.array([[0, 2], [3, 3], [-5, 0], [0, 0]], np.float16))
     ((ranking,),) = top_shots([np.array([[0, 7]], np.float32)], gallery, 10)

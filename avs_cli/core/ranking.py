@@ -56,9 +56,11 @@ class Cosine:
 
     def __init__(self, queries: np.ndarray):
         """queries (Q, D), of any length but zero."""
-        exact = queries.astype(np.float64)
-        self._queries = exact / _lengths(exact)[:, None]
-        self._fast = torch.from_numpy(self._queries.astype(np.float32))
+        # Products of the numbers as they are given are exact in float64, and orthogonal ones cancel out to zero; those of
+        # a query brought to unit length would not.
+        self._queries = queries.astype(np.float64)
+        self._sizes = _lengths(self._queries)
+        self._fast = torch.from_numpy((self._queries / self._sizes[:, None]).astype(np.float32))
         self._room = threading.local()
         self.queries, dim = queries.shape
         # The dot product, half of the squared length's error, and the roundings of query, root, quotient and product.
@@ -101,7 +103,8 @@ class Cosine:
         for low in range(0, len(row), step):
             some = slice(low, low + step)
             wide = torch.from_numpy(vectors[row[some]]).double().numpy()
-            scores[some] = (wide * self._queries[query[some]]).sum(axis=1) / _lengths(wide)
+            asked = query[some]
+            scores[some] = (wide * self._queries[asked]).sum(axis=1) / (_lengths(wide) * self._sizes[asked])
         return scores
 
 
