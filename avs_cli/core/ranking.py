@@ -56,8 +56,8 @@ class Cosine:
 
     def __init__(self, queries: np.ndarray):
         """queries (Q, D), of any length but zero."""
-        # Products of the numbers as they are given are exact in float64, so that those of orthogonal vectors cancel out to
-        # zero; with a query brought to unit length first they would not.
+        # Products of the numbers as given are exact in float64, so those of orthogonal vectors cancel out to zero;
+        # with a query brought to unit length first they would not.
         self._queries = queries.astype(np.float64)
         self._sizes = _lengths(self._queries)
         self._fast = torch.from_numpy((self._queries / self._sizes[:, None]).astype(np.float32))
