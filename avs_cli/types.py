@@ -132,6 +132,13 @@ class Block(NamedTuple):
     offsets: "np.ndarray | None" = None
 
 
+class Joined(NamedTuple):
+    """Some items with all their features: the ids, and per feature a block of those items in that order."""
+
+    ids: Sequence[str]
+    features: Mapping[str, Block]
+
+
 class WordVectors(NamedTuple):
     """Vectors of words: the row of each word in (V, D) float32."""
 

@@ -6,7 +6,7 @@ goes on from the end of epoch n is the run that was never interrupted.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -160,6 +160,21 @@ class AdamW(torch.optim.AdamW):
 Optimizer = RMSprop | AdamW
 
 
+def optimizer_arrays(optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """What an optimizer remembers, by the parameter's place and the name of the array."""
+    state = optimizer.state_dict()["state"]
+    return {f"{place}/{name}": value for place, arrays in state.items() for name, value in arrays.items()}
+
+
+def restore_optimizer(optimizer: Optimizer, arrays: Mapping[str, torch.Tensor]) -> None:
+    """Let an optimizer remember what another one did."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in arrays.items():
+        place, _, name = key.partition("/")
+        state.setdefault(int(place), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
 def gradient_norm(groups: Iterable[dict[str, Any]]) -> float:
     """The Euclidean length of all gradients together."""
     gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
@@ -176,16 +191,18 @@ def fit(
     seed: int = 0,
     clip: float = 2.0,
     precision: Precision = "fp32",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Iterator[Epoch]:
     """Train epoch by epoch; what an epoch is for (validation, saving, stopping) is the caller's.
 
     batches  gives an epoch's batches by its number, `steps` of them
     epochs   numbers from 1; the caller calls `schedule.step` between them
+    scaler   of the loss, for fp16; by default none
     Raises AvsError when a loss is not finite.
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     device = next(iter(model.parameters())).device.type
-    scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+    scaler = scaler or torch.amp.GradScaler(device, enabled=False)
     kind = torch.float16 if precision == "fp16" else torch.bfloat16
     for number in epochs:
         begun = time.monotonic()
@@ -204,7 +221,7 @@ def fit(
                 raise AvsError(f"epoch {number}: the loss is {losses[-1]}; a lower learning rate may help")
             optimizer.zero_grad()
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            average_gradients(model.parameters())
+            add_gradients(model.parameters())
             # The published code clips before it unscales, which leaves steps next to nothing.
             scaler.unscale_(optimizer)
             optimizer.clip(clip)
@@ -213,8 +230,8 @@ def fit(
         yield Epoch(number, math.fsum(losses) / max(1, len(losses)), len(losses), time.monotonic() - begun)
 
 
-def average_gradients(parameters: Iterator[nn.Parameter]) -> None:
-    """The mean over the processes of a distributed run; nothing in a run of one."""
+def add_gradients(parameters: Iterator[nn.Parameter]) -> None:
+    """The sum over the processes of a distributed run, each of which has its own rows' share; of one: nothing."""
     if not torch.distributed.is_initialized():
         return
     for parameter in parameters:
@@ -222,4 +239,3 @@ def average_gradients(parameters: Iterator[nn.Parameter]) -> None:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             torch.distributed.all_reduce(parameter.grad)
-            parameter.grad /= torch.distributed.get_world_size()

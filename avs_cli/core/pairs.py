@@ -184,10 +184,11 @@ class Matching(nn.Module):
 
 
 def gathered(x: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes, through which gradients flow back to each."""
-    from torch.distributed.nn.functional import all_gather
-
-    return torch.cat(all_gather(x))  # type: ignore[no-untyped-call]
+    """The rows of all processes; gradients flow to our own, and those of all processes are added up later."""
+    parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, x.detach().contiguous())
+    parts[torch.distributed.get_rank()] = x
+    return torch.cat(parts)
 
 
 @torch.inference_mode()

@@ -1,0 +1,295 @@
+"""`avs train`: a head that learns, stops, goes on and starts from another."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from avs_cli.cli import exit_code
+from avs_cli.io.checkpoint import load_head
+from avs_cli.io.store import Item, StoreWriter
+
+Avs = Callable[..., "Ran"]
+WORDS = ("dog", "cat", "horse", "car", "boat", "tree")
+TINY = ("--head", "laff:dim=16,heads=2", "--threads", 1, "--device", "cpu", "--batch-size", 16)
+
+
+def store(path: Path, feature: str, vectors: dict[str, np.ndarray], frames: bool = False, made: str = "tiny") -> Path:
+    dim = next(iter(vectors.values())).shape[-1]
+    with StoreWriter(path, feature, dim, {"model": made, "spec": made}, frame_level=frames) as writer:
+        writer.add([Item(None, id, vector) for id, vector in vectors.items()])
+        writer.finish(list(vectors))
+    return path
+
+
+def collection(folder: Path, name: str, videos: int, seed: int) -> None:
+    """Videos of two things each, two captions per video; vectors say noisily which things are there."""
+    rng = np.random.default_rng(seed)
+    seen, heard, read, lines = {}, {}, {}, []
+    for number in range(videos):
+        things = rng.choice(len(WORDS), 2, replace=False)
+        truth = np.zeros(len(WORDS))
+        truth[things] = 1
+        seen[f"{name}{number}"] = truth + rng.normal(0, 0.2, len(WORDS))
+        heard[f"{name}{number}"] = rng.normal(0, 1, (int(rng.integers(1, 4)), 5)) + truth[:5]
+        for k in range(2):
+            caption = f"{name}{number}#enc#{k}"
+            read[caption] = truth + rng.normal(0, 0.3, len(WORDS))
+            lines.append(f"{caption} a {WORDS[things[k]]} and a {WORDS[things[1 - k]]}\n")
+    store(folder / f"{name}-clip.h5", "clip", seen)
+    store(folder / f"{name}-frames.h5", "frames", heard, frames=True)
+    store(folder / f"{name}-text.h5", "sent", read)
+    (folder / f"{name}.txt").write_text("".join(lines))
+
+
+class Ran(NamedTuple):
+    returncode: int
+    stderr: str
+
+
+@pytest.fixture
+def avs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
+    """Runs a command in this process, which has loaded everything already."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Ran:
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            code = exit_code([str(argument) for argument in arguments])
+        return Ran(code, told.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for seed, (name, videos) in enumerate({"a": 30, "b": 20, "v": 15}.items()):
+        collection(tmp_path, name, videos, seed)
+    return tmp_path
+
+
+def stores(*names: str, frames: bool = False) -> list[str]:
+    videos = [part for n in names for part in ("--video", f"{n}-clip.h5")]
+    framed = [part for n in names for part in ("--video", f"{n}-frames.h5")] if frames else []
+    return [*videos, *framed, *(part for n in names for part in ("--text", f"{n}-text.h5"))]
+
+
+def test_a_head_learns_from_two_collections_and_the_best_epoch_is_kept(avs: Avs, data: Path) -> None:
+    ran = avs(
+        "train", "a.txt", "b.txt", *stores("a", "b", "v", frames=True), "--text", "bow:min_count=1", "--text",
+        "gru:min_count=1,hidden=8", "--validate", "v.txt", "-o", "h.safetensors", "--epochs", 12,
+        "--learning-rate", 0.01, *TINY,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split(",") for line in (data / "h.safetensors.csv").read_text().splitlines()]
+    assert rows[0] == ["epoch", "loss", "mir", "learning_rate", "seconds"]
+    losses, values = ([float(row[k]) for row in rows[1:]] for k in (1, 2))
+    assert losses[-1] < losses[0] / 2
+    assert max(values) > 2 * (sum(1 / rank for rank in range(1, 16)) / 15)  # what chance would give
+    best = load_head(data / "h.safetensors")
+    assert [one["name"] for one in best.head["videos"]] == ["clip", "frames"]
+    assert [one["name"] for one in best.head["texts"] + best.head["encoders"]] == ["sent", "bow", "gru"]
+    assert "dog" in best.head["encoders"][1]["words"]
+    assert best.head["training"]["captions"] == 100
+
+
+@pytest.mark.parametrize(
+    "rule", [("rmsprop", "plateau", "laff:dim=16,heads=2,ave=true,norm=true"), ("adamw", "cosine", "w2vvpp:dim=16")]
+)
+def test_a_training_killed_at_any_epoch_goes_on_to_the_same_bytes(
+    avs: Avs, data: Path, rule: tuple[str, str, str]
+) -> None:
+    optimizer, schedule, head = rule
+    line = [
+        "train", "a.txt", *stores("a", "v", frames=True), "--text", "bow:min_count=1", "--validate", "v.txt",
+        "--optimizer", optimizer, "--schedule", schedule, "--head", head, *TINY[2:], "--epochs", 6, "--seed", 3,
+    ]  # fmt: skip
+    assert avs(*line, "-o", "whole.safetensors").returncode == 0
+    command = [sys.executable, "-m", "avs_cli", *map(str, line), "-o", "cut.safetensors"]
+    with subprocess.Popen(command, cwd=data, stderr=subprocess.PIPE, text=True) as running:
+        for told in running.stderr or ():
+            if told.startswith("avs: epoch 2:"):
+                running.send_signal(signal.SIGKILL)
+                break
+    assert running.wait() == -signal.SIGKILL
+    ran = avs(*line, "-o", "cut.safetensors")
+    assert ran.returncode == 0
+    assert "going on after epoch" in ran.stderr
+    assert (data / "cut.safetensors").read_bytes() == (data / "whole.safetensors").read_bytes()
+    whole, cut = (load_head(data / f"{name}.safetensors.last", training=True) for name in ("whole", "cut"))
+    assert all(np.array_equal(cut.training[key], value) for key, value in whole.training.items())
+    assert all(np.array_equal(cut.weights[key], value) for key, value in whole.weights.items())
+
+
+def test_a_seed_gives_one_head_and_another_seed_another(avs: Avs, data: Path) -> None:
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        ran = avs("train", "a.txt", *stores("a"), "-o", f"{name}.safetensors", "--epochs", 2, "--seed", seed, *TINY)
+        assert ran.returncode == 0, ran.stderr
+    one, same, other = ((data / f"{name}.safetensors").read_bytes() for name in ("one", "same", "other"))
+    assert one == same
+    assert one != other
+
+
+def test_fine_tuning_starts_from_the_head_and_keeps_its_vocabulary(avs: Avs, data: Path) -> None:
+    first = ("train", "a.txt", *stores("a"), "--text", "bow:min_count=1", "-o", "pre.safetensors", "--epochs", 3, *TINY)
+    assert avs(*first).returncode == 0
+    (data / "b.txt").write_text((data / "b.txt").read_text().replace("dog", "zebra"))
+    tuned = ("train", "b.txt", *stores("b"), "--init", "pre.safetensors", "-o", "tuned.safetensors", *TINY[2:])
+    ran = avs(*tuned, "--epochs", 1, "--learning-rate", 0)
+    assert ran.returncode == 0, ran.stderr
+    pre, after = (load_head(data / f"{name}.safetensors") for name in ("pre", "tuned"))
+    assert after.head["encoders"] == pre.head["encoders"]
+    # A step of length 0 leaves the weights, so they are those of the head it began with.
+    trained = [key for key in pre.weights if not key.endswith("fusion.r")]
+    assert len(trained) > 5
+    assert all(np.array_equal(pre.weights[key], after.weights[key]) for key in trained)
+    ran = avs(*tuned, "--head", "sea")
+    assert (ran.returncode, "--init brings the head" in ran.stderr) == (2, True)
+
+
+def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> None:
+    assert avs("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY).returncode == 0
+    rng = np.random.default_rng(0)
+    store(data / "other.h5", "siglip", {f"b{k}": rng.normal(size=6) for k in range(20)})
+    store(data / "made.h5", "clip", {f"b{k}": rng.normal(size=6) for k in range(20)}, made="huge")
+    for path, told in (
+        ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores hold siglip"),
+        ("made.h5", "h.safetensors was trained with another 'clip' than made.h5::clip holds: model is"),
+    ):
+        ran = avs("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
+        assert ran.returncode == 3
+        assert told in ran.stderr
+
+
+def test_early_stopping_waits_for_a_better_value_as_long_as_told(avs: Avs, data: Path) -> None:
+    line = ("train", "a.txt", *stores("a", "v"), "--validate", "v.txt", "-o", "h.safetensors", *TINY)
+    ran = avs(*line, "--patience", 2, "--learning-rate", 0)
+    assert ran.returncode == 0
+    assert ran.stderr.count("avs: epoch") == 3  # never better than the untrained head: three epochs are more than two
+    ran = avs(*line, "--patience", 4, "--learning-rate", 0)
+    assert ran.stderr.count("avs: epoch") == 2
+    assert "going on after epoch 3" in ran.stderr
+
+
+def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: Path) -> None:
+    (data / "a.txt").write_text((data / "a.txt").read_text() + "gone#enc#0 a dog\n")
+    line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "-o", "h.safetensors", *TINY)
+    ran = avs(*line, "--epochs", 1)
+    assert ran.returncode == 3
+    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; --skip-missing leaves them out" in ran.stderr
+    ran = avs(*line, "--epochs", 1, "--skip-missing")
+    assert ran.returncode == 0
+    assert "1 of 61 captions left out" in ran.stderr
+
+
+def test_topics_and_judgments_choose_by_xinfap(avs: Avs, data: Path) -> None:
+    captions = (data / "v.txt").read_text().splitlines()
+    (data / "topics.txt").write_text(
+        "".join(f"{700 + k} {line.split(' ', 1)[1]}\n" for k, line in enumerate(captions[::2]))
+    )
+    rows = [f"1{700 + k} 0 v{k + d} 1 {int(not d)}\n" for k in range(15) for d in (0, -k, 14 - k)]
+    (data / "v.qrels").write_text("".join(dict.fromkeys(rows)))
+    ran = avs(
+        "train", "a.txt", "--video", "a-clip.h5", "--video", "v-clip.h5", "--text", "bow:min_count=1", "--validate",
+        "topics.txt", "--qrels", "v.qrels", "-o", "h.safetensors", "--epochs", 2, *TINY,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "xinfAP" in ran.stderr
+    assert (data / "h.safetensors.csv").read_text().startswith("epoch,loss,xinfAP,")
+
+
+def test_denials_of_captions_are_learned_from(avs: Avs, data: Path) -> None:
+    records = [
+        {"id": f"a{k}#enc#0", "truth": "x", "false": [{"id": f"a{k}#no", "falsesent": "there is no dog"}]}
+        for k in range(20)
+    ]
+    (data / "no.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "gru:min_count=1,hidden=8", "-o", "h.safetensors")
+    ran = avs(*line, *TINY, "--epochs", 2, "--objective", "negation:video_weight=1", "--negated", "no.jsonl")
+    assert ran.returncode == 0, ran.stderr
+    with_denials = (data / "h.safetensors").read_bytes()
+    (data / "h.safetensors.last").unlink()
+    assert avs(*line, *TINY, "--epochs", 2).returncode == 0
+    assert (data / "h.safetensors").read_bytes() != with_denials
+    ran = avs(*line, "--objective", "negation")
+    assert (ran.returncode, ran.stderr) == (2, "avs: the negation objective needs --negated FILE\n")
+
+
+def test_a_limit_of_time_stops_between_epochs_and_the_command_goes_on(avs: Avs, data: Path) -> None:
+    line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 3, *TINY)
+    ran = avs(*line, "--time-limit", 0.00001)
+    assert ran.returncode == 0
+    assert "no time for epoch 2; the same command goes on there" in ran.stderr
+    assert "epoch 3: loss" in avs(*line).stderr
+    assert avs("train", "a.txt", *stores("a"), "-o", "all.safetensors", "--epochs", 3, *TINY).returncode == 0
+    assert (data / "h.safetensors").read_bytes() == (data / "all.safetensors").read_bytes()
+
+
+def test_another_training_is_not_gone_on_with(avs: Avs, data: Path) -> None:
+    line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY)
+    assert avs(*line).returncode == 0
+    ran = avs(*line, "--seed", 5)
+    assert ran.returncode == 3
+    assert "h.safetensors.last is of a training with seed 0, and this is one with 5; move it away" in ran.stderr
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_as_well(avs: Avs, data: Path, precision: str) -> None:
+    line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 8, "--learning-rate", 0.01, *TINY)
+    ran = avs(*line, "--precision", precision)
+    assert ran.returncode == 0, ran.stderr
+    losses = [float(row.split(",")[1]) for row in (data / "h.safetensors.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < losses[0] / 1.5
+
+
+def test_two_processes_learn_what_one_does(avs: Avs, data: Path) -> None:
+    """The same pairs are in a step, and each is a negative of all others, wherever it is."""
+    line = [
+        "train", "a.txt", *stores("a"), "--epochs", "1", "--threads", "1", "--device", "cpu",
+        "--head", "laff:dim=16,heads=2,dropout=0", "--objective", "triplet:direction=both",
+    ]  # fmt: skip
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    command = [sys.executable, "-m", "avs_cli", *line, "--batch-size", "30", "-o", "two.safetensors"]
+    running = [
+        subprocess.Popen(command, cwd=data, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": str(rank)})
+        for rank in (0, 1)
+    ]
+    assert avs(*line, "--batch-size", 60, "-o", "one.safetensors").returncode == 0
+    assert [process.wait() for process in running] == [0, 0]
+    one, two = (load_head(data / f"{name}.safetensors").weights for name in ("one", "two"))
+    for key, value in one.items():
+        np.testing.assert_allclose(two[key], value, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        (["a.txt", "--video", "a-clip.h5"], 2, "train needs --text"),
+        (["a.txt", "--video", "none.h5", "--text", "bow"], 3, "none.h5"),
+        (["none.txt", "--video", "a-clip.h5", "--text", "bow"], 3, "none.txt"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "word2vec"], 2, "word2vec needs word vectors"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=999"], 2, "no word occurs 999 times"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "a-frames.h5"], 3, "a text has one"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--head", "lafff"], 2, "did you mean 'laff'?"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--head", "laff:dim=10"], 2, "cannot share"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--metric", "AP"], 2, None),
+        (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--init", "a.txt"], 3, "not a head file"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(avs: Avs, data: Path, line: list[str], code: int, told: str | None) -> None:
+    extra = ["--validate", "v.txt"] if told is None else []
+    ran = avs("train", *line, *extra, "-o", "h.safetensors")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr
+    assert (told or "with captions one of mir, mAP, SumR") in ran.stderr
