@@ -42,12 +42,12 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str |
     from rich.console import Console
     from rich.table import Table
 
-    rows = [[str(cell) for cell in row] for row in rows]
+    texts = [[str(cell) for cell in row] for row in rows]
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for position, name in enumerate(columns):
-        cells = [row[position] for row in rows]
+        cells = [row[position] for row in texts]
         drawn.add_column(name, justify="right" if cells and all(_is_number(cell) for cell in cells) else "left")
-    for row in rows:
+    for row in texts:
         drawn.add_row(*row)
     # A pipe or a file gets every column whole; only a terminal is narrow.
     Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty()).print(drawn)

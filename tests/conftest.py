@@ -30,7 +30,7 @@ def shared_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def parity() -> Callable[[str], Path]:
-    """A path under the parity arrays: $AVS_PARITY, else the shared folder, else the small excerpt kept with the tests."""
+    """A path under the parity arrays: $AVS_PARITY, else the shared folder, else the excerpt kept with the tests."""
 
     def find(name: str) -> Path:
         for root in (os.environ.get("AVS_PARITY"), SHARED / "parity", EXCERPT):

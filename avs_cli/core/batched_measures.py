@@ -71,7 +71,7 @@ class Measure:
         codes = codes[:, : self.depth] if self.depth else codes
         count, length = codes.shape
         if self.kind == "P":
-            return (codes >= self._first_relevant).sum(axis=1) / self.depth
+            return np.asarray((codes >= self._first_relevant).sum(axis=1) / self.depth)
         flat = np.flatnonzero((codes >= self._first_relevant).ravel())
         row, place = flat // length, flat % length
         if self.kind == "nDCG":
@@ -84,7 +84,7 @@ class Measure:
             parts = self._inferred_precisions(codes, flat, row, place, topics)
             total = self._estimated[topics]
         sums = np.bincount(row, parts, minlength=count)
-        return np.divide(sums, total, out=np.zeros(count), where=total > 0)
+        return np.asarray(np.divide(sums, total, out=np.zeros(count), where=total > 0))
 
     def _inferred_precisions(
         self, codes: np.ndarray, flat: np.ndarray, row: np.ndarray, place: np.ndarray, topics: np.ndarray
@@ -97,7 +97,7 @@ class Measure:
             above = np.cumsum(added[codes], axis=1).ravel()[flat] - added[own]
             pooled, judged, relevant = above & low, (above >> 20) & low, above >> 40
             seen += pooled * (relevant + EPSILON) / (judged + 3 * EPSILON)
-        return self._weights[topics[row], self._stratum[own]] * (1 + seen) / (place + 1)
+        return np.asarray(self._weights[topics[row], self._stratum[own]] * (1 + seen) / (place + 1))
 
     def _ideal_gain(self, counts: np.ndarray) -> float:
         gains = np.sort(np.repeat(np.maximum(self.relevance, 0), counts))[::-1][: self.depth]

@@ -29,11 +29,8 @@ def prepare(device: str, threads: int) -> Place:
         kind = torch.device(device).type
     except RuntimeError:
         raise SpecError(f"{device!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from None
-    if kind == "cuda":
-        there = torch.cuda.is_available()
-    else:
-        there = kind != "mps" or torch.backends.mps.is_available()
-    if not there:
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(kind):
         raise UnavailableError(f"no {kind} device on this machine; use --device cpu")
     threads = threads or cores
     torch.set_num_threads(threads)

@@ -70,8 +70,8 @@ def encode(
     pooling      "mean", "max" or "none" (keep every vector) over a shot's frames
     unit_frames  bring each frame's vector to unit length before pooling
 
-    A batch always has `batch_size` frames (or clips), the last one padded: a frame's vector is then the same to the last
-    bit whatever other frames share its batch, so that an interrupted job that goes on ends in the same bytes.
+    A batch always has `batch_size` frames (or clips), the last one padded: a frame's vector is then the same to the
+    last bit whatever other frames share its batch, and an interrupted job that goes on ends in the same bytes.
     """
     unit = _pictures_per_unit(feature)
     waiting: deque[tuple[_OpenShot, np.ndarray]] = deque()

@@ -86,7 +86,8 @@ def fit(
 
     def grow(number: int) -> str:
         booster = xgboost.train({**PARAMETERS, "seed": seed * BOOSTERS + number}, matrix, TREES)
-        return booster.save_raw("json").decode()
+        text: str = booster.save_raw("json").decode()
+        return text
 
     with ThreadPoolExecutor(threads) as pool:
         return tuple(pool.map(grow, range(boosters)))

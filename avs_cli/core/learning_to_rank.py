@@ -95,7 +95,7 @@ def _second_step(
     for number in range(INNER):
         seen = np.flatnonzero(part != number)
         trees = lambdamart.fit([tables[t] for t in seen], [labels[t] for t in seen], seed, 1)
-        for topic in np.flatnonzero(part == number):
+        for topic in np.flatnonzero(part == number).tolist():
             score, block = scores[topic], blocks[topic]
             best = best_first(score)[:DEPTH]
             second = lambdamart.predict(trees, lambdamart.features(block, score, best))

@@ -111,7 +111,7 @@ def _ascend(candidates: Candidates, measure: Measure, seen: np.ndarray, rng: np.
         if values[move] > best + 1e-12:
             best, weights[run] = float(values[move]), GRID[move]
             score = rest + GRID[move] * evidence[run]
-    return (weights / weights.sum()).astype(np.float64)
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def _order(weights: np.ndarray, candidates: Candidates, some: np.ndarray) -> np.ndarray:

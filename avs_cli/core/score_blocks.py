@@ -1,7 +1,7 @@
 """What several runs say of one topic's shots, as arrays: built once, then weighed many times."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,8 @@ class Block:
         """(R, N) float32 in 0 … 1, for all the shots or those at the places `some`; 0 for missing ones, 1 at rank 1."""
         if kind == "minmax":
             return self.scores[:, some]
-        return _discounts(kind, int(self.ranks.max(initial=0)))[self.ranks[:, some]]
+        discounted: np.ndarray = _discounts(kind, int(self.ranks.max(initial=0)))[self.ranks[:, some]]
+        return discounted
 
 
 def pool(runs: Sequence[Run], topic: str, judgments: Mapping[str, Judgment]) -> Block:
@@ -66,9 +67,10 @@ def best_first(scores: np.ndarray) -> np.ndarray:
 def _discounts(kind: str, longest: int) -> np.ndarray:
     """(longest + 1,) float32: the number for each rank; 0 at rank 0, which is no rank."""
     ranks = np.arange(1, longest + 1)
-    values = {
+    discounts: dict[str, Callable[[], np.ndarray]] = {
         "log": lambda: 1 / np.log2(ranks + 1),
         "power": lambda: ranks**-0.5,
         "reciprocal": lambda: (_OFFSET + 1) / (_OFFSET + ranks),
-    }[kind]()
+    }
+    values = discounts[kind]()
     return np.concatenate([[0.0], values]).astype(np.float32)

@@ -53,9 +53,9 @@ def read_fuser(path: str, features: int | None = None) -> Fuser:
     runs, mix, boosters, topics = (document.get(key) for key in ("runs", "mix", "boosters", "topics"))
     if not isinstance(runs, dict) or not runs or not all(map(_is_share, runs.values())) or not any(runs.values()):
         raise FormatError(path, "runs are not names with weights")
-    if not _is_share(mix) or not isinstance(boosters, list) or bool(mix) != bool(boosters):
+    if mix is None or not _is_share(mix) or not isinstance(boosters, list) or bool(mix) != bool(boosters):
         raise FormatError(path, "mix and boosters do not fit each other")
-    if not _is_names(topics) or document.get("input") not in _KINDS:
+    if topics is None or not _is_names(topics) or document.get("input") not in _KINDS:
         raise FormatError(path, "its topics or its input are none that avs fuse writes")
     for booster in boosters:
         _check_booster(path, booster, 2 * len(runs) + 10 if features is None else features)
