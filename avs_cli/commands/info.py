@@ -1,4 +1,4 @@
-"""`avs info`: what is in a store, a run, qrels or a table of shots."""
+"""`avs info`: what is in a store, a head, a run, qrels or a table of shots."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,13 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def info(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Stores, runs, qrels or tables of shots.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Stores, heads, runs, qrels or tables of shots.")
+    ],
     json: Json = False,
 ) -> None:
     """Say what files hold: of a store its features, their provenance, shots and thumbnails; of a run its depth."""
+    from avs_cli.io.checkpoint import is_head
     from avs_cli.io.pipe import spooled
 
     told = []
@@ -26,7 +29,10 @@ def info(
         with spooled(path) as real:
             with real.open("rb") as file:
                 store = file.read(len(HDF5)) == HDF5
-            facts = _store(path, real, feature) if store or feature else _text(path, real)
+            if store or feature:
+                facts = _store(path, real, feature)
+            else:
+                facts = _head(path, real) if is_head(real) else _text(path, real)
         told.append({"file": name, **facts})
         if not json:
             print("\n".join(_lines(told[-1])))
@@ -66,6 +72,34 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
         "seconds": sum(shot.end - shot.start for shot in shots),
         "thumbnails": thumbnails,
         "features": told,
+    }
+
+
+def _head(name: str, real: Path) -> dict[str, Any]:
+    """A head's features, with how much each counts on the average, and how it was trained."""
+    from avs_cli.io.checkpoint import load_head
+
+    kept = load_head(real)
+    told = kept.head
+    weights = told.get("weights") or {}
+    features = [
+        {
+            "of": end,
+            "name": part["name"],
+            "dim": part.get("dim") or len(part["words"]),
+            "weight": weights.get(end, {}).get(part["name"]),
+        }
+        for end, parts in (("videos", told["videos"]), ("texts", [*told["texts"], *told["encoders"]]))
+        for part in parts
+    ]
+    return {
+        "kind": "head",
+        "head": told["kind"],
+        "bytes": real.stat().st_size,
+        "parameters": sum(value.numel() for value in kept.weights.values()),
+        "settings": told["settings"],
+        "features": features,
+        "training": told.get("training", {}),
     }
 
 
@@ -113,8 +147,23 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    settings = ", ".join(f"{key} {_text_of(value)}" for key, value in facts["settings"].items() if value != "")
+    millions = f"{facts['parameters'] / 1e6:.2f} million parameters"
+    yield f"{facts['file']}: {facts['head']} head, {millions}, {facts['bytes'] / 1e6:.1f} MB"
+    yield f"  {settings}"
+    # The features that count most come first, as for choosing among them.
+    for feature in sorted(facts["features"], key=lambda one: (one["of"] != "videos", -(one["weight"] or 0))):
+        counts = "" if feature["weight"] is None else f", weight {feature['weight']:.3f}"
+        yield f"  {feature['of'][:-1]} feature {feature['name']}, {feature['dim']} numbers{counts}"
+    yield from (f"  {key}: {_text_of(value)}" for key, value in facts["training"].items())
+
+
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     """What a person reads."""
+    if facts["kind"] == "head":
+        yield from _head_lines(facts)
+        return
     if facts["kind"] != "feature store":
         rest = ", ".join(f"{_text_of(value)} {key}" for key, value in facts.items() if key not in ("file", "kind"))
         yield f"{facts['file']}: {facts['kind']}, {rest}"

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from avs_cli.core.features import Feature
+    from avs_cli.io.galleries import JoinedGallery
     from avs_cli.io.store import Gallery
 
 Galleries = Annotated[
     list[str],
-    typer.Argument(metavar="GALLERY...", help="Feature stores of one feature, searched as one: FILE or FILE::FEATURE."),
+    typer.Argument(
+        metavar="GALLERY...",
+        help="Feature stores, searched as one: FILE or FILE::FEATURE. Without --head they hold one feature.",
+    ),
 ]
 # Below this cosine the best shot of a query was wrong each time that it was checked.
 DOUBTFUL = {"conse": 0.35}
@@ -32,7 +36,18 @@ def search(
     gallery: Galleries,
     query: Annotated[str, typer.Option("--query", "-q", metavar="TEXT", help="One query.")] = "",
     topics: Annotated[str, typer.Option(metavar="FILE", help="Topics to search for; - is stdin.")] = "",
-    vectors: Annotated[str, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")] = "",
+    vectors: Annotated[
+        list[str] | None, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="A trained head; with several, --output is a folder that gets a run of each."
+        ),
+    ] = None,
+    explain: Annotated[
+        str, typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots.")
+    ] = "",
     field: Annotated[Literal["query", "narrative", "both"], typer.Option(help="What of a topic is encoded.")] = "query",
     depth: Depth = 1000,
     tag: Tag = "avs",
@@ -44,13 +59,24 @@ def search(
 
     Every shot of the gallery is compared; a shot with several vectors counts with its best one. Scores are cosines;
     equal ones are in descending order of shot ids. A --query on a terminal is answered by a table, all else by a run.
+    Heads bring features together: the gallery is read once for all of them.
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
     if query and vectors:
         raise SpecError("--vectors holds vectors of topics; it does not go with --query")
-    if [*gallery, topics, vectors].count("-") > 1:
+    if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
+    if head:
+        if not (query or topics):
+            raise SpecError("a head encodes words itself; give --topics FILE or --query TEXT")
+        asked = _read(topics, field) if topics else [Topic("query", query)]
+        _with_heads(gallery, head, asked, vectors or [], depth, tag, output, explain, device, threads)
+        return
+    if explain:
+        raise SpecError("--explain tells how a head weighs features; give --head")
+    if vectors and len(vectors) > 1:
+        raise SpecError("several --vectors are for heads; a search without one takes a single store")
     from avs_cli.io.store import open_gallery
     from avs_cli.io.trec import write_run
 
@@ -62,7 +88,7 @@ def search(
 
         place = prepare(device, threads)
         if vectors:
-            named, queries = _stored(vectors, _read(topics, field) if topics else None, shots)
+            named, queries = _stored(vectors[0], _read(topics, field) if topics else None, shots)
         else:
             asked = _read(topics, field) if topics else [Topic("query", query)]
             named, queries = [topic.id for topic in asked], _encoded(asked, shots, place.device, place.threads)
@@ -74,6 +100,54 @@ def search(
             _show(run["query"], shots)
         else:
             write_run(output, run, tag, depth)
+
+
+def _with_heads(
+    gallery: Sequence[str],
+    paths: Sequence[str],
+    topics: list[Topic],
+    vectors: Sequence[str],
+    depth: int,
+    tag: str,
+    output: str,
+    explain: str,
+    device: str,
+    threads: int,
+) -> None:
+    """A run per head: one goes to `output`, several into that folder."""
+    if len(paths) > 1 and output == "-":
+        raise SpecError("several heads make several runs; give --output FOLDER")
+    if topic := next((topic for topic in topics if topic.variants), None):
+        raise SpecError(f"topic {topic.id} has several wordings, which a head does not take")
+    from pathlib import Path
+
+    from avs_cli.commands import _heads
+    from avs_cli.core.device import prepare
+    from avs_cli.io.atomic import writing
+    from avs_cli.io.galleries import Galleries
+    from avs_cli.io.trec import write_run
+
+    place = prepare(device, threads)
+    heads = _heads.load(paths, place.device)
+    with Galleries(gallery) as stores, Galleries(vectors) as stored:
+        shots = _heads.join(stores, heads)
+        if not len(shots):
+            raise MismatchError(f"{', '.join(gallery)}: no shots to search")
+        known = _heads.texts_of(heads, topics, stored, place.device, place.threads)
+        runs = _heads.search(heads, known, topics, shots, depth, place.threads)
+        if explain:
+            with writing(explain) as out:
+                out.write("head\ttopic\tshot\tfeature\tweight\n")
+                rows = _heads.explain(heads, known, topics, shots, runs)
+                out.writelines(f"{where}\t{topic}\t{shot}\t{name}\t{w:.6f}\n" for where, topic, shot, name, w in rows)
+        if len(heads) > 1:
+            Path(output).mkdir(parents=True, exist_ok=True)
+            for one, run in zip(heads, runs, strict=True):
+                write_run(str(Path(output) / f"{one.name}.run"), run, one.name, depth)
+        elif [topic.id for topic in topics] == ["query"] and output == "-" and sys.stdout.isatty():
+            _show(runs[0]["query"], shots)
+        else:
+            write_run(output, runs[0], tag, depth)
 
 
 def _read(path: str, field: str) -> list[Topic]:
@@ -194,7 +268,7 @@ def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:
         note(f"{which} has a cosine below {DOUBTFUL[model]}, which {model} seldom gives to a match: do not trust it")
 
 
-def _show(ranking: Mapping[str, float], gallery: "Gallery") -> None:
+def _show(ranking: Mapping[str, float], gallery: "Gallery | JoinedGallery") -> None:
     """As much of the ranking as the terminal has room for."""
     shots = gallery.shots()
     rows: list[Iterable[object]] = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from avs_cli.core.heads._blocks import Head
     from avs_cli.core.pairs import Batch, Denial, Pairs
 
+# Captions, and videos, over which a head's attention is averaged for `avs info`.
+SAMPLE = 500
 CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 
@@ -264,6 +266,8 @@ def _described(given: Mapping[str, Any], init: str, data: _Data, pairs: "Pairs",
 
     if init:
         described = load_head(init).head
+        described.pop("weights", None)
+        described.pop("state", None)
         for galleries, end in ((data.videos, "videos"), (data.texts, "texts")):
             galleries.check(init, described[end])
             known = [feature["name"] for feature in described[end]]
@@ -348,7 +352,7 @@ def _train(
     from avs_cli.core.fitting import fit
     from avs_cli.core.heads._described import load_weights, rebuild
     from avs_cli.core.pairs import Matching
-    from avs_cli.io.checkpoint import load_head, save_head
+    from avs_cli.io.checkpoint import load_head
 
     torch.manual_seed(given["seed"])
     head = rebuild(described, None if init else _corpus(pairs, word_vectors)).to(team.device)
@@ -365,7 +369,7 @@ def _train(
             value = team.agree(judged.value(head) if team.rank == 0 else 0.0)
             log = _Log([], value, 0)
         if team.rank == 0:
-            save_head(output, described, head.state_dict())
+            _save_best(output, described, head, judged.pairs if judged else pairs)
     matching = Matching(head, objectives.load(given["objective"])())
     steps = pairs.steps(given["batch_size"], team.size)
     done = len(log.rows)
@@ -392,7 +396,7 @@ def _train(
             schedule.step(value)
             if team.rank == 0:
                 if better:
-                    save_head(output, described, head.state_dict())
+                    _save_best(output, described, head, judged.pairs if judged else pairs)
                 _save_last(last, described, head, optimizer, schedule, scaler, log)
                 _write_csv(f"{output}.csv", log.rows, judged)
                 curve(epoch.number, log.rows[-1])
@@ -456,6 +460,14 @@ def _logged(log: _Log, epoch: "Epoch", value: float, optimizer: "Optimizer", mea
     }
     rows = [*log.rows, row]
     return (_Log(rows, value, epoch.number) if better else _Log(rows, log.best, log.best_epoch)), better
+
+
+def _save_best(path: str, described: dict[str, Any], head: "Head", pairs: "Pairs") -> None:
+    """The head, with how much its features count on the average over a sample of these pairs."""
+    from avs_cli.core.pairs import mean_weights
+    from avs_cli.io.checkpoint import save_head
+
+    save_head(path, {**described, "weights": mean_weights(head, pairs, SAMPLE)}, head.state_dict())
 
 
 def _save_last(

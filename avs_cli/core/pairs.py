@@ -212,6 +212,26 @@ def embed_captions(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256)
     )
 
 
+@torch.inference_mode()
+def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, float]]:
+    """Per end, "videos" and "texts", each feature's attention weight in the mean over items (or captions) and spaces.
+
+    Empty for a head without attention. The paper chooses features by it.
+    """
+    head.eval()
+    device = next(head.parameters()).device
+    items, captions = (np.arange(min(sample, len(ids))) for ids in (pairs.items, pairs.captions))
+    seen = head.video_weights([on(x, device) for x in pairs.video_vectors(items)])
+    vectors = [x.to(device) for x in pairs.text_vectors(captions)]
+    written = head.text_weights(vectors, [pairs.sentences[i] for i in captions.tolist()])
+    if seen is None or written is None:
+        return {}
+    sides = {"videos": ([video.name for video in head.videos], seen), "texts": (head.text_names, written)}
+    return {
+        side: dict(zip(names, weights.mean((0, 1)).tolist(), strict=True)) for side, (names, weights) in sides.items()
+    }
+
+
 def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
     """(C, V) float32: every caption against every video."""
     head.eval()

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,27 +26,30 @@ SLAB = 1 << 17
 
 
 class Gallery(Protocol):
-    """Shots to search: all of them in blocks, or some of them by their position in the order of the blocks."""
+    """Shots to search: all of them in blocks, or some of them by their position in the order of the blocks.
 
-    def blocks(self) -> Iterator[Block]: ...
-    def take(self, positions: np.ndarray) -> Block: ...
+    A block is what the scorers take: a Block of one feature, or a Joined of several.
+    """
+
+    def blocks(self) -> Iterator[Any]: ...
+    def take(self, positions: np.ndarray) -> Any: ...
 
 
 class Scorer(Protocol):
     """Scores shots for Q queries; a head's own scores come in through this.
 
     queries  Q
-    error    the most by which `scan` may miss `exact`
+    error    the most by which `scan` may miss `exact`; 0 when it never does, and then `exact` is not asked
     """
 
     queries: int
     error: float
 
-    def scan(self, block: Block) -> torch.Tensor:
+    def scan(self, block: Any) -> torch.Tensor:
         """(Q, N) float32: the block's shots for every query, fast. Called from several threads at once."""
         ...
 
-    def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
+    def exact(self, block: Any, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32: shot `item[i]` of the block for query `query[i]`, the same in whatever company."""
         ...
 
@@ -129,7 +132,7 @@ class _Candidates:
         self._count = 0
         self._limit = 2 * scorer.queries * depth
 
-    def find(self, block: Block, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def find(self, block: Any, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The block's candidates; reads `floor` alone, so blocks may be looked through in parallel."""
         scores = self.scorer.scan(block)
         floor = self.floor
@@ -153,14 +156,14 @@ class _Candidates:
             keep = score >= self.floor[query, 0]
             if keep.sum() > self._limit * 3 // 4:
                 # So many are so close that only exact scores, and then ids, can tell them apart.
-                self._keep(*self._settled(query[keep], position[keep])[:3])
+                self._keep(*self._settled(query[keep], position[keep], score[keep])[:3])
             else:
                 self._keep(query[keep], position[keep], score[keep])
 
     def rankings(self) -> list[dict[str, float]]:
         """Per query its best shots and their scores, best first."""
-        query, position, _ = (np.concatenate(column) for column in zip(*self._columns, strict=True))
-        query, position, score, ids = self._settled(query, position)
+        columns = (np.concatenate(column) for column in zip(*self._columns, strict=True))
+        query, _, score, ids = self._settled(*columns)
         ranked: list[dict[str, float]] = [{} for _ in range(self.scorer.queries)]
         for q, id, s in zip(query.tolist(), ids, score.tolist(), strict=True):
             ranked[q][id] = s
@@ -180,11 +183,14 @@ class _Candidates:
         order = np.lexsort((-score, query))
         return query[order], position[order], score[order]
 
-    def _settled(self, query: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    def _settled(
+        self, query: np.ndarray, position: np.ndarray, score: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
         """The best `depth` of each query, in order, with exact scores and ids: score descending, then id descending."""
         places, item = np.unique(position, return_inverse=True)
         block = self.gallery.take(places)
-        score = self.scorer.exact(block, query, item)
+        if self.scorer.error:
+            score = self.scorer.exact(block, query, item)
         order = np.lexsort((-score, query))
         query, item, score = query[order], item[order], score[order]
         # Ids matter where scores are equal; the last place is the only one where they decide who stays.
@@ -235,10 +241,10 @@ def best_shots(
 Found = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def _in_parallel(candidates: Sequence[_Candidates], blocks: Iterable[Block], threads: int) -> Iterator[Found]:
+def _in_parallel(candidates: Sequence[_Candidates], blocks: Iterable[Any], threads: int) -> Iterator[Found]:
     """What every scorer finds in each block, in the blocks' order; at most two blocks per thread are held."""
 
-    def find(block: Block, first: int) -> Found:
+    def find(block: Any, first: int) -> Found:
         return [mine.find(block, first) for mine in candidates]
 
     waiting: deque[Future[Found]] = deque()

@@ -73,14 +73,17 @@ class Galleries:
 
 
 class JoinedGallery:
-    """The shots of several features as one gallery: a shot comes with all its features, in blocks of equal length."""
+    """The shots of several features as one gallery: a shot comes with all its features, in blocks of equal length.
+
+    They come in the order of their ids, so that it does not matter how they are spread over stores.
+    """
 
     def __init__(self, galleries: Galleries, features: Sequence[str], rows: int):
         """Raises MismatchError that says which stores lack which shots when not all of them hold the same."""
         self.galleries = [galleries.features[feature] for feature in features]
         self.features, self.rows = tuple(features), rows
         first = self.galleries[0]
-        self.ids: list[str] = first.ids
+        self.ids: list[str] = sorted(first.ids)
         self._places = [galleries.places(feature, self.ids) for feature in features]
         for feature, gallery, places in zip(features, self.galleries, self._places, strict=True):
             lost = [self.ids[i] for i in np.flatnonzero(places < 0).tolist()]

@@ -167,18 +167,20 @@ def mean_rows(x: Vectors) -> torch.Tensor:
 class Head(nn.Module):
     """Videos and texts into S shared spaces of d dimensions each; a score is `weight` times the sum of the S cosines.
 
-    videos    the features of a video that it takes, in this order
-    texts     the features of a text, in this order; the encoders' outputs come after them
-    encoders  text encoders that belong to it
+    videos      the features of a video that it takes, in this order
+    texts       the stored features of a text, in this order
+    encoders    text encoders that belong to it; their outputs come after the stored features
+    text_names  what the features of a text are called, the encoders' included
     """
 
     spaces: int
     weight: float
 
-    def __init__(self, videos: Sequence[Input], texts: Sequence[Input], encoders: Sequence[nn.Module]):
+    def __init__(self, videos: Sequence[Input], texts: Sequence[Input], encoders: Sequence[tuple[str, nn.Module]]):
         super().__init__()
         self.videos, self.texts = tuple(videos), tuple(texts)
-        self.encoders = nn.ModuleList(encoders)
+        self.encoders = nn.ModuleList(encoder for _, encoder in encoders)
+        self.text_names = [*(text.name for text in texts), *(name for name, _ in encoders)]
 
     def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:
         """(N, S, d), rows of unit length."""

@@ -64,14 +64,12 @@ class LAFF(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[Encoder],
-        names: Sequence[str],
+        encoders: Sequence[tuple[str, Encoder]],
         ends: tuple[Side, Side],
         spaces: int,
         frames: nn.ModuleList,
     ):
         super().__init__(videos, texts, encoders)
-        self.names = [*(text.name for text in texts), *names]
         self.video, self.text = ends
         self.frames = frames
         self.spaces, self.weight = spaces, 1 / spaces
@@ -149,6 +147,5 @@ def build(
         for video in videos
     )
     ends = side(sides[0], True), side(sides[1], raw_norm)
-    names = [name for name, _ in encoders]
     spaces = heads if fusion == "attention" else 1
-    return LAFF(videos, texts, [encoder for _, encoder in encoders], names, ends, spaces, pooling)
+    return LAFF(videos, texts, encoders, ends, spaces, pooling)

@@ -23,14 +23,14 @@ class SEA(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[Encoder],
+        encoders: Sequence[tuple[str, Encoder]],
         dim: int,
         dropout: float,
         norm: bool,
     ):
         super().__init__(videos, texts, encoders)
         seen = sum(video.dim for video in videos)
-        written = [*(text.dim for text in texts), *(encoder.dim for encoder in encoders)]
+        written = [*(text.dim for text in texts), *(encoder.dim for _, encoder in encoders)]
         self.spaces = len(written)
         self.video = nn.ModuleList(Transform(seen, dim, dropout, norm, norm_first=True) for _ in written)
         self.text = nn.ModuleList(Transform(one, dim, dropout, norm, norm_first=True) for one in written)
@@ -55,4 +55,4 @@ def build(
     norm: bool = False,
 ) -> SEA:
     """The head over these features."""
-    return SEA(videos, texts, [encoder for _, encoder in encoders], dim, dropout, norm)
+    return SEA(videos, texts, encoders, dim, dropout, norm)

@@ -23,13 +23,13 @@ class W2VVPP(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[Encoder],
+        encoders: Sequence[tuple[str, Encoder]],
         dim: int,
         dropout: float,
         norm: bool,
     ):
         super().__init__(videos, texts, encoders)
-        written = sum(text.dim for text in texts) + sum(encoder.dim for encoder in encoders)
+        written = sum(text.dim for text in texts) + sum(encoder.dim for _, encoder in encoders)
         self.video = Transform(sum(video.dim for video in videos), dim, dropout, norm, norm_first=True)
         self.text = Transform(written, dim, dropout, norm, norm_first=True)
 
@@ -51,4 +51,4 @@ def build(
     norm: bool = False,
 ) -> W2VVPP:
     """The head over these features."""
-    return W2VVPP(videos, texts, [encoder for _, encoder in encoders], dim, dropout, norm)
+    return W2VVPP(videos, texts, encoders, dim, dropout, norm)

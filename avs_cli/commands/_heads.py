@@ -1,0 +1,170 @@
+"""The part of `avs search` that is for trained heads: a run per head from one pass over the gallery."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from avs_cli.errors import MismatchError, SpecError
+from avs_cli.types import Run, Topic
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from avs_cli.core.heads._blocks import Head
+    from avs_cli.io.galleries import Galleries, JoinedGallery
+
+# Shots that a head sees at once; large enough for the products, small enough for the cache.
+ROWS = 256
+EXPLAINED = 10
+
+
+class Loaded(NamedTuple):
+    """A head, its file, and the description in it."""
+
+    path: str
+    head: "Head"
+    told: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What its run is called."""
+        return Path(self.path).stem
+
+
+def load(paths: Sequence[str], device: str) -> list[Loaded]:
+    """The heads of some files."""
+    from avs_cli.core.heads._described import load_weights, rebuild
+    from avs_cli.io.checkpoint import load_head
+
+    loaded = []
+    for path in paths:
+        kept = load_head(path)
+        head = rebuild(kept.head)
+        load_weights(head, kept.weights, path)
+        loaded.append(Loaded(path, head.eval().to(device), kept.head))
+    names = [one.name for one in loaded]
+    if twin := next((name for name in names if names.count(name) > 1), None):
+        raise SpecError(f"two heads are called {twin!r}, and a run is called as its head")
+    return loaded
+
+
+def join(galleries: "Galleries", heads: Sequence[Loaded]) -> "JoinedGallery":
+    """The gallery with the features that the heads need; raises MismatchError when it lacks one or has another."""
+    from avs_cli.io.galleries import JoinedGallery
+
+    for one in heads:
+        galleries.check(one.path, one.told["videos"])
+    features = dict.fromkeys(feature["name"] for one in heads for feature in one.told["videos"])
+    return JoinedGallery(galleries, list(features), ROWS)
+
+
+def texts_of(
+    heads: Sequence[Loaded], topics: Sequence[Topic], vectors: "Galleries", device: str, threads: int
+) -> "list[list[torch.Tensor]]":
+    """Per head the topics' vectors for each of its text features; every feature is encoded once for all heads.
+
+    A feature comes from the stores of `vectors` if they hold it, else from the encoder that the head was trained with.
+    """
+    import torch
+
+    known: dict[str, np.ndarray] = {}
+    found = []
+    for one in heads:
+        mine = []
+        for feature in one.told["texts"]:
+            name = feature["name"]
+            if name in vectors.features:
+                vectors.check(one.path, [feature])
+            key = name if name in vectors.features else f"{feature['provenance'].get('spec')} "
+            if key not in known:
+                known[key] = (
+                    _stored(vectors, name, topics) if key == name else _encoded(feature, topics, device, threads)
+                )
+            if known[key].shape[1] != feature["dim"]:
+                raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} numbers, not {known[key].shape[1]}")
+            mine.append(torch.from_numpy(known[key].astype("float32")).to(device))
+        found.append(mine)
+    return found
+
+
+def _stored(vectors: "Galleries", name: str, topics: Sequence[Topic]) -> "np.ndarray":
+    places = vectors.places(name, [topic.id for topic in topics])
+    if (places < 0).any():
+        lost = topics[int((places < 0).argmax())].id
+        raise MismatchError(f"{vectors.stores_of(name)} has no vector of topic {lost!r}")
+    return vectors.features[name].take(places).vectors
+
+
+def _encoded(feature: Mapping[str, Any], topics: Sequence[Topic], device: str, threads: int) -> "np.ndarray":
+    from avs_cli.core.features import Runtime, features
+    from avs_cli.io.cache import remembered
+
+    spec = feature["provenance"].get("spec")
+    if not isinstance(spec, str):
+        raise MismatchError(f"the head's text feature {feature['name']!r} names no model; give the topics in --vectors")
+    encoder = features.load(spec)(Runtime(device, threads, remember=remembered))
+    for key, value in encoder.provenance.items():
+        if feature["provenance"].get(key) != value:
+            raise MismatchError(
+                f"the head was trained with {feature['name']!r} of {key} {feature['provenance'].get(key)!r}, "
+                f"and {spec} has {value!r} here; give the topics in --vectors"
+            )
+    encoded: np.ndarray = encoder.encode_text([topic.query for topic in topics])
+    return encoded
+
+
+def search(
+    heads: Sequence[Loaded],
+    vectors: "Sequence[Sequence[torch.Tensor]]",
+    topics: Sequence[Topic],
+    gallery: "JoinedGallery",
+    depth: int,
+    threads: int,
+) -> list[Run]:
+    """A run per head, from one pass over the gallery."""
+    import torch
+
+    from avs_cli.core.head_search import HeadScorer
+    from avs_cli.core.ranking import best_shots
+
+    sentences = [topic.query for topic in topics]
+    with torch.inference_mode():
+        scorers = [
+            HeadScorer(one.head, one.head.embed_texts(mine, sentences), ROWS)
+            for one, mine in zip(heads, vectors, strict=True)
+        ]
+    rankings = best_shots(scorers, gallery, depth, threads)
+    return [dict(zip((topic.id for topic in topics), mine, strict=True)) for mine in rankings]
+
+
+def explain(
+    heads: Sequence[Loaded],
+    vectors: "Sequence[Sequence[torch.Tensor]]",
+    topics: Sequence[Topic],
+    gallery: "JoinedGallery",
+    runs: Sequence[Run],
+) -> Iterator[tuple[str, str, str, str, float]]:
+    """Head, topic, shot ("" for the topic's own features), feature, and how much it counts: the mean over spaces."""
+    import numpy as np
+    import torch
+
+    from avs_cli.core.head_search import padded
+
+    place = {id: position for position, id in enumerate(gallery.ids)}
+    for one, mine, run in zip(heads, vectors, runs, strict=True):
+        names = [part["name"] for part in (*one.told["texts"], *one.told["encoders"])]
+        with torch.inference_mode():
+            written = one.head.text_weights(mine, [topic.query for topic in topics])
+        for row, topic in enumerate(topics):
+            if written is not None:
+                for name, weight in zip(names, written[row].mean(0).tolist(), strict=True):
+                    yield one.name, topic.id, "", name, weight
+            best = [*run[topic.id]][:EXPLAINED]
+            block = gallery.take(np.array([place[shot] for shot in best], np.int64))
+            with torch.inference_mode():
+                seen = one.head.video_weights(padded(one.head, block, len(best)))
+            if seen is not None:
+                for shot, weights in zip(best, seen.mean(1).tolist(), strict=True):
+                    for feature, weight in zip(one.head.videos, weights, strict=True):
+                        yield one.name, topic.id, shot, feature.name, weight

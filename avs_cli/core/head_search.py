@@ -1,0 +1,69 @@
+"""A head's scores in a search: a block of shots is read once and scored by every head for every topic.
+
+A head always sees `rows` shots, the last block padded by zeros, on one thread: a product of the same shape is done in
+the same order, so a shot has the same score whatever its neighbours and however many threads there are. Its row in the
+block does matter, to the last bits, so a gallery comes in an order that depends on its shots alone. A gallery that is
+searched part by part may have other last digits.
+"""
+
+import numpy as np
+import torch
+
+from avs_cli.core.heads._blocks import Head, Ragged, Vectors
+from avs_cli.core.pairs import as_vectors, on
+from avs_cli.types import Joined
+
+
+class HeadScorer:
+    """Scores of shots for Q texts by one head."""
+
+    error = 0.0
+
+    def __init__(self, head: Head, texts: torch.Tensor, rows: int):
+        """texts  (Q, S, d) as the head embedded them"""
+        self.head, self.texts, self.rows = head, texts, rows
+        self.queries = len(texts)
+
+    @torch.inference_mode()
+    def scan(self, block: Joined) -> torch.Tensor:
+        """(Q, N) float32."""
+        videos = self.head.embed_videos(padded(self.head, block, self.rows))
+        return self.head.scores(self.texts, videos)[:, : len(block.ids)].cpu().contiguous()
+
+    def exact(self, block: Joined, query: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """(P,) float32: what `scan` gives, but for its last bits."""
+        scores = np.empty(len(query), np.float32)
+        for low in range(0, len(block.ids), self.rows):
+            inside = np.flatnonzero((item >= low) & (item < low + self.rows))
+            some = part(block, low, low + self.rows)
+            scores[inside] = self.scan(some).numpy()[query[inside], item[inside] - low]
+        return scores
+
+
+def part(block: Joined, low: int, high: int) -> Joined:
+    """Some of a block's shots."""
+    features = {}
+    for name, held in block.features.items():
+        if held.offsets is None:
+            features[name] = held._replace(ids=held.ids[low:high], vectors=held.vectors[low:high])
+        else:
+            offsets = held.offsets[low : high + 1]
+            rows = held.vectors[offsets[0] : offsets[-1]]
+            features[name] = held._replace(ids=held.ids[low:high], vectors=rows, offsets=offsets - offsets[0])
+    return Joined(block.ids[low:high], features)
+
+
+def padded(head: Head, block: Joined, rows: int) -> list[Vectors]:
+    """The head's features of a block, filled up with shots of zeros to `rows`."""
+    device = next(head.parameters()).device
+    lacking = rows - len(block.ids)
+    vectors = []
+    for feature in head.videos:
+        x = as_vectors(block.features[feature.name])
+        if lacking and isinstance(x, Ragged):
+            ends = x.offsets[-1] + torch.arange(1, lacking + 1)
+            x = Ragged(torch.cat([x.vectors, torch.zeros(lacking, x.vectors.shape[1])]), torch.cat([x.offsets, ends]))
+        elif lacking and isinstance(x, torch.Tensor):
+            x = torch.cat([x, torch.zeros(lacking, x.shape[1])])
+        vectors.append(on(x, device))
+    return vectors

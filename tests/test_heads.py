@@ -1,0 +1,301 @@
+"""Heads: what every one keeps to, their files, and searching with several of them."""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from avs_cli.cli import exit_code
+from avs_cli.core.head_search import HeadScorer, padded
+from avs_cli.core.heads import heads
+from avs_cli.core.heads._blocks import Attention, FramePooling, Input, Ragged, unit
+from avs_cli.core.heads._described import describe, load_weights, rebuild
+from avs_cli.core.ranking import best_shots
+from avs_cli.core.text import encoders
+from avs_cli.core.text._words import Corpus
+from avs_cli.io.checkpoint import load_head, save_head
+from avs_cli.io.galleries import Galleries, JoinedGallery
+from avs_cli.io.store import Item, StoreWriter
+from avs_cli.types import WordVectors
+
+VIDEOS = [Input("clip", 6), Input("frames", 4, True)]
+TEXTS = [Input("sent", 5)]
+SPECS = {"laff": "laff:dim=16,heads=4", "sea": "sea:dim=8", "w2vvpp": "w2vvpp:dim=8"}
+CORPUS = Corpus(["a dog and a cat", "the dog runs", "two cats"], dim=3)
+SENTENCES = ["a dog", "cats", "no cat runs"]
+
+
+def head_of(name: str, seed: int = 0) -> tuple[Any, dict[str, Any]]:
+    told = describe(SPECS.get(name, name), VIDEOS, TEXTS, ["bow:min_count=1", "gru:min_count=1,hidden=4"], CORPUS, {})
+    torch.manual_seed(seed)
+    return rebuild(told).eval(), told
+
+
+def videos(count: int = 3, seed: int = 0) -> list[Any]:
+    draw = torch.Generator().manual_seed(seed)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(1, count + 1).cumsum(0)])
+    frames = torch.randn(int(offsets[-1]), 4, generator=draw)
+    return [torch.randn(count, 6, generator=draw), Ragged(frames, offsets)]
+
+
+@pytest.mark.parametrize("name", heads.names())
+def test_every_head_gives_unit_vectors_in_its_spaces(name: str) -> None:
+    head, _ = head_of(name)
+    texts, seen = head.embed_texts([torch.randn(3, 5)], SENTENCES), head.embed_videos(videos())
+    assert texts.shape == seen.shape == (3, head.spaces, texts.shape[2])
+    torch.testing.assert_close(texts.norm(dim=2), torch.ones(3, head.spaces))
+    torch.testing.assert_close(seen.norm(dim=2), torch.ones(3, head.spaces))
+    each = torch.einsum("tsd,vsd->stv", texts, seen)
+    torch.testing.assert_close(head.scores(texts, seen), head.weight * each.sum(0))
+
+
+@pytest.mark.parametrize("name", heads.names())
+def test_every_head_comes_back_from_its_file_with_the_same_scores(name: str, tmp_path: Path) -> None:
+    head, told = head_of(name)
+    save_head(tmp_path / "h.safetensors", told, head.state_dict())
+    kept = load_head(tmp_path / "h.safetensors")
+    again = rebuild(kept.head).eval()
+    load_weights(again, kept.weights, "h.safetensors")
+    written = [torch.randn(3, 5)]
+    assert torch.equal(head.embed_texts(written, SENTENCES), again.embed_texts(written, SENTENCES))
+    assert torch.equal(head.embed_videos(videos()), again.embed_videos(videos()))
+    save_head(tmp_path / "twin.safetensors", kept.head, kept.weights)
+    assert (tmp_path / "twin.safetensors").read_bytes() == (tmp_path / "h.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", heads.names())
+def test_zero_vectors_give_neither_nan_nor_a_gradient_that_is_none(name: str) -> None:
+    head, _ = head_of(name)
+    frames = Ragged(torch.zeros(2, 4), torch.tensor([0, 1, 2]))
+    loss = head.scores(head.embed_texts([torch.zeros(2, 5)], ["", ""]), head.embed_videos([torch.zeros(2, 6), frames]))
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_every_text_encoder_gives_a_row_per_sentence_also_for_empty_ones() -> None:
+    words = sorted({word for sentence in CORPUS.sentences for word in sentence.split()})
+    vectors = WordVectors({word: row for row, word in enumerate(words)}, np.eye(len(words), dtype=np.float32))
+    corpus = Corpus(CORPUS.sentences, vectors=vectors, dim=len(words))
+    for name in encoders.names():
+        build = encoders.load(name)
+        encoder = encoders.load(f"{name}:min_count=1")(corpus) if name not in ("word2vec", "netvlad") else build(corpus)
+        rows = encoder(["a dog", "", "unheard words"])
+        assert rows.shape == (3, encoder.dim)
+        assert rows.isfinite().all()
+
+
+def test_the_mean_word_vector_counts_a_repeated_word_once() -> None:
+    vectors = WordVectors({"dog": 0, "cat": 1}, np.array([[4, 0], [0, 2]], np.float32))
+    encoder = encoders.load("word2vec")(Corpus(vectors=vectors))
+    assert encoder(["dog dog the cat", "dog", "bird"]).tolist() == [[2, 1], [4, 0], [0, 0]]
+
+
+def test_attention_weighs_by_a_softmax_of_dot_products() -> None:
+    attention = Attention(2, 1, split=True, ave=False, mul=False, unit_first=False, rate=0.8)
+    with torch.no_grad():
+        attention.a.copy_(torch.tensor([[1.0, 0.0]]))
+    x = torch.tensor([[[0.0, 1.0], [float(np.log(3)), 0.0]]])
+    # Dot products 0 and ln 3: weights 1/4 and 3/4.
+    torch.testing.assert_close(attention.weights(x), torch.tensor([[[0.25, 0.75]]]))
+    expected = torch.tensor([[[0.75 * np.log(3), 0.25]]], dtype=torch.float32)
+    torch.testing.assert_close(attention(x), expected / expected.norm())
+
+
+def test_frame_attention_takes_the_first_frames_and_no_others() -> None:
+    pooling = FramePooling(3, most=2)
+    rows = torch.randn(5, 3)
+    cut = pooling(Ragged(rows, torch.tensor([0, 1, 5])))
+    torch.testing.assert_close(cut, pooling(Ragged(rows[:3], torch.tensor([0, 1, 3]))))
+    assert not torch.allclose(cut, FramePooling.forward(pooling, Ragged(rows[[0, 3, 4]], torch.tensor([0, 1, 3]))))
+
+
+def test_unit_length_at_zero_is_zero_and_takes_no_gradient() -> None:
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    y = unit(x)
+    y.sum().backward()
+    torch.testing.assert_close(y.detach(), torch.tensor([[0.0, 0.0], [0.6, 0.8]]))
+    assert x.grad is not None
+    assert x.grad[0].tolist() == [0, 0]
+    assert x.grad.isfinite().all()
+
+
+def store(path: Path, feature: str, vectors: dict[str, np.ndarray], frames: bool = False, made: str = "tiny") -> Path:
+    with StoreWriter(path, feature, next(iter(vectors.values())).shape[-1], {"model": made}, frame_level=frames) as out:
+        out.add([Item(None, id, vector) for id, vector in vectors.items()])
+        out.finish(list(vectors))
+    return path
+
+
+class Ran(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def avs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Ran:
+        out, told = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+            code = exit_code([str(argument) for argument in arguments])
+        return Ran(code, out.getvalue(), told.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """Shots in two features whose stores list them in different orders, topics, and three heads."""
+    rng = np.random.default_rng(1)
+    ids = [f"shot{k:03d}" for k in range(300)]
+    store(tmp_path / "clip.h5", "clip", {id: rng.normal(size=6) for id in ids})
+    store(
+        tmp_path / "frames.h5", "frames", {id: rng.normal(size=(1 + k % 3, 4)) for k, id in enumerate(ids[::-1])}, True
+    )
+    store(tmp_path / "topics.h5", "sent", {f"{t}": rng.normal(size=5) for t in (661, 662)})
+    (tmp_path / "topics.txt").write_text("661 a dog runs\n662 two cats\n")
+    made = {"model": "tiny"}
+    for name in ("laff", "sea", "w2vvpp"):
+        told = describe(
+            SPECS[name], VIDEOS, TEXTS, ["bow:min_count=1"], CORPUS, {"clip": made, "frames": made, "sent": made}
+        )
+        torch.manual_seed(len(name))
+        save_head(tmp_path / f"{name}.safetensors", told, rebuild(told).state_dict())
+    return tmp_path
+
+
+GALLERY = ("clip.h5", "frames.h5", "--topics", "topics.txt", "--vectors", "topics.h5", "--threads", 1)
+HEADS = tuple(part for name in ("laff", "sea", "w2vvpp") for part in ("--head", f"{name}.safetensors"))
+
+
+def test_one_pass_gives_every_head_the_run_that_it_gives_alone(avs: Callable[..., Ran], collection: Path) -> None:
+    assert avs("search", *GALLERY, *HEADS, "-o", "runs", "--depth", 20).returncode == 0
+    for name in ("laff", "sea", "w2vvpp"):
+        alone = avs("search", *GALLERY, "--head", f"{name}.safetensors", "--depth", 20, "--tag", name)
+        assert alone.returncode == 0, alone.stderr
+        assert alone.stdout == (collection / "runs" / f"{name}.run").read_text()
+        assert len(alone.stdout.splitlines()) == 40
+        # By the definition: every shot's features through the head, the best first.
+        kept = load_head(collection / f"{name}.safetensors")
+        head = rebuild(kept.head).eval()
+        load_weights(head, kept.weights, name)
+        with Galleries(["clip.h5", "frames.h5"]) as galleries, Galleries(["topics.h5"]) as topics:
+            joined = JoinedGallery(galleries, ["clip", "frames"], 300)
+            text = torch.from_numpy(topics.features["sent"].take(np.array([0])).vectors.astype(np.float32))
+            with torch.inference_mode():
+                (block,) = joined.blocks()
+                scores = head.scores(
+                    head.embed_texts([text], ["a dog runs"]), head.embed_videos(padded(head, block, 300))
+                )
+        order = np.argsort(-scores[0].numpy())[:20]
+        rows = [line.split() for line in alone.stdout.splitlines()[:20]]
+        assert [row[2] for row in rows] == [joined.ids[i] for i in order]
+        np.testing.assert_allclose([float(row[4]) for row in rows], scores[0].numpy()[order], atol=1e-6)
+
+
+def test_shards_and_threads_give_the_same_runs_byte_for_byte(avs: Callable[..., Ran], collection: Path) -> None:
+    with Galleries(["clip.h5", "frames.h5"]) as galleries:
+        for name, frames in (("clip", False), ("frames", True)):
+            gallery = galleries.features[name]
+            for k in range(2):
+                some = gallery.ids[k::2]
+                block = gallery.take(galleries.places(name, some))
+                ends = range(len(some) + 1) if block.offsets is None else block.offsets
+                rows = [block.vectors[ends[i] : ends[i + 1]] for i in range(len(some))]
+                vectors = {id: r if frames else r[0] for id, r in zip(some, rows, strict=True)}
+                store(collection / f"{name}{k}.h5", name, vectors, frames)
+    assert avs("search", *GALLERY, *HEADS, "-o", "whole").returncode == 0
+    shards = ("clip0.h5", "clip1.h5", "frames1.h5", "frames0.h5")
+    ran = avs("search", *shards, *GALLERY[2:-2], *HEADS, "-o", "shards", "--threads", 3)
+    assert ran.returncode == 0, ran.stderr
+    for name in ("laff", "sea", "w2vvpp"):
+        assert (collection / "shards" / f"{name}.run").read_bytes() == (
+            collection / "whole" / f"{name}.run"
+        ).read_bytes()
+
+
+def test_scores_asked_for_again_are_those_of_the_pass_but_for_rounding(
+    avs: Callable[..., Ran], collection: Path
+) -> None:
+    kept = load_head(collection / "laff.safetensors")
+    head = rebuild(kept.head).eval()
+    load_weights(head, kept.weights, "laff")
+    with Galleries([str(collection / "clip.h5"), str(collection / "frames.h5")]) as galleries:
+        gallery = JoinedGallery(galleries, ["clip", "frames"], 64)
+        with torch.inference_mode():
+            scorer = HeadScorer(head, head.embed_texts([torch.randn(2, 5)], ["a dog", "a cat"]), 64)
+        (rankings,) = best_shots([scorer], gallery, 10, threads=1)
+        place = {id: k for k, id in enumerate(gallery.ids)}
+        for query, ranking in enumerate(rankings):
+            positions = np.array([place[shot] for shot in ranking])
+            again = scorer.exact(gallery.take(positions), np.full(10, query), np.arange(10))
+            np.testing.assert_allclose(again, [*ranking.values()], atol=1e-6)
+
+
+def test_explanations_add_up_to_one_for_each_topic_and_shot(avs: Callable[..., Ran], collection: Path) -> None:
+    ran = avs("search", *GALLERY, *HEADS, "-o", "runs", "--explain", "why.tsv")
+    assert ran.returncode == 0, ran.stderr
+    head, *rows = (line.split("\t") for line in (collection / "why.tsv").read_text().splitlines())
+    assert head == ["head", "topic", "shot", "feature", "weight"]
+    sums: dict[tuple[str, str], float] = {}
+    for name, topic, shot, _, weight in rows:
+        assert name == "laff"  # the others have no attention
+        sums[topic, shot] = sums.get((topic, shot), 0) + float(weight)
+    assert len(sums) == 2 * (1 + 10)
+    assert all(abs(total - 1) < 1e-5 for total in sums.values())
+    assert {row[3] for row in rows if not row[2]} == {"sent", "bow"}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        (("clip.h5", *GALLERY[2:]), 3, "laff.safetensors was trained with the feature 'frames'; the stores hold clip"),
+        (("clip.h5", "few.h5", *GALLERY[2:]), 3, "few.h5::frames lacks 290 shots that clip.h5::clip has: shot000, "),
+        (("other.h5", "frames.h5", *GALLERY[2:]), 3, "another 'clip' than other.h5::clip holds: model is"),
+        (("clip.h5", "frames.h5", "--topics", "topics.txt"), 3, "text feature 'sent' names no model"),
+        (("clip.h5", "frames.h5", "--topics", "more.txt", "--vectors", "topics.h5"), 3, "has no vector of topic '663'"),
+        (("clip.h5", "frames.h5", "--vectors", "topics.h5"), 2, "give --topics FILE or --query TEXT"),
+        ((*GALLERY, "--head", "topics.txt", "-o", "runs"), 3, "topics.txt: not a head file"),
+        ((*GALLERY, "--head", "sea.safetensors"), 2, "give --output FOLDER"),
+        ((*GALLERY, "--head", "none.safetensors", "-o", "runs"), 3, "none.safetensors"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line_that_names_both(
+    avs: Callable[..., Ran], collection: Path, line: tuple[object, ...], code: int, told: str
+) -> None:
+    rng = np.random.default_rng(2)
+    store(collection / "few.h5", "frames", {f"shot{k + 290}": rng.normal(size=(2, 4)) for k in range(10)}, True)
+    store(collection / "other.h5", "clip", {f"shot{k:03d}": rng.normal(size=6) for k in range(300)}, made="huge")
+    (collection / "more.txt").write_text("663 a car\n")
+    ran = avs("search", *line, "--head", "laff.safetensors")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr
+    assert told in ran.stderr
+
+
+def test_info_tells_of_a_head_what_it_takes_and_how_it_was_trained(avs: Callable[..., Ran], collection: Path) -> None:
+    kept = load_head(collection / "laff.safetensors")
+    weights = {"videos": {"clip": 0.25, "frames": 0.75}, "texts": {"sent": 0.5, "bow": 0.5}}
+    save_head("told.safetensors", {**kept.head, "weights": weights, "training": {"seed": 7}}, kept.weights)
+    ran = avs("info", "told.safetensors")
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[0].startswith("told.safetensors: laff head, ")
+    assert lines[2:4] == [
+        "  video feature frames, 4 numbers, weight 0.750",
+        "  video feature clip, 6 numbers, weight 0.250",
+    ]
+    assert lines[-1] == "  seed: 7"
+    told = json.loads(avs("info", "told.safetensors", "--json").stdout)
+    assert told[0]["settings"]["dim"] == 16
+    (collection / "cut.safetensors").write_bytes((collection / "told.safetensors").read_bytes()[:-9])
+    ran = avs("info", "cut.safetensors")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
