@@ -10,7 +10,7 @@ _avs() {
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='shots extract search eval submit view info convert --version --help'
+        words='shots extract train search fuse eval submit view info convert --version --help'
     else
         case $command:$before in
             shots:--detector) words='content fixed transnetv2' ;;
@@ -29,20 +29,58 @@ _avs() {
             extract:--dtype) words='float16 float32' ;;
             extract:--weights) ;;
             extract:--device) ;;
+            extract:--precision) words='auto fp32 bf16 fp16' ;;
             extract:--batch-size) compopt +o default 2>/dev/null ;;
             extract:--workers) compopt +o default 2>/dev/null ;;
             extract:--threads) compopt +o default 2>/dev/null ;;
             extract:--timeout) compopt +o default 2>/dev/null ;;
             extract:--shard) ;;
+            train:--output | train:-o) ;;
+            train:--video) ;;
+            train:--text) ;;
+            train:--head) ;;
+            train:--objective) ;;
+            train:--validate) ;;
+            train:--qrels) ;;
+            train:--metric) ;;
+            train:--init) ;;
+            train:--negated) ;;
+            train:--word-vectors) ;;
+            train:--optimizer) words='rmsprop adamw' ;;
+            train:--learning-rate) compopt +o default 2>/dev/null ;;
+            train:--schedule) words='plateau cosine' ;;
+            train:--epochs) compopt +o default 2>/dev/null ;;
+            train:--patience) compopt +o default 2>/dev/null ;;
+            train:--batch-size) compopt +o default 2>/dev/null ;;
+            train:--precision) words='fp32 bf16 fp16' ;;
+            train:--seed) compopt +o default 2>/dev/null ;;
+            train:--time-limit) ;;
+            train:--tensorboard) ;;
+            train:--device) ;;
+            train:--threads) compopt +o default 2>/dev/null ;;
             search:--query | search:-q) ;;
             search:--topics) ;;
             search:--vectors) ;;
+            search:--head) ;;
+            search:--explain) ;;
             search:--field) words='query narrative both' ;;
             search:--depth) compopt +o default 2>/dev/null ;;
             search:--tag) ;;
             search:--output | search:-o) ;;
             search:--device) ;;
             search:--threads) compopt +o default 2>/dev/null ;;
+            fuse:--method) words='borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
+            fuse:--qrels) ;;
+            fuse:--measure) words='hit infndcg inum-rel inum-rel-ret ip iprec-rec meanr medr mir num-ret sumr xinfap' ;;
+            fuse:--folds) ;;
+            fuse:--seed) compopt +o default 2>/dev/null ;;
+            fuse:--threads) compopt +o default 2>/dev/null ;;
+            fuse:--save) ;;
+            fuse:--load) ;;
+            fuse:--report) ;;
+            fuse:--depth) compopt +o default 2>/dev/null ;;
+            fuse:--tag) ;;
+            fuse:--output | fuse:-o) ;;
             eval:--measure | eval:-m) words='hit infndcg inum-rel inum-rel-ret ip iprec-rec meanr medr mir num-ret sumr xinfap' ;;
             eval:--baseline) ;;
             eval:--test) words='randomization t tukey' ;;
@@ -77,13 +115,15 @@ _avs() {
             *)
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
-                    extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --batch-size --workers --threads --timeout --shard --retry-failed --help' ;;
-                    search) words='--query -q --topics --vectors --field --depth --tag --output -o --device --threads --help' ;;
+                    extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --retry-failed --list-models --help' ;;
+                    train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
+                    search) words='--query -q --topics --vectors --head --explain --field --depth --tag --output -o --device --threads --help' ;;
+                    fuse) words='--method --ltr --qrels --measure --folds --seed --threads --save --load --report --depth --tag --output -o --help' ;;
                     eval) words='--measure -m --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
                     info) words='--json --help' ;;
-                    convert) words='--tag --depth --help' ;;
+                    convert) words='--tag --depth --trust-pickle --help' ;;
                 esac
                 ;;
         esac
