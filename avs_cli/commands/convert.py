@@ -1,20 +1,31 @@
 """avs convert: other tools' files into ours."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from avs_cli import options
+
+if TYPE_CHECKING:
+    from avs_cli.types import Block
+
+PART = 4096
 
 CHECKPOINTS = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
 
 
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="IN", help="A submission's XML, RUC scores, captions, or a checkpoint; - is stdin.")
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="A submission's XML, RUC scores, captions, a checkpoint, a BigFile or a store; - is stdin.",
+        ),
     ],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="A TREC run, captions, or safetensors; - is stdout.")],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or a BigFile; - is stdout.")
+    ],
     tag: options.Tag = "avs",
     depth: options.Depth = 1000,
     trust_pickle: Annotated[
@@ -26,8 +37,15 @@ def convert(
 
     A TRECVID submission (XML) or an id.sent.score.txt of RUC's tools becomes a TREC run. Captions of MSR-VTT and VATEX
     (JSON), TGIF (TSV) and Flickr (token files) become lines of <item>#enc#<n> and a sentence. A PyTorch checkpoint
-    (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights. For XML from a run, see avs submit.
+    (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights. RUC's BigFile folder becomes a feature
+    store, and a feature store such a folder. For XML from a run, see avs submit.
     """
+    if Path(source).is_dir():
+        _store_from_bigfile(source, target)
+        return
+    if _is_store(source):
+        _bigfile_from_store(source, target)
+        return
     if _is_checkpoint(source):
         _make_safe(source, target, trust_pickle)
         return
@@ -52,6 +70,53 @@ def convert(
         raise FormatError(
             source, "neither a submission's XML, nor RUC scores, nor captions in JSON, TGIF or Flickr format"
         )
+
+
+def _is_store(source: str) -> bool:
+    path = Path(source.partition("::")[0])
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89HDF"
+
+
+def _store_from_bigfile(source: str, target: str) -> None:
+    """A store of one feature, called as in `target` (FILE::FEATURE) or as the folder."""
+    import re
+
+    from avs_cli.errors import FormatError
+    from avs_cli.io.bigfile import BigFile, is_bigfile
+    from avs_cli.io.store import Item, StoreWriter
+
+    if not is_bigfile(source):
+        raise FormatError(source, "a folder without feature.bin, id.txt and shape.txt is no BigFile")
+    big = BigFile(source)
+    path, _, name = target.partition("::")
+    feature = name or re.sub(r"[^A-Za-z0-9.-]+", "-", Path(source).resolve().name)
+    with StoreWriter(path, feature, big.vectors.shape[1], {"model": feature}, "float32") as writer:
+        for low in range(0, len(big.ids), PART):
+            ids = big.ids[low : low + PART]
+            writer.add([Item(None, id, row) for id, row in zip(ids, big.vectors[low : low + PART], strict=True)])
+        writer.finish(big.ids)
+
+
+def _bigfile_from_store(source: str, target: str) -> None:
+    """A folder; the vectors of an item that has several are called <id>_0, <id>_1 …, as RUC's tools call frames."""
+    from avs_cli.errors import SpecError
+    from avs_cli.io.bigfile import write_bigfile
+    from avs_cli.io.store import open_store
+
+    if target == "-" or Path(target).is_file():
+        raise SpecError(f"{target}: a BigFile is a folder")
+    with open_store(source) as store:
+        write_bigfile(target, store.dim, ((_row_ids(block), block.vectors) for block in store.blocks()))
+
+
+def _row_ids(block: "Block") -> list[str]:
+    if block.offsets is None:
+        return list(block.ids)
+    ends = block.offsets.tolist()
+    return [f"{id}_{k}" for id, low, high in zip(block.ids, ends, ends[1:], strict=False) for k in range(high - low)]
 
 
 def _is_checkpoint(source: str) -> bool:

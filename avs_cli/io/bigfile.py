@@ -79,7 +79,7 @@ def read_word_vectors(path: str) -> WordVectors:
     vectors: list[np.ndarray] = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         word, *texts = line.split()[:1] + line.split()[1:] or [""]
-        if not word or word in seen or (number == 1 and len(texts) == 1):
+        if not word or word in seen or (number == 1 and len(texts) == 1 and word.isdigit()):
             continue
         seen.add(word)
         try:
