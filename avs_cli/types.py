@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 Run = dict[str, dict[str, float]]
 """Topic -> shot -> score; the order of a topic's shots is `ranked` of its scores."""
 
+Rankings = dict[str, "np.ndarray"]
+"""Topic -> the shots of a run in their order, best first, as UTF-8 in an array of bytes."""
+
 
 class Judgment(NamedTuple):
     """What the assessors said of one pooled shot.

@@ -105,6 +105,19 @@ def test_a_run_comes_through_a_pipe(avs: Avs, folder: Path) -> None:
     assert done.stdout == avs("fuse", *paths(folder)).stdout != ""
 
 
+def test_many_runs_are_shared_by_processes_and_fused_as_one_process_does(avs: Avs, folder: Path) -> None:
+    first, *others = many = [folder / f"{n:02}.run" for n in range(17)]
+    for n, path in enumerate(many):
+        rows = paths(folder)[n % 3].read_text().splitlines(True)
+        path.write_text("".join(random.Random(n).sample(rows, 200)))
+    done = avs("fuse", *many, "--depth", 20)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 120
+    # Through a pipe it is read as scores, by one process.
+    assert avs("fuse", "-", *others, "--depth", 20, input=first.read_text()).stdout == done.stdout
+    many[-1].write_text("1661 Q0 a 1 high t\n")
+    failed(avs("fuse", *many), 3, "16.run:1: score 'high'")
+
+
 def test_the_order_of_the_runs_makes_no_difference_to_learning(avs: Avs, folder: Path) -> None:
     forward = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder))
     assert avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder)[::-1]).stdout == forward.stdout != ""

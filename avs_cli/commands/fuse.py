@@ -10,7 +10,7 @@ from avs_cli import options
 from avs_cli.console import note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from avs_cli.core.fusion_reports import Report
     from avs_cli.types import Fuser, Qrels, Run
@@ -62,14 +62,24 @@ def fuse(
     Without judgments, rrf is a good choice. With some, --ltr learns from them; a judged topic is ranked by what the
     topics of the other folds taught and never by its own judgments, other topics by what all judged ones taught.
     """
-    from avs_cli.core.fusion import methods
-    from avs_cli.io.trec import write_run
+    import gc
+    import os.path
 
+    from avs_cli.core.fusion import methods
+    from avs_cli.io.trec import read_run, write_run
+
+    # Millions of strings and no cycles.
+    gc.set_threshold(100_000)
     learns = ltr or bool(load) or method == "weighted"
     _check(method, ltr, learns, qrels, save, load, report or [], output, folds)
     merge = None if learns else methods.load(method)
     paths = _expanded(runs)
-    loaded = _read(paths)
+    named = _named(paths)
+    if merge is not None and hasattr(methods.module(method), "shares") and all(map(os.path.isfile, paths)):
+        write_run(output, _by_ranks(paths, method, depth), tag, depth)
+        return
+    loaded = dict(zip(named, map(read_run, paths), strict=True))
+    _check_topics(paths, list(loaded.values()))
     if merge is not None:
         write_run(output, merge(list(loaded.values())), tag, depth)
     elif load:
@@ -121,13 +131,12 @@ def _expanded(runs: list[str]) -> list[str]:
     return paths
 
 
-def _read(paths: list[str]) -> dict[str, Run]:
-    """The runs by name; raises MismatchError for one run alone, for runs of one name, and without a common topic."""
+def _named(paths: list[str]) -> list[str]:
+    """The runs' names; raises SpecError for one run alone, MismatchError for two of one name."""
     from collections import Counter
 
     from avs_cli.core.reports import names
     from avs_cli.errors import MismatchError, SpecError
-    from avs_cli.io.trec import read_run
 
     if len(paths) < 2:
         raise SpecError(f"fusing takes two runs or more, and {paths[0]} is one")
@@ -135,14 +144,42 @@ def _read(paths: list[str]) -> dict[str, Run]:
     twice = [name for name, count in Counter(named).items() if count > 1]
     if twice:
         raise MismatchError(f"{twice[0]} is given twice")
-    runs = dict(zip(named, map(read_run, paths), strict=True))
-    counts = Counter(topic for run in runs.values() for topic in run)
+    return named
+
+
+def _check_topics(paths: list[str], runs: Sequence[Iterable[str]]) -> None:
+    """Say which topics of the runs are not in all of them; raises MismatchError when none is in two."""
+    from collections import Counter
+
+    from avs_cli.errors import MismatchError
+
+    counts = Counter(topic for topics in runs for topic in topics)
     if max(counts.values()) < 2:
         raise MismatchError(f"the runs have no topic in common: {paths[0]} and {paths[1]} are of different topics")
     alone = sum(count < len(runs) for count in counts.values())
     if alone:
         note(f"{alone} of {len(counts)} topics are missing from some of the {len(runs)} runs")
-    return runs
+
+
+def _by_ranks(paths: list[str], method: str, depth: int) -> Run:
+    """The runs fused by a method that looks at ranks alone: each process sums its part of the runs."""
+    from avs_cli.core import rank_sums
+    from avs_cli.core.fusion import shares
+    from avs_cli.io.forks import forked, worth
+    from avs_cli.io.rankings import read_rankings
+
+    by_rank = shares.load(method)
+
+    def part(some: list[str]) -> tuple[list[list[str]], rank_sums.Sums]:
+        rankings = [read_rankings(path) for path in some]
+        longest = max(len(shots) for one in rankings for shots in one.values())
+        return [list(one) for one in rankings], rank_sums.sums(rankings, by_rank(len(paths), longest))
+
+    workers = worth(len(paths))
+    size = -(-len(paths) // workers)
+    parts = forked(part, [paths[start : start + size] for start in range(0, len(paths), size)], workers)
+    _check_topics(paths, [topics for several, _ in parts for topics in several])
+    return rank_sums.best(rank_sums.added([total for _, total in parts]), depth)
 
 
 def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:

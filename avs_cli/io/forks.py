@@ -17,12 +17,17 @@ _Result = TypeVar("_Result")
 _LEAST = 8
 
 
-def forked(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+def worth(items: int) -> int:
+    """How many processes should share so many items."""
+    return max(1, min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1, items // _LEAST))
+
+
+def forked(function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int | None = None) -> list[_Result]:
     """`function` of every item, in order; forked processes that see all that this one sees take their shares of it.
 
     Results come back through pipes. An item that fails there is done again here, so errors arise as they always do.
     """
-    workers = min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1, len(items) // _LEAST)
+    workers = workers or worth(len(items))
     if workers < 2:
         return [function(item) for item in items]
     context = multiprocessing.get_context("fork")

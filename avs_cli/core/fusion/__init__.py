@@ -7,3 +7,5 @@ normalisation. The order of the runs makes no difference, not even in the last b
 from avs_cli.core.registry import Registry
 
 methods = Registry("fusion method", __name__, "fuse")
+# Those that sum what ranks are worth also have `shares(runs, longest, ...) -> list[float]`.
+shares = Registry("fusion method", __name__, "shares")

@@ -4,25 +4,29 @@ from avs_cli.errors import SpecError
 from avs_cli.types import Run, ranked
 
 
-def fuse(runs: list[Run], k: int = 60) -> Run:
-    """Score each shot by the sum of 1 / (k + rank) over the runs that return it.
+def shares(runs: int, longest: int, k: int = 60) -> list[float]:
+    """What a run gives to its ranks 1 to `longest`: 1 / (k + rank).
 
     The reciprocals are rounded to a power of two (2^-46 for 43 runs) of which a float holds every sum that they can
     have: plain additions are exact then, and their order makes no difference.
     """
     if k < 0:
         raise SpecError(f"rrf: k is 0 or more, not {k}")
-    parts = 1 << (52 - len(runs).bit_length())
-    longest = max((len(scores) for run in runs for scores in run.values()), default=0)
-    shares = [round(parts / (k + rank)) / parts for rank in range(1, longest + 1)]
+    parts = 1 << (52 - runs.bit_length())
+    return [round(parts / (k + rank)) / parts for rank in range(1, longest + 1)]
+
+
+def fuse(runs: list[Run], k: int = 60) -> Run:
+    """Score each shot by the sum of 1 / (k + rank) over the runs that return it."""
+    by_rank = shares(len(runs), max((len(scores) for run in runs for scores in run.values()), default=0), k)
     fused: Run = {}
     for run in runs:
         for topic, scores in run.items():
             if topic not in fused:
-                fused[topic] = dict(zip(ranked(scores), shares, strict=False))
+                fused[topic] = dict(zip(ranked(scores), by_rank, strict=False))
                 continue
             total = fused[topic]
             known = total.get
-            for shot, share in zip(ranked(scores), shares, strict=False):
+            for shot, share in zip(ranked(scores), by_rank, strict=False):
                 total[shot] = known(shot, 0.0) + share
     return fused
