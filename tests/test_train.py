@@ -1,6 +1,7 @@
 """`avs train`: a head that learns, stops, goes on and starts from another."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -233,6 +234,17 @@ def test_a_limit_of_time_stops_between_epochs_and_the_command_goes_on(avs: Avs, 
     assert "epoch 3: loss" in avs(*line).stderr
     assert avs("train", "a.txt", *stores("a"), "-o", "all.safetensors", "--epochs", 3, *TINY).returncode == 0
     assert (data / "h.safetensors").read_bytes() == (data / "all.safetensors").read_bytes()
+
+
+def test_curves_are_written_where_tensorboard_is_installed(avs: Avs, data: Path) -> None:
+    line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, "--tensorboard", "curves", *TINY)
+    ran = avs(*line)
+    if importlib.util.find_spec("tensorboard"):
+        assert ran.returncode == 0
+        assert [*(data / "curves").iterdir()]
+    else:
+        assert ran.returncode == 4
+        assert "pip install 'avs-cli[tensorboard]'" in ran.stderr
 
 
 def test_another_training_is_not_gone_on_with(avs: Avs, data: Path) -> None:
