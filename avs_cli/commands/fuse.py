@@ -62,14 +62,11 @@ def fuse(
     Without judgments, rrf is a good choice. With some, --ltr learns from them; a judged topic is ranked by what the
     topics of the other folds taught and never by its own judgments, other topics by what all judged ones taught.
     """
-    import gc
     import os.path
 
     from avs_cli.core.fusion import methods
     from avs_cli.io.trec import read_run, write_run
 
-    # Millions of strings and no cycles.
-    gc.set_threshold(100_000)
     learns = ltr or bool(load) or method == "weighted"
     _check(method, ltr, learns, qrels, save, load, report or [], output, folds)
     merge = None if learns else methods.load(method)
