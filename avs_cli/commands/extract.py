@@ -100,11 +100,12 @@ def extract(
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
+    own, parts = _part(shard)
+    load = features.load(model)
     from avs_cli.core.device import prepare
     from avs_cli.core.features import Runtime
     from avs_cli.io.cache import remembered
 
-    load = features.load(model)
     place = prepare(device, threads)
     feature: Feature = load(Runtime(place.device, place.threads, weights, remembered, precision))
     path, name = _target(output, model)
@@ -118,7 +119,7 @@ def extract(
         note("conse needs no download: good on objects and animals, weak on people, actions and written words")
     sampling = _sampling(feature, fps, max_frames)
     settings = _Settings(sampling, pool or feature.pooling, frame_norm, batch_size, workers or place.workers, timeout)
-    found = _share(_find(inputs, shots, settings), shard)
+    found = _share(_find(inputs, shots, settings), own, parts)
     with _writer(feature, known, model, path, name, dtype, settings) as writer:
         _extract_frames(feature, writer, found, settings, retry_failed)
         failed = _report(writer, found)
@@ -176,17 +177,21 @@ def _find(inputs: list[str], table: str, settings: _Settings) -> "list[Shot | Fa
     return [at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, not among the inputs") for s in listed]
 
 
-def _share(found: "list[Shot | Failure]", shard: str) -> "list[Shot | Failure]":
-    """The I-th of N parts; a video's shots stay together."""
+def _part(shard: str) -> tuple[int, int]:
+    """I and N of `I/N`."""
     match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)
     if not match or int(match[1]) > int(match[2]):
         raise SpecError(f"--shard {shard!r}: write I/N with I from 1 to N")
-    own, parts = int(match[1]) - 1, int(match[2])
+    return int(match[1]), int(match[2])
+
+
+def _share(found: "list[Shot | Failure]", own: int, parts: int) -> "list[Shot | Failure]":
+    """Part `own` of `parts`; a video's shots stay together."""
     groups: dict[str, int] = {}
     return [
         item
         for item in found
-        if groups.setdefault(item.video if isinstance(item, Shot) else item.id, len(groups)) % parts == own
+        if groups.setdefault(item.video if isinstance(item, Shot) else item.id, len(groups)) % parts == own - 1
     ]
 
 
