@@ -1,8 +1,8 @@
 """What heads find: Flickr8k, trained on 6,000 photos with five captions each, asked for 1,000 others by 5,000 captions.
 
 Features are our own: EfficientNet-Lite0's last layer and its class scores for photos, MiniLM and a bag of words for
-captions. The heads differ, the training does not: its settings were chosen on 500 photos held out of the 6,000, nothing
-by the 1,000 others, and every run ends after EPOCHS.
+captions. The heads differ, the training does not: its settings were chosen on 500 photos held out of the 6,000, after
+one earlier setting had been tried on the 1,000 others, and every run ends after EPOCHS.
 $AVS_BENCH_FEATURES names a folder that keeps the features from one run to the next.
 """
 
