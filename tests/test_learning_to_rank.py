@@ -180,9 +180,15 @@ def test_topics_without_a_relevant_shot_teach_nothing_and_break_nothing() -> Non
     assert fuser.mix == 0
 
 
-def test_labels_are_judged_shots_and_unpooled_ones_of_the_top_but_never_unsampled_ones() -> None:
-    relevance, pooled = np.array([1, 0, -1, -1]), np.array([True, True, True, False])
-    assert lambdamart.labelled(relevance, pooled, np.array([4.0, 3.0, 2.0, 1.0])).tolist() == [0, 1, 3]
+def test_a_pooled_shot_that_nobody_judged_teaches_nothing() -> None:
+    runs, qrels = synthetic(8)
+    pooled = {topic: dict(judgments) for topic, judgments in qrels.items()}
+    for topic, judgments in pooled.items():
+        unjudged = {shot for run in runs.values() for shot in run.get(topic, {})} - judgments.keys()
+        judgments.update(dict.fromkeys(sorted(unjudged)[::2], Judgment(-1)))
+    learned = [learning_to_rank.learn(blocks_of(runs, q), list(runs), "AP", True, 0) for q in (qrels, pooled)]
+    assert learned[0] == learned[1]
+    assert any(len(pooled[topic]) > len(qrels[topic]) for topic in qrels)
 
 
 def test_a_shot_has_as_many_features_as_a_fuser_file_expects() -> None:

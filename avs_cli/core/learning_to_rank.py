@@ -87,7 +87,7 @@ def _second_step(
     codes = [judge.coded(block) for block in blocks]
     tables, labels = [], []
     for block, score, code in zip(blocks, scores, codes, strict=True):
-        places = lambdamart.labelled(judge.relevance[code], code > 0, score)
+        places = np.flatnonzero(judge.relevance[code] >= 0)
         tables.append(lambdamart.features(block, score, places))
         labels.append(judge.relevance[code[places]])
     gains = np.zeros((len(MIXES), len(blocks)))
