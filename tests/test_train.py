@@ -288,7 +288,7 @@ def test_two_processes_learn_what_one_does(avs: Avs, data: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
-        (["a.txt", "--video", "a-clip.h5"], 2, "train needs --text"),
+        (["a.txt", "--video", "a-clip.h5"], 2, "a head needs --text"),
         (["a.txt", "--video", "none.h5", "--text", "bow"], 3, "none.h5"),
         (["none.txt", "--video", "a-clip.h5", "--text", "bow"], 3, "none.txt"),
         (["a.txt", "--video", "a-clip.h5", "--text", "word2vec"], 2, "word2vec needs word vectors"),

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from avs_cli.commands import _heads
-from avs_cli.commands.train import _Data
+from avs_cli.commands._training import Data
 from avs_cli.core.pairs import caption_measures, caption_ranks, score_matrix
 from avs_cli.core.significance import randomization
 
@@ -76,7 +76,7 @@ def trained(folder: Path, work: Path, name: str, seed: int) -> tuple[torch.Tenso
     (loaded,) = _heads.load([str(path)], "cpu")
     with ExitStack() as stack:
         wanted = [str(folder / f"dev-{video}.h5") for video in videos]
-        data = _Data(stack, wanted, [str(folder / "dev-minilm.h5")], False)
+        data = Data(stack, wanted, [str(folder / "dev-minilm.h5")], False)
         pairs = data.pairs([str(DATA / "dev.caption.txt")])
         return score_matrix(loaded.head, pairs), pairs.item
 

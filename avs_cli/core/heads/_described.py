@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from avs_cli.core.heads import heads
 from avs_cli.core.heads._blocks import Head, Input
@@ -37,10 +38,10 @@ def describe(
     """
     return {
         "kind": spec.partition(":")[0],
-        "settings": _settings(heads.load(spec)),
+        "settings": settings_of(heads.load(spec)),
         "videos": [{**video._asdict(), "provenance": provenances.get(video.name, {})} for video in videos],
         "texts": [{**text._asdict(), "provenance": provenances.get(text.name, {})} for text in texts],
-        "encoders": [_encoder(one, corpus) for one in encoder_specs],
+        "encoders": [described_encoder(one, corpus) for one in encoder_specs],
     }
 
 
@@ -62,7 +63,7 @@ def rebuild(description: Description, corpus: Corpus | None = None) -> Head:
     return head
 
 
-def load_weights(head: Head, weights: Mapping[str, torch.Tensor], name: str) -> None:
+def load_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Put weights into a head, all and no others; raises MismatchError that names the first that does not fit."""
     state = head.state_dict()
     for key in sorted(state.keys() ^ weights.keys()):
@@ -77,9 +78,9 @@ def load_weights(head: Head, weights: Mapping[str, torch.Tensor], name: str) -> 
     head.load_state_dict(dict(weights))
 
 
-def _settings(build: Any) -> dict[str, Any]:
+def settings_of(build: Any) -> dict[str, Any]:
     """Every keyword parameter of a registry entry, bound or default."""
-    bound = build.keywords if isinstance(build, partial) else {}
+    bound = chosen_in(build)
     function = build.func if isinstance(build, partial) else build
     return {
         parameter.name: bound.get(parameter.name, parameter.default)
@@ -88,11 +89,17 @@ def _settings(build: Any) -> dict[str, Any]:
     }
 
 
-def _encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
+def chosen_in(build: Any) -> dict[str, Any]:
+    """The parameters of a registry entry that its spec chose."""
+    return dict(build.keywords) if isinstance(build, partial) else {}
+
+
+def described_encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
+    """The description of a text encoder, with the vocabulary that it has over a corpus."""
     build = encoders.load(spec)
     return {
         "name": spec.partition(":")[0],
-        "settings": _settings(build),
+        "settings": settings_of(build),
         "words": build(corpus).words,
         "word_dim": corpus.dim,
     }
