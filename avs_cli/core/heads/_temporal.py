@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(B, F, D); hidden frames are given the score -1e6 more, not minus infinity: a row may have no other."""
         joint = nn.functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in joint.chunk(3, dim=-1))
+        q, k, v = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in joint.chunk(3, dim=-1))
         hidden = (1 - mask[:, None, None, :].to(q.dtype)) * max(HIDDEN, torch.finfo(q.dtype).min)
         seen = nn.functional.scaled_dot_product_attention(q, k, v, hidden)
         projected: torch.Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))

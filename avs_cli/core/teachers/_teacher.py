@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.heads._temporal import UNCOUNTED
+from avs_cli.errors import MismatchError
 
 Arrays = dict[str, torch.Tensor]
 
@@ -25,15 +26,17 @@ Arrays = dict[str, torch.Tensor]
 class Teacher(nn.Module):
     """A frozen model; all its scores are multiplied by its own scale.
 
-    takes   "frames": `embed_videos` takes (M, F, D) vectors of frames; "tokens": (M, F, 1 + P, D), the frame's own
-            vector and then those of its P patches
-    words   whether it looks at words; if not, `embed_texts` does without them
-    masked  whether padding is left out of what is taught and of every attention over frames, which as published it
-            is not
+    takes         "frames": `embed_videos` takes (M, F, D) vectors of frames; "tokens": (M, F, 1 + P, D), the frame's
+                  own vector and then those of its P patches
+    words_matter  whether it looks at words; if not, `embed_texts` does without
+    shifted       blocks of its image tower in which patches of neighbouring frames trade places
+    masked        whether padding is left out of what is taught and of every attention over frames, which as published
+                  it is not
     """
 
     takes: Literal["frames", "tokens"] = "frames"
-    words = False
+    words_matter = False
+    shifted: tuple[int, ...] = ()
 
     def __init__(self, masked: bool = False):
         super().__init__()
@@ -71,3 +74,17 @@ class Teacher(nn.Module):
     def counted(self, logits: torch.Tensor, videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """(N, F) logits, so much lower where video i has no frame that a softmax gives zero, if that is wanted."""
         return logits + (1 - videos["mask"].to(logits.dtype)) * UNCOUNTED if self.masked else logits
+
+    def need_frames(self, frames: torch.Tensor, count: int) -> None:
+        """Raises MismatchError for another number of frames than `count`."""
+        if frames.shape[1] != count:
+            raise MismatchError(f"this teacher was made for {count} frames a video, not {frames.shape[1]}")
+
+
+def need_words(teacher: str, words: torch.Tensor | None, count: int) -> torch.Tensor:
+    """The words. Raises MismatchError where there are none, or another number of them than `count`."""
+    if words is None:
+        raise MismatchError(f"{teacher} looks at words, and these texts have vectors of whole sentences alone")
+    if words.shape[1] != count:
+        raise MismatchError(f"{teacher} was made for {count} words a text, not {words.shape[1]}")
+    return words

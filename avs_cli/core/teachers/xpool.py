@@ -1,0 +1,96 @@
+"""X-Pool (Gorti et al. 2022, CVPR, arXiv:2203.15086): each text pools a video's frames by attention of its own.
+
+Videos of fewer frames are taken with their padding, as published, unless `masked`.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from avs_cli.core import published_clip
+from avs_cli.core.heads._blocks import unit
+from avs_cli.core.heads._temporal import UNCOUNTED
+from avs_cli.core.teachers._teacher import Arrays, Teacher
+from avs_cli.core.towers import fill
+
+_NAMES = {
+    f"pool_frames.{theirs}.": f"{ours}."
+    for theirs, ours in {
+        "cross_attn.q_proj": "query",
+        "cross_attn.k_proj": "key",
+        "cross_attn.v_proj": "value",
+        "cross_attn.out_proj": "out",
+        "linear_proj": "linear",
+        "layer_norm1": "norm_in",
+        "layer_norm2": "norm_out",
+        "layer_norm3": "norm_last",
+    }.items()
+}
+
+
+class XPool(Teacher):
+    """One head of attention; projections start as the identity. Arrays: `sentence`; `frames`, and the mask; as given.
+
+    The dropout of its training is not here: a teacher is not trained.
+    """
+
+    def __init__(self, dim: int, masked: bool):
+        super().__init__(masked)
+        self.query, self.key, self.value = identity(dim), identity(dim), identity(dim)
+        self.out, self.linear = identity(dim), identity(dim)
+        self.norm_in, self.norm_out, self.norm_last = (nn.LayerNorm(dim) for _ in range(3))
+
+    def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
+        """Words are not looked at."""
+        return {"sentence": sentences}
+
+    def embed_videos(
+        self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
+    ) -> Arrays:
+        """Frames stay as they are."""
+        return {"frames": frames, "mask": mask.to(frames.dtype)}
+
+    def shares(self, sentences: torch.Tensor, videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(M, N, D) sentences, or (1, N, D) for all videos, to (M, N, F): what each text looks at in each video."""
+        query, key = self.query(self.norm_in(sentences)), self.key(self.norm_in(videos["frames"]))
+        logits = query @ key.transpose(1, 2) * key.shape[-1] ** -0.5
+        if self.masked:
+            logits = logits + (1 - videos["mask"][:, None]) * UNCOUNTED
+        shares: torch.Tensor = logits.softmax(-1)
+        return shares
+
+    def pooled(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(M, N, D) each video as each text sees it."""
+        seen = self.shares(texts["sentence"][None], videos) @ self.value(self.norm_in(videos["frames"]))
+        out = self.norm_out(self.out(seen))
+        pooled: torch.Tensor = self.norm_last(out + self.linear(out))
+        return pooled
+
+    def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Cosines with what the text itself pooled."""
+        pooled = unit(self.pooled(texts, videos))
+        return self.logit_scale.exp() * torch.einsum("id,jid->ij", unit(texts["sentence"]), pooled)
+
+    def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The attention itself."""
+        return self.shares(texts["sentence"][:, None], videos).squeeze(1)
+
+    def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
+        """From the `state_dict` of the authors' checkpoint."""
+        clip, own = published_clip.parts(state, _NAMES, "X-Pool")
+        fill(self, own, "X-Pool")
+        return clip
+
+
+def identity(dim: int) -> nn.Linear:
+    """A layer that changes nothing yet."""
+    layer = nn.Linear(dim, dim)
+    nn.init.eye_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def build(dim: int, frames: int, words: int, masked: bool = False) -> XPool:
+    """For vectors of `dim` numbers; any number of frames and words will do."""
+    return XPool(dim, masked)

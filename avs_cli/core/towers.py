@@ -1,0 +1,147 @@
+"""CLIP's two towers (Radford et al. 2021, arXiv:2103.00020) as retrieval models over frames and words use them.
+
+The networks are open_clip's. Its own `encode_text` wants all 77 positions and gives the sentence alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from avs_cli.errors import MismatchError, SpecError, UnknownName
+
+DEFAULT = "ViT-B-32-quickgelu"
+SHIFTED_PARTS = 7
+
+
+class Towers(nn.Module):
+    """One CLIP; vectors are as it gives them, not of unit length.
+
+    shifted  blocks of the image tower in which patches of neighbouring frames trade places (TS2-Net)
+    """
+
+    def __init__(self, network: Any, shifted: Sequence[int] = ()):
+        super().__init__()
+        self.network, self.shifted = network, tuple(shifted)
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return int(self.network.text_projection.shape[1])
+
+    def frames(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, F, 3, S, S) to (B, F, D)."""
+        if self.shifted:
+            return self.tokens(pixels)[:, :, 0]
+        vectors: torch.Tensor = self.network.encode_image(pixels.flatten(0, 1))
+        return vectors.unflatten(0, pixels.shape[:2])  # type: ignore[no-untyped-call, no-any-return]
+
+    def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, F, 3, S, S) to (B, F, 1 + P, D): the frame's own vector, which is that of `frames`, then its patches'."""
+        visual, count = self.network.visual, pixels.shape[1]
+        x = visual._embeds(pixels.flatten(0, 1))
+        if not self.shifted:
+            x = visual.transformer(x)
+        else:
+            for place, block in enumerate(visual.transformer.resblocks):
+                if place not in self.shifted:
+                    x = block(x)
+                    continue
+                x = x + block.attention(shifted(block.ln_1(x), count))
+                x = x + block.mlp(block.ln_2(x))
+        x = visual.ln_post(x) @ visual.proj
+        return x.view(len(pixels), count, *x.shape[1:])  # type: ignore[no-any-return]
+
+    def texts(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, W) token ids to sentences (N, D) and words (N, W, D), those of start, end and padding included."""
+        network, width = self.network, tokens.shape[1]
+        x = network.token_embedding(tokens) + network.positional_embedding[:width]
+        x = network.transformer(x, attn_mask=network.attn_mask[:width, :width])
+        words = network.ln_final(x) @ network.text_projection
+        return words[torch.arange(len(tokens), device=tokens.device), tokens.argmax(1)], words
+
+
+def shifted(x: torch.Tensor, frames: int) -> torch.Tensor:
+    """(B * F, 1 + P, n) tokens where some patches are the previous frame's and some the next one's.
+
+    Liu et al. 2022, TS2-Net, arXiv:2207.07852: every seventh of a frame's tokens gives one patch to the next frame and,
+    three places on, one to the previous. The first and the last frame keep what nobody gives them. Padding takes part.
+    """
+    clips = x.view(-1, frames, *x.shape[1:])
+    moved, step = clips.clone(), max(1, x.shape[1] // SHIFTED_PARTS)
+    moved[:, 1:, 1::step] = clips[:, :-1, 1::step]
+    moved[:, :-1, 4::step] = clips[:, 1:, 4::step]
+    return moved.view_as(x)
+
+
+def tokenise(texts: Sequence[str], words: int) -> torch.Tensor:
+    """(N, words) ids of CLIP's vocabulary: start, at most `words` - 2 pieces of the text in lower case, end, zeros."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    ids: torch.Tensor = SimpleTokenizer(context_length=words)(list(texts))
+    return ids
+
+
+def named(name: str = DEFAULT) -> Any:
+    """open_clip's network of this name with random weights.
+
+    Raises UnknownName, and SpecError for a model whose towers are not two plain transformers.
+    """
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise UnknownName("open_clip model", name, open_clip.list_models())
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    plain = not (config.get("custom_text") or "hf_model_name" in text or "multimodal_cfg" in config)
+    if not plain or "timm_model_name" in vision or isinstance(vision["layers"], list | tuple):
+        raise SpecError(f"{name} has no plain pair of transformers; take a ViT of OpenAI's, LAION's or DataComp's")
+    return open_clip.CLIP(**config)
+
+
+def network_of(state: Mapping[str, torch.Tensor]) -> Any:
+    """A network of the sizes that these weights have, with them in it; heads are 64 wide, as in all of OpenAI's.
+
+    state  named as OpenAI's CLIP and open_clip do; half precision becomes single
+    Raises MismatchError for weights that are not those of two plain transformers.
+    """
+    import open_clip
+
+    if missing := {"visual.proj", "visual.conv1.weight", "text_projection", "token_embedding.weight"} - state.keys():
+        raise MismatchError(f"these are not the weights of a CLIP with a vision transformer: no {sorted(missing)[0]}")
+    width, _, _, patch = state["visual.conv1.weight"].shape
+    grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
+    context, text_width = state["positional_embedding"].shape
+    network = open_clip.CLIP(
+        state["text_projection"].shape[1],
+        open_clip.CLIPVisionCfg(_layers(state, "visual."), width, patch_size=patch, image_size=grid * patch),
+        open_clip.CLIPTextCfg(
+            context,
+            len(state["token_embedding.weight"]),
+            width=text_width,
+            heads=max(1, text_width // 64),
+            layers=_layers(state, ""),
+        ),
+        quick_gelu=True,
+    )
+    fill(network, state, "CLIP")
+    return network
+
+
+def _layers(state: Mapping[str, torch.Tensor], tower: str) -> int:
+    return sum(key.startswith(f"{tower}transformer.") and key.endswith(".ln_1.weight") for key in state)
+
+
+def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
+    """Load all of a module's weights, in its own precision. Raises MismatchError where names or shapes differ."""
+    own = module.state_dict()
+    for key in [*own, *state]:
+        if key not in state:
+            raise MismatchError(f"the weights of {what} lack {key}")
+        if key not in own:
+            raise MismatchError(f"the weights of {what} hold {key}, which has no place in it")
+        if own[key].shape != state[key].shape:
+            sizes = (" x ".join(map(str, shape)) or "one number" for shape in (state[key].shape, own[key].shape))
+            raise MismatchError(f"the weights of {what}: {key} is {next(sizes)}, where {next(sizes)} are expected")
+    module.load_state_dict(dict(state))
