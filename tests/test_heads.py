@@ -26,7 +26,14 @@ from avs_cli.types import WordVectors
 
 VIDEOS = [Input("clip", 6), Input("frames", 4, True)]
 TEXTS = [Input("sent", 5)]
-SPECS = {"laff": "laff:dim=16,heads=4", "sea": "sea:dim=8", "w2vvpp": "w2vvpp:dim=8"}
+SPECS = {
+    "afa": "afa:dim=8,frames=2,header=seqtransf,layers=1",
+    "laff": "laff:dim=16,heads=4",
+    "sea": "sea:dim=8",
+    "w2vvpp": "w2vvpp:dim=8",
+    "xpool": "xpool:dim=8,frames=2",
+}
+FINE = ("xpool",)
 CORPUS = Corpus(["a dog and a cat", "the dog runs", "two cats"], dim=3)
 SENTENCES = ["a dog", "cats", "no cat runs"]
 
@@ -44,15 +51,30 @@ def videos(count: int = 3, seed: int = 0) -> list[Any]:
     return [torch.randn(count, 6, generator=draw), Ragged(frames, offsets)]
 
 
-@pytest.mark.parametrize("name", heads.names())
+@pytest.mark.parametrize("name", [name for name in heads.names() if name not in FINE])
 def test_every_head_gives_unit_vectors_in_its_spaces(name: str) -> None:
     head, _ = head_of(name)
+    assert head.one_product
     texts, seen = head.embed_texts([torch.randn(3, 5)], SENTENCES), head.embed_videos(videos())
     assert texts.shape == seen.shape == (3, head.spaces, texts.shape[2])
     torch.testing.assert_close(texts.norm(dim=2), torch.ones(3, head.spaces))
     torch.testing.assert_close(seen.norm(dim=2), torch.ones(3, head.spaces))
     each = torch.einsum("tsd,vsd->stv", texts, seen)
     torch.testing.assert_close(head.scores(texts, seen), head.weight * each.sum(0))
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_a_head_without_dot_products_scores_each_pair_by_itself(name: str) -> None:
+    head, _ = head_of(name)
+    assert not head.one_product
+    texts, seen = head.embed_texts([torch.randn(3, 5)], SENTENCES), head.embed_videos(videos())
+    scores = head.scores(texts, seen)
+    assert scores.abs().max() <= 1 + 1e-6  # cosines
+    pairs = [[head.scores(text[None], video[None]) for video in seen] for text in texts]
+    torch.testing.assert_close(scores, torch.stack([torch.cat(row, 1)[0] for row in pairs]))
+    shares = head.relevance(texts, seen)
+    torch.testing.assert_close(shares.sum(1), torch.ones(3))
+    assert shares[0].tolist() == [1, 0]  # the first video has one frame
 
 
 @pytest.mark.parametrize("name", heads.names())

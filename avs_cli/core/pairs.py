@@ -1,9 +1,9 @@
 """Captions and their videos as training reads them: features stay in their stores, a batch looks its rows up."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from avs_cli.core.objectives._pairs import Embedded, Objective
 from avs_cli.types import Block
 
 AHEAD = 2
+T = TypeVar("T")
 
 
 class Rows(Protocol):
@@ -136,17 +137,25 @@ class Pairs:
         with as many whole batches as the others.
         """
         generator = np.random.default_rng([seed, number, 1])
+        return read_ahead(lambda span: self.batch(span, generator), self.spans(number, size, seed, process, processes))
+
+    def spans(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> list[np.ndarray]:
+        """Which captions each batch of an epoch holds."""
         order = np.random.default_rng([seed, number]).permutation(len(self.captions))[process::processes]
         spans = [order[low : low + size] for low in range(0, len(order), size)]
-        spans = spans[: self.steps(size, processes)]
-        with ThreadPoolExecutor(1, thread_name_prefix="avs-pairs") as reader:
-            pending = []
-            for span in spans:
-                pending.append(reader.submit(self.batch, span, generator))
-                if len(pending) > AHEAD:
-                    yield pending.pop(0).result()
-            for waiting in pending:
-                yield waiting.result()
+        return spans[: self.steps(size, processes)]
+
+
+def read_ahead(read: Callable[[np.ndarray], T], spans: Sequence[np.ndarray]) -> Iterator[T]:
+    """What is read of each span, in order; the next ones are read meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="avs-pairs") as reader:
+        pending = []
+        for span in spans:
+            pending.append(reader.submit(read, span))
+            if len(pending) > AHEAD:
+                yield pending.pop(0).result()
+        for waiting in pending:
+            yield waiting.result()
 
 
 def plain(block: Block) -> torch.Tensor:
@@ -178,8 +187,9 @@ class Matching(nn.Module):
             texts, videos, items = (gathered(x) for x in (texts, videos, items))
         # Half precision is for the products of the head, not for the differences of cosines.
         with torch.autocast(texts.device.type, enabled=False):
+            scores = None if self.head.one_product else self.head.scores
             return self.objective(
-                Embedded(texts.float(), videos.float(), self.head.weight, items, negated, batch.owner)
+                Embedded(texts.float(), videos.float(), self.head.weight, items, negated, batch.owner, scores)
             )
 
 

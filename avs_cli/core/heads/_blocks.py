@@ -171,10 +171,12 @@ class Head(nn.Module):
     texts       the stored features of a text, in this order
     encoders    text encoders that belong to it; their outputs come after the stored features
     text_names  what the features of a text are called, the encoders' included
+    one_product whether that is so; if not, `scores` computes something else of embeddings of any length
     """
 
     spaces: int
     weight: float
+    one_product = True
 
     def __init__(self, videos: Sequence[Input], texts: Sequence[Input], encoders: Sequence[tuple[str, nn.Module]]):
         super().__init__()
@@ -190,12 +192,26 @@ class Head(nn.Module):
         """(N, S, d), rows of unit length."""
         raise NotImplementedError
 
+    def watch_videos(self, vectors: Sequence[Vectors]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `embed_videos` gives, and (N, F) logits whose softmax says how much each frame counts.
+
+        None for a head that has no such weights to be taught.
+        """
+        return self.embed_videos(vectors), None
+
     def video_weights(self, vectors: Sequence[Vectors]) -> torch.Tensor | None:
         """(N, S, L) how much each video feature counts; None for a head without attention."""
         return None
 
     def text_weights(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor | None:
         """(N, S, L) how much each text feature and encoder counts; None for a head without attention."""
+        return None
+
+    def relevance(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor | None:
+        """(N, F) how much each frame of video i has to do with text i, of embedded texts and videos.
+
+        Rows add up to 1. None for a head that does not look at frames.
+        """
         return None
 
     def begin_epoch(self) -> None:

@@ -14,6 +14,7 @@ class Embedded(NamedTuple):
     items          (N,) which video each row is; rows of one video are no negatives of each other. None: all differ
     negated        (M, S, d) texts that deny what the texts `owner` say
     owner          (M,) rows
+    scores         of a head whose score is no dot product: from texts and videos to (N, N)
     """
 
     texts: torch.Tensor
@@ -22,13 +23,16 @@ class Embedded(NamedTuple):
     items: torch.Tensor | None = None
     negated: torch.Tensor | None = None
     owner: torch.Tensor | None = None
+    scores: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
 
 Objective = Callable[[Embedded], torch.Tensor]
 
 
 def cosines(batch: Embedded) -> torch.Tensor:
-    """(S, N, N): texts are rows."""
+    """(S, N, N): texts are rows. Where the score is no dot product, the scores, as of one space."""
+    if batch.scores is not None:
+        return batch.scores(batch.texts, batch.videos).unsqueeze(0)
     return torch.einsum("tsd,vsd->stv", batch.texts, batch.videos)
 
 

@@ -1,0 +1,71 @@
+"""Heads that look at a video's frames one by one: as many frames of each video, and what they share."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from avs_cli.core.heads._blocks import Head, Input, Ragged, Vectors
+from avs_cli.core.text._words import Encoder
+from avs_cli.errors import SpecError
+
+
+def framed(x: Ragged, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ragged items of n numbers to (N, count, n) and the (N, count) mask of the frames that are there.
+
+    Of more frames those at `linspace(0, L - 1, count)`, rounded down, are kept; fewer are followed by zeros.
+    """
+    lengths = x.offsets.diff()
+    step = torch.arange(count, device=x.offsets.device)
+    # In whole numbers: as fractions, k * (L - 1) / (count - 1) may come out below the whole number that it is.
+    spread = step * (lengths[:, None] - 1) // max(1, count - 1)
+    place = torch.where(lengths[:, None] > count, spread, step)
+    there = step < lengths[:, None]
+    rows = (x.offsets[:-1, None] + place).clamp_max(max(0, len(x.vectors) - 1))
+    return x.vectors[rows] * there[:, :, None], there
+
+
+class FramedHead(Head):
+    """Texts and the frames of one feature, each through a linear map into one space of `dim` numbers.
+
+    Features of whole videos, if there are any, are put to each of the video's frames.
+
+    frames  a video's frames that count; of more, so many are taken, evenly spread
+    """
+
+    spaces = 1
+    weight = 1.0
+
+    def __init__(
+        self,
+        videos: Sequence[Input],
+        texts: Sequence[Input],
+        encoders: Sequence[tuple[str, Encoder]],
+        kind: str,
+        dim: int,
+        frames: int,
+    ):
+        super().__init__(videos, texts, encoders)
+        if sum(video.frames for video in videos) != 1:
+            raise SpecError(
+                f"{kind} looks at the frames of one video feature; give one whose stores have several vectors per "
+                "item, from avs extract --pool none"
+            )
+        self.frames = frames
+        self.video = nn.Linear(sum(video.dim for video in videos), dim)
+        self.text = nn.Linear(sum(text.dim for text in texts) + sum(encoder.dim for _, encoder in encoders), dim)
+
+    def seen(self, vectors: Sequence[Vectors]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, F, dim) frames and their (N, F) mask; where there is no frame, zeros."""
+        (ragged,) = (x for x in vectors if isinstance(x, Ragged))
+        whole = [x for x in vectors if isinstance(x, torch.Tensor)]
+        # A row of zeros is no frame either: a search fills its last block up with such shots.
+        frames, there = framed(ragged, self.frames)
+        there = there & frames.any(-1)
+        frames = torch.cat([frames, *(x[:, None].expand(-1, self.frames, -1) for x in whole)], dim=2)
+        return self.video(frames) * there[:, :, None], there
+
+    def written(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+        """(N, dim) texts, of no certain length."""
+        mapped: torch.Tensor = self.text(torch.cat(self.encoded(vectors, sentences), dim=1))
+        return mapped

@@ -1,0 +1,73 @@
+"""X-Pool over stored features: a text looks at a video's frames and makes a vector of them that is its own
+(Gorti et al., CVPR 2022, arXiv:2203.15086).
+
+Every text makes other vectors of the same video, so that a search costs several hundred times that of a dot product:
+this head is there to teach one that is fast (`avs distill`). Frames that are not there are left out, if it is `masked`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from avs_cli.core.heads._blocks import Input, Vectors
+from avs_cli.core.heads._framed import FramedHead
+from avs_cli.core.teachers import teachers
+from avs_cli.core.text._words import Encoder
+
+# Numbers of a (texts, videos, dim) array that are made at once where no gradient is wanted.
+MOST = 1 << 24
+
+
+class XPool(FramedHead):
+    """A score is a cosine, as of the other heads, but the video's vector is made for the text."""
+
+    one_product = False
+
+    def __init__(
+        self,
+        videos: Sequence[Input],
+        texts: Sequence[Input],
+        encoders: Sequence[tuple[str, Encoder]],
+        dim: int,
+        frames: int,
+        masked: bool,
+    ):
+        super().__init__(videos, texts, encoders, "xpool", dim, frames)
+        self.pool: Any = teachers.load("xpool")(dim, frames, 1, masked=masked)
+        self.pool.logit_scale.requires_grad_(False)
+
+    def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:
+        """(N, F, d): the frames, not of unit length; zeros where there is none."""
+        return self.seen(vectors)[0]
+
+    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+        """(N, 1, d), not of unit length."""
+        return self.written(vectors, sentences).unsqueeze(1)
+
+    def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
+        """(T, 1, d) and (V, F, d) to (T, V)."""
+        scale: torch.Tensor = self.pool.logit_scale.exp()
+        seen = self.pool.embed_videos(videos, videos.any(-1))
+        size = len(texts) if torch.is_grad_enabled() else max(1, MOST // max(1, len(videos) * videos.shape[2]))
+        parts = [texts[low : low + size, 0] for low in range(0, len(texts), size)]
+        scores = torch.cat([self.pool.similarities(self.pool.embed_texts(part), seen) for part in parts])
+        return scores / scale
+
+    def relevance(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
+        """(N, 1, d) and (N, F, d) to (N, F)."""
+        seen = self.pool.embed_videos(videos, videos.any(-1))
+        shares: torch.Tensor = self.pool.relevance(self.pool.embed_texts(texts[:, 0]), seen)
+        return shares
+
+
+def build(
+    videos: Sequence[Input],
+    texts: Sequence[Input],
+    encoders: Sequence[tuple[str, Encoder]],
+    dim: int = 512,
+    frames: int = 12,
+    masked: bool = True,
+) -> XPool:
+    """The head over these features."""
+    return XPool(videos, texts, encoders, dim, frames, masked)
