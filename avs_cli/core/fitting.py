@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import torch
 from torch import nn
 
+from avs_cli.core.bert_adam import BertAdam
 from avs_cli.errors import AvsError
 
 CHUNK = 1 << 16
@@ -157,7 +158,7 @@ class AdamW(torch.optim.AdamW):
         return norm
 
 
-Optimizer = RMSprop | AdamW
+Optimizer = RMSprop | AdamW | BertAdam
 
 
 def optimizer_arrays(optimizer: Optimizer) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ DRAWS, NOISE, CHOSEN = 500, 0.05, 3
 SHARPNESS = 4.0
 SHIFTED_BLOCKS = (10, 11)
 _SELECTOR = "visual_token_selector.score_predictor."
-_NAMES = {
+PUBLISHED = {
     **published_clip.TEMPORAL,
     f"{_SELECTOR}in_conv.0.": "selector.norm.",
     f"{_SELECTOR}in_conv.1.": "selector.inner.",
@@ -50,11 +50,12 @@ class SoftTopK(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        """Of the expectation, from the same draws."""
+        """From the same draws. As published a score moves its own share alone, not those of patches it displaces."""
         best, noise = ctx.saved_tensors
-        # (n, S): what each draw's choice is worth.
-        worth = gradients[0].gather(2, best.transpose(1, 2)).sum(1)
-        slope = torch.einsum("ns,nsp->np", worth, noise.to(worth.dtype)) / (noise.shape[1] * ctx.scale)
+        gradient = gradients[0]
+        drawn = noise.gather(2, best).to(gradient.dtype).transpose(1, 2)
+        moved = torch.zeros_like(gradient).scatter_add(2, best.transpose(1, 2), drawn)
+        slope = (gradient * moved).sum(1) / (noise.shape[1] * ctx.scale)
         return slope, None, None, None
 
 
@@ -139,7 +140,7 @@ class TS2Net(Teacher):
         Without the shift those are left out of what is returned: TeachCLIP, which does not know the name, runs these
         blocks with the attention of CLIP as OpenAI trained it.
         """
-        clip, own = published_clip.parts(state, _NAMES, "TS2-Net", _UNUSED)
+        clip, own = published_clip.parts(state, PUBLISHED, "TS2-Net", _UNUSED)
         fill(self, own, "TS2-Net")
         if self.shifted:
             return {key.replace(".attn.net.", ".attn."): value for key, value in clip.items()}

@@ -19,7 +19,7 @@ from avs_cli.core.teachers._teacher import Arrays, Teacher, need_words
 from avs_cli.core.towers import fill
 
 SHARPNESS = 100.0
-_NAMES = {
+PUBLISHED = {
     **published_clip.TEMPORAL,
     "global_mat_weight": "video_sentence",
     "word_logit_weight": "video_words",
@@ -96,7 +96,7 @@ class XClip(Teacher):
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
         """From the authors' `pytorch_model.bin`."""
-        clip, own = published_clip.parts(state, _NAMES, "X-CLIP", _UNUSED)
+        clip, own = published_clip.parts(state, PUBLISHED, "X-CLIP", _UNUSED)
         fill(self, own, "X-CLIP")
         return clip
 

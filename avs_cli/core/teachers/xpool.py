@@ -14,7 +14,7 @@ from avs_cli.core.heads._temporal import UNCOUNTED
 from avs_cli.core.teachers._teacher import Arrays, Teacher
 from avs_cli.core.towers import fill
 
-_NAMES = {
+PUBLISHED = {
     f"pool_frames.{theirs}.": f"{ours}."
     for theirs, ours in {
         "cross_attn.q_proj": "query",
@@ -78,7 +78,7 @@ class XPool(Teacher):
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
         """From the `state_dict` of the authors' checkpoint."""
-        clip, own = published_clip.parts(state, _NAMES, "X-Pool")
+        clip, own = published_clip.parts(state, PUBLISHED, "X-Pool")
         fill(self, own, "X-Pool")
         return clip
 
