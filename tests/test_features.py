@@ -434,9 +434,9 @@ def test_a_checkpoint_that_holds_objects_and_a_scripted_model_are_read(tmp_path:
     from avs_cli.io.pickles import read_pickle
 
     torch.save({"state_dict": {"a": torch.ones(2)}, "hyper": Fraction(1, 2)}, tmp_path / "objects.ckpt")
-    assert read_pickle(tmp_path / "objects.ckpt").keys() == {"a"}
+    assert read_pickle(tmp_path / "objects.ckpt").tensors.keys() == {"a"}
     torch.jit.script(torch.nn.Linear(2, 3)).save(str(tmp_path / "scripted.pt"))
-    assert read_pickle(tmp_path / "scripted.pt").keys() == {"weight", "bias"}
+    assert read_pickle(tmp_path / "scripted.pt").tensors.keys() == {"weight", "bias"}
 
 
 def test_a_file_must_begin_with_the_checksum_in_its_name(tmp_path: Path) -> None:
@@ -447,7 +447,7 @@ def test_a_file_must_begin_with_the_checksum_in_its_name(tmp_path: Path) -> None
     good, bad = tmp_path / f"net-{digest[:8]}.pth", tmp_path / "net-3e41cc8a.pth"
     shutil.copy(tmp_path / "a.pth", good)
     shutil.copy(tmp_path / "a.pth", bad)
-    assert read_pickle(good).keys() == {"a"}
+    assert read_pickle(good).tensors.keys() == {"a"}
     with pytest.raises(FormatError, match="its name promises 3e41cc8a"):
         read_pickle(bad)
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avs_cli import options
+from avs_cli.commands._published import feature_name, write_head
+from avs_cli.errors import FormatError, MismatchError, SpecError
 
 if TYPE_CHECKING:
+    from avs_cli.io.pickles import Pickled
     from avs_cli.types import Block
 
 PART = 4096
@@ -32,14 +35,32 @@ def convert(
         bool,
         typer.Option("--trust-pickle", help="Read a checkpoint that can run any code; only from who you trust."),
     ] = False,
+    head: Annotated[
+        str, typer.Option(metavar="SPEC", help="Settings that a head's weights do not tell, as laff:ave=true.")
+    ] = "",
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="THEIRS=OURS", help="A head's feature, and what it is called in your stores; repeatable."),
+    ] = None,
+    vocabulary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Words of a head's bow or gru, if its checkpoint lacks them."),
+    ] = None,
+    word_vectors: Annotated[
+        str, typer.Option(metavar="PATH", help="A head's word vectors: a BigFile folder or a text file.")
+    ] = "",
 ) -> None:
     """Convert a file, by what is in it.
 
     A TRECVID submission (XML) or an id.sent.score.txt of RUC's tools becomes a TREC run. Captions of MSR-VTT and VATEX
     (JSON), TGIF (TSV) and Flickr (token files) become lines of <item>#enc#<n> and a sentence. A PyTorch checkpoint
-    (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights. RUC's BigFile folder becomes a feature
-    store, and a feature store such a folder. For XML from a run, see avs submit.
+    (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights; one of LAFF, W2VV++ or SEA, which is
+    known by its weights' names, becomes a head for avs search --head. RUC's BigFile folder becomes a feature store, and
+    a feature store such a folder. For XML from a run, see avs submit.
     """
+    told = bool(head or feature or vocabulary or word_vectors)
+    if told and not _is_checkpoint(source):
+        raise SpecError("--head, --feature, --vocabulary and --word-vectors are for a checkpoint of a head")
     if Path(source).is_dir():
         _store_from_bigfile(source, target)
         return
@@ -47,10 +68,18 @@ def convert(
         _bigfile_from_store(source, target)
         return
     if _is_checkpoint(source):
-        _make_safe(source, target, trust_pickle)
+        held = _trusted(source, target, trust_pickle)
+        from avs_cli.core.heads._published import kind_of
+        from avs_cli.io.pickles import write_tensors
+
+        if kind_of(held.tensors):
+            write_head(source, held, target, head, feature or [], vocabulary or [], word_vectors)
+        elif told:
+            raise MismatchError(f"{source}: not a head of LAFF, W2VV++ or SEA, so nothing is to be told about it")
+        else:
+            write_tensors(target, held.tensors)
         return
     from avs_cli.core.submission import as_run
-    from avs_cli.errors import FormatError, SpecError
     from avs_cli.io.captions import are_foreign, parse_captions, write_captions
     from avs_cli.io.pipe import read_text
     from avs_cli.io.score_files import are_scores, parse_scores
@@ -82,9 +111,6 @@ def _is_store(source: str) -> bool:
 
 def _store_from_bigfile(source: str, target: str) -> None:
     """A store of one feature, called as in `target` (FILE::FEATURE) or as the folder."""
-    import re
-
-    from avs_cli.errors import FormatError
     from avs_cli.io.bigfile import BigFile, is_bigfile
     from avs_cli.io.store import Item, StoreWriter
 
@@ -92,7 +118,7 @@ def _store_from_bigfile(source: str, target: str) -> None:
         raise FormatError(source, "a folder without feature.bin, id.txt and shape.txt is no BigFile")
     big = BigFile(source)
     path, _, name = target.partition("::")
-    feature = name or re.sub(r"[^A-Za-z0-9.-]+", "-", Path(source).resolve().name)
+    feature = name or feature_name(Path(source).resolve().name)
     with StoreWriter(path, feature, big.vectors.shape[1], {"model": feature}, "float32") as writer:
         for low in range(0, len(big.ids), PART):
             ids = big.ids[low : low + PART]
@@ -125,14 +151,12 @@ def _is_checkpoint(source: str) -> bool:
     return path.suffix.lower() in CHECKPOINTS and not path.with_name("shape.txt").exists()
 
 
-def _make_safe(source: str, target: str, trusted: bool) -> None:
-    """A checkpoint's tensors as safetensors; nothing is read unless the user trusts the file."""
-    from avs_cli.errors import SpecError
-
+def _trusted(source: str, target: str, trusted: bool) -> "Pickled":
+    """What a checkpoint holds; nothing is read unless the user trusts the file."""
     if Path(target).suffix != ".safetensors":
         raise SpecError(f"{target}: a checkpoint becomes a .safetensors file")
     if not trusted:
         raise SpecError(f"{source}: a pickle, which can run any code; if you trust who made it, add --trust-pickle")
-    from avs_cli.io.pickles import read_pickle, write_tensors
+    from avs_cli.io.pickles import read_pickle
 
-    write_tensors(target, read_pickle(source))
+    return read_pickle(source)

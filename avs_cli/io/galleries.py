@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,9 +46,16 @@ class Galleries:
             ours, theirs = _kind(held.dim, held.frame_level), _kind(feature["dim"], feature["frames"])
             if ours != theirs:
                 raise MismatchError(f"{who} takes {name!r} as {theirs}, and {held.stores[0].path} holds {ours}")
-            if what := difference(feature["provenance"], held.provenance):
+            # A head that was imported from a published checkpoint does not know where its features came from.
+            if feature["provenance"] and (what := difference(feature["provenance"], held.provenance)):
                 where = f"{held.stores[0].path}::{name}"
                 raise MismatchError(f"{who} was trained with another {name!r} than {where} holds: {what}")
+
+    def only(self, features: Sequence[str]) -> Self:
+        """The same open stores with some of the features, in this order."""
+        part = copy(self)
+        part.features = {feature: self.features[feature] for feature in features}
+        return part
 
     def places(self, feature: str, ids: Sequence[str]) -> np.ndarray:
         """(N,) where each id is in a feature's gallery, -1 where it is not."""

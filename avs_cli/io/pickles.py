@@ -4,32 +4,87 @@ import hashlib
 import pickle
 import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 
-from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.errors import FormatError
 from avs_cli.io.atomic import replacing
 
 # Where trainers keep the weights among optimizer, epoch and configuration.
 HOLDERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
 
 
-def read_pickle(path: str | Path) -> dict[str, torch.Tensor]:
+# How deep a configuration is read.
+DEPTH = 6
+
+
+class Record:
+    """Stands for an object of a class that is not installed: its attributes, and nothing that it could do."""
+
+    def __init__(self, *arguments: object, **named: object):
+        self.__dict__.update(named)
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self.__dict__[str(key)] = value
+
+    def append(self, value: object) -> None:
+        """Items of a list are of no use here."""
+
+    def extend(self, values: object) -> None:
+        """Nor are several."""
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads objects of classes that are not installed, as those of a trainer's own code, as records."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError):
+            return type(name, (Record,), {})
+
+
+class _Lenient:
+    """What torch asks of a pickle module."""
+
+    Unpickler = _Unpickler
+    load = staticmethod(lambda file, **_: _Unpickler(file).load())
+
+
+class Pickled(NamedTuple):
+    """What a checkpoint holds.
+
+    tensors  by name; those of a list's items under 0., 1., …
+    beside   what its trainer kept with them: numbers, texts, lists, and objects as mappings with their class's name
+             under "class"
+    """
+
+    tensors: dict[str, torch.Tensor]
+    beside: dict[str, Any]
+
+
+def read_pickle(path: str | Path) -> Pickled:
     """The tensors of a checkpoint by name, whatever its trainer put around them.
 
-    Raises FormatError for what holds none, or differs from the checksum that its name carries (`-1a2b3c4d.pth`);
-    UnavailableError for one that needs a package to be read.
+    Raises FormatError for what holds none, or differs from the checksum that its name carries (`-1a2b3c4d.pth`).
     """
     path = Path(path)
     _check_name(path)
-    tensors = _tensors(_loaded(path))
+    found = _loaded(path)
+    tensors = _tensors(found)
     if not tensors:
         raise FormatError(path, "no tensors in this checkpoint")
-    return tensors
+    beside = found.items() if isinstance(found, Mapping) else ()
+    return Pickled(tensors, {str(key): _plain(value, DEPTH) for key, value in beside if key not in HOLDERS})
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -66,9 +121,7 @@ def _loaded(path: Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # holds more than tensors: the user has said to trust it
-            return torch.load(path, map_location="cpu", weights_only=False)
-    except ModuleNotFoundError as error:
-        raise UnavailableError(f"{path}: needs the package {error.name} to be read; install it and try again") from None
+            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_Lenient)
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
@@ -82,6 +135,24 @@ def _tensors(found: Any) -> dict[str, torch.Tensor]:
     if not isinstance(found, Mapping):
         return {}
     for holder in HOLDERS:
-        if isinstance(found.get(holder), Mapping | torch.nn.Module):
-            return _tensors(found[holder])
+        held = found.get(holder)
+        if isinstance(held, Mapping | torch.nn.Module):
+            return _tensors(held)
+        if isinstance(held, list):
+            return {f"{i}.{name}": tensor for i, one in enumerate(held) for name, tensor in _tensors(one).items()}
     return {str(name): tensor for name, tensor in found.items() if isinstance(tensor, torch.Tensor)}
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Objects as mappings; tensors and what is deeper than `depth` as None."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if not depth or isinstance(value, torch.Tensor):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one, depth - 1) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one, depth - 1) for one in value]
+    if isinstance(value, Record | Namespace):
+        return {"class": type(value).__name__} | {key: _plain(one, depth - 1) for key, one in vars(value).items()}
+    return None

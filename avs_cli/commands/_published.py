@@ -1,0 +1,98 @@
+"""The part of `avs convert` that is for heads which the authors' code of LAFF, W2VV++ or SEA trained."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from avs_cli.console import note
+from avs_cli.errors import SpecError
+
+if TYPE_CHECKING:
+    from avs_cli.core.heads._published import Known
+    from avs_cli.io.pickles import Pickled
+
+# Where their configuration keeps vocabularies.
+KEPT = {"bow": "t2v_bow", "gru": "t2v_idx"}
+TITLES = {"laff": "LAFF", "w2vvpp": "W2VV++", "sea": "SEA"}
+# Settings that change what a head computes and leave no trace in its weights.
+UNTOLD = ("ave", "mul", "unit_first")
+
+
+def feature_name(text: str) -> str:
+    """A name that a feature may have, as published ones may not."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text)
+
+
+def write_head(
+    source: str,
+    held: "Pickled",
+    target: str,
+    spec: str,
+    features: Sequence[str],
+    vocabularies: Sequence[str],
+    word_vectors: str,
+) -> None:
+    """A head file from a published checkpoint, and a note that says what it was taken for."""
+    from avs_cli.core.heads._published import adopt
+    from avs_cli.io.checkpoint import save_head
+
+    settings = _mapping(held.beside.get("config"))
+    attentions = [str(settings[key]) for key in ("vis_attention", "txt_attention") if settings.get(key)]
+    known = _known(settings, _pairs("--feature", features), _pairs("--vocabulary", vocabularies), word_vectors)
+    description, weights = adopt(held.tensors, known, spec, attentions)
+    training = {
+        key: held.beside[key] for key in ("epoch", "best_perf") if isinstance(held.beside.get(key), int | float)
+    }
+    save_head(target, description | {"training": {"published": source.rpartition("/")[2]} | training}, weights)
+    note(f"{source}: {_told(description)}")
+    untold = [key for key in UNTOLD if key in description["settings"]]
+    if untold and spec.partition(":")[2] == "":
+        chosen = ", ".join(f"{key}={str(description['settings'][key]).lower()}" for key in untold)
+        note(f"weights do not tell all: {chosen} is assumed; if it was otherwise, say so as in --head laff:ave=true")
+
+
+def _known(
+    settings: Mapping[str, Any], names: Mapping[str, str], vocabularies: Mapping[str, str], word_vectors: str
+) -> "Known":
+    """What the files of the user tell, and then the checkpoint's configuration."""
+    from avs_cli.core.heads._published import Known
+    from avs_cli.io.bigfile import read_word_vectors
+    from avs_cli.io.vocabularies import read_vocabulary
+
+    if unknown := vocabularies.keys() - KEPT.keys():
+        raise SpecError(f"--vocabulary {min(unknown)}=: vocabularies are of {' and '.join(KEPT)}")
+    words = {encoder: _kept(settings, name) for encoder, name in KEPT.items()}
+    words |= {encoder: read_vocabulary(path) for encoder, path in vocabularies.items()}
+    vectors = read_word_vectors(word_vectors) if word_vectors else None
+    return Known(words, vectors, names, feature_name, str(settings.get("pooling") or "mean"))
+
+
+def _kept(settings: Mapping[str, Any], name: str) -> list[str]:
+    """The words of a vocabulary in the configuration, by their numbers; none where it is not there."""
+    numbers = _mapping(_mapping(_mapping(settings.get(name)).get("vocab")).get("word2idx"))
+    return sorted(numbers, key=lambda word: int(numbers[word]))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE options as a mapping."""
+    pairs = dict[str, str]()
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise SpecError(f"{option} {text}: write it as NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def _told(description: Mapping[str, Any]) -> str:
+    """The head in a sentence."""
+    encoders = [one["name"] for one in description["encoders"]]
+    inside = f", encoded by {', '.join(encoders)}" if encoders else ""
+    stored = [text["name"] for text in description["texts"]]
+    texts = f", with stored text features {', '.join(stored)}" if stored else ""
+    videos = ", ".join(f"{video['name']} of {video['dim']}" for video in description["videos"])
+    return f"a {TITLES[description['kind']]} head over {videos}{texts}{inside}"
