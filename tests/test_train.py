@@ -158,6 +158,16 @@ def test_fine_tuning_starts_from_the_head_and_keeps_its_vocabulary(avs: Avs, dat
     assert (ran.returncode, "--init brings the head" in ran.stderr) == (2, True)
 
 
+def test_the_order_of_the_stores_does_not_matter_to_fine_tuning(avs: Avs, data: Path) -> None:
+    texts = store(data / "more.h5", "more", {f"a{k}#enc#{n}": np.full(6, k) for k in range(30) for n in (0, 1)})
+    line = ("train", "a.txt", "--video", "a-clip.h5", "--epochs", 1)
+    assert avs(*line, "--text", "a-text.h5", "--text", texts, "-o", "pre.safetensors", *TINY).returncode == 0
+    for name, order in (("one", ("a-text.h5", texts)), ("other", (texts, "a-text.h5"))):
+        given = [part for path in order for part in ("--text", path)]
+        assert avs(*line, *given, "--init", "pre.safetensors", "-o", f"{name}.safetensors", *TINY[2:]).returncode == 0
+    assert (data / "one.safetensors").read_bytes() == (data / "other.safetensors").read_bytes()
+
+
 def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> None:
     assert avs("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY).returncode == 0
     rng = np.random.default_rng(0)

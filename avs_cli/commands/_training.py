@@ -4,7 +4,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -41,7 +43,9 @@ class Team(NamedTuple):
         if device.startswith("cuda"):
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
             torch.cuda.set_device(device)
-        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        # The first process may take hours over what the others wait for; torchrun ends them if it dies.
+        patience = timedelta(days=7)
+        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=patience)
         stack.callback(torch.distributed.destroy_process_group)
         return cls(torch.distributed.get_rank(), size, device)
 
@@ -54,6 +58,10 @@ class Team(NamedTuple):
         told = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(told, 0)
         return float(told)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.agree(0.0)
 
 
 def is_encoder(name: str) -> bool:
@@ -72,6 +80,24 @@ class Data:
         for feature, gallery in self.texts.features.items():
             if gallery.frame_level:
                 raise MismatchError(f"{self.texts.stores_of(feature)}: several vectors per item; a text has one")
+
+    def arrange(self, init: str) -> None:
+        """Bring the features into the order of a head that is trained on; the stores may come in any order."""
+        from avs_cli.io.checkpoint import load_head
+
+        described = load_head(init).head
+        for galleries, end in ((self.videos, "videos"), (self.texts, "texts")):
+            galleries.check(init, described[end])
+            known = [feature["name"] for feature in described[end]]
+            if extra := [name for name in galleries.features if name not in known]:
+                raise MismatchError(f"{init} does not take {extra[0]!r}; it takes {', '.join(known)}")
+            galleries.features = {name: galleries.features[name] for name in known}
+
+    def only(self, videos: Sequence[str], texts: Sequence[str]) -> "Data":
+        """Of the features those of these names, in their order."""
+        part = copy(self)
+        part.videos, part.texts = self.videos.only(videos), self.texts.only(texts)
+        return part
 
     def pairs(self, files: Sequence[str], negated: str = "") -> "Pairs":
         """The captions of some files, with their videos and vectors."""
@@ -110,6 +136,10 @@ class Data:
             [Column(g, self.texts.places(feature, texts)) for feature, g in self.texts.features.items()],
             {k: denials[caption] for k, caption in enumerate(texts) if denials and caption in denials},
         )
+
+    def same(self, pairs: "Pairs") -> "Pairs":
+        """The captions and videos of other pairs, with their vectors here."""
+        return self.of(pairs.captions, pairs.sentences, pairs.items, [pairs.items[k] for k in pairs.item.tolist()])
 
     def _complete(self, captions: list[str], items: list[str], files: str) -> list[str]:
         """The captions of which no store lacks the video or the vector."""
@@ -183,13 +213,6 @@ def described_head(
         described = load_head(init).head
         described.pop("weights", None)
         described.pop("state", None)
-        for galleries, end in ((data.videos, "videos"), (data.texts, "texts")):
-            galleries.check(init, described[end])
-            known = [feature["name"] for feature in described[end]]
-            if extra := [name for name in galleries.features if name not in known]:
-                raise MismatchError(f"{init} does not take {extra[0]!r}; it takes {', '.join(known)}")
-            # The stores may come in any order; the head has its own.
-            galleries.features = {name: galleries.features[name] for name in known}
         return described
     ends = [
         [Input(name, gallery.dim, gallery.frame_level) for name, gallery in galleries.features.items()]

@@ -112,6 +112,8 @@ def train(
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
         data = Data(stack, video, [name for name in given["text"] if not is_encoder(name)], skip_missing)
+        if init:
+            data.arrange(init)
         learned = data.pairs(captions, negated)
         described = described_head(given["head"], given["text"], init, data, learned, word_vectors)
         judge = Judge(data, validate, qrels, str(given["metric"])) if validate else None
