@@ -242,6 +242,7 @@ def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, f
     }
 
 
+@torch.inference_mode()
 def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
     """(C, V) float32: every caption against every video."""
     head.eval()

@@ -1,0 +1,103 @@
+"""The part of `avs distill` that learns over stored features: student and teachers are heads."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from avs_cli.commands._teachers import HeadTeacher
+from avs_cli.commands._training import (
+    SAMPLE,
+    Data,
+    Plan,
+    Team,
+    Training,
+    corpus_of,
+    described_head,
+    is_encoder,
+    optimizer_of,
+    schedule_of,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from avs_cli.core.distillation import Recipe
+    from avs_cli.core.heads._blocks import Head
+    from avs_cli.core.pairs import Pairs
+
+
+class Stores(NamedTuple):
+    """The stores (of texts: or encoders) that student and teachers look at, and those that only teachers do."""
+
+    video: list[str]
+    text: list[str]
+    teacher_video: list[str]
+    teacher_text: list[str]
+    skip_missing: bool
+
+
+class CaptionJudge:
+    """Says how well captions find their videos, and videos their captions, in percent."""
+
+    def __init__(self, pairs: "Pairs", metric: str):
+        self.pairs, self.metric = pairs, metric
+
+    def values(self, model: "Head") -> dict[str, float]:
+        """R@1, R@5, R@10 and their sum, in both directions."""
+        from avs_cli.core.paired_retrieval import both_ways
+        from avs_cli.core.pairs import score_matrix
+
+        return both_ways(score_matrix(model, self.pairs), self.pairs.item)
+
+
+def run(
+    stack: ExitStack,
+    team: Team,
+    plan: Plan,
+    stores: Stores,
+    captions: Sequence[str],
+    validate: Sequence[str],
+    student: str,
+    teachers: Sequence[str],
+    recipe: "Recipe",
+    folder: Path,
+) -> None:
+    """Train the head `student` by the heads in the files `teachers`."""
+    import torch
+
+    from avs_cli.core.heads._described import rebuild
+    from avs_cli.core.pairs import mean_weights
+    from avs_cli.core.teaching import HeadStudent, Lessons, Teaching
+    from avs_cli.provenance import digest
+
+    texts = [name for name in stores.text if not is_encoder(name)]
+    every = Data(stack, [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text], stores.skip_missing)
+    own = Data(stack, stores.video, texts, stores.skip_missing)
+    whole = every.pairs(captions)
+    pairs = own.same(whole)
+    described = described_head(student, stores.text, "", own, pairs, "")
+    judge = CaptionJudge(own.same(every.pairs(validate)), plan.settings["metric"]) if validate else None
+    taught_by = {Path(path).stem: digest(path) for path in teachers}
+    plan = replace(plan, settings={**settings_of(plan.settings, pairs), "teachers": taught_by})
+    known = [HeadTeacher(path, every, team.device) for path in teachers]
+    temperature = plan.settings["temperature"]
+    tutors, kept = zip(*(one.tutor(stack, team, folder, whole, temperature) for one in known), strict=True)
+    lessons = Lessons(pairs, kept)
+    torch.manual_seed(plan.seed)
+    head = rebuild(described, corpus_of(pairs, "")).to(team.device)
+    size = plan.settings["batch_size"]
+    seen = judge.pairs if judge else pairs
+    Training(
+        plan,
+        team,
+        described,
+        head,
+        Teaching(HeadStudent(head, temperature), tutors, recipe),
+        optimizer_of(head.parameters(), plan.settings),
+        schedule_of(plan.settings),
+        batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),
+        steps=pairs.steps(size, team.size),
+        judge=judge,
+        about=lambda: {"weights": mean_weights(head, seen, SAMPLE)},
+    ).run()
