@@ -39,3 +39,9 @@ def measures(ranks: np.ndarray) -> dict[str, float]:
     recall = {f"R@{most}": 100 * float((ranks <= most).mean()) for most in SHARES}
     median, mean = float(np.median(ranks)), float(ranks.mean())
     return {**recall, "SumR": sum(recall.values()), "MedR": median, "MeanR": mean}
+
+
+def both_ways(scores: torch.Tensor, item: np.ndarray) -> dict[str, float]:
+    """R@1, R@5, R@10 and SumR of captions that look for their videos, then "v2t", of videos that look for captions."""
+    found = {"": measures(text_ranks(scores, item)), "v2t ": measures(video_ranks(scores, item))}
+    return {f"{way}{name}": held[name] for way, held in found.items() for name in ("R@1", "R@5", "R@10", "SumR")}
