@@ -94,7 +94,7 @@ class Sampling:
     """Which frames of a shot the encoder sees.
 
     fps         frames per second, by time stamp; None spreads `count` frames evenly over the shot
-    count       with `fps` None: that many frames
+    count       with `fps` None: that many frames; with `fps` 1: at most so many, one a second, the last one repeated
     clip        frames that give one vector together (1: each frame its own)
     interval    with `clip` > 1: source frames from one frame of the clip to the next
     max_frames  at most this many frames of a shot, spread evenly (None: no limit)

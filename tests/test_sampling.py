@@ -59,3 +59,10 @@ def test_a_still_picture_is_its_one_frame_as_often_as_needed(sampling):
     times = sample_times(0.0, 0.0, sampling, 0.0)
     assert set(times) == {0.0}
     assert len(times) % sampling.clip == 0
+
+
+def test_one_frame_a_second_of_which_at_most_a_count_is_spread_and_a_short_shot_repeats_its_last():
+    once = Sampling(fps=1.0, count=3, clip=3)
+    assert sample_times(0.0, 5.0, once, 25) == [0.0, 2.0, 4.0]  # of 0, 1, 2, 3, 4
+    assert sample_times(2.0, 4.0, once, 10) == [2.0, 3.0, 3.0]
+    assert sample_times(0.0, 0.0, once, 0.0) == [0.0] * 3

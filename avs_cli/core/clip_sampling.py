@@ -38,3 +38,13 @@ def padded(vectors: np.ndarray, most: int, which: Kept = "spread") -> tuple[np.n
     frames = np.zeros((most, *vectors.shape[1:]), vectors.dtype)
     frames[: len(chosen)] = chosen
     return frames, (np.arange(most) < len(chosen)).astype(np.float32)
+
+
+def counted(pictures: np.ndarray) -> np.ndarray:
+    """(F,) whether each picture is one: those at the end that repeat the one before them fill a short video up."""
+    there = np.ones(len(pictures), bool)
+    for place in range(len(pictures) - 1, 0, -1):
+        if not np.array_equal(pictures[place], pictures[place - 1]):
+            break
+        there[place] = False
+    return there

@@ -5,6 +5,7 @@ doi:10.1145/3343031.3350906); theirs counts frames with a rounded rate, ours goe
 a second.
 """
 
+from avs_cli.core.clip_sampling import kept, one_a_second
 from avs_cli.types import Sampling
 
 MOST_CLIPS = 10
@@ -18,10 +19,11 @@ def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float
 
     - `fps`: 0, 1/fps, 2/fps … after the start; a shot shorter than one step gives its middle.
     - `count` (with `fps` None): that many, evenly spaced from the first frame on.
-    - `clip` > 1 (without `count`): clips of `clip` frames that lie `interval` source frames apart; as many clips as
-    fit side by
-      side, at most `max_frames` // `clip` (or 10), each in the middle of its equal part of the shot; short shots are
-      repeated.
+    - `count` with `fps`: the first frame of every second (as `clip_sampling.one_a_second`), of more than that many
+      those that `clip_sampling.kept` spreads, of fewer the last one again and again.
+    - `clip` > 1 (without `count`): clips of `clip` frames that lie `interval` source frames apart; as many clips as fit
+      side by side, at most `max_frames` // `clip` (or 10), each in the middle of its equal part of the shot; short
+      shots are repeated.
     """
     frames = max(1, round((end - start) * frame_rate))
     if sampling.count is not None and sampling.fps is None:
@@ -29,6 +31,8 @@ def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float
             [index * frames // sampling.count / frame_rate for index in range(sampling.count)] if frame_rate else []
         )
         wanted = wanted or [0.0] * sampling.count
+    elif sampling.count is not None:
+        wanted = [index / frame_rate if frame_rate else 0.0 for index in _seconds(frames, frame_rate, sampling.count)]
     elif sampling.clip > 1:
         wanted = [index / frame_rate if frame_rate else 0.0 for index in _clip_indices(frames, sampling)]
     else:
@@ -44,6 +48,12 @@ def _steps(seconds: float, fps: float) -> list[float]:
     # 1e-6: a shot of 1.5 s that arithmetic made 1.5000000001 s long has no fourth step.
     count = int(seconds * fps - 1e-6) + 1
     return [step / fps for step in range(count)]
+
+
+def _seconds(frames: int, frame_rate: float, count: int) -> list[int]:
+    found = one_a_second(frames, frame_rate)
+    chosen = [found[place] for place in kept(len(found), count)]
+    return chosen + chosen[-1:] * (count - len(chosen))
 
 
 def _thinned(times: list[float], most: int | None) -> list[float]:

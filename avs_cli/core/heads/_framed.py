@@ -13,12 +13,14 @@ from avs_cli.errors import SpecError
 def framed(x: Ragged, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ragged items of n numbers to (N, count, n) and the (N, count) mask of the frames that are there.
 
-    Of more frames those at `linspace(0, L - 1, count)`, rounded down, are kept; fewer are followed by zeros.
+    Of more frames those at numpy's `linspace(0, L - 1, count)`, rounded down, are kept, as `clip_sampling.kept` does;
+    fewer are followed by zeros.
     """
     lengths = x.offsets.diff()
     step = torch.arange(count, device=x.offsets.device)
-    # In whole numbers: as fractions, k * (L - 1) / (count - 1) may come out below the whole number that it is.
-    spread = step * (lengths[:, None] - 1) // max(1, count - 1)
+    spread = (step * ((lengths[:, None] - 1).double() / max(1, count - 1))).long()
+    # The last is exact there too, where a product of fractions may fall short of the whole number.
+    spread[:, -1] = lengths - 1 if count > 1 else 0
     place = torch.where(lengths[:, None] > count, spread, step)
     there = step < lengths[:, None]
     rows = (x.offsets[:-1, None] + place).clamp_max(max(0, len(x.vectors) - 1))

@@ -1,0 +1,149 @@
+"""TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): CLIP's two towers, and a video's
+frames to one vector; CLIP4Clip (Luo et al., arXiv:2104.08860) as its baselines.
+
+A video that is shorter than the frames it has room for is filled up with pictures of zeros, which as published count
+like frames; `masked` leaves them out.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from avs_cli.core.bert_adam import freeze
+from avs_cli.core.heads._blocks import unit
+from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Watched
+from avs_cli.core.teaching import Watching
+from avs_cli.core.towers import Towers
+
+Aggregate = Literal["attention", "mean", "seqtransf"]
+# Mean and deviation of the pixels of OpenAI's CLIP.
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def normalised(pictures: torch.Tensor, there: torch.Tensor, mean: Any = MEAN, std: Any = STD) -> torch.Tensor:
+    """(N, S, S, 3) uint8 to (N, 3, S, S) float32; zeros where `there` (N,) is not."""
+    centre, width = (torch.tensor(value, device=pictures.device).view(3, 1, 1) for value in (mean, std))
+    scaled = (pictures.permute(0, 3, 1, 2).to(torch.float32) / 255 - centre) / width
+    return scaled * there.to(scaled.dtype).view(-1, 1, 1, 1)
+
+
+class ClipBatch(NamedTuple):
+    """N captions and their V videos, of which several captions may have one.
+
+    frames  (V, F, S, S, 3) uint8; or (V, F, D) what a frozen tower made of them
+    there   (V, F) which of them are frames
+    texts   (N, W) token ids; or (N, D) what a frozen tower made of them
+    place   (N,) the video of each caption, as a row of `frames`
+    items   (N,) the same, as a number that is the video's own
+    """
+
+    frames: torch.Tensor
+    there: torch.Tensor
+    texts: torch.Tensor
+    place: torch.Tensor
+    items: torch.Tensor
+
+
+class ClipStudent(nn.Module):
+    """Two towers and what makes one vector of frames.
+
+    config     open_clip's architecture
+    aggregate  "attention" over what the temporal header gives (TeachCLIP); its "seqtransf" mean, or the plain "mean" of
+               the frames (CLIP4Clip)
+    chunk      frames that go through the tower together, of which nothing is kept for the gradient but the pictures: it
+               is computed again; 0: all, and all is kept
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        frames: int,
+        words: int,
+        aggregate: Aggregate = "attention",
+        layers: int = 4,
+        temperature: float = 0.1,
+        masked: bool = False,
+        chunk: int = 0,
+    ):
+        import open_clip
+
+        super().__init__()
+        self.frames, self.words, self.chunk = frames, words, chunk
+        self.mean, self.std = MEAN, STD
+        self.towers = Towers(open_clip.CLIP(**deepcopy(dict(config))))
+        text = config["text_cfg"]
+        self.student = Student(
+            int(config["embed_dim"]),
+            int(text["context_length"]),
+            layers,
+            # CLIP's own text blocks become the header's, so it has as many heads.
+            _heads(int(config["embed_dim"]), text),
+            "meanp" if aggregate == "mean" else "seqtransf",
+            "attention" if aggregate == "attention" else "mean",
+            temperature,
+            masked=masked,
+        )
+
+    def begin_epoch(self) -> None:
+        """Nothing changes."""
+
+    def start(self, clip: Mapping[str, torch.Tensor]) -> bool:
+        """Take CLIP's weights; whether the header could take those of the text tower, which must be as wide."""
+        self.towers.network.load_state_dict(clip, strict=False)
+        with torch.no_grad():
+            self.student.logit_scale.copy_(self.towers.network.logit_scale.clamp(max=LARGEST_SCALE))
+        temporal = self.student.temporal
+        if temporal is None:
+            return True
+        fits = clip["positional_embedding"].shape[1] == self.towers.dim
+        if fits:
+            temporal.start_from_text(clip)
+        return fits
+
+    def freeze(self, towers: bool) -> None:
+        """Fix what is not trained: CLIP's embeddings and its scale, which is the student's now; or both towers."""
+        freeze(self.towers.network)
+        self.towers.network.logit_scale.requires_grad = False
+        if towers:
+            self.towers.requires_grad_(False)
+
+    def frame_vectors(self, frames: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """(V, F, S, S, 3) uint8 to (V, F, D)."""
+        pictures, counted = frames.flatten(0, 1), there.flatten()
+        size = self.chunk or len(pictures)
+        again = bool(self.chunk) and torch.is_grad_enabled()
+        parts = []
+        for low in range(0, len(pictures), size):
+            part = pictures[low : low + size], counted[low : low + size]
+            parts.append(checkpoint(self._seen, *part, use_reentrant=False) if again else self._seen(*part))
+        return torch.cat(parts).view(*frames.shape[:2], -1)
+
+    def _seen(self, pictures: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        return self.towers.frames(normalised(pictures, there, self.mean, self.std)[None])[0]
+
+    def watched(self, frames: torch.Tensor, there: torch.Tensor) -> Watched:
+        """Of frames, or of their vectors."""
+        vectors = frames if frames.dim() == 3 else self.frame_vectors(frames, there)
+        watched: Watched = self.student(vectors, there)
+        return watched
+
+    def sentences(self, texts: torch.Tensor) -> torch.Tensor:
+        """(N, W) token ids to (N, D); vectors stay."""
+        return texts if texts.is_floating_point() else self.towers.texts(texts)[0]
+
+    def watch(self, batch: ClipBatch) -> Watching:
+        """What it makes of a batch, videos once each."""
+        self.student.limit_scale()
+        frames, there, texts, place, items = (x.to(self.student.logit_scale.device) for x in batch)
+        seen = self.watched(frames, there)
+        logits = None if seen.logits is None else seen.logits[place]
+        scale = self.student.logit_scale.exp()
+        return Watching(unit(self.sentences(texts)), unit(seen.vectors)[place], logits, items, scale)
+
+
+def _heads(dim: int, text: Mapping[str, Any]) -> int:
+    return int(text["heads"]) if int(text["width"]) == dim else max(1, dim // 64)
