@@ -5,7 +5,7 @@ A video that is shorter than the frames it has room for is filled up with pictur
 like frames; `masked` leaves them out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
@@ -17,14 +17,16 @@ from avs_cli.core.bert_adam import freeze
 from avs_cli.core.heads._blocks import unit
 from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Watched
 from avs_cli.core.teaching import Watching
-from avs_cli.core.towers import Towers
+from avs_cli.core.towers import Towers, fill
 
 Aggregate = Literal["attention", "mean", "seqtransf"]
 # Mean and deviation of the pixels of OpenAI's CLIP.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-def normalised(pictures: torch.Tensor, there: torch.Tensor, mean: Any = MEAN, std: Any = STD) -> torch.Tensor:
+def normalised(
+    pictures: torch.Tensor, there: torch.Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> torch.Tensor:
     """(N, S, S, 3) uint8 to (N, 3, S, S) float32; zeros where `there` (N,) is not."""
     centre, width = (torch.tensor(value, device=pictures.device).view(3, 1, 1) for value in (mean, std))
     scaled = (pictures.permute(0, 3, 1, 2).to(torch.float32) / 255 - centre) / width
@@ -67,13 +69,15 @@ class ClipStudent(nn.Module):
         layers: int = 4,
         temperature: float = 0.1,
         masked: bool = False,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
         chunk: int = 0,
     ):
         import open_clip
 
         super().__init__()
         self.frames, self.words, self.chunk = frames, words, chunk
-        self.mean, self.std = MEAN, STD
+        self.mean, self.std = mean, std
         self.towers = Towers(open_clip.CLIP(**deepcopy(dict(config))))
         text = config["text_cfg"]
         self.student = Student(
@@ -93,7 +97,8 @@ class ClipStudent(nn.Module):
 
     def start(self, clip: Mapping[str, torch.Tensor]) -> bool:
         """Take CLIP's weights; whether the header could take those of the text tower, which must be as wide."""
-        self.towers.network.load_state_dict(clip, strict=False)
+        own = self.towers.network.state_dict()
+        fill(self.towers.network, {key: value for key, value in clip.items() if key in own}, "the student's CLIP")
         with torch.no_grad():
             self.student.logit_scale.copy_(self.towers.network.logit_scale.clamp(max=LARGEST_SCALE))
         temporal = self.student.temporal

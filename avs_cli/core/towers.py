@@ -13,6 +13,18 @@ from avs_cli.errors import MismatchError, SpecError, UnknownName
 
 DEFAULT = "ViT-B-32-quickgelu"
 SHIFTED_PARTS = 7
+# What a configuration of open_clip's may set and still be OpenAI's architecture in other sizes.
+_MODEL = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
+_VISION = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout"}
+_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+_NEEDED = (
+    "visual.proj",
+    "visual.conv1.weight",
+    "visual.positional_embedding",
+    "text_projection",
+    "token_embedding.weight",
+    "positional_embedding",
+)
 
 
 class Towers(nn.Module):
@@ -93,40 +105,54 @@ def named(name: str = DEFAULT) -> Any:
     config = open_clip.get_model_config(name)
     if config is None:
         raise UnknownName("open_clip model", name, open_clip.list_models())
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    plain = not (config.get("custom_text") or "hf_model_name" in text or "multimodal_cfg" in config)
-    if not plain or "timm_model_name" in vision or isinstance(vision["layers"], list | tuple):
-        raise SpecError(f"{name} has no plain pair of transformers; take a ViT of OpenAI's, LAION's or DataComp's")
+    plain = config["vision_cfg"].keys() <= _VISION and config["text_cfg"].keys() <= _TEXT
+    if not plain or not config.keys() <= _MODEL or isinstance(config["vision_cfg"]["layers"], list):
+        raise SpecError(
+            f"{name} is not a plain pair of transformers; take a ViT that OpenAI's CLIP has, like {DEFAULT}"
+        )
     return open_clip.CLIP(**config)
 
 
 def network_of(state: Mapping[str, torch.Tensor]) -> Any:
-    """A network of the sizes that these weights have, with them in it; heads are 64 wide, as in all of OpenAI's.
+    """A network of the sizes that these weights have, with them in it; half precision becomes single.
 
-    state  named as OpenAI's CLIP and open_clip do; half precision becomes single
     Raises MismatchError for weights that are not those of two plain transformers.
     """
     import open_clip
 
+    network = open_clip.CLIP(**config_of(state))
+    fill(network, state, "CLIP")
+    return network
+
+
+def config_of(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """open_clip's architecture of the sizes that these weights have; heads are 64 wide, as in all of OpenAI's.
+
+    state  named as OpenAI's CLIP and open_clip do
+    Raises MismatchError for weights that are not those of two plain transformers.
+    """
     if missing := {"visual.proj", "visual.conv1.weight", "text_projection", "token_embedding.weight"} - state.keys():
         raise MismatchError(f"these are not the weights of a CLIP with a vision transformer: no {sorted(missing)[0]}")
     width, _, _, patch = state["visual.conv1.weight"].shape
     grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
     context, text_width = state["positional_embedding"].shape
-    network = open_clip.CLIP(
-        state["text_projection"].shape[1],
-        open_clip.CLIPVisionCfg(_layers(state, "visual."), width, patch_size=patch, image_size=grid * patch),
-        open_clip.CLIPTextCfg(
-            context,
-            len(state["token_embedding.weight"]),
-            width=text_width,
-            heads=max(1, text_width // 64),
-            layers=_layers(state, ""),
-        ),
-        quick_gelu=True,
-    )
-    fill(network, state, "CLIP")
-    return network
+    return {
+        "embed_dim": state["text_projection"].shape[1],
+        "quick_gelu": True,
+        "vision_cfg": {
+            "layers": _layers(state, "visual."),
+            "width": width,
+            "patch_size": patch,
+            "image_size": grid * patch,
+        },
+        "text_cfg": {
+            "context_length": context,
+            "vocab_size": len(state["token_embedding.weight"]),
+            "width": text_width,
+            "heads": max(1, text_width // 64),
+            "layers": _layers(state, ""),
+        },
+    }
 
 
 def _layers(state: Mapping[str, torch.Tensor], tower: str) -> int:

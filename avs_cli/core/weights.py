@@ -74,6 +74,12 @@ class Files:
         return value
 
     @cached_property
+    def header(self) -> dict[str, str]:
+        """What the first file says of itself beside its tensors."""
+        with _opened(self.tensors[0]) as file:
+            return dict(file.metadata() or {})
+
+    @cached_property
     def keys(self) -> frozenset[str]:
         """The names of all tensors."""
         found: set[str] = set()

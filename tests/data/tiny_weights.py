@@ -214,6 +214,25 @@ def saved(path: Path, state: dict[str, torch.Tensor]) -> Path:
     return path
 
 
+STUDENT = {
+    "config": {
+        "embed_dim": 32, "quick_gelu": True, "text_cfg": {**TEXT, "context_length": 16},
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+    },
+    "frames": 3, "words": 16, "aggregate": "attention", "layers": 1, "interpolation": "bicubic",
+}  # fmt: skip
+
+
+def student_file(folder: Path) -> Path:
+    from avs_cli.core.clip_student import ClipStudent
+    from avs_cli.io.checkpoint import save_head
+
+    network = ClipStudent(**{key: value for key, value in STUDENT.items() if key != "interpolation"})
+    told = {"kind": "teachclip", "settings": STUDENT, "videos": [], "texts": [], "encoders": []}
+    save_head(folder / "student.safetensors", told, randomised(network))
+    return folder / "student.safetensors"
+
+
 # Spec -> what puts its weights into a folder, and gives what --weights takes.
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "beit": lambda folder: timm_folder(
@@ -233,6 +252,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "pe-core": lambda folder: open_clip_folder(folder, PERCEPTION),
     "siglip2": lambda folder: open_clip_folder(folder, SIGLIP),
     "timm:test_vit.r160_in1k": timm_file,
+    "teachclip": student_file,
     "video-llama": video_llama_folder,
     "vjepa2:frames=4": lambda folder: hugging_face_folder(folder, "VJEPA2Model", VJEPA2),
     "wsl": lambda folder: saved(folder / "wsl.safetensors", resnext()),

@@ -1,0 +1,122 @@
+"""TeachCLIP (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): a shot's frames and a sentence in CLIP's
+space, a vector each, by a student that `avs distill` trained or that the authors published (through `avs convert`).
+
+One frame a second, at most as many as it was trained with. A file of the authors' does not say how many words and
+frames those were: 32 and 12 unless the spec says otherwise.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from avs_cli.core import published_clip
+from avs_cli.core.clip_sampling import counted
+from avs_cli.core.clip_student import ClipStudent
+from avs_cli.core.features import Runtime
+from avs_cli.core.features._encoder import Encoder
+from avs_cli.core.towers import config_of, tokenise
+from avs_cli.core.weights import Source
+from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.types import Pixels, Sampling
+
+KIND = "teachclip"
+
+
+class TeachClip(Encoder):
+    """The student of one file."""
+
+    has_text = True
+    image_part = ("towers.network.visual.", "student.")
+
+    def __init__(self, runtime: Runtime, frames: int, words: int):
+        if runtime.weights is None:
+            raise UnavailableError("teachclip is trained with avs distill: give its student with --weights FILE")
+        super().__init__(runtime, "TeachCLIP", Source(0))
+        self.wanted = {"frames": frames, "words": words}
+
+    @cached_property
+    def own(self) -> dict[str, Any] | None:
+        """What the file says of its student; None for one of the authors'."""
+        told = json.loads(self.files.header.get("avs", "{}")).get("head")
+        if told is not None and told["kind"] != KIND:
+            raise FormatError(self.files.root, f"a {told['kind']} head, not a student of raw clips")
+        return told  # type: ignore[no-any-return]
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """The student's settings."""
+        if self.own is not None:
+            return dict(self.own["settings"])
+        state = self.published
+        aggregate = "attention" if "student.attention.first.weight" in state else "seqtransf"
+        aggregate = aggregate if "student.temporal.positions" in state else "mean"
+        clip = {key.removeprefix("towers.network."): value for key, value in state.items()}
+        return {"config": config_of(clip), **self.wanted, "aggregate": aggregate}
+
+    @cached_property
+    def published(self) -> dict[str, torch.Tensor]:
+        """The authors' weights under our names."""
+        clip, own = published_clip.parts(self.files.read(), published_clip.STUDENT, "TeachCLIP")
+        mine = {f"student.{key}": value for key, value in own.items()}
+        return {f"towers.network.{key}": value for key, value in clip.items()} | mine
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """How many frames and words."""
+        return {key: self.described[key] for key in ("frames", "words")}
+
+    @cached_property
+    def sampling(self) -> Sampling:  # type: ignore[override]
+        """One a second."""
+        return Sampling(fps=1.0, count=self.described["frames"], clip=self.described["frames"])
+
+    @cached_property
+    def pixels(self) -> Pixels:  # type: ignore[override]
+        """As CLIP sees them."""
+        size = self.described["config"]["vision_cfg"]["image_size"]
+        return Pixels(size, size, self.described.get("interpolation", "bicubic"))
+
+    @cached_property
+    def dim(self) -> int:  # type: ignore[override]
+        """Length of the vectors."""
+        return int(self.described["config"]["embed_dim"])
+
+    def build(self) -> ClipStudent:
+        """The towers and what is between."""
+        settings = {key: value for key, value in self.described.items() if key != "interpolation"}
+        return ClipStudent(**settings)
+
+    @cached_property
+    def text_part(self) -> tuple[str, ...]:  # type: ignore[override]
+        """All that pictures do not need."""
+        return tuple(key for key in self.network.state_dict() if not key.startswith(self.image_part))
+
+    def tensors(self, part: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
+        """The weights under our names."""
+        return super().tensors(part) if self.own is not None else self.published
+
+    @torch.inference_mode()
+    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+        """(B * F, S, S, 3) uint8 to (B, dim) float32; pictures that only fill a clip up are no frames."""
+        clips = frames.reshape(-1, self.described["frames"], *frames.shape[1:])
+        there = np.stack([counted(clip) for clip in clips])
+        device = self.runtime.device
+        with self.autocast():
+            seen = self.image_tower.watched(torch.from_numpy(clips).to(device), torch.from_numpy(there).to(device))
+        return np.asarray(seen.vectors.float().cpu().numpy(), np.float32)
+
+    def embed_text(self, texts: list[str]) -> torch.Tensor:
+        """A few texts to (N, dim)."""
+        tokens = tokenise(texts, self.described["words"]).to(self.runtime.device)
+        with self.autocast():
+            vectors: torch.Tensor = self.text_tower.sentences(tokens)
+        return vectors
+
+
+def load(runtime: Runtime, frames: int = 12, words: int = 32) -> TeachClip:
+    """The student that `--weights` names; frames and words matter for one of the authors' alone."""
+    return TeachClip(runtime, frames, words)
