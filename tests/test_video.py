@@ -474,6 +474,15 @@ def test_what_no_file_is_to_blame_for_ends_everything_at_once():
         list(apart(refuse, ["a", "b"], workers=2, timeout=30))
 
 
+def test_when_no_worker_can_be_started_that_is_told_and_nobody_waits_for_one(monkeypatch):
+    def no_more(crew: object, seat: int) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("avs_cli.io.workers._Crew._hire", no_more)
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        list(apart(act, ["a", "b"], workers=1, timeout=5))
+
+
 def process_is_there(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -121,6 +121,7 @@ class _Crew(Generic[Job, Result]):
         self.changed = threading.Condition()
         self.stopped = False
         self.processes: dict[int, BaseProcess] = {}
+        self.seats: dict[int, Connection] = {}
         methods = multiprocessing.get_all_start_methods()
         self.context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         # The fork server imports our reader once, so that a new worker is there in milliseconds; never torch.
@@ -167,25 +168,32 @@ class _Crew(Generic[Job, Result]):
             self.changed.notify_all()
 
     def _drive(self, seat: int) -> None:
-        """Give one worker job after job; replace it when it hangs or dies."""
-        ours: Connection | None = None
-        while (number := next(self.numbers)) < len(self.jobs):
-            ours = ours or self._hire(seat)
-            if ours is None:
-                return
-            try:
-                ours.send(self.jobs[number])
-                self._take(number, ours)
-            except TimeoutError as silence:
-                self._bury(seat, number, ours, str(silence))
-                ours = None
-            except (EOFError, OSError):
-                self._bury(seat, number, ours, "")
-                ours = None
-            self._put(number, None)
-        if ours is not None:
+        """Give one worker job after job; a fault that is not a job's ends everything, in the thread that waits."""
+        number = next(self.numbers)
+        try:
+            while number < len(self.jobs) and self._work(seat, number):
+                number = next(self.numbers)
+        except Exception as error:
+            self._put(number, _Stop(error))
+        if (ours := self.seats.pop(seat, None)) is not None:
             ours.close()
             self.processes[seat].join()
+
+    def _work(self, seat: int, number: int) -> bool:
+        """Have one job done, and bury the worker when it hangs or dies; False when all are stopped."""
+        ours = self.seats.get(seat) or self._hire(seat)
+        if ours is None:
+            return False
+        self.seats[seat] = ours
+        try:
+            ours.send(self.jobs[number])
+            self._take(number, ours)
+        except TimeoutError as silence:
+            self._bury(seat, number, self.seats.pop(seat), str(silence))
+        except (EOFError, OSError):
+            self._bury(seat, number, self.seats.pop(seat), "")
+        self._put(number, None)
+        return True
 
     def _take(self, number: int, ours: Connection) -> None:
         while ours.poll(self.timeout):

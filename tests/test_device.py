@@ -1,0 +1,35 @@
+import platform
+import resource
+
+import pytest
+import torch
+
+from avs_cli.core.device import prepare
+from avs_cli.errors import SpecError, UnavailableError
+
+
+def test_a_device_is_one_that_torch_knows() -> None:
+    assert prepare("cpu", 1)[:2] == ("cpu", 1)
+    with pytest.raises(SpecError, match="'gpu' is no device; use auto, cpu, cuda"):
+        prepare("gpu", 1)
+
+
+def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UnavailableError, match="no cuda device on this machine; use --device cpu"):
+        prepare("cuda", 1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
+def test_memory_that_a_batch_leaves_serves_the_next_one() -> None:
+    prepare("cpu", 1)
+    megabytes = 64
+    pages = (megabytes << 20) // resource.getpagesize()
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(megabytes << 18)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    # The first few may lie beside one another.
+    assert min(faults() for _ in range(8)) < pages / 10
