@@ -1,6 +1,11 @@
-"""What searching with a model costs: arithmetic for each pair of a text and a video, and bytes for each video."""
+"""What searching with a model costs: arithmetic for each pair of a text and a video, and bytes for each video.
+
+All that can be computed of a video alone has been, and is stored in float32.
+"""
 
 from typing import NamedTuple
+
+from avs_cli.core.teachers import teachers
 
 FLOAT = 4
 
@@ -10,7 +15,7 @@ class Footprint(NamedTuple):
 
     products  multiplications in dot products
     gates     further ones, in products of softmaxes with matrices
-    stored    bytes of a video in float32
+    stored    bytes of a video
     """
 
     products: int
@@ -18,19 +23,12 @@ class Footprint(NamedTuple):
     stored: int
 
 
-def footprint(model: str, dim: int = 512, frames: int = 12, words: int = 32) -> Footprint:
-    """What is left to do when a text comes: all that can be computed of a video alone has been, and is stored.
+def of_student(dim: int) -> Footprint:
+    """One vector and one dot product, whatever the student does before: TeachCLIP's and CLIP4Clip's."""
+    return Footprint(dim, 0, dim * FLOAT)
 
-    model  "student" (of one vector, CLIP4Clip too), "ts2net", "xclip" or "xpool"
-    """
-    vector = dim * FLOAT
-    if model == "xclip":
-        # vs, vw, sf and fw; of these all but the first weigh words, or frames, or both.
-        gates = words**2 + frames**2 + frames * words**2 + words * frames**2 + frames**2 + words**2
-        return Footprint(dim * (1 + words + frames + frames * words), gates, (1 + frames) * vector)
-    if model == "ts2net":
-        return Footprint(frames * dim, 0, frames * vector)
-    if model == "xpool":
-        # Attention over keys, the sum of values (which `out` is folded into), the last layer, the cosine.
-        return Footprint(2 * frames * dim + dim**2 + dim, 0, 2 * frames * vector)
-    return Footprint(dim, 0, vector)
+
+def of_teacher(name: str, dim: int, frames: int, words: int) -> Footprint:
+    """A teacher's, for vectors of `dim` numbers. Raises UnknownName."""
+    products, gates, numbers = teachers.module(name).footprint(dim, frames, words)
+    return Footprint(products, gates, numbers * FLOAT)

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from avs_cli.core.heads._blocks import unit
+from avs_cli.core.towers import fill
+from avs_cli.errors import MismatchError, SpecError
 
 LARGEST_SCALE = math.log(100)
 HIDDEN = -1e6
@@ -72,24 +74,37 @@ class Temporal(nn.Module):
     """The seqTransf header: (B, F, D) and a mask to (B, F, D), the frames plus what they learn from each other.
 
     positions  most frames of an item
+    heads      of attention; 0: one for every 64 numbers, or fewer if those do not share them equally
     """
 
     def __init__(self, dim: int, positions: int = 77, layers: int = 4, heads: int = 0):
         super().__init__()
+        heads = heads or next(count for count in range(max(1, dim // 64), 0, -1) if dim % count == 0)
+        if dim % heads:
+            raise SpecError(f"{heads} heads cannot share {dim} dimensions equally")
         self.positions = nn.Parameter(torch.empty(positions, dim).normal_(std=0.01))
-        self.blocks = nn.ModuleList(Block(dim, heads or max(1, dim // 64)) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(layers))
 
     def start_from_text(self, clip: Mapping[str, torch.Tensor]) -> None:
-        """Take the positions and the first blocks of CLIP's text tower, named as OpenAI's CLIP and open_clip do."""
-        positions = clip["positional_embedding"]
+        """Take the positions and the first blocks of CLIP's text tower, named as OpenAI's CLIP and open_clip do.
+
+        Raises MismatchError where the text tower has other sizes, or fewer blocks.
+        """
+        for place, block in enumerate(self.blocks):
+            prefix = f"transformer.resblocks.{place}."
+            state = {key.removeprefix(prefix): value for key, value in clip.items() if key.startswith(prefix)}
+            fill(block, state, f"CLIP's text block {place}")
+        count = min(len(self.positions), len(clip["positional_embedding"]))
         with torch.no_grad():
-            self.positions.copy_(positions[: len(self.positions)])
-            for place, block in enumerate(self.blocks):
-                prefix = f"transformer.resblocks.{place}."
-                block.load_state_dict({key: clip[prefix + key] for key in block.state_dict()})
+            self.positions[:count] = clip["positional_embedding"][:count]
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
-        """`positions` (F,) says which place each frame has, by default its own number."""
+        """`positions` (F,) says which place each frame has, by default its own number.
+
+        Raises MismatchError for more frames than there are places.
+        """
+        if positions is None and frames.shape[1] > len(self.positions):
+            raise MismatchError(f"at most {len(self.positions)} frames a video, not {frames.shape[1]}; take fewer")
         table = self.positions[: frames.shape[1]] if positions is None else self.positions[positions]
         x = frames + table
         for block in self.blocks:
@@ -138,7 +153,7 @@ class Student(nn.Module):
     temperature         of the weights that pool
     taught_temperature  of the weights that are taught
     masked              leave padding out of the attention's weights; the mean and the header always do
-    positions           most frames of an item
+    positions, heads    see Temporal
     """
 
     def __init__(

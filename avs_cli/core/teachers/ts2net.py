@@ -159,3 +159,8 @@ def build(
 ) -> TS2Net:
     """For vectors of `dim` numbers; any number of frames and words will do."""
     return TS2Net(dim, layers, heads, positions, masked, shift)
+
+
+def footprint(dim: int, frames: int, words: int) -> tuple[int, int, int]:
+    """Products, gates, numbers stored: the frames' vectors."""
+    return dim * frames, 0, dim * frames

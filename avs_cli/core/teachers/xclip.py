@@ -124,3 +124,9 @@ def build(
 ) -> XClip:
     """For vectors of `dim` numbers, `frames` frames a video and `words` positions a text."""
     return XClip(dim, frames, words, header, layers, heads, positions, masked)
+
+
+def footprint(dim: int, frames: int, words: int) -> tuple[int, int, int]:
+    """Products, gates, numbers stored: one vector of the video and those of its frames."""
+    fine = frames * words**2 + words * frames**2 + frames**2 + words**2
+    return dim * (1 + words + frames + frames * words), words**2 + frames**2 + fine, dim * (1 + frames)

@@ -94,3 +94,11 @@ def identity(dim: int) -> nn.Linear:
 def build(dim: int, frames: int, words: int, masked: bool = False) -> XPool:
     """For vectors of `dim` numbers; any number of frames and words will do."""
     return XPool(dim, masked)
+
+
+def footprint(dim: int, frames: int, words: int) -> tuple[int, int, int]:
+    """Products, gates, numbers stored: keys and values, the latter with `out` in them.
+
+    Attention and the sum of the values take 2 F D products, the last layer D * D, the cosine D.
+    """
+    return 2 * frames * dim + dim**2 + dim, 0, 2 * frames * dim
