@@ -9,12 +9,14 @@ import torch
 from pytest import approx
 from torch import nn
 
+from avs_cli.core import published_clip
 from avs_cli.core.bert_adam import BertAdam, WarmupCosine, freeze, parameter_groups
 from avs_cli.core.clip_sampling import kept, one_a_second, padded
 from avs_cli.core.distillation import Recipe, Taught, distill
 from avs_cli.core.fitting import fit, optimizer_arrays, restore_optimizer
 from avs_cli.core.heads._temporal import Student
 from avs_cli.core.paired_retrieval import measures, text_ranks, video_ranks
+from avs_cli.errors import MismatchError
 
 MASK = torch.tensor([[1, 1, 1], [1, 0, 0]])
 
@@ -104,6 +106,20 @@ def test_a_student_without_weights_is_taught_scores_alone() -> None:
     found = distill(scores, None, [Taught(scores.roll(1, 0), torch.full((3, 3), 1 / 3))], Recipe())
     assert float(found.fine) == 0
     assert float(found.coarse) > 0
+
+
+def test_the_student_comes_back_from_the_names_of_its_authors() -> None:
+    model, other = student(), student()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    theirs = {ours: name for name, ours in published_clip.STUDENT.items()}
+    state = {published_clip.renamed(key, theirs) or f"clip.{key}": value for key, value in model.state_dict().items()}
+    assert {"clip.logit_scale", "frameLinear2.weight", "transformerClip.resblocks.0.ln_2.bias"} <= state.keys()
+    assert other.load_published({**state, "cross.unused.weight": torch.ones(1)}).keys() == {"logit_scale"}
+    torch.testing.assert_close(other(frames(), MASK).vectors, model(frames(), MASK).vectors)
+    with pytest.raises(MismatchError, match="hold attention"):
+        student(pooling="mean").load_published(state)
 
 
 # Steps.

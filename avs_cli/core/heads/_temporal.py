@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
+from avs_cli.core import published_clip
 from avs_cli.core.heads._blocks import unit
 from avs_cli.core.towers import fill
 from avs_cli.errors import MismatchError, SpecError
@@ -189,6 +190,15 @@ class Student(nn.Module):
     def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
         """(T, D) and (V, D) vectors of any length to (T, V): cosines times the scale."""
         return self.logit_scale.exp() * unit(texts) @ unit(videos).T
+
+    def load_published(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Take the weights of TeachCLIP's or CLIP4Clip's checkpoint; returns CLIP's, named as OpenAI's CLIP does.
+
+        Raises MismatchError for a weight that has no place here, or that is missing.
+        """
+        clip, own = published_clip.parts(state, published_clip.STUDENT, "the student")
+        fill(self, own, "the student")
+        return clip
 
     @torch.no_grad()
     def limit_scale(self) -> None:
