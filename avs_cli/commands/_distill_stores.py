@@ -83,7 +83,7 @@ def run(
     known = [HeadTeacher(path, every, team.device) for path in teachers]
     temperature = plan.settings["temperature"]
     tutors, kept = zip(*(one.tutor(stack, team, folder, whole, temperature) for one in known), strict=True)
-    lessons = Lessons(pairs, kept)
+    lessons = Lessons(pairs, kept, pairs.batch)
     torch.manual_seed(plan.seed)
     head = rebuild(described, corpus_of(pairs, "")).to(team.device)
     size = plan.settings["batch_size"]

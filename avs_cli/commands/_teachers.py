@@ -9,18 +9,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avs_cli.commands._training import Data, Team
 from avs_cli.console import progress
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from avs_cli.core.pairs import Column, Pairs
     from avs_cli.core.teaching import HeadTutor
     from avs_cli.io.store import Gallery
 
+Compute = Callable[["np.ndarray"], Mapping[str, "torch.Tensor"]]
 # A kill loses at most the work on so many items.
 PART = 512
 
@@ -30,45 +32,53 @@ def key_of(told: Any) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def kept(
-    stack: ExitStack,
-    team: Team,
-    path: Path,
-    ids: Sequence[str],
-    provenance: Mapping[str, Any],
-    compute: "Callable[[np.ndarray], np.ndarray]",
-) -> "Gallery":
-    """The rows of these ids, in their order; those that an earlier run has not left are computed.
+class Kept(NamedTuple):
+    """Rows of items, in the items' order, and the shapes of the arrays that each row holds."""
 
-    compute  from positions among `ids` to (N, n)
+    gallery: "Gallery"
+    shapes: dict[str, tuple[int, ...]]
+
+    def column(self) -> "Column":
+        """As a batch looks them up."""
+        import numpy as np
+
+        from avs_cli.core.pairs import Column
+
+        return Column(self.gallery, np.arange(len(self.gallery)))
+
+
+def kept(stack: ExitStack, team: Team, path: Path, ids: Sequence[str], compute: Compute) -> Kept:
+    """What `compute` makes of these ids; what an earlier run has left is not computed again.
+
+    compute  from positions among `ids` to arrays whose rows are those items
+    path     says all that decides the values, the ids included
     Of several processes the first computes, the others wait.
     """
     from avs_cli.io.store import Gallery, Store
 
-    if team.rank == 0:
-        _complete(path, ids, provenance, compute)
+    if team.rank == 0 and not path.exists():
+        _write(path, ids, compute)
     team.wait()
     store = stack.enter_context(Store(path))
-    return Gallery([store])
+    return Kept(Gallery([store]), {name: tuple(shape) for name, shape in store.provenance["shapes"].items()})
 
 
-def _complete(
-    path: Path, ids: Sequence[str], provenance: Mapping[str, Any], compute: "Callable[[np.ndarray], np.ndarray]"
-) -> None:
+def _write(path: Path, ids: Sequence[str], compute: Compute) -> None:
     import numpy as np
 
-    from avs_cli.io.store import Item, StoreWriter, features
+    from avs_cli.core.teaching import packed
+    from avs_cli.io.store import Item, StoreWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and len(features(path)) == 1:
-        return
-    width = compute(np.arange(1)).shape[1]
-    with StoreWriter(path, "kept", width, provenance) as writer, progress(path.stem, len(ids)) as advance:
+    first = compute(np.arange(1))
+    told = {"model": path.stem, "shapes": {name: list(array.shape[1:]) for name, array in first.items()}}
+    width = packed(first).shape[1]
+    with StoreWriter(path, "kept", width, told) as writer, progress(path.stem, len(ids)) as advance:
         todo = np.array([place for place, id in enumerate(ids) if id not in writer.done], np.int64)
         advance(len(ids) - len(todo))
         for low in range(0, len(todo), PART):
             part = todo[low : low + PART]
-            rows = compute(part)
+            rows = packed(compute(part)).cpu().numpy()
             writer.add([Item(None, ids[place], row) for place, row in zip(part.tolist(), rows, strict=True)])
             advance(len(part))
         writer.finish(ids)
@@ -98,28 +108,24 @@ class HeadTeacher:
         self, stack: ExitStack, team: Team, folder: Path, pairs: "Pairs", temperature: float
     ) -> "tuple[HeadTutor, tuple[Column, Column]]":
         """What teaches, and where its rows of the captions and videos are."""
-        import numpy as np
-
-        from avs_cli.core.pairs import Column, embed_captions, embed_items
+        from avs_cli.core.pairs import embed_captions, embed_items
         from avs_cli.core.teaching import HeadTutor
         from avs_cli.provenance import digest
 
         own = self.pairs(pairs)
-        made = {"teacher": digest(self.path), "input": _content(own)}
-        name = f"{Path(self.path).stem}-{key_of(made)}"
-        columns, shapes = [], []
-        for end, ids, embed in (("texts", own.captions, embed_captions), ("videos", own.items, embed_items)):
-
-            def compute(which: np.ndarray, embed: Any = embed) -> np.ndarray:
-                return np.asarray(embed(self.head, own, which).flatten(1).cpu().numpy())
-
-            shapes.append(tuple(embed(self.head, own, np.arange(1)).shape[1:]))
-            gallery = kept(stack, team, folder / f"{name}-{end}.h5", ids, {"model": name}, compute)
-            columns.append(Column(gallery, np.arange(len(ids))))
-        return HeadTutor(self.head, temperature, shapes[0], shapes[1]), (columns[0], columns[1])
+        name = f"{Path(self.path).stem}-{key_of([digest(self.path), content(own)])}"
+        texts = kept(
+            stack, team, folder / f"{name}-texts.h5", own.captions,
+            lambda which: {"embedded": embed_captions(self.head, own, which)},
+        )  # fmt: skip
+        videos = kept(
+            stack, team, folder / f"{name}-videos.h5", own.items,
+            lambda which: {"embedded": embed_items(self.head, own, which)},
+        )  # fmt: skip
+        return HeadTutor(self.head, temperature, texts.shapes, videos.shapes), (texts.column(), videos.column())
 
 
-def _content(pairs: "Pairs") -> str:
+def content(pairs: "Pairs") -> str:
     """A digest of all vectors and sentences: equal names do not make equal inputs."""
     import numpy as np
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from avs_cli.commands._inputs import find_shots
 from avs_cli.console import note, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
@@ -119,7 +120,7 @@ def extract(
         note("conse needs no download: good on objects and animals, weak on people, actions and written words")
     sampling = _sampling(feature, fps, max_frames)
     settings = _Settings(sampling, pool or feature.pooling, frame_norm, batch_size, workers or place.workers, timeout)
-    found = _share(_find(inputs, shots, settings), own, parts)
+    found = _share(find_shots(inputs, shots, settings.workers, timeout), own, parts)
     with _writer(feature, known, model, path, name, dtype, settings) as writer:
         _extract_frames(feature, writer, found, settings, retry_failed)
         failed = _report(writer, found)
@@ -156,25 +157,6 @@ def _sampling(feature: "Feature", fps: float | None, max_frames: int | None) -> 
             raise SpecError("this model takes its own number of frames; --fps does not fit it")
         sampling = replace(sampling, fps=fps)
     return sampling if max_frames is None else replace(sampling, max_frames=max_frames)
-
-
-def _find(inputs: list[str], table: str, settings: _Settings) -> "list[Shot | Failure]":
-    """The shots to encode: those of the tables, else every file as one."""
-    from avs_cli.io.media import whole_files
-    from avs_cli.io.shots import is_shot_table, located, read_shots
-    from avs_cli.io.video import STAGE, find_media
-
-    tables = [*([table] if table else []), *filter(is_shot_table, inputs)]
-    media = [name for name in inputs if not is_shot_table(name)]
-    files = find_media(media) if media else []
-    if not tables:
-        return list(whole_files(files, settings.workers, settings.timeout))
-    listed = [shot for name in tables for shot in read_shots(name)]
-    if not media:
-        return list(listed)
-    found, _ = located(listed, files)
-    at = {shot.id: shot for shot in found}
-    return [at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, not among the inputs") for s in listed]
 
 
 def _part(shard: str) -> tuple[int, int]:

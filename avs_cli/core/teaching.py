@@ -4,7 +4,7 @@ What a teacher makes of each text and of each video alone does not change, so it
 of numbers per item; its scores depend on which items come together, so they are computed from those rows in each step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -17,6 +17,7 @@ from avs_cli.core.distillation import Recipe, Taught, distill
 from avs_cli.core.heads._blocks import Head
 from avs_cli.core.objectives._pairs import Embedded, twins
 from avs_cli.core.pairs import Batch, Column, Pairs, gathered, plain, read_ahead
+from avs_cli.core.teachers._teacher import Teacher
 from avs_cli.errors import MismatchError
 
 # A score of a pair that is right too though it is not on the diagonal: as good as none, and no infinity.
@@ -48,18 +49,35 @@ class Tutor(Protocol):
 class HeadTutor:
     """A trained head; its scores are divided by a temperature.
 
-    texts, videos  the shape of what it embeds one of them as
+    texts, videos  the shape of what it embeds one of them as, called "embedded"
     """
 
     head: Head
     temperature: float
-    texts: tuple[int, ...]
-    videos: tuple[int, ...]
+    texts: Shapes
+    videos: Shapes
 
     def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
         """Its scores; and the frames' relevance, if it looks at frames."""
-        written, seen = texts.reshape(-1, *self.texts), videos.reshape(-1, *self.videos)
+        written, seen = unpacked(texts, self.texts)["embedded"], unpacked(videos, self.videos)["embedded"]
         return Taught(self.head.scores(written, seen) / self.temperature, self.head.relevance(written, seen))
+
+
+@dataclass(frozen=True)
+class ModelTutor:
+    """One of the registry of teachers, over what its CLIP made of raw clips.
+
+    texts, videos  the shapes of the arrays that it embeds one of them as
+    """
+
+    teacher: Teacher
+    texts: Shapes
+    videos: Shapes
+
+    def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
+        """Scores by its own scale."""
+        written, seen = unpacked(texts, self.texts), unpacked(videos, self.videos)
+        return Taught(self.teacher.similarities(written, seen), self.teacher.relevance(written, seen))
 
 
 class Lesson(NamedTuple, Generic[B]):
@@ -70,15 +88,15 @@ class Lesson(NamedTuple, Generic[B]):
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """Pairs, and where the rows of each teacher's texts and videos are."""
+class Lessons(Generic[B]):
+    """Pairs in batches, and where the rows of each teacher's texts and videos are.
+
+    batch  gives the student's batch of some captions, given a generator for what is left to chance
+    """
 
     pairs: Pairs
     kept: Sequence[tuple[Column, Column]]
-
-    def lesson(self, which: np.ndarray, generator: np.random.Generator) -> Lesson[Batch]:
-        """These captions."""
-        return Lesson(self.pairs.batch(which, generator), self.rows(which))
+    batch: Callable[[np.ndarray, np.random.Generator], B]
 
     def rows(self, which: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Per teacher the rows of these captions and of their videos."""
@@ -88,11 +106,11 @@ class Lessons:
             for texts, videos in self.kept
         ]
 
-    def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Lesson[Batch]]:
+    def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Lesson[B]]:
         """The batches of `Pairs.epoch`."""
         generator = np.random.default_rng([seed, number, 1])
         spans = self.pairs.spans(number, size, seed, process, processes)
-        return read_ahead(lambda span: self.lesson(span, generator), spans)
+        return read_ahead(lambda span: Lesson(self.batch(span, generator), self.rows(span)), spans)
 
 
 class Watching(NamedTuple):
