@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from avs_cli import cli
+from avs_cli.commands import _queries
 from avs_cli.commands import search as command
 from avs_cli.io.store import Item, StoreWriter
 from avs_cli.types import Shot
@@ -146,11 +147,11 @@ def test_bad_input_is_one_line_and_no_run(
 
 def test_the_field_says_what_of_a_topic_is_read(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind of glider.\n662\ta boat\n")
-    read = {field: lambda field=field: command._read(str(tmp_path / "t.tsv"), field) for field in ("query", "both")}
+    read = {field: lambda field=field: _queries.read(str(tmp_path / "t.tsv"), field) for field in ("query", "both")}
     assert [topic.query for topic in read["query"]()] == ["a glider", "a boat"]
     assert [topic.query for topic in read["both"]()] == ["a glider Any kind of glider.", "a boat"]
     (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind of glider.\n")
-    assert [topic.query for topic in command._read(str(tmp_path / "t.tsv"), "narrative")] == ["Any kind of glider."]
+    assert [topic.query for topic in _queries.read(str(tmp_path / "t.tsv"), "narrative")] == ["Any kind of glider."]
 
 
 def test_a_topic_without_a_narrative_is_named(here: Here, gallery: Path, vectors: Path, tmp_path: Path) -> None:

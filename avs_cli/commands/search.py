@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from avs_cli.commands import _queries
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.options import Depth, Device, Output, Tag, Threads
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from avs_cli.core.features import Feature
     from avs_cli.io.galleries import JoinedGallery
     from avs_cli.io.store import Gallery
 
@@ -28,8 +26,6 @@ Galleries = Annotated[
 ]
 # Below this cosine the best shot of a query was wrong each time that it was checked.
 DOUBTFUL = {"conse": 0.35}
-# What a provenance says about pictures or storage; queries and gallery may differ in it.
-SETTINGS = {"dtype", "frame_norm", "inputs", "pixels", "pooling", "sampling", "spec", "versions"}
 
 
 def search(
@@ -70,7 +66,7 @@ def search(
     if head:
         if not (query or topics):
             raise SpecError("a head encodes words itself; give --topics FILE or --query TEXT")
-        asked = _read(topics, field) if topics else [Topic("query", query)]
+        asked = _queries.read(topics, field) if topics else [Topic("query", query)]
         _with_heads(gallery, head, asked, vectors or [], depth, tag, output, explain, device, threads)
         return
     if explain:
@@ -88,11 +84,11 @@ def search(
 
         place = prepare(device, threads)
         if vectors:
-            named, queries = _stored(vectors[0], _read(topics, field) if topics else None, shots)
+            named, queries = _queries.stored(vectors[0], _queries.read(topics, field) if topics else None, shots)
         else:
-            asked = _read(topics, field) if topics else [Topic("query", query)]
-            named, queries = [topic.id for topic in asked], _encoded(asked, shots, place.device, place.threads)
-        _check(named, queries)
+            asked = _queries.read(topics, field) if topics else [Topic("query", query)]
+            named, queries = [topic.id for topic in asked], _queries.encoded(asked, shots, place.device, place.threads)
+        _queries.check(named, queries)
         (rankings,) = top_shots([queries], shots, depth, place.threads)
         run: Run = dict(zip(named, rankings, strict=True))
         _doubt(run, shots.provenance)
@@ -148,113 +144,6 @@ def _with_heads(
             _show(runs[0]["query"], shots)
         else:
             write_run(output, runs[0], tag, depth)
-
-
-def _read(path: str, field: str) -> list[Topic]:
-    """The topics, each with the chosen text as its query."""
-    from avs_cli.io.topics import read_topics
-
-    topics = read_topics(path)
-    if field == "query":
-        return topics
-    for topic in topics:
-        if field == "narrative" and not topic.narrative:
-            raise MismatchError(f"{path}: topic {topic.id} has no narrative; use --field query or both")
-    first = "" if field == "narrative" else "{0.query} "
-    return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic).strip()) for topic in topics]
-
-
-def _stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[list[str], np.ndarray]":
-    """Ids and vectors of a store of topics: of those asked for, or of all of them."""
-    from avs_cli.io.store import open_store
-
-    with open_store(name) as store:
-        if store.frame_level:
-            raise MismatchError(f"{name}: several vectors per item; a topic has one")
-        if store.dim != shots.dim:
-            raise MismatchError(f"{name}: vectors of {store.dim} dimensions, and the gallery's have {shots.dim}")
-        _fit(name, store.provenance, shots.provenance)
-        named = store.ids if topics is None else [topic.id for topic in topics]
-        return named, store.read(named).vectors
-
-
-def _encoded(topics: list[Topic], shots: "Gallery", device: str, threads: int) -> "np.ndarray":
-    """(Q, D) the topics by the text tower that the gallery's provenance names."""
-    import numpy as np
-
-    from avs_cli.core.features import Runtime, features
-    from avs_cli.core.ranking import blend
-    from avs_cli.io.cache import remembered
-
-    spec = shots.provenance.get("spec")
-    if not isinstance(spec, str):
-        raise MismatchError(f"{shots.feature}: its provenance names no model to encode text with; give --vectors")
-    feature: Feature = features.load(spec)(Runtime(device, threads, remember=remembered))
-    if not feature.has_text:
-        raise SpecError(f"{spec} encodes no text, so it cannot be searched by words without a head; or give --vectors")
-    _fit(spec, feature.provenance, shots.provenance)
-    wordings = list(dict.fromkeys(text for topic in topics for _, text in _wordings(topic)))
-    pictures = _pictures(feature, [text for text in wordings if _is_picture(text)])
-    texts = [text for text in wordings if text not in pictures]
-    known = pictures | (dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {})
-    return np.array(
-        [
-            blend(np.array([known[text] for _, text in _wordings(topic)]), [weight for weight, _ in _wordings(topic)])
-            for topic in topics
-        ]
-    )
-
-
-def _wordings(topic: Topic) -> Sequence[tuple[float, str]]:
-    return topic.variants or [(1.0, topic.query)]
-
-
-def _is_picture(text: str) -> bool:
-    """Whether a wording is the path of an example picture."""
-    from pathlib import Path
-
-    from avs_cli.io.video import is_picture
-
-    return is_picture(text) and Path(text).is_file()
-
-
-def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
-    """The vectors of example pictures, by path."""
-    from functools import partial
-
-    from avs_cli.core.extraction import encode
-    from avs_cli.core.sampling import sample_times
-    from avs_cli.io.video import Job, decode
-    from avs_cli.types import Failure, Shot
-
-    if not paths or feature.pixels is None:
-        return {}
-    jobs = [Job(path, (Shot(path, path, 0.0, 0.0),)) for path in paths]
-    times = partial(sample_times, sampling=feature.sampling)
-    pieces = decode(jobs, times, feature.pixels, feature.sampling.clip, 1, 60.0)
-    found = {}
-    for result in encode(feature, pieces, "mean", 1, False):
-        if isinstance(result, Failure):
-            raise MismatchError(result.message)
-        found[result.shot] = result.vectors
-    return found
-
-
-def _fit(name: str, ours: Mapping[str, Any], gallery: Mapping[str, Any]) -> None:
-    """Raises MismatchError when queries and gallery come from different encoders."""
-    for key in sorted(ours.keys() & gallery.keys() - SETTINGS):
-        if ours[key] != gallery[key]:
-            raise MismatchError(
-                f"{name} has {key} {ours[key]!r} and the gallery {gallery[key]!r}; "
-                "encode the topics as the gallery was, with `avs extract --text`, and give them as --vectors"
-            )
-
-
-def _check(named: Sequence[str], queries: "np.ndarray") -> None:
-    """Raises MismatchError for a topic whose vector has no direction."""
-    for name, vector in zip(named, queries, strict=True):
-        if not vector.any():
-            raise MismatchError(f"topic {name}: its vector is zero, which is like nothing")
 
 
 def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:

@@ -37,6 +37,36 @@ def parse_scores(path: str, text: str) -> Run:
     return run
 
 
+def read_verdicts(path: str) -> Run:
+    """Scores of shots from elsewhere: a run, a score file of RUC's tools, lines of topic, shot and score, or lines of
+    shot and score, which hold for every topic and stand under the topic "".
+
+    Raises FormatError, with the line, for another number of columns, a score that is not a finite number, and a shot
+    that a topic has twice.
+    """
+    from avs_cli.io.trec import parse_run
+
+    text = read_text(path)
+    width = len(text.lstrip().partition("\n")[0].split())
+    if width == 6:
+        return parse_run(path, text)
+    if width not in (2, 3):
+        return parse_scores(path, text)
+    run: Run = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        columns = line.split()
+        if not columns:
+            continue
+        if len(columns) != width:
+            raise FormatError(path, f"{len(columns)} columns, and {width} in the first line", number)
+        *topic, shot, score = columns
+        scores = run.setdefault("".join(topic), {})
+        if shot in scores:
+            raise FormatError(path, f"shot {shot!r} is there a second time", number)
+        scores[shot] = _score(path, number, score)
+    return run
+
+
 def are_scores(text: str) -> bool:
     """Whether the content of a file looks like scores: behind the topic, shots and numbers in turn."""
     first = text.lstrip().partition("\n")[0].split()

@@ -1,0 +1,125 @@
+"""Queries of the commands that compare texts with shots: topics, and their vectors in the gallery's space."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from avs_cli.errors import MismatchError, SpecError
+from avs_cli.types import Topic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from avs_cli.core.features import Feature
+    from avs_cli.io.store import Gallery
+
+# What a provenance says about pictures or storage; queries and gallery may differ in it.
+SETTINGS = {"dtype", "frame_norm", "inputs", "pixels", "pooling", "sampling", "spec", "versions"}
+
+
+def read(path: str, field: str) -> list[Topic]:
+    """The topics, each with the chosen text as its query."""
+    from avs_cli.io.topics import read_topics
+
+    topics = read_topics(path)
+    if field == "query":
+        return topics
+    for topic in topics:
+        if field == "narrative" and not topic.narrative:
+            raise MismatchError(f"{path}: topic {topic.id} has no narrative; use --field query or both")
+    first = "" if field == "narrative" else "{0.query} "
+    return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic).strip()) for topic in topics]
+
+
+def stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[list[str], np.ndarray]":
+    """Ids and vectors of a store of topics: of those asked for, or of all of them."""
+    from avs_cli.io.store import open_store
+
+    with open_store(name) as store:
+        if store.frame_level:
+            raise MismatchError(f"{name}: several vectors per item; a topic has one")
+        if store.dim != shots.dim:
+            raise MismatchError(f"{name}: vectors of {store.dim} dimensions, and the gallery's have {shots.dim}")
+        _fit(name, store.provenance, shots.provenance)
+        named = store.ids if topics is None else [topic.id for topic in topics]
+        return named, store.read(named).vectors
+
+
+def encoded(topics: list[Topic], shots: "Gallery", device: str, threads: int) -> "np.ndarray":
+    """(Q, D) the topics by the text tower that the gallery's provenance names."""
+    import numpy as np
+
+    from avs_cli.core.features import Runtime, features
+    from avs_cli.core.ranking import blend
+    from avs_cli.io.cache import remembered
+
+    spec = shots.provenance.get("spec")
+    if not isinstance(spec, str):
+        raise MismatchError(f"{shots.feature}: its provenance names no model to encode text with; give --vectors")
+    feature: Feature = features.load(spec)(Runtime(device, threads, remember=remembered))
+    if not feature.has_text:
+        raise SpecError(f"{spec} encodes no text, so it cannot be searched by words without a head; or give --vectors")
+    _fit(spec, feature.provenance, shots.provenance)
+    wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
+    pictures = _pictures(feature, [text for text in wordings if _is_picture(text)])
+    texts = [text for text in wordings if text not in pictures]
+    known = pictures | (dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {})
+    return np.array(
+        [
+            blend(
+                np.array([known[text] for _, text in wordings_of(topic)]), [weight for weight, _ in wordings_of(topic)]
+            )
+            for topic in topics
+        ]
+    )
+
+
+def wordings_of(topic: Topic) -> Sequence[tuple[float, str]]:
+    return topic.variants or [(1.0, topic.query)]
+
+
+def _is_picture(text: str) -> bool:
+    """Whether a wording is the path of an example picture."""
+    from pathlib import Path
+
+    from avs_cli.io.video import is_picture
+
+    return is_picture(text) and Path(text).is_file()
+
+
+def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
+    """The vectors of example pictures, by path."""
+    from functools import partial
+
+    from avs_cli.core.extraction import encode
+    from avs_cli.core.sampling import sample_times
+    from avs_cli.io.video import Job, decode
+    from avs_cli.types import Failure, Shot
+
+    if not paths or feature.pixels is None:
+        return {}
+    jobs = [Job(path, (Shot(path, path, 0.0, 0.0),)) for path in paths]
+    times = partial(sample_times, sampling=feature.sampling)
+    pieces = decode(jobs, times, feature.pixels, feature.sampling.clip, 1, 60.0)
+    found = {}
+    for result in encode(feature, pieces, "mean", 1, False):
+        if isinstance(result, Failure):
+            raise MismatchError(result.message)
+        found[result.shot] = result.vectors
+    return found
+
+
+def _fit(name: str, ours: Mapping[str, Any], gallery: Mapping[str, Any]) -> None:
+    """Raises MismatchError when queries and gallery come from different encoders."""
+    for key in sorted(ours.keys() & gallery.keys() - SETTINGS):
+        if ours[key] != gallery[key]:
+            raise MismatchError(
+                f"{name} has {key} {ours[key]!r} and the gallery {gallery[key]!r}; "
+                "encode the topics as the gallery was, with `avs extract --text`, and give them as --vectors"
+            )
+
+
+def check(named: Sequence[str], queries: "np.ndarray") -> None:
+    """Raises MismatchError for a topic whose vector has no direction."""
+    for name, vector in zip(named, queries, strict=True):
+        if not vector.any():
+            raise MismatchError(f"topic {name}: its vector is zero, which is like nothing")

@@ -1,0 +1,208 @@
+"""`avs rerank`: a run's best shots in a new order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from avs_cli.commands import _queries
+from avs_cli.console import note
+from avs_cli.core.reranking import rerankers
+from avs_cli.errors import MismatchError, SpecError
+from avs_cli.options import Device, Output, Runs, Tag, Threads
+from avs_cli.types import Run, ranked
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from avs_cli.core.reranking._candidates import Bank, Candidates
+    from avs_cli.io.store import Gallery
+
+
+def rerank(
+    runs: Runs,
+    method: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(rerankers.names())}.")] = "neighbours",
+    gallery: Annotated[
+        list[str] | None, typer.Option("--gallery", "-g", metavar="STORE", help="The shots' vectors; repeatable.")
+    ] = None,
+    topics: Annotated[str, typer.Option(metavar="FILE", help="The topics, encoded as the gallery says.")] = "",
+    vectors: Annotated[str, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")] = "",
+    bank: Annotated[
+        str, typer.Option(metavar="STORE", help="Vectors of other texts, as training captions, for hubness.")
+    ] = "",
+    scores: Annotated[
+        str, typer.Option(metavar="FILE", help="For scores: a run, or lines of a shot (or topic and shot) and a score.")
+    ] = "",
+    depth: Annotated[
+        int, typer.Option(min=1, help="Shots of each topic that are ranked anew; the others stay below them.")
+    ] = 1000,
+    weight: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The method's share of the new score; the run has the rest.")
+    ] = 0.5,
+    tag: Tag = "reranked",
+    output: Output = "-",
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Rank the shots of runs anew by what their vectors, other queries or a model's verdicts tell.
+
+    neighbours prefers shots that share neighbours with the query (kind=reciprocal) or are neighbours of many others
+    (kind=hubs, which needs no topics); hubness lowers shots that are near to everything, as --bank shows; framemax
+    takes the best frame of a gallery with a vector per frame; scores takes verdicts from a file. The run's scores and
+    the method's are stretched to 0 … 1 and added up by --weight. Several runs go into a folder, each under its name.
+    """
+    if len({Path(run).name for run in runs}) < len(runs):
+        raise SpecError("two runs have one name, and reranked runs keep their names; rename one")
+    if len(runs) > 1 and output == "-":
+        raise SpecError("several runs are reranked into a folder; give --output FOLDER")
+    if topics and vectors:
+        raise SpecError("the topics are either encoded or given as vectors; give --topics or --vectors")
+    if (topics or vectors or bank) and not gallery:
+        raise SpecError("--topics, --vectors and --bank are compared with shots; give --gallery STORE")
+    if bool(scores) != (method.partition(":")[0] == "scores"):
+        raise SpecError("--scores FILE and --method scores belong together")
+    if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
+    method_of = rerankers.load(method)
+    from avs_cli.core.device import prepare
+    from avs_cli.io.score_files import read_verdicts
+    from avs_cli.io.store import open_gallery
+    from avs_cli.io.trec import read_run, write_run
+
+    place = prepare(device, threads)
+    given = {path: read_run(path) for path in runs}
+    with ExitStack() as stack:
+        shots = stack.enter_context(open_gallery(gallery)) if gallery else None
+        evidence = _Evidence(
+            shots,
+            _queries_of(topics, vectors, shots, place.device, place.threads) if shots is not None else {},
+            _bank(bank, shots, place.threads) if bank and shots is not None else None,
+            read_verdicts(scores) if scores else None,
+        )
+        made = {path: _again(path, run, method_of, evidence, depth, weight) for path, run in given.items()}
+    if len(made) == 1:
+        write_run(output, made[runs[0]], tag, _longest(made[runs[0]]))
+        return
+    Path(output).mkdir(parents=True, exist_ok=True)
+    for path, run in made.items():
+        write_run(str(Path(output) / Path(path).name), run, tag, _longest(run))
+
+
+class _Evidence(NamedTuple):
+    """What there is to judge shots by.
+
+    queries   topic -> (D,)
+    verdicts  topic -> shot -> score; the topic "" stands for all
+    """
+
+    shots: "Gallery | None"
+    queries: "Mapping[str, np.ndarray]"
+    bank: "Bank | None"
+    verdicts: Run | None
+
+
+def _again(
+    path: str, run: Run, method_of: "Callable[[Candidates], np.ndarray]", evidence: _Evidence, depth: int, weight: float
+) -> Run:
+    """One run, reranked."""
+    from avs_cli.core.reranking._candidates import joined
+    from avs_cli.io.topics import align_topics
+
+    queries, told = align_topics(evidence.queries, run)
+    verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
+    if told:
+        note(told)
+    if lost := [topic for topic in run if queries and topic not in queries]:
+        raise MismatchError(f"{path}: no query for {len(lost)} of its topics: {_some(lost)}")
+    places = _places(evidence.shots, path, {shot for scores in run.values() for shot in ranked(scores)[:depth]})
+    again: Run = {}
+    without = 0
+    for topic, scores in run.items():
+        best = ranked(scores)[:depth]
+        chosen = best
+        if evidence.verdicts is not None:
+            mine = verdicts.get("", {}) | verdicts.get(topic, {})
+            chosen = [shot for shot in best if shot in mine]
+            without += len(best) - len(chosen)
+        again[topic] = dict(scores)
+        if chosen:
+            candidates = _candidates(chosen, scores, queries.get(topic), evidence, places, mine if verdicts else None)
+            again[topic] = joined(scores, chosen, method_of(candidates), weight)
+    if without:
+        note(f"{path}: {without} shots have no score in --scores and stay below those that have one")
+    return again
+
+
+def _candidates(
+    shots: Sequence[str],
+    scores: Mapping[str, float],
+    query: "np.ndarray | None",
+    evidence: _Evidence,
+    places: Mapping[str, int],
+    verdicts: Mapping[str, float] | None,
+) -> "Candidates":
+    import numpy as np
+
+    from avs_cli.core.reranking._candidates import Candidates
+
+    return Candidates(
+        shots,
+        np.array([scores[shot] for shot in shots]),
+        evidence.shots.take(np.array([places[shot] for shot in shots], np.int64))
+        if evidence.shots is not None
+        else None,
+        query,
+        evidence.bank,
+        np.array([verdicts[shot] for shot in shots]) if verdicts is not None else None,
+    )
+
+
+def _places(shots: "Gallery | None", path: str, wanted: set[str]) -> dict[str, int]:
+    """Where the wanted shots are in the gallery; raises MismatchError when some are not there."""
+    if shots is None:
+        return {}
+    places = {id: place for place, id in enumerate(shots.ids) if id in wanted}
+    if lost := sorted(wanted - places.keys()):
+        raise MismatchError(f"the gallery lacks {len(lost)} of the shots of {path}: {_some(lost)}")
+    return places
+
+
+def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, threads: int) -> "dict[str, np.ndarray]":
+    """Topic -> its vector; none when no topics are given."""
+    if not (topics or vectors):
+        return {}
+    if vectors:
+        named, queries = _queries.stored(vectors, None, shots)
+    else:
+        asked = _queries.read(topics, "query")
+        named, queries = [topic.id for topic in asked], _queries.encoded(asked, shots, device, threads)
+    _queries.check(named, queries)
+    return dict(zip(named, queries, strict=True))
+
+
+def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
+    """The other queries; their favourites are searched for when a method asks."""
+    from functools import cache
+
+    from avs_cli.core.ranking import top_shots
+    from avs_cli.core.reranking._candidates import Bank
+
+    named, vectors = _queries.stored(name, None, shots)
+    _queries.check(named, vectors)
+
+    @cache
+    def favourites() -> frozenset[str]:
+        (best,) = top_shots([vectors], shots, 1, threads)
+        return frozenset(shot for ranking in best for shot in ranking)
+
+    return Bank(vectors, favourites)
+
+
+def _longest(run: Run) -> int:
+    return max(map(len, run.values()))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

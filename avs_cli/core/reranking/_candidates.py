@@ -1,0 +1,114 @@
+"""One topic's shots that are to be ranked anew, what is known of them, and how a method's opinion joins the run's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from avs_cli.core.normalisation.minmax import normalise
+from avs_cli.core.ranking import Cosine
+from avs_cli.errors import SpecError
+from avs_cli.types import Block, ranked
+
+# Cosines with a bank that are held at once.
+CELLS = 1 << 23
+
+
+class Bank(NamedTuple):
+    """Other queries, against which a shot's popularity shows.
+
+    vectors     (B, D), of any length but zero
+    favourites  the shots of the whole gallery that are some query's best
+    """
+
+    vectors: np.ndarray
+    favourites: Callable[[], frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """K shots of one topic, in the order of the run; a method asks for what it needs, and the user is told what lacks.
+
+    scores   (K,) the run's
+    block    the shots' vectors, if a gallery is given
+    query    (D,) the topic's vector, if topics are given
+    bank     other queries, if they are given
+    outside  (K,) scores from a file, if it is given
+    """
+
+    shots: Sequence[str]
+    scores: np.ndarray
+    block: Block | None = None
+    query: np.ndarray | None = None
+    bank: Bank | None = None
+    outside: np.ndarray | None = None
+
+    def vectors(self) -> Block:
+        """The shots' vectors; raises SpecError without a gallery."""
+        if self.block is None:
+            raise SpecError("this method looks at the shots' vectors; give --gallery STORE")
+        return self.block
+
+    def units(self) -> np.ndarray:
+        """(K, D) float64, rows of unit length: a shot's vector, or the mean of its vectors."""
+        block = self.vectors()
+        vectors: np.ndarray = block.vectors.astype(np.float64)
+        if block.offsets is not None:
+            vectors = np.add.reduceat(vectors, block.offsets[:-1])
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        lengths[lengths == 0] = 1
+        units: np.ndarray = vectors / lengths
+        return units
+
+    def cosines(self) -> np.ndarray:
+        """(K,) float64: query and shot; of several vectors of a shot the best counts. SpecError without queries."""
+        if self.query is None:
+            raise SpecError("this method compares shots with the topics; give --topics FILE or --vectors STORE")
+        block = self.vectors()
+        places = np.arange(len(block.ids))
+        return Cosine(self.query[None]).exact(block, np.zeros_like(places), places).astype(np.float64)
+
+    def popularity(self, summary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """(K,) a summary of each shot's cosines with the bank's queries; raises SpecError without a bank.
+
+        summary  (B, n) float64 of some shots to (n,)
+        """
+        block, scorer = self.vectors(), Cosine(self.others().vectors)
+        step = max(1, CELLS // scorer.queries)
+        some = (_part(block, low, low + step) for low in range(0, len(block.ids), step))
+        return np.concatenate([summary(scorer.scan(part).numpy().astype(np.float64)) for part in some])
+
+    def others(self) -> Bank:
+        """The bank; raises SpecError without one."""
+        if self.bank is None:
+            raise SpecError("this method needs other queries; give --bank STORE, as of the training captions")
+        return self.bank
+
+    def judged(self) -> np.ndarray:
+        """(K,) the scores from a file; raises SpecError without one."""
+        if self.outside is None:
+            raise SpecError("this method needs scores from elsewhere; give --scores FILE")
+        return self.outside
+
+
+def _part(block: Block, low: int, high: int) -> Block:
+    """Some of a block's shots."""
+    if block.offsets is None:
+        return Block(block.ids[low:high], block.vectors[low:high])
+    ends = block.offsets[low : high + 1]
+    return Block(block.ids[low:high], block.vectors[ends[0] : ends[-1]], ends - ends[0])
+
+
+def joined(scores: Mapping[str, float], shots: Sequence[str], opinion: np.ndarray, weight: float) -> dict[str, float]:
+    """A topic's shots with new scores: `weight` times the opinion of `shots` plus the rest of 1 times the run's.
+
+    Both are stretched to 0 … 1 over `shots`, so new scores are within 0 … 1; the run's other shots come below, within
+    -2 … -1 and in their order.
+    """
+    run = normalise({shot: scores[shot] for shot in shots})
+    new = normalise(dict(zip(shots, opinion.tolist(), strict=True)))
+    again = {shot: (1 - weight) * run[shot] + weight * new[shot] for shot in shots}
+    rest = normalise({shot: score for shot, score in scores.items() if shot not in again})
+    found = again | {shot: score - 2 for shot, score in rest.items()}
+    return {shot: found[shot] for shot in ranked(found)}

@@ -1,0 +1,35 @@
+"""Shots that are near to every query rank lower, as other queries show.
+
+`nnn` subtracts `alpha` times the mean of a shot's `k` highest cosines with the other queries (nearest neighbor
+normalization: Chowdhury et al., EMNLP 2024, arXiv:2410.24114; they choose k and alpha on held-out queries). `qbnorm`
+divides the softmaxed cosine by the sum of those of the other queries (Bogolin, Croitoru, Jin, Liu and Albanie, CVPR
+2022, arXiv:2112.12777), and only where the topic's best shot is some other query's best in the whole gallery.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from avs_cli.core.reranking._candidates import Candidates
+
+
+def rerank(
+    candidates: Candidates,
+    kind: Literal["nnn", "qbnorm"] = "nnn",
+    k: int = 16,
+    alpha: float = 0.75,
+    beta: float = 20.0,
+) -> np.ndarray:
+    """(K,) the cosines, corrected."""
+    cosines = candidates.cosines()
+    if kind == "nnn":
+        return np.asarray(cosines - alpha * candidates.popularity(lambda others: _highest(others, k).mean(axis=0)))
+    if candidates.shots[int(cosines.argmax())] not in candidates.others().favourites():
+        return cosines
+    return np.asarray(beta * cosines - candidates.popularity(lambda others: np.logaddexp.reduce(beta * others)))
+
+
+def _highest(others: np.ndarray, k: int) -> np.ndarray:
+    """(k, K) of each column of (B, K); fewer where there are not so many."""
+    k = min(k, len(others))
+    return np.partition(others, len(others) - k, axis=0)[len(others) - k :]
