@@ -10,7 +10,7 @@ _avs() {
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='shots extract train search fuse eval submit view info convert --version --help'
+        words='shots extract train distill search rerank fuse eval submit view info convert --version --help'
     else
         case $command:$before in
             shots:--detector) words='content fixed transnetv2' ;;
@@ -18,7 +18,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 minilm mobileclip2 open-clip pe-core siglip2 timm video-llama vjepa2 wsl x-clip' ;;
+            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl x-clip' ;;
             extract:--output | extract:-o) ;;
             extract:--shots) ;;
             extract:--text) ;;
@@ -58,6 +58,31 @@ _avs() {
             train:--tensorboard) ;;
             train:--device) ;;
             train:--threads) compopt +o default 2>/dev/null ;;
+            distill:--captions) ;;
+            distill:--teacher) ;;
+            distill:--output | distill:-o) ;;
+            distill:--video) ;;
+            distill:--text) ;;
+            distill:--teacher-video) ;;
+            distill:--teacher-text) ;;
+            distill:--student) ;;
+            distill:--validate) ;;
+            distill:--metric) words='R@1 R@5 R@10 SumR' ;;
+            distill:--coarse) words='pear ce l1' ;;
+            distill:--fine) words='pear ce l1' ;;
+            distill:--loss-weights) ;;
+            distill:--temperature) compopt +o default 2>/dev/null ;;
+            distill:--cache) ;;
+            distill:--optimizer) words='rmsprop adamw' ;;
+            distill:--learning-rate) compopt +o default 2>/dev/null ;;
+            distill:--epochs) compopt +o default 2>/dev/null ;;
+            distill:--batch-size) compopt +o default 2>/dev/null ;;
+            distill:--precision) words='fp32 bf16 fp16' ;;
+            distill:--seed) compopt +o default 2>/dev/null ;;
+            distill:--time-limit) ;;
+            distill:--tensorboard) ;;
+            distill:--device) ;;
+            distill:--threads) compopt +o default 2>/dev/null ;;
             search:--query | search:-q) ;;
             search:--topics) ;;
             search:--vectors) ;;
@@ -69,6 +94,18 @@ _avs() {
             search:--output | search:-o) ;;
             search:--device) ;;
             search:--threads) compopt +o default 2>/dev/null ;;
+            rerank:--method) words='borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
+            rerank:--gallery | rerank:-g) ;;
+            rerank:--topics) ;;
+            rerank:--vectors) ;;
+            rerank:--bank) ;;
+            rerank:--scores) ;;
+            rerank:--depth) compopt +o default 2>/dev/null ;;
+            rerank:--weight) compopt +o default 2>/dev/null ;;
+            rerank:--tag) ;;
+            rerank:--output | rerank:-o) ;;
+            rerank:--device) ;;
+            rerank:--threads) compopt +o default 2>/dev/null ;;
             fuse:--method) words='borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
             fuse:--qrels) ;;
             fuse:--measure) words='hit infndcg inum-rel inum-rel-ret ip iprec-rec meanr medr mir num-ret sumr xinfap' ;;
@@ -112,18 +149,24 @@ _avs() {
             view:--output | view:-o) ;;
             convert:--tag) ;;
             convert:--depth) compopt +o default 2>/dev/null ;;
+            convert:--head) ;;
+            convert:--feature) ;;
+            convert:--vocabulary) ;;
+            convert:--word-vectors) ;;
             *)
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
                     extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --retry-failed --list-models --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
+                    distill) words='--captions --teacher --output -o --video --text --teacher-video --teacher-text --student --validate --metric --coarse --fine --loss-weights --temperature --cache --optimizer --learning-rate --epochs --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
                     search) words='--query -q --topics --vectors --head --explain --field --depth --tag --output -o --device --threads --help' ;;
+                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --device --threads --help' ;;
                     fuse) words='--method --ltr --qrels --measure --folds --seed --threads --save --load --report --depth --tag --output -o --help' ;;
                     eval) words='--measure -m --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
                     info) words='--json --help' ;;
-                    convert) words='--tag --depth --trust-pickle --help' ;;
+                    convert) words='--tag --depth --trust-pickle --head --feature --vocabulary --word-vectors --help' ;;
                 esac
                 ;;
         esac
