@@ -8,8 +8,9 @@ from avs_cli.console import note
 from avs_cli.errors import SpecError
 
 if TYPE_CHECKING:
+    import torch
+
     from avs_cli.core.heads._published import Known
-    from avs_cli.io.pickles import Pickled
 
 # Where their configuration keeps vocabularies.
 KEPT = {"bow": "t2v_bow", "gru": "t2v_idx"}
@@ -25,25 +26,28 @@ def feature_name(text: str) -> str:
 
 def write_head(
     source: str,
-    held: "Pickled",
+    weights: "Mapping[str, torch.Tensor]",
+    beside: Mapping[str, Any],
     target: str,
     spec: str,
     features: Sequence[str],
     vocabularies: Sequence[str],
     word_vectors: str,
 ) -> None:
-    """A head file from a published checkpoint, and a note that says what it was taken for."""
+    """A head file from a published checkpoint, and a note that says what it was taken for.
+
+    weights  the checkpoint's
+    beside   what its trainer kept with them
+    """
     from avs_cli.core.heads._published import adopt
     from avs_cli.io.checkpoint import save_head
 
-    settings = _mapping(held.beside.get("config"))
+    settings = _mapping(beside.get("config"))
     attentions = [str(settings[key]) for key in ("vis_attention", "txt_attention") if settings.get(key)]
     known = _known(settings, _pairs("--feature", features), _pairs("--vocabulary", vocabularies), word_vectors)
-    description, weights = adopt(held.tensors, known, spec, attentions)
-    training = {
-        key: held.beside[key] for key in ("epoch", "best_perf") if isinstance(held.beside.get(key), int | float)
-    }
-    save_head(target, description | {"training": {"published": source.rpartition("/")[2]} | training}, weights)
+    description, ours = adopt(weights, known, spec, attentions)
+    training = {key: beside[key] for key in ("epoch", "best_perf") if isinstance(beside.get(key), int | float)}
+    save_head(target, description | {"training": {"published": source.rpartition("/")[2]} | training}, ours)
     note(f"{source}: {_told(description)}")
     untold = [key for key in UNTOLD if key in description["settings"]]
     if untold and spec.partition(":")[2] == "":

@@ -73,7 +73,7 @@ def convert(
         from avs_cli.io.pickles import write_tensors
 
         if kind_of(held.tensors):
-            write_head(source, held, target, head, feature or [], vocabulary or [], word_vectors)
+            write_head(source, held.tensors, held.beside, target, head, feature or [], vocabulary or [], word_vectors)
         elif told:
             raise MismatchError(f"{source}: not a head of LAFF, W2VV++ or SEA, so nothing is to be told about it")
         else:
