@@ -294,3 +294,8 @@ def test_no_tracked_file_is_large() -> None:
     sizes = {path.relative_to(CHECKOUT).as_posix(): path.stat().st_size for path in tracked()}
     assert not {name: size for name, size in sizes.items() if size > 1_000_000}
     assert sum(sizes.values()) < 10_000_000
+
+
+def test_the_parity_arrays_that_come_with_the_tests_stay_under_a_megabyte() -> None:
+    excerpt = CHECKOUT / "tests" / "parity" / "excerpt"
+    assert 0 < sum(path.stat().st_size for path in excerpt.rglob("*") if path.is_file()) < 1_000_000

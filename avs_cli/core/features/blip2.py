@@ -84,10 +84,14 @@ class Blip2(Encoder):
 
     def queries(self, pictures: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) to (B, 32, dim), every query's vector of unit length."""
-        network = self.image_tower
         with self.autocast():
-            states = network.vision_model(pixel_values=pictures).last_hidden_state
-        tokens = network.query_tokens.expand(len(pictures), -1, -1)
+            states = self.image_tower.vision_model(pixel_values=pictures).last_hidden_state
+        return self.queries_of(states)
+
+    def queries_of(self, states: torch.Tensor) -> torch.Tensor:
+        """(B, tokens, width) of the tower to (B, 32, dim), every query's vector of unit length."""
+        network = self.image_tower
+        tokens = network.query_tokens.expand(len(states), -1, -1)
         found = network.qformer(query_embeds=tokens, encoder_hidden_states=states.float()).last_hidden_state
         return nn.functional.normalize(network.vision_projection(found), dim=-1)
 
