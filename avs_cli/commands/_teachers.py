@@ -46,6 +46,13 @@ class Kept(NamedTuple):
 
         return Column(self.gallery, np.arange(len(self.gallery)))
 
+    def take(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
+        """The arrays of these items."""
+        from avs_cli.core.pairs import plain
+        from avs_cli.core.teaching import unpacked
+
+        return unpacked(plain(self.gallery.take(which)), self.shapes)
+
 
 def kept(stack: ExitStack, team: Team, path: Path, ids: Sequence[str], compute: Compute) -> Kept:
     """What `compute` makes of these ids; what an earlier run has left is not computed again.

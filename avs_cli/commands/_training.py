@@ -101,14 +101,9 @@ class Data:
 
     def pairs(self, files: Sequence[str], negated: str = "") -> "Pairs":
         """The captions of some files, with their videos and vectors."""
-        from avs_cli.io.captions import item_of, read_captions
+        from avs_cli.io.captions import item_of, read_all
 
-        sentences: dict[str, str] = {}
-        for name in files:
-            for caption, sentence in read_captions(name).items():
-                if caption in sentences:
-                    raise MismatchError(f"caption {caption!r} is in {name} and in another file; ids must differ")
-                sentences[caption] = sentence
+        sentences = read_all(files)
         kept = self._complete([*sentences], [item_of(caption) for caption in sentences], ", ".join(files))
         items = list(dict.fromkeys(item_of(caption) for caption in kept))
         return self.of(kept, [sentences[c] for c in kept], items, [item_of(c) for c in kept], self._denials(negated))
@@ -389,7 +384,7 @@ class Training(Generic[B]):
         values = self._values()
         value = values[self.judge.metric] if self.judge else float(epoch.number)
         better = value > self.log.best
-        rate = float(self.optimizer.param_groups[0]["lr"])
+        rate = max(float(group["lr"]) for group in self.optimizer.param_groups)
         row = {"epoch": float(epoch.number), "loss": epoch.loss, **values}
         rows = [*self.log.rows, {**row, "learning_rate": rate, "seconds": epoch.seconds}]
         self.log = Log(rows, value, epoch.number) if better else self.log._replace(rows=rows)
@@ -486,10 +481,10 @@ def settings_of(given: Mapping[str, Any], pairs: "Pairs") -> dict[str, Any]:
 
 def optimizer_of(parameters: "Iterable[nn.Parameter]", settings: Mapping[str, Any]) -> "Optimizer":
     """The rule that takes the steps, by its name."""
-    from avs_cli.core.fitting import AdamW, RMSprop
+    from avs_cli.core.fitting import AdamW, BertAdam, RMSprop
 
-    kind: type[RMSprop | AdamW] = RMSprop if settings["optimizer"] == "rmsprop" else AdamW
-    return kind(parameters, settings["learning_rate"])
+    kinds: dict[str, type[Optimizer]] = {"rmsprop": RMSprop, "adamw": AdamW, "bertadam": BertAdam}
+    return kinds[settings["optimizer"]](parameters, settings["learning_rate"])
 
 
 def schedule_of(settings: Mapping[str, Any]) -> "Schedule":

@@ -6,22 +6,40 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from avs_cli.commands import _distill_stores
+from avs_cli.commands import _distill_clips, _distill_stores
+from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
 from avs_cli.commands._training import Plan, Team
+from avs_cli.core.teachers import teachers
 from avs_cli.errors import SpecError
-from avs_cli.options import Device, Seed, Threads
+from avs_cli.options import Device, Seed, Threads, Workers
 
 Method = Literal["pear", "ce", "l1"]
 
 
 def distill(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Videos, folders or shot tables; none with --video.")
+    ] = [],  # noqa: B006  typer reads the default
+    *,
     captions: Annotated[list[str], typer.Option(metavar="FILE", help="Captions to learn from; repeat for several.")],
-    teacher: Annotated[list[str], typer.Option(metavar="HEAD", help="A trained head that teaches; several may.")],
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            metavar="HEAD|NAME=FILE",
+            help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights. Several may.",
+        ),
+    ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors.")],
-    video: Annotated[
-        list[str] | None, typer.Option(metavar="STORE", help="Video features; repeat for each store.")
-    ] = None,
+    student: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="The head that learns; or, from clips, the CLIP that it begins with, as open-clip:NAME/TAG.",
+            show_default="afa; clip",
+        ),
+    ] = "",
+    video: Annotated[list[str] | None, typer.Option(metavar="STORE", help="Learn over this store of frames.")] = None,
     text: Annotated[
         list[str] | None, typer.Option(metavar="STORE|NAME", help="The captions' vectors, or a text encoder.")
     ] = None,
@@ -31,7 +49,21 @@ def distill(
     teacher_text: Annotated[
         list[str] | None, typer.Option(metavar="STORE", help="Captions' vectors that teachers alone look at.")
     ] = None,
-    student: Annotated[str, typer.Option(metavar="SPEC", help="The head that learns.")] = "afa",
+    weights: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A local checkpoint of the student's CLIP.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Of a clip, at most: one a second, evenly spread.")] = 12,
+    words: Annotated[int, typer.Option(min=3, help="Of a caption, at most, with its start and end.")] = 32,
+    aggregate: Annotated[
+        Literal["attention", "seqtransf", "mean"],
+        typer.Option(help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header."),
+    ] = "attention",
+    tower_rate: Annotated[
+        float, typer.Option(min=0.0, help="CLIP's learning rate, as a share; 0: CLIP stays as it is.")
+    ] = 1e-3,
+    chunk: Annotated[
+        int, typer.Option(min=0, help="Frames in memory at once, computed again for the gradient; 0: all, and kept.")
+    ] = 240,
     validate: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Captions to choose by.")] = None,
     metric: Annotated[
         Literal["R@1", "R@5", "R@10", "SumR"], typer.Option(help="Of the --validate captions, what is to be large.")
@@ -41,12 +73,18 @@ def distill(
     loss_weights: Annotated[
         str, typer.Option(metavar="M,C,F", help="Of matching, coarse and fine.", show_default="as published")
     ] = "",
-    temperature: Annotated[float, typer.Option(min=0.001, help="Cosines are divided by it.")] = 0.05,
+    temperature: Annotated[float, typer.Option(min=0.001, help="Heads' cosines are divided by it.")] = 0.05,
     cache: Annotated[
-        str, typer.Option(metavar="FOLDER", help="Where teachers' vectors are kept.", show_default="FILE.teachers")
+        str,
+        typer.Option(metavar="FOLDER", help="Where frames and teachers' vectors are kept.", show_default="FILE.kept"),
     ] = "",
-    optimizer: Annotated[Literal["rmsprop", "adamw"], typer.Option(help="Which rule takes the steps.")] = "adamw",
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="The largest step size.")] = 1e-3,
+    optimizer: Annotated[
+        Literal["adamw", "bertadam"] | None,
+        typer.Option(help="Which rule takes the steps.", show_default="adamw; from clips bertadam"),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0.0, help="The largest step size.", show_default="0.001; from clips 0.0001")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the captions.")] = 10,
     batch_size: Annotated[int, typer.Option(min=2, help="Captions per step.")] = 120,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the student's products.")] = "fp32",
@@ -55,38 +93,61 @@ def distill(
         float, typer.Option(min=0.0, metavar="MINUTES", help="Begin no epoch that would end later; 0: no limit.")
     ] = 0.0,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector a store lacks.")
+        bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
     ] = False,
     tensorboard: Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")] = "",
     device: Device = "auto",
     threads: Threads = 0,
+    workers: Workers = 0,
 ) -> None:
     """Train a student that is as fast as a dot product by teachers that are not.
 
-    Teachers say how well every caption of a batch fits every video (coarse), and how much each frame has to do with
-    its caption (fine). What they make of an item is computed once and kept in a folder. FILE, FILE.last and FILE.csv
-    are those of avs train, and the same command goes on after the last whole epoch.
+    Teachers say how well every caption of a batch fits every video (coarse), and how much each frame has to do with its
+    caption (fine). What they make of an item is computed once and kept in a folder. Over stores, student and teachers
+    are heads; from clips, the student is a CLIP, which avs extract --model teachclip then takes as --weights. FILE.last
+    and FILE.csv are those of avs train: the same command goes on after the last whole epoch.
     """
     if output == "-":
         raise SpecError("distill needs a file for --output: it keeps the state of the training beside it")
-    if not video:
-        raise SpecError("distill needs --video: a store of the videos' frames")
+    if bool(inputs) == bool(video):
+        raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
+    if inputs and (text or teacher_video or teacher_text):
+        raise SpecError("--text, --teacher-video and --teacher-text name stores, which go with --video")
+    if weights and not inputs:
+        raise SpecError("--weights is of the student's CLIP, which learns from INPUT clips")
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe
 
     place = prepare(device, threads)
     recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights))
     given: dict[str, Any] = dict(
-        coarse=coarse, fine=fine, loss_weights=list(recipe.weights), temperature=temperature, optimizer=optimizer,
-        learning_rate=learning_rate, schedule="cosine", epochs=epochs, batch_size=batch_size, precision=precision,
-        seed=seed, metric=metric,
+        coarse=coarse, fine=fine, loss_weights=list(recipe.weights), epochs=epochs, batch_size=batch_size,
+        precision=precision, seed=seed, metric=metric, schedule="cosine",
     )  # fmt: skip
-    stores = Stores(video, text or [], teacher_video or [], teacher_text or [], skip_missing)
-    folder = Path(cache or f"{output}.teachers")
+    folder = Path(cache or f"{output}.kept")
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
-        plan = Plan(output, given, epochs, seed, precision, epochs, time_limit, tensorboard)
-        _distill_stores.run(stack, team, plan, stores, captions, validate or [], student, teacher, recipe, folder)
+        if inputs:
+            given |= {"optimizer": optimizer or "bertadam", "learning_rate": _or(learning_rate, 1e-4)}
+            plan = Plan(output, given, epochs, seed, precision, epochs, time_limit, tensorboard)
+            clips = Clips(
+                inputs, student or "clip", weights, frames, words, aggregate, tower_rate, chunk,
+                workers or place.workers, skip_missing,
+            )  # fmt: skip
+            _distill_clips.run(stack, team, plan, clips, captions, validate or [], teacher, recipe, folder)
+            return
+        given |= {"optimizer": optimizer or "adamw", "learning_rate": _or(learning_rate, 1e-3)}
+        plan = Plan(
+            output, {**given, "temperature": temperature}, epochs, seed, precision, epochs, time_limit, tensorboard
+        )
+        stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], skip_missing)
+        _distill_stores.run(
+            stack, team, plan, stores, captions, validate or [], student or "afa", teacher, recipe, folder
+        )
+
+
+def _or(given: float | None, default: float) -> float:
+    return default if given is None else given
 
 
 def _weights(text: str) -> tuple[float | None, float | None, float | None]:

@@ -109,3 +109,14 @@ def _from_hugging_face(clip: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
             raise MismatchError(f"the published weights lack a part of clip's {key}: they hold {', '.join(held)}")
         found[key] = torch.cat([held[part] for part in "qkv"])
     return found
+
+
+def dim_of(state: Mapping[str, torch.Tensor], what: str) -> int:
+    """Length of the vectors of a checkpoint's CLIP. Raises MismatchError where it holds none."""
+    for key in ("clip.text_projection", "module.clip.text_projection"):
+        if key in state:
+            return int(state[key].shape[1])
+    for key in ("clip.text_projection.weight", "module.clip.text_projection.weight"):
+        if key in state:
+            return int(state[key].shape[0])
+    raise MismatchError(f"these are no published weights of {what}: they hold no CLIP (clip.text_projection)")

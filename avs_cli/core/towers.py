@@ -105,12 +105,18 @@ def named(name: str = DEFAULT) -> Any:
     config = open_clip.get_model_config(name)
     if config is None:
         raise UnknownName("open_clip model", name, open_clip.list_models())
-    plain = config["vision_cfg"].keys() <= _VISION and config["text_cfg"].keys() <= _TEXT
-    if not plain or not config.keys() <= _MODEL or isinstance(config["vision_cfg"]["layers"], list):
+    if not is_plain(config):
         raise SpecError(
             f"{name} is not a plain pair of transformers; take a ViT that OpenAI's CLIP has, like {DEFAULT}"
         )
     return open_clip.CLIP(**config)
+
+
+def is_plain(config: Mapping[str, Any]) -> bool:
+    """Whether an architecture of open_clip's is OpenAI's in other sizes: two plain transformers."""
+    parts = {"vision_cfg": _VISION, "text_cfg": _TEXT}
+    known = all(config[part].keys() <= names for part, names in parts.items())
+    return known and config.keys() <= _MODEL and isinstance(config["vision_cfg"]["layers"], int)
 
 
 def network_of(state: Mapping[str, torch.Tensor]) -> Any:

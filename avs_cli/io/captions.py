@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.atomic import writing
 from avs_cli.io.pipe import read_text
 from avs_cli.types import Judgment, Qrels
@@ -51,6 +51,17 @@ def read_captions(path: str) -> dict[str, str]:
     for an id that comes twice.
     """
     return parse_captions(path, read_text(path))
+
+
+def read_all(paths: Iterable[str]) -> dict[str, str]:
+    """The captions of several files together. Raises MismatchError for an id that two of them have."""
+    sentences: dict[str, str] = {}
+    for path in paths:
+        for caption, sentence in read_captions(path).items():
+            if caption in sentences:
+                raise MismatchError(f"caption {caption!r} is in {path} and in another file; ids must differ")
+            sentences[caption] = sentence
+    return sentences
 
 
 def parse_captions(path: str, text: str) -> dict[str, str]:

@@ -1,0 +1,228 @@
+"""Raw clips for `avs distill`: videos decoded once into a folder, and batches of captions with their videos' frames."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from avs_cli.commands._inputs import find_shots
+from avs_cli.commands._teachers import Kept, kept, key_of
+from avs_cli.commands._training import Team
+from avs_cli.console import note, progress
+from avs_cli.errors import MismatchError
+from avs_cli.types import Failure, Pixels, Sampling, Shot
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from avs_cli.core.clip_student import ClipBatch, ClipStudent
+    from avs_cli.core.pairs import Pairs
+    from avs_cli.io.frame_cache import FrameCache
+
+TIMEOUT = 60.0
+TOLD = 20
+# Texts that a tower encodes together.
+TEXTS = 64
+
+
+class Decoded(NamedTuple):
+    """The shots of which there are frames, by id with their files in the cache; and how many could not be decoded."""
+
+    cache: "FrameCache"
+    names: dict[str, str]
+    failed: set[str]
+
+
+def decoded(
+    team: Team, inputs: Sequence[str], wanted: set[str], folder: Path, sampling: Sampling, pixels: Pixels, workers: int
+) -> Decoded:
+    """The frames of the wanted shots among the inputs, all of which an earlier run may have left in the folder.
+
+    A video that cannot be read is told and left out. Of several processes the first decodes.
+    """
+    from avs_cli.io.frame_cache import FrameCache
+
+    found = [shot for shot in find_shots(inputs, "", workers, TIMEOUT) if shot.id in wanted]
+    cache = FrameCache(folder / f"frames-{key_of([repr(sampling), repr(pixels)])}")
+    failures = [item for item in found if isinstance(item, Failure)]
+    shots = [item for item in found if isinstance(item, Shot) and _there(item, failures)]
+    names = {shot.id: cache.name(shot) for shot in shots}
+    todo = [shot for shot in shots if not cache.path(names[shot.id]).exists()]
+    if team.rank == 0:
+        failures += _decode(todo, cache, names, sampling, pixels, workers)
+        messages = list(dict.fromkeys(failure.message for failure in failures))
+        for message in messages[:TOLD]:
+            note(message)
+        if len(messages) > TOLD:
+            note(f"and {len(messages) - TOLD} more")
+    team.wait()
+    whole = {id: name for id, name in names.items() if cache.path(name).exists()}
+    return Decoded(cache, whole, {item.id for item in found} - whole.keys())
+
+
+def _there(shot: Shot, failures: list[Failure]) -> bool:
+    """Whether the shot's file is; else it is added to the failures."""
+    if Path(shot.video).is_file():
+        return True
+    failures.append(Failure(shot.id, "decode", f"{shot.video}: no such file"))
+    return False
+
+
+def _decode(
+    shots: Sequence[Shot], cache: "FrameCache", names: dict[str, str], sampling: Sampling, pixels: Pixels, workers: int
+) -> list[Failure]:
+    import numpy as np
+
+    from avs_cli.core.sampling import sample_times
+    from avs_cli.io.video import Job, decode
+
+    by_video: dict[str, list[Shot]] = {}
+    for shot in shots:
+        by_video.setdefault(shot.video, []).append(shot)
+    jobs = [Job(video, tuple(own)) for video, own in by_video.items()]
+    failures: list[Failure] = []
+    pieces: dict[str, list[np.ndarray]] = {}
+    with progress("decoding", len(shots)) as advance:
+        for piece in decode(jobs, partial(sample_times, sampling=sampling), pixels, sampling.clip, workers, TIMEOUT):
+            if isinstance(piece, Failure):
+                failures.append(piece)
+                advance()
+                continue
+            pieces.setdefault(piece.shot, []).append(piece.pixels)
+            if piece.last:
+                cache.write(names[piece.shot], np.concatenate(pieces.pop(piece.shot)))
+                advance()
+    return failures
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Captions with the decoded frames of their videos.
+
+    names   per video of `pairs` its file in the cache
+    tokens  (C, W) per caption
+    """
+
+    pairs: "Pairs"
+    cache: "FrameCache"
+    names: Sequence[str]
+    tokens: "torch.Tensor"
+
+    def frames(self, place: int) -> "tuple[torch.Tensor, torch.Tensor]":
+        """(F, S, S, 3) uint8 of a video, and (F,) which of them do not only fill it up."""
+        import torch
+
+        from avs_cli.core.clip_sampling import counted
+
+        frames = self.cache.read(self.names[place])
+        return torch.from_numpy(frames), torch.from_numpy(counted(frames))
+
+    def batch(self, which: "np.ndarray", generator: "np.random.Generator | None" = None) -> "ClipBatch":
+        """These captions and their videos."""
+        import numpy as np
+        import torch
+
+        from avs_cli.core.clip_student import ClipBatch
+
+        items, place = np.unique(self.pairs.item[which], return_inverse=True)
+        frames, there = zip(*(self.frames(item) for item in items.tolist()), strict=True)
+        owner = torch.from_numpy(self.pairs.item[which])
+        tokens = self.tokens[torch.from_numpy(which)]
+        return ClipBatch(torch.stack(frames), torch.stack(there), tokens, torch.from_numpy(place), owner)
+
+    def key(self) -> str:
+        """A digest of the frames' files and the captions."""
+        told = repr((list(self.names), list(self.pairs.captions), list(self.pairs.sentences)))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FrozenFootage:
+    """Captions and videos as vectors, by towers that do not learn."""
+
+    pairs: "Pairs"
+    texts: Kept
+    videos: Kept
+
+    @classmethod
+    def of(
+        cls, footage: Footage, model: "ClipStudent", made_by: str, stack: ExitStack, team: Team, folder: Path
+    ) -> "FrozenFootage":
+        """What the towers of a student make of footage, once."""
+        import torch
+
+        device = next(model.parameters()).device
+
+        @torch.inference_mode()
+        def texts(which: "np.ndarray") -> "dict[str, torch.Tensor]":
+            return {"sentence": torch.cat([model.sentences(part.to(device)) for part in token_parts(footage, which)])}
+
+        @torch.inference_mode()
+        def videos(which: "np.ndarray") -> "dict[str, torch.Tensor]":
+            seen = [footage.frames(place) for place in which.tolist()]
+            vectors = [model.frame_vectors(frames[None].to(device), there[None].to(device)) for frames, there in seen]
+            return {"frames": torch.cat(vectors), "there": torch.stack([there for _, there in seen]).to(device)}
+
+        name = f"student-{key_of([made_by, footage.key()])}"
+        return cls(
+            footage.pairs,
+            kept(stack, team, folder / f"{name}-texts.h5", footage.pairs.captions, texts),
+            kept(stack, team, folder / f"{name}-videos.h5", footage.pairs.items, videos),
+        )
+
+    def batch(self, which: "np.ndarray", generator: "np.random.Generator | None" = None) -> "ClipBatch":
+        """The vectors of these captions and their videos."""
+        import numpy as np
+        import torch
+
+        from avs_cli.core.clip_student import ClipBatch
+
+        items, place = np.unique(self.pairs.item[which], return_inverse=True)
+        seen, written = self.videos.take(items), self.texts.take(which)
+        owner = torch.from_numpy(self.pairs.item[which])
+        return ClipBatch(seen["frames"], seen["there"] > 0, written["sentence"], torch.from_numpy(place), owner)
+
+
+def token_parts(footage: Footage, which: "np.ndarray") -> "list[torch.Tensor]":
+    """The tokens of these captions, a tower's fill at a time."""
+    import torch
+
+    tokens = footage.tokens[torch.from_numpy(which)]
+    return [tokens[low : low + TEXTS] for low in range(0, len(tokens), TEXTS)]
+
+
+def footage_of(files: Sequence[str], found: Decoded, words: int, skip_missing: bool) -> Footage:
+    """The captions of some files whose videos have frames; those of a video that cannot be read are left out.
+
+    Raises MismatchError for captions of videos that are not among the inputs, unless they are to be left out too.
+    """
+    import numpy as np
+
+    from avs_cli.core.pairs import Pairs
+    from avs_cli.core.towers import tokenise
+    from avs_cli.io.captions import item_of, read_all
+
+    sentences = read_all(files)
+    item = {caption: item_of(caption) for caption in sentences}
+    absent = list(dict.fromkeys(id for id in item.values() if id not in found.names and id not in found.failed))
+    where = ", ".join(files)
+    if absent and not skip_missing:
+        some = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
+        raise MismatchError(
+            f"the inputs lack {len(absent)} of the videos in {where}: {some}; --skip-missing leaves them out"
+        )
+    captions = [caption for caption in sentences if item[caption] in found.names]
+    if len(captions) < len(sentences):
+        note(f"{where}: {len(sentences) - len(captions)} of {len(sentences)} captions left out, without a video")
+    if len(captions) < 2:
+        raise MismatchError(f"{where}: fewer than two captions whose videos the inputs hold")
+    items = list(dict.fromkeys(item[caption] for caption in captions))
+    place = {id: position for position, id in enumerate(items)}
+    owners = np.array([place[item[caption]] for caption in captions], np.int64)
+    read = [sentences[caption] for caption in captions]
+    pairs = Pairs(captions, read, items, owners, [], [], {})
+    return Footage(pairs, found.cache, [found.names[id] for id in items], tokenise(read, words))

@@ -1,0 +1,299 @@
+"""The part of `avs distill` that learns from raw clips: the student is a CLIP, and so is what is below each teacher."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from avs_cli.commands._clips import Footage, FrozenFootage, decoded, footage_of, token_parts
+from avs_cli.commands._teachers import kept, key_of
+from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
+from avs_cli.console import note
+from avs_cli.errors import IncompleteError, MismatchError, SpecError
+from avs_cli.types import Pixels, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from avs_cli.core.clip_student import ClipStudent
+    from avs_cli.core.distillation import Recipe
+    from avs_cli.core.features._open_clip import OpenClip
+    from avs_cli.core.pairs import Column
+    from avs_cli.core.teachers._teacher import Teacher
+    from avs_cli.core.teaching import ModelTutor
+
+# Captions, and videos, that are judged together.
+JUDGED = 8
+# Blocks of the temporal header, which begin as the first of CLIP's text tower.
+LAYERS = 4
+
+
+class Clips(NamedTuple):
+    """Where clips come from, and what is made of them.
+
+    inputs     videos, folders, shot tables
+    student    a feature of open_clip's, whose weights the student begins with
+    weights    a local checkpoint of them
+    frames     of a video, at most; words of a caption, at most
+    aggregate  how frames become a vector
+    towers     the learning rate of CLIP, as a share of that of the rest; 0: both towers stay as they are
+    chunk      frames that go through the student's tower at once
+    """
+
+    inputs: list[str]
+    student: str
+    weights: str | None
+    frames: int
+    words: int
+    aggregate: Any
+    towers: float
+    chunk: int
+    workers: int
+    skip_missing: bool
+
+
+class ClipJudge:
+    """Says how well captions find their videos, and videos their captions, in percent."""
+
+    def __init__(self, footage: Footage | FrozenFootage, metric: str):
+        self.footage, self.metric = footage, metric
+
+    def values(self, model: "ClipStudent") -> dict[str, float]:
+        """R@1, R@5, R@10 and their sum, in both directions."""
+        from avs_cli.core.paired_retrieval import both_ways
+
+        return both_ways(score_matrix(model, self.footage), self.footage.pairs.item)
+
+
+def score_matrix(model: "ClipStudent", footage: Footage | FrozenFootage) -> "torch.Tensor":
+    """(C, V) cosines."""
+    import numpy as np
+    import torch
+
+    from avs_cli.core.heads._blocks import unit
+
+    pairs = footage.pairs
+    first = np.unique(pairs.item, return_index=True)[1]
+    device = model.student.logit_scale.device
+    model.eval()
+    with torch.inference_mode():
+        videos = []
+        for low in range(0, len(first), JUDGED):
+            batch = footage.batch(first[low : low + JUDGED])
+            videos.append(unit(model.watched(batch.frames.to(device), batch.there.to(device)).vectors))
+        texts = [unit(part) for part in _sentences(model, footage)]
+        return (torch.cat(texts) @ torch.cat(videos).T).float().cpu()
+
+
+def _sentences(model: "ClipStudent", footage: Footage | FrozenFootage) -> "list[torch.Tensor]":
+    import numpy as np
+
+    device = model.student.logit_scale.device
+    every = np.arange(len(footage.pairs.captions))
+    if isinstance(footage, FrozenFootage):
+        return [footage.texts.take(every)["sentence"].to(device)]
+    return [model.sentences(part.to(device)) for part in token_parts(footage, every)]
+
+
+def run(
+    stack: ExitStack,
+    team: Team,
+    plan: Plan,
+    clips: Clips,
+    captions: Sequence[str],
+    validate: Sequence[str],
+    teachers: Sequence[str],
+    recipe: "Recipe",
+    folder: Path,
+) -> None:
+    """Train a student from clips by the models `NAME=FILE` in `teachers`.
+
+    Raises IncompleteError at the end when videos could not be read.
+    """
+    import torch
+
+    from avs_cli.core.bert_adam import WarmupCosine, parameter_groups
+    from avs_cli.core.teaching import Lessons, Teaching
+    from avs_cli.io.captions import item_of, read_all
+
+    encoder = _encoder(clips, team)
+    settings = _settings(encoder, clips)
+    sampling, pixels = Sampling(fps=1.0, count=clips.frames, clip=clips.frames), encoder.pixels
+    wanted = {item_of(caption) for files in (captions, validate) for caption in read_all(files)}
+    found = decoded(team, clips.inputs, wanted, folder, sampling, pixels, clips.workers)
+    footage = footage_of(captions, found, clips.words, clips.skip_missing)
+    judged = footage_of(validate, found, clips.words, clips.skip_missing) if validate else None
+
+    torch.manual_seed(plan.seed)
+    model, clip = _student(encoder, settings, clips, team.device)
+    tutors, rows = _taught(stack, team, teachers, footage, clip, pixels, folder)
+    made_by = encoder.files.digest(encoder.runtime.remember)
+    seen: Any = footage
+    shown: Any = judged
+    if not clips.towers:
+        told = [made_by, settings["config"]]
+        seen = FrozenFootage.of(footage, model, told, stack, team, folder)
+        shown = FrozenFootage.of(judged, model, told, stack, team, folder) if judged else None
+    decides = {**plan.settings, "towers": clips.towers, "clip": made_by, "teachers": dict(map(_digest, teachers))}
+    plan = replace(plan, settings=settings_of(decides, footage.pairs))
+    # Without a rate of their own the towers have no group.
+    groups = parameter_groups(model.named_parameters(), plan.settings["learning_rate"], clips.towers)
+    size = plan.settings["batch_size"]
+    lessons = Lessons(footage.pairs, rows, seen.batch)
+    described = {"kind": "teachclip", "settings": settings, "videos": [], "texts": [], "encoders": []}
+    Training(
+        plan,
+        team,
+        described,
+        model,
+        Teaching(model, tutors, recipe),
+        optimizer_of(groups, plan.settings),
+        WarmupCosine(plan.epochs),
+        batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),
+        steps=footage.pairs.steps(size, team.size),
+        judge=ClipJudge(shown, plan.settings["metric"]) if shown else None,
+        clip=1.0,
+    ).run()
+    if found.failed:
+        raise IncompleteError(f"{plan.output}: trained without {len(found.failed)} videos, which cannot be read")
+
+
+def _encoder(clips: Clips, team: Team) -> "OpenClip":
+    """The CLIP that the student begins with."""
+    from avs_cli.core.features import Runtime, features
+    from avs_cli.core.features._open_clip import OpenClip
+    from avs_cli.core.towers import is_plain
+    from avs_cli.io.cache import remembered
+
+    encoder = features.load(clips.student)(Runtime(team.device, weights=clips.weights, remember=remembered))
+    if not isinstance(encoder, OpenClip) or not is_plain(encoder.config):
+        raise SpecError(
+            f"--student {clips.student}: not a CLIP of two plain transformers, as clip or open-clip:NAME/TAG"
+        )
+    text = encoder.config["text_cfg"]
+    if max(clips.words, clips.frames) > text["context_length"]:
+        raise SpecError(f"--words and --frames: at most {text['context_length']}, as many as this CLIP has positions")
+    return encoder
+
+
+def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
+    """All that rebuilds the student."""
+    config = {
+        key: encoder.config[key]
+        for key in ("embed_dim", "quick_gelu", "vision_cfg", "text_cfg")
+        if key in encoder.config
+    }
+    return {
+        "config": config,
+        "frames": clips.frames,
+        "words": clips.words,
+        "aggregate": clips.aggregate,
+        "layers": min(LAYERS, int(config["text_cfg"]["layers"])),
+        "mean": list(encoder.mean),
+        "std": list(encoder.std),
+        "interpolation": encoder.pixels.interpolation,
+    }
+
+
+def _student(
+    encoder: "OpenClip", settings: dict[str, Any], clips: Clips, device: str
+) -> "tuple[ClipStudent, dict[str, torch.Tensor]]":
+    """The student as it begins, and the weights of its CLIP."""
+    from avs_cli.core.clip_student import ClipStudent
+
+    built = {key: value for key, value in settings.items() if key != "interpolation"}
+    model = ClipStudent(**built, chunk=clips.chunk)
+    clip = {key: value.float() for key, value in encoder.files.read().items()}
+    if not model.start(clip):
+        note("the temporal header begins at random: CLIP's text tower is not as wide as its vectors are long")
+    model.freeze(towers=not clips.towers)
+    return model.to(device), clip
+
+
+def _digest(teacher: str) -> tuple[str, str]:
+    from avs_cli.provenance import digest
+
+    spec, _, path = teacher.rpartition("=")
+    return spec, digest(path)
+
+
+def _taught(
+    stack: ExitStack,
+    team: Team,
+    teachers: Sequence[str],
+    footage: Footage,
+    clip: "dict[str, torch.Tensor]",
+    pixels: Pixels,
+    folder: Path,
+) -> "tuple[list[ModelTutor], list[tuple[Column, Column]]]":
+    """What teaches, and where the rows of captions and videos are; teachers' towers are gone again."""
+    from avs_cli.core.teaching import ModelTutor
+
+    tutors, rows = [], []
+    for named in teachers:
+        one = ModelTeacher(named, footage, clip, pixels, team.device)
+        name = f"{one.spec.partition(':')[0]}-{key_of([_digest(named), footage.key()])}"
+        texts = kept(stack, team, folder / f"{name}-texts.h5", footage.pairs.captions, one.texts)
+        videos = kept(stack, team, folder / f"{name}-videos.h5", footage.pairs.items, one.videos)
+        tutors.append(ModelTutor(one.teacher, texts.shapes, videos.shapes))
+        rows.append((texts.column(), videos.column()))
+    return tutors, rows
+
+
+class ModelTeacher:
+    """A published model, `NAME=FILE`, and what it makes of captions and videos."""
+
+    def __init__(self, named: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str):
+        """clip  weights of the student's CLIP, for those that a teacher's file lacks"""
+        from avs_cli.core import published_clip
+        from avs_cli.core.teachers import teachers
+        from avs_cli.core.towers import Towers, network_of
+        from avs_cli.core.weights import Source, locate
+
+        self.spec, _, path = named.rpartition("=")
+        if not self.spec:
+            raise SpecError(f"--teacher {named}: from clips, a teacher is NAME=FILE, as xclip=xclip.safetensors")
+        build = teachers.load(self.spec)
+        state = locate(Source(0), path, self.spec).read()
+        dim = published_clip.dim_of(state, self.spec)
+        frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
+        self.footage, self.device = footage, device
+        self.teacher: Teacher = build(dim, frames, words)
+        own = self.teacher.load_published(state)
+        # Shifted blocks name their attention otherwise; run without the shift, as by TeachCLIP, they have CLIP's own.
+        lacking = [key for key in clip if key not in own and f"{key.partition('.attn.')[0]}.ln_1.weight" in own]
+        if lacking:
+            note(f"{path}: lacks {len(lacking)} tensors of its CLIP, which are taken from the student's")
+        self.towers: Towers = Towers(network_of({**{key: clip[key] for key in lacking}, **own}), self.teacher.shifted)
+        if (size := self.towers.network.visual.image_size[0]) != pixels.size:
+            raise MismatchError(f"{path} sees pictures of {size} pixels, and the student of {pixels.size}")
+        for module in (self.teacher, self.towers):
+            module.requires_grad_(False).eval().to(device)
+
+    def texts(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
+        """What it makes of captions."""
+        import torch
+
+        with torch.inference_mode():
+            parts = []
+            for tokens in token_parts(self.footage, which):
+                sentences, words = self.towers.texts(tokens.to(self.device))
+                parts.append(self.teacher.embed_texts(sentences, words))
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def videos(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
+        """What it makes of videos, one by one: none depends on those that it comes with."""
+        import torch
+
+        from avs_cli.core.clip_student import normalised
+
+        with torch.inference_mode():
+            parts = []
+            for place in which.tolist():
+                frames, there = (x.to(self.device) for x in self.footage.frames(place))
+                shown = normalised(frames, there)[None]
+                seen = self.towers.tokens(shown) if self.teacher.takes == "tokens" else self.towers.frames(shown)
+                parts.append(self.teacher.embed_videos(seen, there[None].float()))
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
