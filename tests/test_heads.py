@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from pytest import approx
 
 from avs_cli.cli import exit_code
 from avs_cli.core.head_search import HeadScorer, padded
@@ -22,6 +23,7 @@ from avs_cli.core.text._words import Corpus
 from avs_cli.io.checkpoint import load_head, save_head
 from avs_cli.io.galleries import Galleries, JoinedGallery
 from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.trec import read_run
 from avs_cli.types import WordVectors
 
 VIDEOS = [Input("clip", 6), Input("frames", 4, True)]
@@ -275,6 +277,42 @@ def test_explanations_add_up_to_one_for_each_topic_and_shot(avs: Callable[..., R
     assert len(sums) == 2 * (1 + 10)
     assert all(abs(total - 1) < 1e-5 for total in sums.values())
     assert {row[3] for row in rows if not row[2]} == {"sent", "bow"}
+
+
+def test_wordings_of_a_topic_count_by_their_weights(avs: Callable[..., Ran], collection: Path) -> None:
+    for name in ("laff", "sea"):
+        told = describe(SPECS[name], VIDEOS, [], ["bow:min_count=1", "gru:min_count=1,hidden=4"], CORPUS, {})
+        save_head(collection / f"{name}.safetensors", told, rebuild(told).state_dict())
+    (collection / "wordings.txt").write_text("1\t3\ta dog runs\n1\t-1\ttwo cats\n2\t0.5\ta dog runs\n3\t1\ttwo cats\n")
+    line = ["clip.h5", "frames.h5", *HEADS[:4], "--depth", 300]
+    ran = avs("search", *line, "--topics", "wordings.txt", "-o", "runs", "--explain", "why.tsv")
+    assert ran.returncode == 0, ran.stderr
+    for name in ("laff", "sea"):
+        run = read_run(f"runs/{name}.run")
+        for shot, score in run["1"].items():
+            assert score == approx((3 * run["2"][shot] - run["3"][shot]) / 4, abs=1e-6)
+    rows = [row.split("\t") for row in (collection / "why.tsv").read_text().splitlines()]
+    weight = {row[1]: float(row[4]) for row in rows if row[0] == "laff" and row[2] == "" and row[3] == "bow"}
+    assert weight["1"] == approx((3 * weight["2"] + weight["3"]) / 4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wordings", "told"),
+    [
+        ("1\t0\ta dog\n1\t0\ta cat\n", "topic 1: all its wordings have a weight of 0"),
+        ("661\t1\ta dog\n661\t1\ta cat\n", "has one vector of topic 661, which has several wordings"),
+        ("661\t1\tdog.png\n", "topic 661: dog.png is a picture, and a head takes words"),
+    ],
+)
+def test_wordings_that_a_head_cannot_take_are_told(
+    avs: Callable[..., Ran], collection: Path, wordings: str, told: str
+) -> None:
+    (collection / "wordings.txt").write_text(wordings)
+    (collection / "dog.png").write_bytes(b"")
+    line = ("clip.h5", "frames.h5", "--vectors", "topics.h5", "--head", "laff.safetensors")
+    ran = avs("search", *line, "--topics", "wordings.txt")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert told in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from avs_cli.commands import _queries
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.types import Run, Topic
 
@@ -30,6 +31,37 @@ class Loaded(NamedTuple):
     def name(self) -> str:
         """What its run is called."""
         return Path(self.path).stem
+
+
+class Asked(NamedTuple):
+    """Topics with all their wordings.
+
+    said    a topic per wording, whose query is the wording
+    owner   of each wording, the place of its topic
+    shares  of each wording, how much it counts; the sizes of a topic's shares add up to 1
+    """
+
+    topics: list[Topic]
+    said: list[Topic]
+    owner: list[int]
+    shares: list[float]
+
+
+def asked(topics: list[Topic]) -> Asked:
+    """The wordings of topics; raises MismatchError for a picture among them and for weights of 0 alone."""
+    said, owner, shares = [], [], []
+    for place, topic in enumerate(topics):
+        wordings = _queries.wordings_of(topic)
+        total = sum(abs(weight) for weight, _ in wordings)
+        if not total:
+            raise MismatchError(f"topic {topic.id}: all its wordings have a weight of 0")
+        for weight, text in wordings:
+            if _queries.is_picture(text):
+                raise MismatchError(f"topic {topic.id}: {text} is a picture, and a head takes words")
+            said.append(Topic(topic.id, text))
+            owner.append(place)
+            shares.append(weight / total)
+    return Asked(topics, said, owner, shares)
 
 
 def load(paths: Sequence[str], device: str) -> list[Loaded]:
@@ -60,9 +92,9 @@ def join(galleries: "Galleries", heads: Sequence[Loaded]) -> "JoinedGallery":
 
 
 def texts_of(
-    heads: Sequence[Loaded], topics: Sequence[Topic], vectors: "Galleries", device: str, threads: int
+    heads: Sequence[Loaded], asked: Asked, vectors: "Galleries", device: str, threads: int
 ) -> "list[list[torch.Tensor]]":
-    """Per head the topics' vectors for each of its text features; every feature is encoded once for all heads.
+    """Per head the wordings' vectors for each of its text features; every feature is encoded once for all heads.
 
     A feature comes from the stores of `vectors` if they hold it, else from the encoder that the head was trained with.
     """
@@ -79,7 +111,7 @@ def texts_of(
             key = name if name in vectors.features else f"{feature['provenance'].get('spec')} "
             if key not in known:
                 known[key] = (
-                    _stored(vectors, name, topics) if key == name else _encoded(feature, topics, device, threads)
+                    _stored(vectors, name, asked) if key == name else _encoded(feature, asked.said, device, threads)
                 )
             if known[key].shape[1] != feature["dim"]:
                 raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} numbers, not {known[key].shape[1]}")
@@ -88,7 +120,11 @@ def texts_of(
     return found
 
 
-def _stored(vectors: "Galleries", name: str, topics: Sequence[Topic]) -> "np.ndarray":
+def _stored(vectors: "Galleries", name: str, asked: Asked) -> "np.ndarray":
+    topics = asked.said
+    if len(topics) > len(asked.topics):
+        many = next(topic.id for topic in asked.topics if len(topic.variants) > 1)
+        raise MismatchError(f"{vectors.stores_of(name)} has one vector of topic {many}, which has several wordings")
     places = vectors.places(name, [topic.id for topic in topics])
     if (places < 0).any():
         lost = topics[int((places < 0).argmax())].id
@@ -117,31 +153,42 @@ def _encoded(feature: Mapping[str, Any], topics: Sequence[Topic], device: str, t
 def search(
     heads: Sequence[Loaded],
     vectors: "Sequence[Sequence[torch.Tensor]]",
-    topics: Sequence[Topic],
+    asked: Asked,
     gallery: "JoinedGallery",
     depth: int,
     threads: int,
 ) -> list[Run]:
-    """A run per head, from one pass over the gallery."""
+    """A run per head, from one pass over the gallery; a topic's score is the weighted mean of its wordings'."""
     import torch
 
     from avs_cli.core.head_search import HeadScorer
     from avs_cli.core.ranking import best_shots
 
-    sentences = [topic.query for topic in topics]
+    sentences = [topic.query for topic in asked.said]
     with torch.inference_mode():
+        # Scores are linear in what the texts become, so the mean may be taken there.
         scorers = [
-            HeadScorer(one.head, one.head.embed_texts(mine, sentences), ROWS)
+            HeadScorer(one.head, _mean(asked, one.head.embed_texts(mine, sentences)), ROWS)
             for one, mine in zip(heads, vectors, strict=True)
         ]
     rankings = best_shots(scorers, gallery, depth, threads)
-    return [dict(zip((topic.id for topic in topics), mine, strict=True)) for mine in rankings]
+    return [dict(zip((topic.id for topic in asked.topics), mine, strict=True)) for mine in rankings]
+
+
+def _mean(asked: Asked, said: "torch.Tensor", sizes: bool = False) -> "torch.Tensor":
+    """(F, …) of the wordings to (T, …) of the topics, by the wordings' shares or by the shares' sizes."""
+    import torch
+
+    shares = torch.tensor(asked.shares, dtype=said.dtype, device=said.device)
+    weighted = said * (shares.abs() if sizes else shares).view(-1, *[1] * (said.dim() - 1))
+    owner = torch.tensor(asked.owner, device=said.device)
+    return said.new_zeros(len(asked.topics), *said.shape[1:]).index_add(0, owner, weighted)
 
 
 def explain(
     heads: Sequence[Loaded],
     vectors: "Sequence[Sequence[torch.Tensor]]",
-    topics: Sequence[Topic],
+    asked: Asked,
     gallery: "JoinedGallery",
     runs: Sequence[Run],
 ) -> Iterator[tuple[str, str, str, str, float]]:
@@ -155,8 +202,9 @@ def explain(
     for one, mine, run in zip(heads, vectors, runs, strict=True):
         names = [part["name"] for part in (*one.told["texts"], *one.told["encoders"])]
         with torch.inference_mode():
-            written = one.head.text_weights(mine, [topic.query for topic in topics])
-        for row, topic in enumerate(topics):
+            written = one.head.text_weights(mine, [topic.query for topic in asked.said])
+            written = None if written is None else _mean(asked, written, sizes=True)
+        for row, topic in enumerate(asked.topics):
             if written is not None:
                 for name, weight in zip(names, written[row].mean(0).tolist(), strict=True):
                     yield one.name, topic.id, "", name, weight

@@ -44,8 +44,10 @@ def stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[li
         return named, store.read(named).vectors
 
 
-def encoded(topics: list[Topic], shots: "Gallery", device: str, threads: int) -> "np.ndarray":
-    """(Q, D) the topics by the text tower that the gallery's provenance names."""
+def encoded(
+    topics: list[Topic], shots: "Gallery", device: str, threads: int, weights: str | None = None
+) -> "np.ndarray":
+    """(Q, D) the topics by the text tower that the gallery's provenance names, with local weights if they are given."""
     import numpy as np
 
     from avs_cli.core.features import Runtime, features
@@ -55,12 +57,12 @@ def encoded(topics: list[Topic], shots: "Gallery", device: str, threads: int) ->
     spec = shots.provenance.get("spec")
     if not isinstance(spec, str):
         raise MismatchError(f"{shots.feature}: its provenance names no model to encode text with; give --vectors")
-    feature: Feature = features.load(spec)(Runtime(device, threads, remember=remembered))
+    feature: Feature = features.load(spec)(Runtime(device, threads, weights, remembered))
     if not feature.has_text:
         raise SpecError(f"{spec} encodes no text, so it cannot be searched by words without a head; or give --vectors")
     _fit(spec, feature.provenance, shots.provenance)
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
-    pictures = _pictures(feature, [text for text in wordings if _is_picture(text)])
+    pictures = _pictures(feature, [text for text in wordings if is_picture(text)])
     texts = [text for text in wordings if text not in pictures]
     known = pictures | (dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {})
     return np.array(
@@ -77,13 +79,13 @@ def wordings_of(topic: Topic) -> Sequence[tuple[float, str]]:
     return topic.variants or [(1.0, topic.query)]
 
 
-def _is_picture(text: str) -> bool:
+def is_picture(text: str) -> bool:
     """Whether a wording is the path of an example picture."""
     from pathlib import Path
 
-    from avs_cli.io.video import is_picture
+    from avs_cli.io import video
 
-    return is_picture(text) and Path(text).is_file()
+    return video.is_picture(text) and Path(text).is_file()
 
 
 def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":

@@ -10,7 +10,7 @@ import typer
 from avs_cli.commands import _queries
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.options import Depth, Device, Output, Tag, Threads
+from avs_cli.options import Depth, Device, Output, Tag, Threads, Weights
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def search(
     depth: Depth = 1000,
     tag: Tag = "avs",
     output: Output = "-",
+    weights: Weights = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -63,6 +64,8 @@ def search(
         raise SpecError("--vectors holds vectors of topics; it does not go with --query")
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
+    if weights and (head or vectors):
+        raise SpecError("--weights is of the gallery's own model, which neither --head nor --vectors needs")
     if head:
         if not (query or topics):
             raise SpecError("a head encodes words itself; give --topics FILE or --query TEXT")
@@ -87,7 +90,8 @@ def search(
             named, queries = _queries.stored(vectors[0], _queries.read(topics, field) if topics else None, shots)
         else:
             asked = _queries.read(topics, field) if topics else [Topic("query", query)]
-            named, queries = [topic.id for topic in asked], _queries.encoded(asked, shots, place.device, place.threads)
+            named = [topic.id for topic in asked]
+            queries = _queries.encoded(asked, shots, place.device, place.threads, weights)
         _queries.check(named, queries)
         (rankings,) = top_shots([queries], shots, depth, place.threads)
         run: Run = dict(zip(named, rankings, strict=True))
@@ -113,8 +117,6 @@ def _with_heads(
     """A run per head: one goes to `output`, several into that folder."""
     if len(paths) > 1 and output == "-":
         raise SpecError("several heads make several runs; give --output FOLDER")
-    if topic := next((topic for topic in topics if topic.variants), None):
-        raise SpecError(f"topic {topic.id} has several wordings, which a head does not take")
     from pathlib import Path
 
     from avs_cli.commands import _heads
@@ -123,18 +125,19 @@ def _with_heads(
     from avs_cli.io.galleries import Galleries
     from avs_cli.io.trec import write_run
 
+    asked = _heads.asked(topics)
     place = prepare(device, threads)
     heads = _heads.load(paths, place.device)
     with Galleries(gallery) as stores, Galleries(vectors) as stored:
         shots = _heads.join(stores, heads)
         if not len(shots):
             raise MismatchError(f"{', '.join(gallery)}: no shots to search")
-        known = _heads.texts_of(heads, topics, stored, place.device, place.threads)
-        runs = _heads.search(heads, known, topics, shots, depth, place.threads)
+        known = _heads.texts_of(heads, asked, stored, place.device, place.threads)
+        runs = _heads.search(heads, known, asked, shots, depth, place.threads)
         if explain:
             with writing(explain) as out:
                 out.write("head\ttopic\tshot\tfeature\tweight\n")
-                rows = _heads.explain(heads, known, topics, shots, runs)
+                rows = _heads.explain(heads, known, asked, shots, runs)
                 out.writelines(f"{where}\t{topic}\t{shot}\t{name}\t{w:.6f}\n" for where, topic, shot, name, w in rows)
         if len(heads) > 1:
             Path(output).mkdir(parents=True, exist_ok=True)

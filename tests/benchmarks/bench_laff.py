@@ -193,7 +193,7 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
 
             with torch.inference_mode():
                 once, bound = best(3, read, products)
-            (whole,) = best(2, lambda: _heads.search(loaded, written, topics, gallery, 1000, 1))
+            (whole,) = best(2, lambda: _heads.search(loaded, written, _heads.asked(topics), gallery, 1000, 1))
         limit = once + bound * SHOTS / 256
         yield (
             f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread",

@@ -165,7 +165,7 @@ def test_the_losses_of_all_heads_add_up(stored: Callable[[str], Arrays]) -> None
     close(video.grad, arrays["mh_gvis"], 1e-5)
 
 
-@pytest.mark.parametrize("name", ["default", "weight1", "weight1_nonorm_not2t"])
+@pytest.mark.parametrize("name", ["default", "weight1", "weight1_visgrad", "weight1_nonorm_not2t"])
 def test_negation_loss_and_its_gradients(stored: Callable[[str], Arrays], name: str) -> None:
     arrays = stored(f"d_bnl_{name}")
     text, video, negated = (torch.from_numpy(arrays[key]).requires_grad_() for key in ("txt", "vis", "neg"))
@@ -174,8 +174,9 @@ def test_negation_loss_and_its_gradients(stored: Callable[[str], Arrays], name: 
     video_weight, text_weight = map(float, arrays["weights"])
     build = objectives.load("negation")
     loss = build(
-        m1=m1, m2=m2, m3=m3, m4=m4, video_weight=video_weight, text_weight=text_weight, scaled=bool(arrays["normalise"])
-    )
+        m1=m1, m2=m2, m3=m3, m4=m4, video_weight=video_weight, text_weight=text_weight,
+        scaled=bool(arrays["normalise"]), video_gradient=not arrays["detach_vis"],
+    )  # fmt: skip
     units = [torch.nn.functional.normalize(x)[:, None] for x in (text, video, negated)]
     owner = torch.from_numpy(np.flatnonzero(arrays["mask"] >= 0))
     total = loss(Embedded(units[0], units[1], 1.0, None, units[2], owner))

@@ -2,8 +2,9 @@
 Hu and Li, ACM MM 2022, arXiv:2205.00132).
 
 With p the cosine of text and video, f that of the denying text and the video, and g that of both texts, the hinges keep
-m1 <= p - f <= m2 and m3 <= p - g <= m4. The video takes no gradient from them. Like the triplet loss they hold in each
-space. A batch without a denying text has the triplet loss alone, where the published code stops.
+m1 <= p - f <= m2 and m3 <= p - g <= m4. The video takes no gradient from them unless `video_gradient` says so. Like the
+triplet loss they hold in each space. A batch without a denying text has the triplet loss alone, where the published
+code stops.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def build(
     video_weight: float = 0.001,
     text_weight: float = 0.001,
     scaled: bool = True,
+    video_gradient: bool = False,
 ) -> Callable[[Embedded], torch.Tensor]:
     """The loss; `scaled` counts the hinges as if every caption of the batch had a denying text."""
 
@@ -36,7 +38,8 @@ def build(
         total = triplet(cosines(batch), twins(batch), margin, direction, hardest=True, mean=False)
         if batch.negated is None or batch.owner is None or not len(batch.owner):
             return total
-        texts, videos = batch.texts[batch.owner], batch.videos[batch.owner].detach()
+        texts, videos = batch.texts[batch.owner], batch.videos[batch.owner]
+        videos = videos if video_gradient else videos.detach()
         p = (texts * videos).sum(-1)
         f = (batch.negated * videos).sum(-1)
         g = (batch.negated * texts).sum(-1)
