@@ -135,8 +135,9 @@ class Footage:
         return ClipBatch(torch.stack(frames), torch.stack(there), tokens, torch.from_numpy(place), owner)
 
     def key(self) -> str:
-        """A digest of the frames' files and the captions."""
-        told = repr((list(self.names), list(self.pairs.captions), list(self.pairs.sentences)))
+        """A digest of the frames and the captions, and of how they are looked at."""
+        seen = (self.cache.folder.name, list(self.names), self.tokens.shape[1])
+        told = repr((*seen, list(self.pairs.captions), list(self.pairs.sentences)))
         return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -150,7 +151,7 @@ class FrozenFootage:
 
     @classmethod
     def of(
-        cls, footage: Footage, model: "ClipStudent", made_by: str, stack: ExitStack, team: Team, folder: Path
+        cls, footage: Footage, model: "ClipStudent", made_by: object, stack: ExitStack, team: Team, folder: Path
     ) -> "FrozenFootage":
         """What the towers of a student make of footage, once."""
         import torch

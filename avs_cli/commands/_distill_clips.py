@@ -117,6 +117,7 @@ def run(
     from avs_cli.core.bert_adam import WarmupCosine, parameter_groups
     from avs_cli.core.teaching import Lessons, Teaching
     from avs_cli.io.captions import item_of, read_all
+    from avs_cli.provenance import digest
 
     encoder = _encoder(clips, team)
     settings = _settings(encoder, clips)
@@ -128,21 +129,22 @@ def run(
 
     torch.manual_seed(plan.seed)
     model, clip = _student(encoder, settings, clips, team.device)
-    tutors, rows = _taught(stack, team, teachers, footage, clip, pixels, folder)
-    made_by = encoder.files.digest(encoder.runtime.remember)
-    seen: Any = footage
-    shown: Any = judged
-    if not clips.towers:
-        told = [made_by, settings["config"]]
-        seen = FrozenFootage.of(footage, model, told, stack, team, folder)
-        shown = FrozenFootage.of(judged, model, told, stack, team, folder) if judged else None
-    decides = {**plan.settings, "towers": clips.towers, "clip": made_by, "teachers": dict(map(_digest, teachers))}
+    begun = encoder.files.digest(encoder.runtime.remember)
+    tutors, rows = _taught(stack, team, teachers, footage, clip, pixels, begun, folder)
+    made_by = [begun, settings]
+    if clips.towers:
+        seen, shown = footage, judged
+    else:
+        seen = FrozenFootage.of(footage, model, made_by, stack, team, folder)
+        shown = FrozenFootage.of(judged, model, made_by, stack, team, folder) if judged else None
+    taught_by = [f"{spec} {digest(path)}" for spec, path in map(named, teachers)]
+    decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": taught_by}
     plan = replace(plan, settings=settings_of(decides, footage.pairs))
-    # Without a rate of their own the towers have no group.
     groups = parameter_groups(model.named_parameters(), plan.settings["learning_rate"], clips.towers)
     size = plan.settings["batch_size"]
     lessons = Lessons(footage.pairs, rows, seen.batch)
     described = {"kind": "teachclip", "settings": settings, "videos": [], "texts": [], "encoders": []}
+    described["teachers"] = {Path(path).stem: _cost(path, clips) for _, path in map(named, teachers)}
     Training(
         plan,
         team,
@@ -212,11 +214,21 @@ def _student(
     return model.to(device), clip
 
 
-def _digest(teacher: str) -> tuple[str, str]:
-    from avs_cli.provenance import digest
-
+def named(teacher: str) -> tuple[str, str]:
+    """Spec and file of `NAME=FILE`, where the spec may have settings."""
     spec, _, path = teacher.rpartition("=")
-    return spec, digest(path)
+    if not spec:
+        raise SpecError(f"--teacher {teacher}: from clips, a teacher is NAME=FILE, as xclip=xclip.safetensors")
+    return spec, path
+
+
+def _cost(path: str, clips: Clips) -> dict[str, int]:
+    """What a search with a teacher would cost."""
+    from avs_cli.core.footprint import of_published
+    from avs_cli.io.checkpoint import tensor_shapes
+
+    found = of_published(tensor_shapes(path), clips.frames, clips.words)
+    return dict(found.cost._asdict()) if found else {}
 
 
 def _taught(
@@ -226,15 +238,18 @@ def _taught(
     footage: Footage,
     clip: "dict[str, torch.Tensor]",
     pixels: Pixels,
+    begun: str,
     folder: Path,
 ) -> "tuple[list[ModelTutor], list[tuple[Column, Column]]]":
     """What teaches, and where the rows of captions and videos are; teachers' towers are gone again."""
     from avs_cli.core.teaching import ModelTutor
+    from avs_cli.provenance import digest
 
     tutors, rows = [], []
-    for named in teachers:
-        one = ModelTeacher(named, footage, clip, pixels, team.device)
-        name = f"{one.spec.partition(':')[0]}-{key_of([_digest(named), footage.key()])}"
+    for spec, path in map(named, teachers):
+        one = ModelTeacher(spec, path, footage, clip, pixels, team.device)
+        # The student's CLIP may lend the teacher some weights.
+        name = f"{spec.partition(':')[0]}-{key_of([spec, digest(path), begun, footage.key()])}"
         texts = kept(stack, team, folder / f"{name}-texts.h5", footage.pairs.captions, one.texts)
         videos = kept(stack, team, folder / f"{name}-videos.h5", footage.pairs.items, one.videos)
         tutors.append(ModelTutor(one.teacher, texts.shapes, videos.shapes))
@@ -243,21 +258,20 @@ def _taught(
 
 
 class ModelTeacher:
-    """A published model, `NAME=FILE`, and what it makes of captions and videos."""
+    """A published model and what it makes of captions and videos."""
 
-    def __init__(self, named: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str):
-        """clip  weights of the student's CLIP, for those that a teacher's file lacks"""
+    def __init__(
+        self, spec: str, path: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str
+    ):
+        """clip  weights of the student's CLIP, for those that the teacher's file lacks"""
         from avs_cli.core import published_clip
         from avs_cli.core.teachers import teachers
         from avs_cli.core.towers import Towers, network_of
         from avs_cli.core.weights import Source, locate
 
-        self.spec, _, path = named.rpartition("=")
-        if not self.spec:
-            raise SpecError(f"--teacher {named}: from clips, a teacher is NAME=FILE, as xclip=xclip.safetensors")
-        build = teachers.load(self.spec)
-        state = locate(Source(0), path, self.spec).read()
-        dim = published_clip.dim_of(state, self.spec)
+        build = teachers.load(spec)
+        state = locate(Source(0), path, spec).read()
+        dim = published_clip.dim_of(state, spec)
         frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
         self.footage, self.device = footage, device
         self.teacher: Teacher = build(dim, frames, words)

@@ -66,6 +66,7 @@ def run(
     """Train the head `student` by the heads in the files `teachers`."""
     import torch
 
+    from avs_cli.core.footprint import of_head
     from avs_cli.core.heads._described import rebuild
     from avs_cli.core.pairs import mean_weights
     from avs_cli.core.teaching import HeadStudent, Lessons, Teaching
@@ -82,6 +83,8 @@ def run(
     plan = replace(plan, settings={**settings_of(plan.settings, pairs), "teachers": taught_by})
     known = [HeadTeacher(path, every, team.device) for path in teachers]
     temperature = plan.settings["temperature"]
+    costs = {Path(one.path).stem: of_head(one.told) for one in known}
+    described["teachers"] = {name: cost._asdict() for name, cost in costs.items() if cost}
     tutors, kept = zip(*(one.tutor(stack, team, folder, whole, temperature) for one in known), strict=True)
     lessons = Lessons(pairs, kept, pairs.batch)
     torch.manual_seed(plan.seed)

@@ -77,10 +77,15 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
 
 def _head(name: str, real: Path) -> dict[str, Any]:
     """A head's features, with how much each counts on the average, and how it was trained."""
-    from avs_cli.io.checkpoint import load_head
+    from avs_cli.core.footprint import of_head, of_published
+    from avs_cli.io.checkpoint import load_head, tensor_shapes
 
+    if found := of_published(tensor_shapes(real)):
+        numbers = {key: value for key, value in found._asdict().items() if key != "cost"}
+        return {"kind": "weights", "bytes": real.stat().st_size, **numbers, "cost": found.cost._asdict()}
     kept = load_head(real)
     told = kept.head
+    cost = of_head(told)
     weights = told.get("weights") or {}
     features = [
         {
@@ -99,6 +104,8 @@ def _head(name: str, real: Path) -> dict[str, Any]:
         "parameters": sum(value.numel() for value in kept.weights.values()),
         "settings": told["settings"],
         "features": features,
+        "cost": cost._asdict() if cost else None,
+        "teachers": told.get("teachers", {}),
         "training": told.get("training", {}),
     }
 
@@ -156,13 +163,27 @@ def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for feature in sorted(facts["features"], key=lambda one: (one["of"] != "videos", -(one["weight"] or 0))):
         counts = "" if feature["weight"] is None else f", weight {feature['weight']:.3f}"
         yield f"  {feature['of'][:-1]} feature {feature['name']}, {feature['dim']} numbers{counts}"
+    if facts["cost"]:
+        yield f"  {_cost(facts['cost'])}"
+    for name, cost in facts["teachers"].items():
+        yield f"  teacher {name}: {_cost(cost)}"
     yield from (f"  {key}: {_text_of(value)}" for key, value in facts["training"].items())
+
+
+def _cost(cost: Mapping[str, int]) -> str:
+    gates = f" and {cost['gates']:,} for gates" if cost["gates"] else ""
+    return f"{cost['products']:,} multiply-adds per pair{gates}, {cost['stored']:,} bytes per video in float32"
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     """What a person reads."""
     if facts["kind"] == "head":
         yield from _head_lines(facts)
+        return
+    if facts["kind"] == "weights":
+        seen = f"vectors of {facts['dim']}, {facts['frames']} frames, {facts['words']} words"
+        yield f"{facts['file']}: {facts['model']} as its authors published it, {seen}, {facts['bytes'] / 1e6:.1f} MB"
+        yield f"  {_cost(facts['cost'])}"
         return
     if facts["kind"] != "feature store":
         rest = ", ".join(f"{_text_of(value)} {key}" for key, value in facts.items() if key not in ("file", "kind"))

@@ -55,6 +55,15 @@ def is_head(path: str | Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
+def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in a safetensors file. Raises FormatError for another file."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise FormatError(path, f"not safetensors ({error})") from None
+
+
 def load_head(path: str | Path, training: bool = False) -> Checkpoint:
     """Read a head file, with the state of training if it is wanted; raises FormatError for what is none."""
     if not Path(path).is_file():
