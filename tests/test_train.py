@@ -1,17 +1,16 @@
 """`avs train`: a head that learns, stops, goes on and starts from another."""
 
 import contextlib
-import importlib.util
 import io
+import itertools
 import json
 import os
+import pydoc
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -104,32 +103,68 @@ def test_a_head_learns_from_two_collections_and_the_best_epoch_is_kept(avs: Avs,
     assert best.head["training"]["captions"] == 100
 
 
+# When a training can be killed: what is called then, at the how-manieth time, whether that has happened, and whether
+# there is an epoch to go on from. The first head is written, then per epoch the head if it is better (so None: there
+# may be), the state and the table.
+MOMENTS = [
+    ("os.replace", 1, False, False),
+    ("os.replace", 1, True, False),
+    ("os.replace", 2, True, None),
+    ("os.replace", 3, False, None),
+    ("os.replace", 3, True, True),
+    ("os.replace", 4, True, True),
+    ("avs_cli.core.fitting.{}.step", 6, True, True),
+    ("avs_cli.core.fitting.{}.step", 13, False, True),
+]
+
+
+def killed(line: list[object], called: str, count: int, done: bool) -> None:
+    """Run a command in a forked process that SIGKILL ends at some moment; it has loaded everything already."""
+    where, _, name = called.rpartition(".")
+    holder = pydoc.locate(where)
+    of = getattr(holder, name)
+    times = itertools.count(1)
+
+    def ending(*arguments: Any, **named: Any) -> Any:
+        last = next(times) == count
+        if last and not done:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = of(*arguments, **named)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    child = os.fork()
+    if not child:
+        setattr(holder, name, ending)
+        os._exit(exit_code([str(argument) for argument in line]))
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, "it ended before it was killed"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     "rule", [("rmsprop", "plateau", "laff:dim=16,heads=2,ave=true,norm=true"), ("adamw", "cosine", "w2vvpp:dim=16")]
 )
-def test_a_training_killed_at_any_epoch_goes_on_to_the_same_bytes(
+def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
     avs: Avs, data: Path, rule: tuple[str, str, str]
 ) -> None:
     optimizer, schedule, head = rule
     line = [
         "train", "a.txt", *stores("a", "v", frames=True), "--text", "bow:min_count=1", "--validate", "v.txt",
-        "--optimizer", optimizer, "--schedule", schedule, "--head", head, *TINY[2:], "--epochs", 6, "--seed", 3,
+        "--optimizer", optimizer, "--schedule", schedule, "--head", head, *TINY[2:], "--epochs", 4, "--seed", 3,
     ]  # fmt: skip
     assert avs(*line, "-o", "whole.safetensors").returncode == 0
-    command = [sys.executable, "-m", "avs_cli", *map(str, line), "-o", "cut.safetensors"]
-    with subprocess.Popen(command, cwd=data, stderr=subprocess.PIPE, text=True) as running:
-        for told in running.stderr or ():
-            if told.startswith("avs: epoch 2:"):
-                running.send_signal(signal.SIGKILL)
-                break
-    assert running.wait() == -signal.SIGKILL
-    ran = avs(*line, "-o", "cut.safetensors")
-    assert ran.returncode == 0
-    assert "going on after epoch" in ran.stderr
-    assert (data / "cut.safetensors").read_bytes() == (data / "whole.safetensors").read_bytes()
-    whole, cut = (load_head(data / f"{name}.safetensors.last", training=True) for name in ("whole", "cut"))
-    assert all(np.array_equal(cut.training[key], value) for key, value in whole.training.items())
-    assert all(np.array_equal(cut.weights[key], value) for key, value in whole.weights.items())
+    for number, (called, count, done, resumed) in enumerate(MOMENTS):
+        output = f"cut{number}.safetensors"
+        killed([*line, "-o", output], called.format({"rmsprop": "RMSprop", "adamw": "AdamW"}[optimizer]), count, done)
+        ran = avs(*line, "-o", output)
+        assert ran.returncode == 0
+        assert resumed in (None, "going on after epoch" in ran.stderr)
+        assert (data / output).read_bytes() == (data / "whole.safetensors").read_bytes()
+        whole, cut = (load_head(data / f"{name}.last", training=True) for name in ("whole.safetensors", output))
+        assert all(np.array_equal(cut.training[key], value) for key, value in whole.training.items())
+        assert all(np.array_equal(cut.weights[key], value) for key, value in whole.weights.items())
 
 
 def test_a_seed_gives_one_head_and_another_seed_another(avs: Avs, data: Path) -> None:
@@ -246,15 +281,26 @@ def test_a_limit_of_time_stops_between_epochs_and_the_command_goes_on(avs: Avs, 
     assert (data / "h.safetensors").read_bytes() == (data / "all.safetensors").read_bytes()
 
 
-def test_curves_are_written_where_tensorboard_is_installed(avs: Avs, data: Path) -> None:
-    line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, "--tensorboard", "curves", *TINY)
-    ran = avs(*line)
-    if importlib.util.find_spec("tensorboard"):
-        assert ran.returncode == 0
-        assert [*(data / "curves").iterdir()]
-    else:
-        assert ran.returncode == 4
-        assert "pip install 'avs-cli[tensorboard]'" in ran.stderr
+def test_curves_are_written_for_tensorboard(avs: Avs, data: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    line = ("train", "a.txt", *stores("a", "v"), "--validate", "v.txt", "-o", "h.safetensors", "--epochs", 2)
+    assert avs(*line, "--tensorboard", "curves", *TINY).returncode == 0
+    rows = [row.split(",") for row in (data / "h.safetensors.csv").read_text().splitlines()]
+    curves = EventAccumulator(str(data / "curves")).Reload()
+    for place, name in enumerate(rows[0][1:3], start=1):
+        drawn = curves.Scalars(name)
+        assert [scalar.step for scalar in drawn] == [1, 2]
+        assert [scalar.value for scalar in drawn] == pytest.approx([float(row[place]) for row in rows[1:]], rel=1e-4)
+
+
+def test_curves_without_tensorboard_name_the_package(avs: Avs, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    ran = avs("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, "--tensorboard", "curves", *TINY)
+    assert ran.returncode == 4
+    assert "pip install 'avs-cli[tensorboard]'" in ran.stderr
 
 
 def test_another_training_is_not_gone_on_with(avs: Avs, data: Path) -> None:
@@ -274,25 +320,32 @@ def test_half_precision_learns_as_well(avs: Avs, data: Path, precision: str) -> 
     assert losses[-1] < losses[0] / 1.5
 
 
-def test_two_processes_learn_what_one_does(avs: Avs, data: Path) -> None:
+def in_a_team(line: list[str]) -> int:
+    """What torchrun starts as often as it is told, in processes that have loaded everything already."""
+    return exit_code(line)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_two_processes_under_torchrun_learn_what_one_does(avs: Avs, data: Path) -> None:
     """The same pairs are in a step, and each is a negative of all others, wherever it is."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
     line = [
         "train", "a.txt", *stores("a"), "--epochs", "1", "--threads", "1", "--device", "cpu",
         "--head", "laff:dim=16,heads=2,dropout=0", "--objective", "triplet:direction=both",
     ]  # fmt: skip
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    command = [sys.executable, "-m", "avs_cli", *line, "--batch-size", "30", "-o", "two.safetensors"]
-    running = [
-        subprocess.Popen(command, cwd=data, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": str(rank)})
-        for rank in (0, 1)
-    ]
+    settings = LaunchConfig(
+        1, 1, 2, DefaultLogsSpecs(), "team", rdzv_endpoint="localhost:0", rdzv_backend="c10d", max_restarts=0,
+        start_method="fork",
+    )  # fmt: skip
+    told = elastic_launch(settings, in_a_team)([*line, "--batch-size", "30", "-o", "two.safetensors"])
+    assert told == {0: 0, 1: 0}
     assert avs(*line, "--batch-size", 60, "-o", "one.safetensors").returncode == 0
-    assert [process.wait() for process in running] == [0, 0]
     one, two = (load_head(data / f"{name}.safetensors").weights for name in ("one", "two"))
     for key, value in one.items():
         np.testing.assert_allclose(two[key], value, atol=2e-6)
+    assert len((data / "two.safetensors.csv").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
