@@ -13,3 +13,6 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads for the arithmeti
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Workers = Annotated[int, typer.Option(min=0, help="Decoding processes; 0 takes what the machine has to spare.")]
+Weights = Annotated[
+    str | None, typer.Option(metavar="PATH", help="A local checkpoint of the model instead of the published one.")
+]

@@ -61,11 +61,17 @@ _avs() {
             distill:--captions) ;;
             distill:--teacher) ;;
             distill:--output | distill:-o) ;;
+            distill:--student) ;;
             distill:--video) ;;
             distill:--text) ;;
             distill:--teacher-video) ;;
             distill:--teacher-text) ;;
-            distill:--student) ;;
+            distill:--weights) ;;
+            distill:--frames) compopt +o default 2>/dev/null ;;
+            distill:--words) compopt +o default 2>/dev/null ;;
+            distill:--aggregate) words='attention seqtransf mean' ;;
+            distill:--tower-rate) compopt +o default 2>/dev/null ;;
+            distill:--chunk) compopt +o default 2>/dev/null ;;
             distill:--validate) ;;
             distill:--metric) words='R@1 R@5 R@10 SumR' ;;
             distill:--coarse) words='pear ce l1' ;;
@@ -73,7 +79,7 @@ _avs() {
             distill:--loss-weights) ;;
             distill:--temperature) compopt +o default 2>/dev/null ;;
             distill:--cache) ;;
-            distill:--optimizer) words='rmsprop adamw' ;;
+            distill:--optimizer) words='adamw bertadam' ;;
             distill:--learning-rate) compopt +o default 2>/dev/null ;;
             distill:--epochs) compopt +o default 2>/dev/null ;;
             distill:--batch-size) compopt +o default 2>/dev/null ;;
@@ -83,6 +89,7 @@ _avs() {
             distill:--tensorboard) ;;
             distill:--device) ;;
             distill:--threads) compopt +o default 2>/dev/null ;;
+            distill:--workers) compopt +o default 2>/dev/null ;;
             search:--query | search:-q) ;;
             search:--topics) ;;
             search:--vectors) ;;
@@ -92,6 +99,7 @@ _avs() {
             search:--depth) compopt +o default 2>/dev/null ;;
             search:--tag) ;;
             search:--output | search:-o) ;;
+            search:--weights) ;;
             search:--device) ;;
             search:--threads) compopt +o default 2>/dev/null ;;
             rerank:--method) words='borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
@@ -156,10 +164,10 @@ _avs() {
             *)
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
-                    extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --retry-failed --list-models --help' ;;
+                    extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --retry-failed --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
-                    distill) words='--captions --teacher --output -o --video --text --teacher-video --teacher-text --student --validate --metric --coarse --fine --loss-weights --temperature --cache --optimizer --learning-rate --epochs --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
-                    search) words='--query -q --topics --vectors --head --explain --field --depth --tag --output -o --device --threads --help' ;;
+                    distill) words='--captions --teacher --output -o --student --video --text --teacher-video --teacher-text --weights --frames --words --aggregate --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --optimizer --learning-rate --epochs --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --workers --help' ;;
+                    search) words='--query -q --topics --vectors --head --explain --field --depth --tag --output -o --weights --device --threads --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --device --threads --help' ;;
                     fuse) words='--method --ltr --qrels --measure --folds --seed --threads --save --load --report --depth --tag --output -o --help' ;;
                     eval) words='--measure -m --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;

@@ -310,7 +310,7 @@ def test_without_weights_the_message_has_the_command_and_the_size(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for model, said in {
-        "clip": "(0.61 GB); fetch them with: hf download timm/vit_base_patch32_clip_224.openai --include open_clip_",
+        "clip": "(0.61 GB); give --weights PATH, or fetch them with: hf download timm/vit_base_patch32_clip_224.openai --include open_clip_",
         "wsl": "(3.3 GB); fetch them with: curl -fL --create-dirs -o ",
         "blip2:coco": "hf download Salesforce/blip2-itm-vit-g-coco --include '*.json'",
     }.items():
@@ -565,3 +565,27 @@ def test_the_list_of_models_has_every_feature_with_licence_and_size(capsys: pyte
     assert row.split()[:6] == ["clip:vit-l14-336", "768", "frame", "yes", "427.9", "191.0"]
     assert "CC-BY-NC-4.0" in listed
     assert "timm/vit_large_patch14_clip_336.openai" in row
+
+
+def test_the_list_of_models_is_there_for_programs_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["extract", "--list-models", "--json"]) == 0
+    listed = {one["model"]: one for one in json.loads(capsys.readouterr().out)}
+    assert {name.partition(":")[0] for name in listed} == set(features.names())
+    assert listed["clip:vit-l14-336"]["dim"] == 768
+    assert listed["clip:vit-l14-336"]["downloads"] == ["timm/vit_large_patch14_clip_336.openai"]
+    assert listed["blip2:pretrain"]["text"] is True
+    assert exit_code(["extract", "a.mp4", "-o", "a.h5", "--json"]) == 2
+
+
+def test_a_gallery_of_local_weights_is_searched_with_the_same_weights(
+    film: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = str(tiny.MAKERS["clip"](tmp_path))
+    assert exit_code(["extract", str(film), "--model", "clip", "--weights", weights, "-o", "a.h5"]) == 0
+    assert exit_code(["search", "a.h5", "-q", "a dog", "--weights", weights, "-o", "found.trec"]) == 0
+    assert Path("found.trec").read_text().split()[2] == film.stem
+    capsys.readouterr()
+    assert exit_code(["search", "a.h5", "-q", "a dog", "-o", "found.trec"]) == 4
+    assert "--weights" in capsys.readouterr().err
+    assert exit_code(["search", "a.h5", "--vectors", "t.h5", "--weights", weights, "-o", "found.trec"]) == 2

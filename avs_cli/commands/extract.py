@@ -13,7 +13,7 @@ from avs_cli.commands._inputs import find_shots
 from avs_cli.console import note, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
-from avs_cli.options import Device, Output, Threads, Workers
+from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
 from avs_cli.types import Failure, Sampling, Shot
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ def extract(
         Literal["none", "l2"], typer.Option(help="Bring frame vectors to unit length before pooling.")
     ] = "none",
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="How vectors are stored.")] = "float16",
-    weights: Annotated[
-        str | None, typer.Option(metavar="PATH", help="A local checkpoint instead of the published one.")
-    ] = None,
+    weights: Weights = None,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
@@ -85,6 +83,7 @@ def extract(
     list_models: Annotated[
         bool, typer.Option("--list-models", help="Show the models: what they give, cost, allow and download.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Encode shots, pictures or texts into a feature store.
 
@@ -93,10 +92,10 @@ def extract(
     STORE.errors.jsonl and does not stop the others; the exit code is then 5.
     """
     if list_models:
-        from avs_cli.core.features._catalogue import COLUMNS, listing
-
-        table(COLUMNS, listing(features.names()))
+        _list(json)
         return
+    if json:
+        raise SpecError("--json goes with --list-models")
     if not output or output == "-":
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
@@ -126,6 +125,18 @@ def extract(
         failed = _report(writer, found)
     if failed:
         raise IncompleteError(f"{path}: {failed} of {len(found)} shots are missing; see {path}.errors.jsonl")
+
+
+def _list(json: bool) -> None:
+    """The models, for people or for programs."""
+    from avs_cli.core.features._catalogue import COLUMNS, facts, listing
+
+    if json:
+        from json import dumps
+
+        print(dumps(list(facts(features.names())), indent=1))
+    else:
+        table(COLUMNS, listing(features.names()))
 
 
 class _Settings(NamedTuple):

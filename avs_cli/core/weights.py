@@ -115,7 +115,7 @@ def locate(source: Source, given: str | None, model: str) -> Files:
     if not found:
         size = f" ({source.gigabytes:.2g} GB)" if source.gigabytes else ""
         raise UnavailableError(
-            f"the weights of {model} are not on this machine{size}; fetch them with: {source.commands()}"
+            f"the weights of {model} are not on this machine{size}; give --weights PATH, or fetch them with: {source.commands()}"
         )
     return Files(found[0].parent, found)
 

@@ -5,7 +5,7 @@ What a feature stores is read from the loaded model, never from here.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from avs_cli.core.weights import Source
 
@@ -163,16 +163,28 @@ ANY = {
 }
 
 
-def listing(names: Iterable[str]) -> Iterator[tuple[object, ...]]:
-    """A row of `COLUMNS` for each model of the named features; one that the table lacks has its name alone."""
+def facts(names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """What the table knows of each model of the named features; of one that it lacks, the name and a remark."""
     for name in names:
         rows = [row for row in ROWS if row.feature.partition(":")[0] == name]
         for row in rows:
-            seen = {0: "", 1: "frame"}.get(row.frames, f"{row.frames} frames")
-            told = row.source.repo or " ".join(url.rpartition("/")[2] for url in row.source.urls) or "nothing"
-            here = "yes" if row.source.here() else ""
-            text = "yes" if row.text else ""
-            yield (row.feature, row.dim, seen, text, row.parameters, row.gmacs or "", row.licence, told,
-                   row.source.gigabytes or "", here)  # fmt: skip
+            yield {
+                "model": row.feature, "dim": row.dim, "frames": row.frames, "text": row.text,
+                "parameters_millions": row.parameters, "gmacs": row.gmacs or None, "licence": row.licence,
+                "downloads": [row.source.repo] if row.source.repo else list(row.source.urls),
+                "gigabytes": row.source.gigabytes, "here": row.source.here(),
+            }  # fmt: skip
         if not rows:
-            yield (name, *[""] * 6, ANY.get(name, ""), "", "")
+            yield {"model": name, "remark": ANY.get(name, "")}
+
+
+def listing(names: Iterable[str]) -> Iterator[tuple[object, ...]]:
+    """The same as rows of `COLUMNS`."""
+    for known in facts(names):
+        if "remark" in known:
+            yield (known["model"], *[""] * 6, known["remark"], "", "")
+            continue
+        seen = {0: "", 1: "frame"}.get(known["frames"], f"{known['frames']} frames")
+        told = " ".join(one.rpartition("/")[2] if "://" in one else one for one in known["downloads"]) or "nothing"
+        yield (known["model"], known["dim"], seen, "yes" * known["text"], known["parameters_millions"],
+               known["gmacs"] or "", known["licence"], told, known["gigabytes"] or "", "yes" * known["here"])  # fmt: skip
