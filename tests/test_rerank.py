@@ -73,6 +73,12 @@ def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
         rerankers.load(name)(Candidates(["a"], np.ones(1)))
 
 
+@pytest.mark.parametrize("spec", ["neighbours:k=0", "neighbours:expand=0", "neighbours:share=-1", "hubness:k=0"])
+def test_numbers_that_mean_nothing_are_refused(spec: str) -> None:
+    with pytest.raises(SpecError, match=r"is at least \d, not"):
+        rerankers.load(spec)(candidates(3))
+
+
 def pairs(vectors: list[list[float]], query: list[float], bank: list[list[float]], best: str = "a") -> Candidates:
     shots = "abcdefg"[: len(vectors)]
     others = Bank(np.array(bank, np.float32), lambda: frozenset([best]))

@@ -100,6 +100,13 @@ def _part(block: Block, low: int, high: int) -> Block:
     return Block(block.ids[low:high], block.vectors[ends[0] : ends[-1]], ends - ends[0])
 
 
+def check_least(method: str, least: float, **given: float) -> None:
+    """Raises SpecError for a parameter below `least`."""
+    for name, value in given.items():
+        if value < least:
+            raise SpecError(f"{method}: {name} is at least {least:g}, not {value:g}")
+
+
 def joined(scores: Mapping[str, float], shots: Sequence[str], opinion: np.ndarray, weight: float) -> dict[str, float]:
     """A topic's shots with new scores: `weight` times the opinion of `shots` plus the rest of 1 times the run's.
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from avs_cli.core.reranking._candidates import Candidates
+from avs_cli.core.reranking._candidates import Candidates, check_least
 
 
 def rerank(
@@ -21,6 +21,8 @@ def rerank(
     beta: float = 20.0,
 ) -> np.ndarray:
     """(K,) the cosines, corrected."""
+    check_least("hubness", 1, k=k)
+    check_least("hubness", 0, alpha=alpha, beta=beta)
     cosines = candidates.cosines()
     if kind == "nnn":
         return np.asarray(cosines - alpha * candidates.popularity(lambda others: _highest(others, k).mean(axis=0)))

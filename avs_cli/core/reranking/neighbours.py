@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from avs_cli.core.reranking._candidates import Candidates
+from avs_cli.core.reranking._candidates import Candidates, check_least
 
 
 def rerank(
@@ -21,6 +21,8 @@ def rerank(
     share: float = 0.3,
 ) -> np.ndarray:
     """(K,) the more, the better; `expand` neighbours are averaged, and `share` of the distance is the plain one."""
+    check_least("neighbours", 1, k=k, expand=expand)
+    check_least("neighbours", 0, share=share)
     units = candidates.units()
     likeness = units @ units.T
     if kind == "hubs":
