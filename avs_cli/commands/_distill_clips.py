@@ -165,15 +165,14 @@ def run(
 def _encoder(clips: Clips, team: Team) -> "OpenClip":
     """The CLIP that the student begins with."""
     from avs_cli.core.features import Runtime, features
-    from avs_cli.core.features._open_clip import OpenClip
     from avs_cli.core.towers import is_plain
     from avs_cli.io.cache import remembered
 
-    encoder = features.load(clips.student)(Runtime(team.device, weights=clips.weights, remember=remembered))
-    if not isinstance(encoder, OpenClip) or not is_plain(encoder.config):
-        raise SpecError(
-            f"--student {clips.student}: not a CLIP of two plain transformers, as clip or open-clip:NAME/TAG"
-        )
+    known = clips.student.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
+    runtime = Runtime(team.device, weights=clips.weights, remember=remembered)
+    encoder: OpenClip | None = features.load(clips.student)(runtime) if known else None
+    if encoder is None or not is_plain(encoder.config):
+        raise SpecError(f"--student {clips.student}: give clip or open-clip:NAME/TAG, with two plain transformers")
     text = encoder.config["text_cfg"]
     if max(clips.words, clips.frames) > text["context_length"]:
         raise SpecError(f"--words and --frames: at most {text['context_length']}, as many as this CLIP has positions")

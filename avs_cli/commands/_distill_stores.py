@@ -20,6 +20,7 @@ from avs_cli.commands._training import (
     schedule_of,
     settings_of,
 )
+from avs_cli.errors import MismatchError
 
 if TYPE_CHECKING:
     from avs_cli.core.distillation import Recipe
@@ -89,6 +90,7 @@ def run(
     lessons = Lessons(pairs, kept, pairs.batch)
     torch.manual_seed(plan.seed)
     head = rebuild(described, corpus_of(pairs, "")).to(team.device)
+    _same_frames(head, known)
     size = plan.settings["batch_size"]
     seen = judge.pairs if judge else pairs
     Training(
@@ -104,3 +106,14 @@ def run(
         judge=judge,
         about=lambda: {"weights": mean_weights(head, seen, SAMPLE)},
     ).run()
+
+
+def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:
+    """Raises MismatchError where a teacher's frames are not the student's."""
+    own = getattr(student, "frames", None)
+    for one in teachers:
+        theirs = getattr(one.head, "frames", None)
+        if own and theirs and own != theirs:
+            raise MismatchError(
+                f"{one.path} looks at {theirs} frames, and the student at {own}; give it frames={theirs}"
+            )

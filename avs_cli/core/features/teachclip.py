@@ -55,7 +55,8 @@ class TeachClip(Encoder):
         aggregate = "attention" if "student.attention.first.weight" in state else "seqtransf"
         aggregate = aggregate if "student.temporal.positions" in state else "mean"
         clip = {key.removeprefix("towers.network."): value for key, value in state.items()}
-        return {"config": config_of(clip), **self.wanted, "aggregate": aggregate}
+        layers = sum(key.startswith("student.temporal.") and key.endswith(".ln_1.weight") for key in state)
+        return {"config": config_of(clip), **self.wanted, "aggregate": aggregate, "layers": layers}
 
     @cached_property
     def published(self) -> dict[str, torch.Tensor]:

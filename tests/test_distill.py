@@ -1,0 +1,557 @@
+"""`avs distill`: students that teachers teach, over stores and from raw clips; what is kept, and how it goes on."""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from pytest import approx
+from safetensors.torch import save_file
+
+from avs_cli.cli import exit_code
+from avs_cli.commands import _heads, _teachers
+from avs_cli.commands._training import Data, Team
+from avs_cli.core import published_clip
+from avs_cli.core.clip_sampling import counted
+from avs_cli.core.clip_student import ClipBatch, ClipStudent
+from avs_cli.core.distillation import Recipe, Taught
+from avs_cli.core.features import Runtime, features
+from avs_cli.core.heads._blocks import Input, Ragged
+from avs_cli.core.heads._described import describe, rebuild
+from avs_cli.core.heads._framed import framed
+from avs_cli.core.paired_retrieval import both_ways
+from avs_cli.core.pairs import Batch, score_matrix
+from avs_cli.core.teachers import teachers
+from avs_cli.core.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
+from avs_cli.core.text._words import Corpus
+from avs_cli.io.checkpoint import load_head
+from avs_cli.io.store import Item, Store, StoreWriter
+from avs_cli.io.trec import read_run
+
+CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
+# The shortest to decode.
+SOME = ("intel_asl_book", "intel_asl_eat", "intel_asl_walk", "mpy_example2", "mpy_example3", "skv_bigbuckbunny")
+needs_clips = pytest.mark.skipif(not CLIPS.exists(), reason="needs the clips of ../shared/data")
+THINGS = 6
+Avs = Callable[..., "Ran"]
+PLACE = ("--threads", 1, "--device", "cpu")
+XPOOL = ("--head", "xpool:dim=16,frames=4", "--objective", "contrastive", "--optimizer", "adamw")
+STUDENT = ("--student", "afa:dim=16,frames=4", "--batch-size", 20, "--learning-rate", 0.01)
+
+
+class Ran(NamedTuple):
+    returncode: int
+    stderr: str
+
+
+@pytest.fixture
+def avs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
+    """Runs a command in this process, which has loaded everything already."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: object) -> Ran:
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            code = exit_code([str(argument) for argument in arguments])
+        return Ran(code, told.getvalue())
+
+    return run
+
+
+def store(path: Path, feature: str, vectors: Mapping[str, np.ndarray], frames: bool = False) -> None:
+    with StoreWriter(path, feature, THINGS, {"model": "tiny", "spec": "tiny"}, frame_level=frames) as writer:
+        writer.add([Item(None, id, vector) for id, vector in vectors.items()])
+        writer.finish(list(vectors))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Videos of one to five frames, each of which shows a thing; a caption names one of them, and its vector does."""
+    draw = np.random.default_rng(0)
+    for name, videos in (("a", 40), ("v", 20)):
+        seen, whole, read, lines = {}, {}, {}, []
+        for number in range(videos):
+            shown = draw.integers(0, THINGS, int(draw.integers(1, 6)))
+            video = f"{name}{number}"
+            seen[video] = np.eye(THINGS)[shown] + draw.normal(0, 0.2, (len(shown), THINGS))
+            whole[video] = np.eye(THINGS)[shown].max(0)
+            for k in range(2):
+                caption, thing = f"{video}#enc#{k}", shown[k % len(shown)]
+                read[caption] = np.eye(THINGS)[thing] + draw.normal(0, 0.2, THINGS)
+                lines.append(f"{caption} thing{thing}\n")
+        store(tmp_path / f"{name}-frames.h5", "frames", seen, frames=True)
+        store(tmp_path / f"{name}-whole.h5", "whole", whole)
+        store(tmp_path / f"{name}-text.h5", "sent", read)
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
+    return tmp_path
+
+
+def stores(feature: str = "frames", option: str = "--video") -> list[str]:
+    return [part for name in "av" for part in (option, f"{name}-{feature}.h5")]
+
+
+TEXTS = stores("text", "--text")
+
+
+def teacher(avs: Avs, *line: object, name: str = "t.safetensors") -> None:
+    ran = avs("train", "a.txt", *TEXTS, *line, "--epochs", 5, "--learning-rate", 0.01, "-o", name, *PLACE)
+    assert ran.returncode == 0, ran.stderr
+
+
+def distilled(*more: object, name: str = "s.safetensors") -> list[object]:
+    return ["distill", *stores(), *TEXTS, "--captions", "a.txt", "-o", name, *STUDENT, *PLACE, *more]
+
+
+def values(path: str) -> list[dict[str, float]]:
+    names, *rows = [line.split(",") for line in Path(path).read_text().splitlines()]
+    return [dict(zip(names, map(float, row), strict=True)) for row in rows]
+
+
+def scores(path: str) -> torch.Tensor:
+    """A head's scores of the validation captions and videos."""
+    (loaded,) = _heads.load([path], "cpu")
+    with contextlib.ExitStack() as stack:
+        return score_matrix(loaded.head, Data(stack, ["v-frames.h5"], ["v-text.h5"], False).pairs(["v.txt"]))
+
+
+def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
+
+
+# Over stores
+
+
+def test_a_student_comes_closer_to_its_teacher_than_it_began(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    ran = avs(*distilled("--teacher", "t.safetensors", "--validate", "v.txt", "--epochs", 8))
+    assert ran.returncode == 0, ran.stderr
+    rows = values("s.safetensors.csv")
+    assert [*rows[0]][:7] == ["epoch", "loss", "R@1", "R@5", "R@10", "SumR", "v2t R@1"]
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert max(row["SumR"] for row in rows) > 1.5 * 100 * (1 + 5 + 10) / 20  # what chance would give
+    begun = avs(*distilled("--teacher", "t.safetensors", "--epochs", 1, "--learning-rate", 0, name="begun.safetensors"))
+    assert begun.returncode == 0
+    taught = scores("t.safetensors")
+    assert correlation(taught, scores("s.safetensors")) > correlation(taught, scores("begun.safetensors")) + 0.1
+
+
+class Pointing(NamedTuple):
+    """A teacher to whom all pairs are the same, and in each video one frame is all that matters: its rows say which."""
+
+    def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
+        return Taught(texts.new_zeros(len(texts), len(videos)), videos)
+
+
+def test_frames_that_a_teacher_finds_relevant_come_to_count() -> None:
+    told = describe("afa:dim=16,frames=3", [Input("frames", 4, True)], [Input("sent", 2)], [], Corpus([], dim=1), {})
+    torch.manual_seed(0)
+    student = HeadStudent(rebuild(told), 0.05)
+    frames = torch.eye(4)[torch.tensor([0, 1, 2, 1, 3, 0, 2, 3, 0])]  # what matters is the first of the four
+    batch = Batch([Ragged(frames, torch.tensor([0, 3, 6, 9]))], [torch.zeros(3, 2)], ["", "", ""], torch.arange(3),
+                  [], [], torch.zeros(0, dtype=torch.int64))  # fmt: skip
+    lesson = Lesson(batch, [(torch.zeros(3, 1), (frames[:, 0].view(3, 3)))])
+    loss = Teaching(student, [Pointing()], Recipe(matching_weight=0, coarse_weight=0, fine_weight=1))
+    optimizer = torch.optim.AdamW(student.parameters(), 0.01)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss(lesson).backward()
+        optimizer.step()
+    logits = student.watch(batch).logits
+    assert logits is not None
+    assert logits.softmax(1)[0, 0] > 0.9
+    assert logits.softmax(1)[1, 2] > 0.9
+
+
+def test_what_teachers_make_of_items_is_kept_and_not_made_again(
+    avs: Avs, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    line = ["--teacher", "t.safetensors", "--epochs", 2, "--cache", "kept"]
+    assert avs(*distilled(*line)).returncode == 0
+    assert sorted(path.name.split("-")[-1] for path in (data / "kept").iterdir()) == ["texts.h5", "videos.h5"]
+    monkeypatch.setattr(_teachers, "_write", None)
+    ran = avs(*distilled(*line, name="again.safetensors"))
+    assert ran.returncode == 0, ran.stderr
+    assert (data / "again.safetensors").read_bytes() == (data / "s.safetensors").read_bytes()
+    # Other vectors under the same names are other inputs.
+    store(data / "a-frames.h5.new", "frames", {f"a{k}": np.ones((2, THINGS)) for k in range(40)}, frames=True)
+    (data / "a-frames.h5.new").replace(data / "a-frames.h5")
+    monkeypatch.undo()
+    monkeypatch.chdir(data)
+    assert avs(*distilled(*line, name="other.safetensors")).returncode == 0
+    assert len([*(data / "kept").iterdir()]) == 4
+
+
+def test_keeping_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_teachers, "PART", 2)
+    ids, asked, team = [f"i{k}" for k in range(7)], [], Team(0, 1, "cpu")
+
+    def compute(which: np.ndarray, last: int = 7) -> dict[str, torch.Tensor]:
+        if which[-1] >= last:
+            raise KeyboardInterrupt
+        asked.append(which.tolist())
+        return {"x": torch.from_numpy(which)[:, None].float(), "pair": torch.from_numpy(which)[:, None].expand(-1, 2)}
+
+    with contextlib.ExitStack() as stack:
+        with pytest.raises(KeyboardInterrupt):
+            _teachers.kept(stack, team, tmp_path / "k.h5", ids, lambda which: compute(which, 5))
+        done = len(asked)
+        kept = _teachers.kept(stack, team, tmp_path / "k.h5", ids, compute)
+        assert asked == [[0], [0, 1], [2, 3], [0], [4, 5], [6]]
+        assert done == 3
+        assert kept.take(np.array([6, 2]))["pair"].tolist() == [[6, 6], [2, 2]]
+
+
+def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    line = ["--teacher", "t.safetensors", "--validate", "v.txt", "--epochs", 3, "--cache", "kept"]
+    assert avs(*distilled(*line)).returncode == 0
+    cut = distilled(*line, name="cut.safetensors")
+    assert "no time for epoch 2; the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
+    assert "going on after epoch 1" in avs(*cut).stderr
+    for end in ("", ".last"):
+        one, other = (load_head(data / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
+        assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
+        assert all(torch.equal(one.training[key], value) for key, value in other.training.items())
+    ran = avs(*cut, "--coarse", "ce")
+    assert ran.returncode == 3
+    assert "cut.safetensors.last is of a training with" in ran.stderr
+
+
+def test_several_teachers_teach_together_over_features_that_the_student_never_sees(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    teacher(avs, *stores("whole"), "--head", "w2vvpp:dim=8", name="w.safetensors")
+    line = ["--teacher", "t.safetensors", "--teacher", "w.safetensors", "--epochs", 2]
+    ran = avs(*distilled(*line))
+    assert ran.returncode == 3
+    assert "w.safetensors was trained with the feature 'whole'; the stores hold frames" in ran.stderr
+    ran = avs(*distilled(*line, *stores("whole", "--teacher-video")))
+    assert ran.returncode == 0, ran.stderr
+    told = load_head(data / "s.safetensors").head
+    assert [video["name"] for video in told["videos"]] == ["frames"]
+    assert told["teachers"]["w"] == {"products": 8, "gates": 0, "stored": 32}
+    assert told["teachers"]["t"]["products"] == 2 * 4 * 16 + 16**2 + 16
+
+
+@pytest.mark.parametrize("head", ["t", "s"])
+def test_teacher_and_student_are_searched_as_any_head(avs: Avs, data: Path, head: str) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    assert avs(*distilled("--teacher", "t.safetensors", "--epochs", 1)).returncode == 0
+    (data / "topics.txt").write_text("\n".join((data / "v.txt").read_text().splitlines()[:3]) + "\n")
+    ran = avs("search", "v-frames.h5", "--head", f"{head}.safetensors", "--topics", "topics.txt", "--vectors",
+              "v-text.h5", "-o", "v.run", *PLACE)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    run, expected = read_run("v.run"), scores(f"{head}.safetensors")
+    for row, ranking in enumerate(run.values()):
+        assert [ranking[f"v{k}"] for k in range(20)] == approx(expected[row].tolist(), abs=1e-5)
+
+
+def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    line = distilled("--teacher", "t.safetensors", "--epochs", 1, "--cache", "kept", name="two.safetensors")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    command = [sys.executable, "-m", "avs_cli", *map(str, line)]
+    running = [
+        subprocess.Popen(command, cwd=data, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": str(rank)})
+        for rank in (0, 1)
+    ]
+    assert [process.wait() for process in running] == [0, 0]
+    assert avs(*line, "--batch-size", 40, "-o", "one.safetensors").returncode == 0
+    one, two = (load_head(data / f"{name}.safetensors").weights for name in ("one", "two"))
+    # A softmax takes no notice of this one: its gradient is rounding, of which AdamW makes a step.
+    for key in one.keys() - {"pool.attention.second.bias"}:
+        np.testing.assert_allclose(two[key], one[key], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        ([], 2, "missing option '--teacher'"),
+        (["--teacher", "none.safetensors"], 3, "none.safetensors: no such file"),
+        (["--teacher", "a.txt"], 3, "a.txt: not a head file"),
+        (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 3, "a student's score is one dot"),
+        (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
+        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, and the student at 3"),
+        (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
+        (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
+        (["--teacher", "t.safetensors", "--weights", "w"], 2, "learns from INPUT clips"),
+        (["--teacher", "t.safetensors", "-o", "-"], 2, "needs a file for --output"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(avs: Avs, data: Path, more: list[str], code: int, told: str) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    ran = avs(*distilled(*more))
+    assert ran.returncode == code, ran.stderr
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_student_needs_frames(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores("whole"), "--head", "w2vvpp:dim=8")
+    line = ["distill", *stores("whole"), *TEXTS, "--captions", "a.txt", "-o", "s.safetensors"]
+    ran = avs(*line, "--teacher", "t.safetensors", *STUDENT, *PLACE)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+    assert "afa looks at the frames of one video feature" in ran.stderr
+
+
+# Parts
+
+
+def test_frames_are_spread_as_linspace_does_and_short_items_end_with_zeros() -> None:
+    lengths = [1, 3, 4, 9, 120]
+    ends = torch.tensor([0, *np.cumsum(lengths)])
+    rows = torch.cat([torch.arange(1, n + 1) for n in lengths]).float()[:, None]
+    for count in (1, 4, 50):
+        frames, there = framed(Ragged(rows, ends), count)
+        for item, length in enumerate(lengths):
+            kept = np.linspace(0, length - 1, count).astype(int) if length > count else np.arange(length)
+            assert frames[item, : len(kept), 0].tolist() == (kept + 1).tolist()
+            assert not frames[item, len(kept) :].any()
+            assert there[item].tolist() == [True] * len(kept) + [False] * (count - len(kept))
+
+
+def test_arrays_come_back_out_of_one_row_per_item() -> None:
+    arrays = {"words": torch.randn(3, 2, 4), "mask": torch.ones(3, 2), "a": torch.randn(3, 4)}
+    rows = packed(arrays)
+    assert rows.shape == (3, 8 + 2 + 4)
+    again = unpacked(rows, {name: tuple(array.shape[1:]) for name, array in arrays.items()})
+    assert all(torch.equal(array, again[name]) for name, array in arrays.items())
+
+
+def test_both_directions_are_measured() -> None:
+    # Captions 0 and 1 are of video 0, caption 2 is of video 1; caption 1 finds the other video first.
+    found = both_ways(torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]]), np.array([0, 0, 1]))
+    assert found["R@1"] == approx(100 * 2 / 3)
+    assert found["SumR"] == approx(100 * 2 / 3 + 200)
+    assert found["v2t R@1"] == 100
+
+
+def test_pictures_that_repeat_at_the_end_are_no_frames() -> None:
+    one, other = np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8)
+    assert counted(np.stack([one, other, other, other])).tolist() == [True, True, False, False]
+    assert counted(np.stack([one, one, other])).tolist() == [True, True, True]
+    assert counted(np.stack([one, one])).tolist() == [True, False]
+
+
+# From clips
+
+
+TOWER = {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16}
+CONFIG: dict[str, Any] = {
+    "embed_dim": 64, "quick_gelu": True, "vision_cfg": TOWER,
+    "text_cfg": {"width": 64, "heads": 1, "layers": 1, "context_length": 16, "vocab_size": 49408},
+}  # fmt: skip
+FRAMES, WORDS = 3, 12
+
+
+def clip(seed: int) -> dict[str, torch.Tensor]:
+    import open_clip
+
+    torch.manual_seed(seed)
+    return {key: value.clone() for key, value in open_clip.CLIP(**CONFIG).state_dict().items()}
+
+
+def published(name: str, seed: int) -> dict[str, torch.Tensor]:
+    """A teacher with random weights, as its authors would publish it."""
+    names = importlib.import_module(f"avs_cli.core.teachers.{name}").PUBLISHED
+    torch.manual_seed(seed)
+    own = teachers.load(name if name == "xpool" else f"{name}:layers=1")(64, FRAMES, WORDS).state_dict()
+    theirs = {ours: key for key, ours in names.items()}
+    renamed = {published_clip.renamed(key, theirs) or key: value for key, value in own.items() if key != "logit_scale"}
+    return renamed | {f"clip.{key}": value for key, value in clip(seed).items()}
+
+
+@pytest.fixture
+def footage(avs: Avs, tmp_path: Path) -> Path:
+    """A tiny CLIP, two teachers, captions of a few clips."""
+    (tmp_path / "clip").mkdir()
+    save_file(clip(0), tmp_path / "clip" / "open_clip_model.safetensors")
+    (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    for seed, name in enumerate(("xclip", "ts2net"), start=1):
+        save_file(published(name, seed), tmp_path / f"{name}.safetensors")
+    lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
+    (tmp_path / "c.txt").write_text(
+        "".join(f"{Path(file).stem}#enc#{k} {caption}\n" for file, _, caption in lines for k in (0, 1)
+                if Path(file).stem in SOME)
+    )  # fmt: skip
+    return tmp_path
+
+
+def from_clips(*more: object, name: str = "s.safetensors") -> list[object]:
+    videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
+    return [
+        "distill", *videos, "--captions", "c.txt", "--weights", "clip", "--frames", FRAMES, "--words", WORDS,
+        "--teacher", "xclip:layers=1=xclip.safetensors", "--batch-size", 6, "--learning-rate", 3e-3, "--tower-rate",
+        1, "--cache", "kept", "--workers", 1, "-o", name, *PLACE, *more,
+    ]  # fmt: skip
+
+
+def taught(path: Path, name: str) -> torch.Tensor:
+    """A teacher's scores from what was kept of it."""
+    rows = {}
+    for end in ("texts", "videos"):
+        with Store(next(path.glob(f"kept/{name}-*-{end}.h5"))) as kept:
+            shapes = {key: tuple(shape) for key, shape in kept.provenance["shapes"].items()}
+            rows[end] = unpacked(torch.from_numpy(kept.vectors.astype(np.float32)), shapes)
+    model = teachers.load(f"{name}:layers=1")(64, FRAMES, WORDS)
+    model.load_published(published(name, {"xclip": 1, "ts2net": 2}[name]))
+    with torch.inference_mode():
+        return model.eval().similarities(rows["texts"], rows["videos"])
+
+
+def asked(path: Path, student: str) -> torch.Tensor:
+    """A student's scores, as a feature: captions against clips."""
+    feature = features.load("teachclip")(Runtime(weights=str(path / student)))
+    with Store(path / "g.h5") as gallery:
+        vectors = gallery.read(sorted(SOME)).vectors.astype(np.float32)
+    lines = (path / "c.txt").read_text().splitlines()
+    texts = feature.encode_text([line.partition(" ")[2] for line in lines])
+    # Videos in the order in which captions first name them, as the teachers' rows are.
+    order = [sorted(SOME).index(id) for id in dict.fromkeys(line.partition("#")[0] for line in lines)]
+    one, other = (torch.nn.functional.normalize(torch.from_numpy(x)) for x in (texts, vectors[order]))
+    return one @ other.T
+
+
+@needs_clips
+def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(avs: Avs, footage: Path) -> None:
+    line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--validate", "c.txt", "--epochs", 8]
+    ran = avs(*from_clips(*line))
+    assert ran.returncode == 0, ran.stderr
+    rows = values("s.safetensors.csv")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+    cut = from_clips(*line, name="cut.safetensors")
+    assert "the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
+    assert "going on after epoch 1" in avs(*cut).stderr
+    for end in ("", ".last"):
+        one, other = (load_head(footage / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
+        assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
+        assert all(torch.equal(one.training[key], value) for key, value in other.training.items())
+
+    closer = []
+    begun = from_clips("--epochs", 1, "--learning-rate", 0, name="begun.safetensors")
+    assert avs(*begun).returncode == 0
+    for student in ("begun.safetensors", "s.safetensors.last"):
+        (footage / "g.h5").unlink(missing_ok=True)
+        (footage / "student.safetensors").unlink(missing_ok=True)
+        (footage / "student.safetensors").write_bytes((footage / student).read_bytes())
+        videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
+        extracted = ["extract", *videos, "--model", "teachclip", "--weights", "student.safetensors", "-o", "g.h5"]
+        ran = avs(*extracted, "--dtype", "float32", "--workers", 1, *PLACE)
+        assert ran.returncode == 0, ran.stderr
+        scored = asked(footage, "student.safetensors")
+        assert scored.shape == (12, 6)
+        closer.append(correlation(scored, taught(footage, "xclip")) + correlation(scored, taught(footage, "ts2net")))
+    assert closer[1] > closer[0]
+    told = load_head(footage / "s.safetensors").head
+    assert told["teachers"]["ts2net"]["products"] == FRAMES * 64
+
+
+@needs_clips
+def test_a_bad_video_is_told_and_the_others_are_learned_from(avs: Avs, footage: Path) -> None:
+    (footage / "bad.mp4").write_bytes(b"no video" * 100)
+    with (footage / "c.txt").open("a") as captions:
+        captions.write("bad#enc#0 nothing\n")
+    ran = avs(*from_clips("bad.mp4", "--epochs", 1))
+    assert ran.returncode == 5
+    assert "s.safetensors: trained without 1 videos, which cannot be read" in ran.stderr
+    assert "1 of 13 captions left out, without a video" in ran.stderr
+    assert (footage / "s.safetensors").exists()
+    with (footage / "c.txt").open("a") as captions:
+        captions.write("gone#enc#0 nothing\n")
+    ran = avs(*from_clips("bad.mp4", "--epochs", 1))
+    assert ran.returncode == 3
+    assert "the inputs lack 1 of the videos in c.txt: gone; --skip-missing leaves them out" in ran.stderr
+
+
+@needs_clips
+@pytest.mark.parametrize("aggregate", ["attention", "seqtransf", "mean"])
+def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, aggregate: str) -> None:
+    line = from_clips("--epochs", 2, "--tower-rate", 0, "--aggregate", aggregate)
+    ran = avs(*line)
+    assert ran.returncode == 0, ran.stderr
+    weights = load_head(footage / "s.safetensors").weights
+    assert all(torch.equal(weights[f"towers.network.{key}"], value) for key, value in clip(0).items())
+    assert any(key.startswith("student.temporal.") for key in weights) == (aggregate != "mean")
+    assert any(key.startswith("student.attention.") for key in weights) == (aggregate == "attention")
+    # The mean of the frames has nothing to learn but the scale, whose rate is the towers'.
+    if aggregate != "mean":
+        assert not torch.equal(weights["student.temporal.positions"], clip(0)["positional_embedding"])
+
+
+@needs_clips
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        (["--teacher", "xclip.safetensors"], 2, "a teacher is NAME=FILE, as xclip=xclip.safetensors"),
+        (["--teacher", "xclop=xclip.safetensors"], 2, "did you mean 'xclip'?"),
+        (["--teacher", "xclip:layers=1=none.safetensors"], 3, "none.safetensors: no such file"),
+        (["--teacher", "xpool=xclip.safetensors"], 3, "has no place in X-Pool"),
+        (["--teacher", "xclip:layers=1=clip/open_clip_model.safetensors"], 3, "they hold no CLIP"),
+        (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
+        (["--words", 17], 2, "at most 16"),
+        (["--text", "bow"], 2, "go with --video"),
+    ],
+)
+def test_mistakes_with_clips_are_told_in_one_line(
+    avs: Avs, footage: Path, more: list[str], code: int, told: str
+) -> None:
+    ran = avs(*from_clips("--epochs", 1, *more))
+    assert ran.returncode == code, ran.stderr
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_frames_in_chunks_give_the_same_gradients() -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = ClipBatch(
+        torch.randint(0, 255, (4, FRAMES, 32, 32, 3), dtype=torch.uint8, generator=draw),
+        torch.tensor([[True] * 3, [True, True, False], [True, False, False], [True] * 3]),
+        torch.randint(1, 400, (5, WORDS), generator=draw),
+        torch.tensor([0, 1, 2, 3, 3]),
+        torch.tensor([5, 6, 7, 8, 8]),
+    )
+    torch.manual_seed(0)
+    student = ClipStudent(CONFIG, FRAMES, WORDS, layers=1)
+    found = []
+    for chunk in (0, 5):
+        student.chunk = chunk
+        student.zero_grad()
+        loss = Teaching(student, [], Recipe())(Lesson(batch, []))
+        loss.backward()
+        found.append({name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, atol=1e-5, rtol=1e-3)
+
+
+def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    ours = ClipStudent(CONFIG, 12, WORDS, layers=1).eval()
+    theirs = {name: key for key, name in published_clip.STUDENT.items()}
+    state = {}
+    for key, value in ours.state_dict().items():
+        if key.startswith("towers.network."):
+            state[key.replace("towers.network.", "clip.")] = value
+        elif (name := key.removeprefix("student.")) != "logit_scale":
+            state[published_clip.renamed(name, theirs) or name] = value
+    save_file(state, tmp_path / "teachclip.safetensors")
+    feature = features.load(f"teachclip:words={WORDS}")(Runtime(weights=str(tmp_path / "teachclip.safetensors")))
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), np.uint8)
+    with torch.inference_mode():
+        expected = ours.watched(torch.from_numpy(pictures)[None], torch.ones(1, 12)).vectors
+    torch.testing.assert_close(torch.from_numpy(feature.encode_frames(pictures)), expected)
