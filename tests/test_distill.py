@@ -428,7 +428,7 @@ def asked(path: Path, student: str) -> torch.Tensor:
 
 @needs_clips
 def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(avs: Avs, footage: Path) -> None:
-    line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--validate", "c.txt", "--epochs", 8]
+    line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--validate", "c.txt", "--epochs", 6]
     ran = avs(*from_clips(*line))
     assert ran.returncode == 0, ran.stderr
     rows = values("s.safetensors.csv")
@@ -482,8 +482,10 @@ def test_a_bad_video_is_told_and_the_others_are_learned_from(avs: Avs, footage: 
 @pytest.mark.parametrize("aggregate", ["attention", "seqtransf", "mean"])
 def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, aggregate: str) -> None:
     line = from_clips("--epochs", 2, "--tower-rate", 0, "--aggregate", aggregate)
-    ran = avs(*line)
+    ran = avs(*line, "--masked", "--pool-temperature", 0.2)
     assert ran.returncode == 0, ran.stderr
+    settings = load_head(footage / "s.safetensors").head["settings"]
+    assert (settings["masked"], settings["temperature"]) == (True, 0.2)
     weights = load_head(footage / "s.safetensors").weights
     assert all(torch.equal(weights[f"towers.network.{key}"], value) for key, value in clip(0).items())
     assert any(key.startswith("student.temporal.") for key in weights) == (aggregate != "mean")

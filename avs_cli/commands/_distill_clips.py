@@ -37,7 +37,7 @@ class Clips(NamedTuple):
     student    a feature of open_clip's, whose weights the student begins with
     weights    a local checkpoint of them
     frames     of a video, at most; words of a caption, at most
-    aggregate  how frames become a vector
+    aggregate  how frames become a vector; with the temperature of its attention, and whether padding is left out
     towers     the learning rate of CLIP, as a share of that of the rest; 0: both towers stay as they are
     chunk      frames that go through the student's tower at once
     """
@@ -48,6 +48,8 @@ class Clips(NamedTuple):
     frames: int
     words: int
     aggregate: Any
+    temperature: float
+    masked: bool
     towers: float
     chunk: int
     workers: int
@@ -191,6 +193,8 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
         "frames": clips.frames,
         "words": clips.words,
         "aggregate": clips.aggregate,
+        "temperature": clips.temperature,
+        "masked": clips.masked,
         "layers": min(LAYERS, int(config["text_cfg"]["layers"])),
         "mean": list(encoder.mean),
         "std": list(encoder.std),

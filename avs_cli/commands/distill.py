@@ -58,6 +58,12 @@ def distill(
         Literal["attention", "seqtransf", "mean"],
         typer.Option(help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header."),
     ] = "attention",
+    pool_temperature: Annotated[
+        float, typer.Option(min=0.001, help="Of the attention that makes a clip's vector.")
+    ] = 0.1,
+    masked: Annotated[
+        bool, typer.Option("--masked", help="Leave what fills a short clip up out of the student's attention.")
+    ] = False,
     tower_rate: Annotated[
         float, typer.Option(min=0.0, help="CLIP's learning rate, as a share; 0: CLIP stays as it is.")
     ] = 1e-3,
@@ -131,8 +137,8 @@ def distill(
             given |= {"optimizer": optimizer or "bertadam", "learning_rate": _or(learning_rate, 1e-4)}
             plan = Plan(output, given, epochs, seed, precision, epochs, time_limit, tensorboard)
             clips = Clips(
-                inputs, student or "clip", weights, frames, words, aggregate, tower_rate, chunk,
-                workers or place.workers, skip_missing,
+                inputs, student or "clip", weights, frames, words, aggregate, pool_temperature, masked, tower_rate,
+                chunk, workers or place.workers, skip_missing,
             )  # fmt: skip
             _distill_clips.run(stack, team, plan, clips, captions, validate or [], teacher, recipe, folder)
             return
