@@ -457,6 +457,11 @@ def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(a
         assert scored.shape == (12, 6)
         closer.append(correlation(scored, taught(footage, "xclip")) + correlation(scored, taught(footage, "ts2net")))
     assert closer[1] > closer[0]
+    ran = avs("search", "g.h5", "--query", "a dog", "--weights", "student.safetensors", "-o", "q.run", *PLACE)
+    assert ran.returncode == 0, ran.stderr
+    assert {*read_run("q.run")["query"]} == {*SOME}
+    ran = avs("search", "g.h5", "--query", "a dog", "--head", "s.safetensors", *PLACE)
+    assert (ran.returncode, "extract with --model teachclip" in ran.stderr) == (2, True)
     told = load_head(footage / "s.safetensors").head
     assert told["teachers"]["ts2net"]["products"] == FRAMES * 64
 

@@ -72,6 +72,11 @@ def load(paths: Sequence[str], device: str) -> list[Loaded]:
     loaded = []
     for path in paths:
         kept = load_head(path)
+        if kept.head["kind"] == "teachclip":
+            raise SpecError(
+                f"{path} is a model of clips, not a head: extract with --model teachclip --weights {path}, and search "
+                "what that gives with the same --weights"
+            )
         head = rebuild(kept.head)
         load_weights(head, kept.weights, path)
         loaded.append(Loaded(path, head.eval().to(device), kept.head))

@@ -43,7 +43,7 @@ class TeachClip(Encoder):
         """What the file says of its student; None for one of the authors'."""
         told = json.loads(self.files.header.get("avs", "{}")).get("head")
         if told is not None and told["kind"] != KIND:
-            raise FormatError(self.files.root, f"a {told['kind']} head, not a student of raw clips")
+            raise FormatError(self.files.root, f"a head ({told['kind']}), not a student that learned from clips")
         return told  # type: ignore[no-any-return]
 
     @cached_property
