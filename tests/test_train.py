@@ -103,6 +103,21 @@ def test_a_head_learns_from_two_collections_and_the_best_epoch_is_kept(avs: Avs,
     assert best.head["training"]["captions"] == 100
 
 
+def test_weight_decay_takes_away_from_the_weights(avs: Avs, data: Path) -> None:
+    lengths = {}
+    for decay in (0, 20):
+        ran = avs(
+            "train", "a.txt", *stores("a"), "-o", f"{decay}.safetensors", "--epochs", 2, "--optimizer", "adamw",
+            "--learning-rate", 0.01, "--weight-decay", decay, *TINY,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        kept = load_head(data / f"{decay}.safetensors")
+        assert kept.head["training"]["weight_decay"] == decay
+        lengths[decay] = float(kept.weights["video.transforms.0.fc.weight"].norm())
+    # Eight steps, each of which leaves less than 1 - 0.01 * 20 of them, and what it adds is small.
+    assert lengths[20] < 0.5 * lengths[0]
+
+
 # When a training can be killed: what is called then, at the how-manieth time, whether that has happened, and whether
 # there is an epoch to go on from. The first head is written, then per epoch the head if it is better (so None: there
 # may be), the state and the table.

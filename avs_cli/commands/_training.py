@@ -483,7 +483,9 @@ def optimizer_of(parameters: "Iterable[nn.Parameter]", settings: Mapping[str, An
     """The rule that takes the steps, by its name."""
     from avs_cli.core.fitting import AdamW, BertAdam, RMSprop
 
-    kinds: dict[str, type[Optimizer]] = {"rmsprop": RMSprop, "adamw": AdamW, "bertadam": BertAdam}
+    if settings["optimizer"] == "adamw":
+        return AdamW(parameters, settings["learning_rate"], settings.get("weight_decay", 0.01))
+    kinds: dict[str, type[Optimizer]] = {"rmsprop": RMSprop, "bertadam": BertAdam}
     return kinds[settings["optimizer"]](parameters, settings["learning_rate"])
 
 

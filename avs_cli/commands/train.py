@@ -64,6 +64,9 @@ def train(
     ] = "",
     optimizer: Annotated[Literal["rmsprop", "adamw"], typer.Option(help="Which rule takes the steps.")] = "rmsprop",
     learning_rate: Annotated[float, typer.Option(min=0.0, help="The largest step size.")] = 1e-4,
+    weight_decay: Annotated[
+        float, typer.Option(min=0.0, help="Of adamw: how much of the weights a step takes away, times its size.")
+    ] = 0.01,
     schedule: Annotated[
         Literal["plateau", "cosine"], typer.Option(help="plateau, as published, or one wave down to zero.")
     ] = "plateau",
@@ -95,6 +98,8 @@ def train(
         learning_rate=learning_rate, schedule=schedule, epochs=epochs, batch_size=batch_size, precision=precision,
         seed=seed, metric=metric or ("xinfAP" if qrels else "mir"),
     )  # fmt: skip
+    if optimizer == "adamw":
+        given["weight_decay"] = weight_decay
     if init and (head or [name for name in given["text"] if is_encoder(name)]):
         raise SpecError("--init brings the head and its text encoders; give --head and encoders in --text without it")
     if qrels and not validate:
