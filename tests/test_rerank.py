@@ -174,7 +174,7 @@ def test_hubness_takes_a_bank_and_neighbours_the_topics(avs: Avs, files: None) -
     assert code == 0, told
     # Cosines 0, .7071, 0 minus the highest of the bank's, 1, 1, 0: stretched, c first, then b, then a.
     assert [*read_run("out.run")["1661"]] == ["c", "b", "a"]
-    assert avs(*line, "--vectors", "topics.h5")[0] == 0
+    assert avs(*line, "--vectors", "topics.h5", "--method", "neighbours")[0] == 0
     assert avs(*line, "--method", "neighbours:kind=hubs,k=1")[0] == 0
     assert set(read_run("out.run")["1661"]) == {"a", "b", "c"}
 
@@ -210,23 +210,34 @@ def test_several_runs_keep_their_names_in_a_folder(avs: Avs, files: None) -> Non
     assert avs(*line)[0] == 2
 
 
+NEAR = ("--method", "neighbours")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["none.run"], 3, "none.run"),
-        (["a.run"], 2, "give --gallery STORE"),
-        (["a.run", "-g", "means.h5"], 2, "give --topics FILE or --vectors STORE"),
-        (["a.run", "--vectors", "topics.h5"], 2, "give --gallery STORE"),
+        (["none.run", *NEAR], 3, "none.run"),
+        (["a.run", *NEAR], 2, "give --gallery STORE"),
+        (["a.run", *NEAR, "-g", "means.h5"], 2, "give --topics FILE or --vectors STORE"),
+        (["a.run", *NEAR, "--vectors", "topics.h5"], 2, "give --gallery STORE"),
         (["a.run", "-g", "means.h5", "--method", "neighbors"], 2, "did you mean 'neighbours'?"),
-        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "t.txt"], 2, "either encoded or given"),
+        (
+            ["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "t.txt", *NEAR],
+            2,
+            "either encoded or given",
+        ),
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--method", "hubness"], 2, "give --bank STORE"),
-        (["a.run", "-g", "bank.h5", "--vectors", "topics.h5"], 3, "lacks 3 of the shots of a.run: a, b, c"),
-        (["a.run", "-g", "means.h5", "--vectors", "bank.h5"], 3, "no query for 1 of its topics: 1661"),
-        (["a.run", "-g", "means.h5", "--vectors", "other.h5"], 3, "other.h5 has model 'other'"),
+        (["a.run", "-g", "bank.h5", "--vectors", "topics.h5", *NEAR], 3, "lacks 3 of the shots of a.run: a, b, c"),
+        (["a.run", "-g", "means.h5", "--vectors", "bank.h5", *NEAR], 3, "no query for 1 of its topics: 1661"),
+        (["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR], 3, "other.h5 has model 'other'"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
-        (["a.run", "-g", "means.h5", "--scores", "a.run"], 2, "--scores FILE and --method scores belong together"),
-        (["a.run", "a.run", "-o", "folder"], 2, "two runs have one name"),
-        (["-", "-g", "-"], 2, "- is stdin, which can be read once"),
+        (
+            ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],
+            2,
+            "--scores FILE and --method scores belong together",
+        ),
+        (["a.run", "a.run", "-o", "folder", *NEAR], 2, "two runs have one name"),
+        (["-", "-g", "-", *NEAR], 2, "- is stdin, which can be read once"),
     ],
 )
 def test_mistakes_are_told_in_one_line(avs: Avs, files: None, arguments: list[str], code: int, told: str) -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def rerank(
     runs: Runs,
-    method: Annotated[str, typer.Option(metavar="NAME", help=f"One of {', '.join(rerankers.names())}.")] = "neighbours",
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help=f"{', '.join(rerankers.names())}; parameters as in hubness:alpha=0.5.")
+    ],
     gallery: Annotated[
         list[str] | None, typer.Option("--gallery", "-g", metavar="STORE", help="The shots' vectors; repeatable.")
     ] = None,

@@ -26,6 +26,7 @@ Galleries = Annotated[
 ]
 # Below this cosine the best shot of a query was wrong each time that it was checked.
 DOUBTFUL = {"conse": 0.35}
+NAMED = 5
 
 
 def search(
@@ -156,8 +157,13 @@ def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:
         return
     doubtful = [topic for topic, scores in run.items() if max(scores.values(), default=1.0) < DOUBTFUL[model]]
     if doubtful:
-        which = "the best shot" if [*run] == ["query"] else f"the best shot of topic {', '.join(doubtful)}"
+        which = "the best shot" if [*run] == ["query"] else f"the best shot of {_named(doubtful)}"
         note(f"{which} has a cosine below {DOUBTFUL[model]}, which {model} seldom gives to a match: do not trust it")
+
+
+def _named(topics: Sequence[str]) -> str:
+    some = ", ".join(topics[:NAMED])
+    return f"topic {some}" if len(topics) <= NAMED else f"{len(topics)} topics ({some}, …)"
 
 
 def _show(ranking: Mapping[str, float], gallery: "Gallery | JoinedGallery") -> None:

@@ -17,7 +17,7 @@ def rerank(
     candidates: Candidates,
     kind: Literal["nnn", "qbnorm"] = "nnn",
     k: int = 16,
-    alpha: float = 0.75,
+    alpha: float = 0.25,
     beta: float = 20.0,
 ) -> np.ndarray:
     """(K,) the cosines, corrected."""
