@@ -32,7 +32,8 @@ class FramedHead(Head):
 
     Features of whole videos, if there are any, are put to each of the video's frames.
 
-    frames  a video's frames that count; of more, so many are taken, evenly spread
+    frames   a video's frames that count; of more, so many are taken, evenly spread
+    dropout  the share of each mapped vector that is left out in training
     """
 
     spaces = 1
@@ -46,6 +47,7 @@ class FramedHead(Head):
         kind: str,
         dim: int,
         frames: int,
+        dropout: float,
     ):
         super().__init__(videos, texts, encoders)
         if sum(video.frames for video in videos) != 1:
@@ -53,7 +55,7 @@ class FramedHead(Head):
                 f"{kind} looks at the frames of one video feature; give one whose stores have several vectors per "
                 "item, from avs extract --pool none"
             )
-        self.frames = frames
+        self.frames, self.dropout = frames, dropout
         self.video = nn.Linear(sum(video.dim for video in videos), dim)
         self.text = nn.Linear(sum(text.dim for text in texts) + sum(encoder.dim for _, encoder in encoders), dim)
 
@@ -65,9 +67,11 @@ class FramedHead(Head):
         frames, there = framed(ragged, self.frames)
         there = there & frames.any(-1)
         frames = torch.cat([frames, *(x[:, None].expand(-1, self.frames, -1) for x in whole)], dim=2)
-        return self.video(frames) * there[:, :, None], there
+        return self._dropped(self.video(frames)) * there[:, :, None], there
 
     def written(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
         """(N, dim) texts, of no certain length."""
-        mapped: torch.Tensor = self.text(torch.cat(self.encoded(vectors, sentences), dim=1))
-        return mapped
+        return self._dropped(self.text(torch.cat(self.encoded(vectors, sentences), dim=1)))
+
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x

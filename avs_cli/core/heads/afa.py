@@ -26,9 +26,10 @@ class AFA(FramedHead):
         encoders: Sequence[tuple[str, Encoder]],
         dim: int,
         frames: int,
+        dropout: float,
         pool: Student,
     ):
-        super().__init__(videos, texts, encoders, "afa", dim, frames)
+        super().__init__(videos, texts, encoders, "afa", dim, frames, dropout)
         self.pool = pool
         # A score is a cosine, and what it is divided by is the objective's.
         self.pool.logit_scale.requires_grad_(False)
@@ -53,6 +54,7 @@ def build(
     encoders: Sequence[tuple[str, Encoder]],
     dim: int = 512,
     frames: int = 12,
+    dropout: float = 0.0,
     header: Header = "meanp",
     layers: int = 4,
     pooling: Literal["attention", "mean"] = "attention",
@@ -60,4 +62,4 @@ def build(
 ) -> AFA:
     """The head over these features; with `header` seqtransf, frames look at each other first."""
     pool = Student(dim, frames, layers, header=header, pooling=pooling, temperature=temperature, masked=True)
-    return AFA(videos, texts, encoders, dim, frames, pool)
+    return AFA(videos, texts, encoders, dim, frames, dropout, pool)

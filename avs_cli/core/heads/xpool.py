@@ -31,9 +31,10 @@ class XPool(FramedHead):
         encoders: Sequence[tuple[str, Encoder]],
         dim: int,
         frames: int,
+        dropout: float,
         masked: bool,
     ):
-        super().__init__(videos, texts, encoders, "xpool", dim, frames)
+        super().__init__(videos, texts, encoders, "xpool", dim, frames, dropout)
         self.pool: Any = teachers.load("xpool")(dim, frames, 1, masked=masked)
         self.pool.logit_scale.requires_grad_(False)
 
@@ -67,7 +68,8 @@ def build(
     encoders: Sequence[tuple[str, Encoder]],
     dim: int = 512,
     frames: int = 12,
+    dropout: float = 0.0,
     masked: bool = True,
 ) -> XPool:
     """The head over these features."""
-    return XPool(videos, texts, encoders, dim, frames, masked)
+    return XPool(videos, texts, encoders, dim, frames, dropout, masked)
