@@ -148,7 +148,7 @@ ROWS = (
           _hub(1.5, "facebook/vjepa2-vitl-fpc64-256")),
     Model("x-clip:large", "", 768, 8, True, 575.7, 650.2, _MIT,
           _hub(2.3, "microsoft/xclip-large-patch14")),
-    Model("teachclip", "", 512, 12, True, 164.3, 52.5, "of the CLIP it began with",
+    Model("teachclip", "", 512, 12, True, 164.2, 53.1, "of the CLIP it began with",
           Source(0)),
     Model("x-clip:base", "", 512, 8, True, 196.6, 35.8, _MIT,
           _hub(0.79, "microsoft/xclip-base-patch32")),
