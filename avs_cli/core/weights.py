@@ -32,12 +32,14 @@ class Source:
     repo       a Hugging Face repository; "" when they are files on a web server
     files      the repository's files that are needed, as patterns
     urls       the files on a web server; all are pickles
+    trained    none are published for download: the user trains them
     """
 
     gigabytes: float
     repo: str = ""
     files: tuple[str, ...] = ("*.json", "*.txt", "*.safetensors")
     urls: tuple[str, ...] = ()
+    trained: bool = False
 
     def commands(self) -> str:
         """The shell commands that put the weights where `locate` finds them."""
@@ -51,7 +53,7 @@ class Source:
 
     def here(self) -> bool:
         """Whether the weights are on this machine."""
-        return not (self.repo or self.urls) or bool(_cached(self, local=True))
+        return not self.trained and (not (self.repo or self.urls) or bool(_cached(self, local=True)))
 
 
 class Files:
@@ -115,7 +117,8 @@ def locate(source: Source, given: str | None, model: str) -> Files:
     if not found:
         size = f" ({source.gigabytes:.2g} GB)" if source.gigabytes else ""
         raise UnavailableError(
-            f"the weights of {model} are not on this machine{size}; give --weights PATH, or fetch them with: {source.commands()}"
+            f"the weights of {model} are not on this machine{size}; give --weights PATH, or fetch them with: "
+            f"{source.commands()}"
         )
     return Files(found[0].parent, found)
 

@@ -149,7 +149,7 @@ ROWS = (
     Model("x-clip:large", "", 768, 8, True, 575.7, 650.2, _MIT,
           _hub(2.3, "microsoft/xclip-large-patch14")),
     Model("teachclip", "", 512, 12, True, 164.2, 53.1, "of the CLIP it began with",
-          Source(0)),
+          Source(0, trained=True)),
     Model("x-clip:base", "", 512, 8, True, 196.6, 35.8, _MIT,
           _hub(0.79, "microsoft/xclip-base-patch32")),
 )  # fmt: skip
@@ -186,5 +186,7 @@ def listing(names: Iterable[str]) -> Iterator[tuple[object, ...]]:
             continue
         seen = {0: "", 1: "frame"}.get(known["frames"], f"{known['frames']} frames")
         told = " ".join(one.rpartition("/")[2] if "://" in one else one for one in known["downloads"]) or "nothing"
-        yield (known["model"], known["dim"], seen, "yes" * known["text"], known["parameters_millions"],
-               known["gmacs"] or "", known["licence"], told, known["gigabytes"] or "", "yes" * known["here"])  # fmt: skip
+        yield (
+            known["model"], known["dim"], seen, "yes" * known["text"], known["parameters_millions"],
+            known["gmacs"] or "", known["licence"], told, known["gigabytes"] or "", "yes" * known["here"],
+        )  # fmt: skip

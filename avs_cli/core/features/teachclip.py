@@ -17,9 +17,9 @@ from avs_cli.core import published_clip
 from avs_cli.core.clip_sampling import counted
 from avs_cli.core.clip_student import ClipStudent
 from avs_cli.core.features import Runtime
+from avs_cli.core.features._catalogue import MODELS
 from avs_cli.core.features._encoder import Encoder
 from avs_cli.core.towers import config_of, tokenise
-from avs_cli.core.weights import Source
 from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.types import Pixels, Sampling
 
@@ -35,7 +35,7 @@ class TeachClip(Encoder):
     def __init__(self, runtime: Runtime, frames: int, words: int):
         if runtime.weights is None:
             raise UnavailableError("teachclip is trained with avs distill: give its student with --weights FILE")
-        super().__init__(runtime, "TeachCLIP", Source(0))
+        super().__init__(runtime, "TeachCLIP", MODELS[KIND].source)
         self.wanted = {"frames": frames, "words": words}
 
     @cached_property
