@@ -35,7 +35,8 @@ from avs_cli.core.teachers import teachers
 from avs_cli.core.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.core.text._words import Corpus
 from avs_cli.io.checkpoint import load_head
-from avs_cli.io.store import Item, Store, StoreWriter
+from avs_cli.io.store import Store
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
@@ -265,11 +266,14 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         free.bind(("localhost", 0))
         team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
     command = [sys.executable, "-m", "avs_cli", *map(str, line)]
-    running = [
-        subprocess.Popen(command, cwd=data, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": str(rank)})
-        for rank in (0, 1)
-    ]
-    assert [process.wait() for process in running] == [0, 0]
+    with (
+        subprocess.Popen(command, cwd=data, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": "1"}) as other,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in {**team, "RANK": "0"}.items():
+            environment.setenv(name, value)
+        ran = avs(*line)
+    assert (ran.returncode, other.returncode) == (0, 0), ran.stderr
     assert avs(*line, "--batch-size", 40, "-o", "one.safetensors").returncode == 0
     one, two = (load_head(data / f"{name}.safetensors").weights for name in ("one", "two"))
     # A softmax takes no notice of this one: its gradient is rounding, of which AdamW makes a step.

@@ -134,9 +134,9 @@ def run(
     begun = encoder.files.digest(encoder.runtime.remember)
     tutors, rows = _taught(stack, team, teachers, footage, clip, pixels, begun, folder)
     made_by = [begun, settings]
-    if clips.towers:
-        seen, shown = footage, judged
-    else:
+    seen: Footage | FrozenFootage = footage
+    shown: Footage | FrozenFootage | None = judged
+    if not clips.towers:
         seen = FrozenFootage.of(footage, model, made_by, stack, team, folder)
         shown = FrozenFootage.of(judged, model, made_by, stack, team, folder) if judged else None
     taught_by = [f"{spec} {digest(path)}" for spec, path in map(named, teachers)]

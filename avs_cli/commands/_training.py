@@ -479,9 +479,10 @@ def settings_of(given: Mapping[str, Any], pairs: "Pairs") -> dict[str, Any]:
     }
 
 
-def optimizer_of(parameters: "Iterable[nn.Parameter]", settings: Mapping[str, Any]) -> "Optimizer":
-    """The rule that takes the steps, by its name."""
-    from avs_cli.core.fitting import AdamW, BertAdam, RMSprop
+def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Optimizer":
+    """The rule that takes the steps, by its name, of parameters or groups of them."""
+    from avs_cli.core.bert_adam import BertAdam
+    from avs_cli.core.fitting import AdamW, RMSprop
 
     if settings["optimizer"] == "adamw":
         return AdamW(parameters, settings["learning_rate"], settings.get("weight_decay", 0.01))
