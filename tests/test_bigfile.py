@@ -10,7 +10,8 @@ import pytest
 from avs_cli.cli import exit_code
 from avs_cli.errors import FormatError
 from avs_cli.io.bigfile import BigFile, read_word_vectors
-from avs_cli.io.store import Item, StoreWriter, open_store
+from avs_cli.io.store import open_store
+from avs_cli.io.store_writer import Item, StoreWriter
 
 
 def bigfile(folder: Path, ids: str = "v1\nv2\n", shape: str = "2 3") -> Path:

@@ -176,7 +176,7 @@ def test_bad_files_are_named_once_and_the_good_ones_are_kept(extract: Program, f
 
 
 def test_a_second_writer_of_a_store_is_refused_in_one_line(extract: Program, films: Path, tmp_path: Path) -> None:
-    from avs_cli.io.store import StoreWriter
+    from avs_cli.io.store_writer import StoreWriter
 
     with StoreWriter(tmp_path / "a.h5", "colour", 3, {"model": "mean colour"}):
         done = extract(films, "-o", "a.h5")

@@ -310,7 +310,8 @@ def test_without_weights_the_message_has_the_command_and_the_size(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for model, said in {
-        "clip": "(0.61 GB); give --weights PATH, or fetch them with: hf download timm/vit_base_patch32_clip_224.openai --include open_clip_",
+        "clip": "(0.61 GB); give --weights PATH, or fetch them with: hf download timm/vit_base_patch32_clip_224.openai "
+        "--include open_clip_",
         "wsl": "(3.3 GB); give --weights PATH, or fetch them with: curl -fL --create-dirs -o ",
         "blip2:coco": "hf download Salesforce/blip2-itm-vit-g-coco --include '*.json'",
     }.items():

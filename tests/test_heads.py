@@ -22,7 +22,7 @@ from avs_cli.core.text import encoders
 from avs_cli.core.text._words import Corpus
 from avs_cli.io.checkpoint import load_head, save_head
 from avs_cli.io.galleries import Galleries, JoinedGallery
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
 from avs_cli.types import WordVectors
 

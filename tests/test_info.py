@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avs_cli import cli
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Shot
 
 Avs = Callable[..., "subprocess.CompletedProcess[str]"]

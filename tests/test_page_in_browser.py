@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from avs_cli.cli import exit_code
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Shot
 
 CHROMIUM = Path("/usr/bin/chromium")

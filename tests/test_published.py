@@ -20,7 +20,7 @@ from avs_cli.core.heads._described import describe, load_weights, rebuild
 from avs_cli.core.text._words import Corpus
 from avs_cli.io.bigfile import write_bigfile
 from avs_cli.io.checkpoint import load_head
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
 from avs_cli.types import WordVectors
 

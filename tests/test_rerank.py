@@ -15,7 +15,7 @@ from avs_cli.core.reranking._candidates import CELLS, Bank, Candidates, joined
 from avs_cli.core.reranking.neighbours import hubs
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.io.score_files import read_verdicts
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
 from avs_cli.types import Block
 

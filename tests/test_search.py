@@ -16,7 +16,7 @@ import pytest
 from avs_cli import cli
 from avs_cli.commands import _queries
 from avs_cli.commands import search as command
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Shot
 
 Here = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avs_cli.errors import AvsError, FormatError, MismatchError
-from avs_cli.io.store import Item, Store, StoreWriter, features, open_gallery, open_store
+from avs_cli.io.store import Store, features, open_gallery, open_store
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Failure, Shot
 
 DIM = 4

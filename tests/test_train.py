@@ -17,7 +17,7 @@ import pytest
 
 from avs_cli.cli import exit_code
 from avs_cli.io.checkpoint import load_head
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 
 Avs = Callable[..., "Ran"]
 WORDS = ("dog", "cat", "horse", "car", "boat", "tree")

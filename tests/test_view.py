@@ -15,7 +15,7 @@ from lxml import html
 from PIL import Image
 
 from avs_cli.cli import exit_code
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.pages.results import Entry, clock, laid_out, readable, run_names, stretch
 from avs_cli.types import Shot
 

@@ -74,7 +74,7 @@ def _write(path: Path, ids: Sequence[str], compute: Compute) -> None:
     import numpy as np
 
     from avs_cli.core.teaching import packed
-    from avs_cli.io.store import Item, StoreWriter
+    from avs_cli.io.store_writer import Item, StoreWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
     first = compute(np.arange(1))

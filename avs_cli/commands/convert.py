@@ -112,7 +112,7 @@ def _is_store(source: str) -> bool:
 def _store_from_bigfile(source: str, target: str) -> None:
     """A store of one feature, called as in `target` (FILE::FEATURE) or as the folder."""
     from avs_cli.io.bigfile import BigFile, is_bigfile
-    from avs_cli.io.store import Item, StoreWriter
+    from avs_cli.io.store_writer import Item, StoreWriter
 
     if not is_bigfile(source):
         raise FormatError(source, "a folder without feature.bin, id.txt and shape.txt is no BigFile")

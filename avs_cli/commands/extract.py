@@ -18,7 +18,7 @@ from avs_cli.types import Failure, Sampling, Shot
 
 if TYPE_CHECKING:
     from avs_cli.core.features import Feature
-    from avs_cli.io.store import StoreWriter
+    from avs_cli.io.store_writer import StoreWriter
 
 # A kill loses at most this much work: a part is closed when either is reached.
 PART_SHOTS = 1024
@@ -191,7 +191,7 @@ def _share(found: "list[Shot | Failure]", own: int, parts: int) -> "list[Shot | 
 def _writer(
     feature: "Feature", known: Mapping[str, Any], model: str, path: str, name: str, dtype: str, settings: _Settings
 ) -> "StoreWriter":
-    from avs_cli.io.store import StoreWriter
+    from avs_cli.io.store_writer import StoreWriter
     from avs_cli.provenance import describe, versions
 
     provenance = describe(
@@ -212,7 +212,7 @@ def _extract_frames(
     """Encode what is not done yet, and keep it part by part."""
     from avs_cli.core.extraction import encode
     from avs_cli.core.sampling import sample_times
-    from avs_cli.io.store import Item
+    from avs_cli.io.store_writer import Item
     from avs_cli.io.video import Job, decode
 
     skip = writer.done if retry_failed else writer.done | writer.failed.keys()
@@ -263,7 +263,7 @@ def _extract_texts(
     feature: "Feature", known: Mapping[str, Any], model: str, text: str, path: str, name: str, dtype: str
 ) -> None:
     """Encode topics or captions, a vector each."""
-    from avs_cli.io.store import Item, StoreWriter
+    from avs_cli.io.store_writer import Item, StoreWriter
     from avs_cli.io.topics import read_topics
     from avs_cli.provenance import describe, versions
 

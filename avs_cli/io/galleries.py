@@ -3,23 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from avs_cli.errors import MismatchError
+from avs_cli.io.resource import Resource
 from avs_cli.io.store import Gallery, difference, open_store
 from avs_cli.types import Joined, Shot
 
 NAMED = 3
 
 
-class Galleries:
-    """Galleries by the name of their feature; the stores of one feature are searched as one.
-
-    Close it, or use it in a `with`.
-    """
+class Galleries(Resource):
+    """Galleries by the name of their feature; the stores of one feature are searched as one."""
 
     def __init__(self, names: Sequence[str]):
         """Raises MismatchError for stores of one feature that do not fit together."""
@@ -66,18 +63,6 @@ class Galleries:
     def stores_of(self, feature: str) -> str:
         """A feature's stores, for a message."""
         return ", ".join(f"{store.path}::{feature}" for store in self.features[feature].stores)
-
-    def close(self) -> None:
-        """Give the files back."""
-        self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class JoinedGallery:

@@ -24,7 +24,7 @@ from avs_cli.core.objectives._pairs import Embedded
 from avs_cli.core.text._words import Corpus
 from avs_cli.io.checkpoint import save_head
 from avs_cli.io.galleries import Galleries
-from avs_cli.io.store import Item, StoreWriter
+from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Topic
 
 VIDEO, TEXT = (2048, 2048, 1024, 512, 256, 256, 768), (512, 256, 256)
