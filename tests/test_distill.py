@@ -515,6 +515,7 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
         (["--teacher", "xclip:layers=1=clip/open_clip_model.safetensors"], 3, "they hold no CLIP"),
         (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
+        (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; give these"),
         (["--text", "bow"], 2, "go with --video"),
     ],
 )

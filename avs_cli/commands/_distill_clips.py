@@ -260,6 +260,17 @@ def _taught(
     return tutors, rows
 
 
+def _same_size(path: str, footage: Footage) -> None:
+    """Raises MismatchError for a teacher whose weights are for other numbers of frames and words."""
+    from avs_cli.core.footprint import of_published
+    from avs_cli.io.checkpoint import tensor_shapes
+
+    own = (footage.frames(0)[0].shape[0], footage.tokens.shape[1])
+    found = of_published(tensor_shapes(path), *own)
+    if found and (found.frames, found.words) != own:
+        raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; give these")
+
+
 class ModelTeacher:
     """A published model and what it makes of captions and videos."""
 
@@ -273,6 +284,7 @@ class ModelTeacher:
         from avs_cli.core.weights import Source, locate
 
         build = teachers.load(spec)
+        _same_size(path, footage)
         state = locate(Source(0), path, spec).read()
         dim = published_clip.dim_of(state, spec)
         frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
