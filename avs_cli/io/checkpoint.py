@@ -57,6 +57,8 @@ def is_head(path: str | Path) -> bool:
 
 def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor in a safetensors file. Raises FormatError for another file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(2, "No such file or directory", str(path))
     try:
         with safe_open(str(path), "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
