@@ -12,6 +12,6 @@ def rerank(candidates: Candidates) -> np.ndarray:
     if candidates.vectors().offsets is None:
         raise MismatchError(
             "framemax needs a gallery with a vector per frame, and this one has one per shot; make it with "
-            "`avs extract --pooling none`"
+            "`avs extract --pool none`"
         )
     return candidates.cosines()
