@@ -6,11 +6,12 @@ import pytest
 import torch
 from pytest import approx
 
+from avs_cli.core.heads._blocks import unit
 from avs_cli.core.objectives import objectives
 from avs_cli.core.objectives._pairs import Embedded
 from avs_cli.core.objectives.triplet import triplet
 
-SPECS = ["triplet", "triplet:direction=both,spaces=mean", "contrastive", "negation"]
+SPECS = ["triplet", "triplet:direction=both,spaces=mean", "contrastive", "contrastive:spaces=each", "negation"]
 
 
 def pairs(count: int = 4, spaces: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,6 +51,15 @@ def test_the_hardest_negative_decides_and_the_directions_look_along_rows_or_colu
     assert float(triplet(scores, same, 0.2, "t2i", True, False)) == approx(0.1)
     assert float(triplet(scores, same, 0.2, "i2t", True, False)) == approx(0.0)
     assert float(triplet(scores, same, 0.5, "both", True, False)) == approx(0.4 + 0.1, abs=1e-6)
+
+
+def test_contrastive_loss_of_each_space_is_the_mean_of_the_spaces_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    texts, videos = (unit(torch.randn(5, 3, 4, generator=generator)) for _ in range(2))
+    each = objectives.load("contrastive:temperature=0.1,spaces=each")()(Embedded(texts, videos, 1 / 3))
+    alone = objectives.load("contrastive:temperature=0.1")()
+    own = [float(alone(Embedded(texts[:, k : k + 1], videos[:, k : k + 1], 1.0))) for k in range(3)]
+    assert float(each) == approx(sum(own) / 3, abs=1e-6)
 
 
 def test_contrastive_loss_is_the_mean_of_both_cross_entropies() -> None:

@@ -34,12 +34,12 @@ class Conse:
             "scores": its class scores before the softmax (1000)
     """
 
-    pixels = Pixels(size=224, resize=256)
     sampling = Sampling()
     rows = 1
 
-    def __init__(self, runtime: Runtime, classes: int, output: str):
+    def __init__(self, runtime: Runtime, classes: int, output: str, crop: bool):
         self.runtime, self.classes, self.output = runtime, classes, output
+        self.pixels = Pixels(size=224, resize=256 if crop else None)
         self.has_text = output == "embedding"
         # The best of a shot's frames says more about it than their mean: one glimpse of a dog is a dog.
         self.pooling = "none" if output == "embedding" else "mean"
@@ -167,6 +167,14 @@ def _fold(network: torch.nn.Module) -> None:
         setattr(parent, norm_name, norm.act)  # timm's normalisation carries the activation
 
 
-def load(runtime: Runtime, output: Literal["embedding", "pooled", "scores"] = "embedding", classes: int = 5) -> Conse:
-    """ConSE over the `classes` most probable classes, or an earlier output of its image network."""
-    return Conse(runtime, classes, output)
+def load(
+    runtime: Runtime,
+    output: Literal["embedding", "pooled", "scores"] = "embedding",
+    classes: int = 5,
+    crop: bool = True,
+) -> Conse:
+    """ConSE over the `classes` most probable classes, or an earlier output of its image network.
+
+    Without `crop` a picture's whole square is seen, pressed together if it is none: for photos that are cut already.
+    """
+    return Conse(runtime, classes, output, crop)
