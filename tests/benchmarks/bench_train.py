@@ -29,7 +29,7 @@ EPOCHS = int(os.environ.get("AVS_BENCH_EPOCHS", "6"))
 RECIPE = ("--objective", "contrastive:temperature=0.03", "--optimizer", "adamw", "--learning-rate", 5e-4)
 RECIPE += ("--weight-decay", 2, "--schedule", "cosine", "--batch-size", 256, "--epochs", EPOCHS)
 BOTH = ("pooled", "scores")
-SHAPE = "dim=2048,dropout=0.5"
+SHAPE = "dim=4096,dropout=0.5"
 ONE = f"w2vvpp:{SHAPE}"
 LAFF = f"laff:{SHAPE}"
 HEADS = {
