@@ -87,13 +87,15 @@ def prepare(folder: Path) -> None:
 
 
 def found(folder: Path, head: Path) -> tuple[dict[str, float], np.ndarray]:
-    """A head's measures on the photos that are asked for, and each caption's rank."""
+    """A head's measures on the photos that are asked for, and for each photo its captions' mean reciprocal rank."""
     (loaded,) = _heads.load([str(head)], "cpu")
     with ExitStack() as stack:
         data = Data(stack, [str(folder / "dev-crops.h5")], [str(folder / "dev-minilm.h5")], False)
         pairs = data.pairs([str(folder / "ask.txt")])
         scores = score_matrix(loaded.head, pairs)
-    return both_ways(scores, pairs.item), text_ranks(scores, pairs.item)
+    # Captions of one photo are not independent; a test over photos is.
+    sums = np.bincount(pairs.item, 1 / text_ranks(scores, pairs.item))
+    return both_ways(scores, pairs.item), sums / np.bincount(pairs.item)
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
@@ -116,7 +118,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
         if not teacher.exists():
             avs("train", folder / "train.txt", *own, *learned, "--head", TEACHER, "-o", teacher)
         yield row("the teacher, X-Pool", [found(folder, teacher)[0]])
-        ranks: dict[str, list[np.ndarray]] = {"alone": [], "taught": []}
+        found_at: dict[str, list[np.ndarray]] = {"alone": [], "taught": []}
         measured: dict[str, list[dict[str, float]]] = {"alone": [], "taught": []}
         for seed in SEEDS:
             alone, taught = (work / f"{kind}{seed}.safetensors" for kind in ("alone", "taught"))
@@ -125,12 +127,12 @@ def rows() -> Iterator[tuple[str, str, str]]:
             avs("distill", "--captions", folder / "train.txt", *seeded, "--student", STUDENT, "--teacher", teacher,
                 "--cache", work / "kept", "-o", taught)  # fmt: skip
             for kind, path in (("alone", alone), ("taught", taught)):
-                values, rank = found(folder, path)
+                values, reciprocal = found(folder, path)
                 measured[kind].append(values)
-                ranks[kind].append(rank)
-        for kind, values in measured.items():
-            yield row(f"the student {kind}, {len(SEEDS)} seeds", values)
-        gained = np.mean([1 / rank for rank in ranks["taught"]], 0) - np.mean([1 / rank for rank in ranks["alone"]], 0)
+                found_at[kind].append(reciprocal)
+        for kind, each in measured.items():
+            yield row(f"the student {kind}, {len(SEEDS)} seeds", each)
+        gained = np.mean(found_at["taught"], 0) - np.mean(found_at["alone"], 0)
         yield "distill: taught - alone", f"mir {gained.mean():+.4f}, p {randomization(gained):.5f}", "> 0"
 
 
