@@ -84,7 +84,8 @@ def trained(folder: Path, work: Path, name: str, seed: int) -> tuple[torch.Tenso
     (loaded,) = _heads.load([str(path)], "cpu")
     with ExitStack() as stack:
         wanted = [str(folder / f"dev-{video}.h5") for video in videos]
-        data = Data(stack, wanted, [str(folder / "dev-minilm.h5")], False)
+        written = [str(folder / "dev-minilm.h5")] if "minilm" in texts else []
+        data = Data(stack, wanted, written, False)
         pairs = data.pairs([str(DATA / "dev.caption.txt")])
         return score_matrix(loaded.head, pairs), pairs.item
 
