@@ -2,6 +2,15 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+
+FEW = 3  # names
+
+
+def few(names: Iterable[str], most: int = FEW) -> str:
+    """The first of some names, for a message that has no room for all."""
+    first = list(islice(names, most + 1))
+    return ", ".join(first[:most]) + (", …" if len(first) > most else "")
 
 
 class AvsError(Exception):

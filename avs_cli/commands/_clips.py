@@ -12,7 +12,7 @@ from avs_cli.commands._inputs import find_shots
 from avs_cli.commands._teachers import Kept, kept, key_of
 from avs_cli.commands._training import Team
 from avs_cli.console import note, progress
-from avs_cli.errors import MismatchError
+from avs_cli.errors import MismatchError, few
 from avs_cli.types import Failure, Pixels, Sampling, Shot
 
 if TYPE_CHECKING:
@@ -212,9 +212,8 @@ def footage_of(files: Sequence[str], found: Decoded, words: int, skip_missing: b
     absent = list(dict.fromkeys(id for id in item.values() if id not in found.names and id not in found.failed))
     where = ", ".join(files)
     if absent and not skip_missing:
-        some = ", ".join(absent[:3]) + (", …" if len(absent) > 3 else "")
         raise MismatchError(
-            f"the inputs lack {len(absent)} of the videos in {where}: {some}; --skip-missing leaves them out"
+            f"the inputs lack {len(absent)} of the videos in {where}: {few(absent)}; --skip-missing leaves them out"
         )
     captions = [caption for caption in sentences if item[caption] in found.names]
     if len(captions) < len(sentences):

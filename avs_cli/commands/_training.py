@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from avs_cli.console import note, progress
 from avs_cli.core.text import encoders
-from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
+from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError, few
 
 if TYPE_CHECKING:
     from torch import nn
@@ -146,9 +146,8 @@ class Data:
                 there = galleries.places(feature, ids) >= 0
                 if not there.all() and not self.skip_missing:
                     lost = list(dict.fromkeys(ids[i] for i in np.flatnonzero(~there)))
-                    some = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
                     raise MismatchError(
-                        f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {some}; "
+                        f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
                         "--skip-missing leaves them out"
                     )
                 whole &= there

@@ -10,7 +10,7 @@ import typer
 from avs_cli.commands import _queries
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
-from avs_cli.errors import MismatchError, SpecError
+from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import Device, Output, Runs, Tag, Threads
 from avs_cli.types import Run, ranked
 
@@ -117,7 +117,7 @@ def _again(
     if told:
         note(told)
     if lost := [topic for topic in run if queries and topic not in queries]:
-        raise MismatchError(f"{path}: no query for {len(lost)} of its topics: {_some(lost)}")
+        raise MismatchError(f"{path}: no query for {len(lost)} of its topics: {few(lost)}")
     places = _places(evidence.shots, path, {shot for scores in run.values() for shot in ranked(scores)[:depth]})
     again: Run = {}
     without = 0
@@ -167,7 +167,7 @@ def _places(shots: "Gallery | None", path: str, wanted: set[str]) -> dict[str, i
         return {}
     places = {id: place for place, id in enumerate(shots.ids) if id in wanted}
     if lost := sorted(wanted - places.keys()):
-        raise MismatchError(f"the gallery lacks {len(lost)} of the shots of {path}: {_some(lost)}")
+        raise MismatchError(f"the gallery lacks {len(lost)} of the shots of {path}: {few(lost)}")
     return places
 
 
@@ -204,7 +204,3 @@ def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
 
 def _longest(run: Run) -> int:
     return max(map(len, run.values()))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

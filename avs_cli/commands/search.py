@@ -9,7 +9,7 @@ import typer
 
 from avs_cli.commands import _queries
 from avs_cli.console import note, table
-from avs_cli.errors import MismatchError, SpecError
+from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import Depth, Device, Output, Tag, Threads, Weights
 from avs_cli.types import Run, Topic
 
@@ -162,8 +162,7 @@ def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:
 
 
 def _named(topics: Sequence[str]) -> str:
-    some = ", ".join(topics[:NAMED])
-    return f"topic {some}" if len(topics) <= NAMED else f"{len(topics)} topics ({some}, …)"
+    return f"topic {few(topics, NAMED)}" if len(topics) <= NAMED else f"{len(topics)} topics ({few(topics, NAMED)})"
 
 
 def _show(ranking: Mapping[str, float], gallery: "Gallery | JoinedGallery") -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from avs_cli.core.measures import xinfap
 from avs_cli.core.registry import Registry
-from avs_cli.errors import MismatchError, SpecError, UnknownName
+from avs_cli.errors import MismatchError, SpecError, UnknownName, few
 from avs_cli.types import Judgment, Qrels, Run, ranked
 
 PACKAGE = "avs_cli.core.measures"
@@ -113,7 +113,7 @@ class Evaluator:
         topics = [topic for topic in run if topic in self.qrels]
         absent = sorted(topic for topic in self.qrels if topic not in run)
         if not topics:
-            raise MismatchError(f"none of its topics is judged: it has {_few(run)}, the qrels have {_few(self.qrels)}")
+            raise MismatchError(f"none of its topics is judged: it has {few(run)}, the qrels have {few(self.qrels)}")
         rankings = {topic: ranked(run[topic]) for topic in topics}
         inferred = {topic: self._infer(topic, ranking) for topic, ranking in rankings.items()}
         plain = self._plain(rankings)
@@ -274,9 +274,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _some(noun: str, topics: Sequence[str]) -> str:
-    return _count(len(topics), noun) + (f" ({_few(topics)})" if topics else "")
-
-
-def _few(topics: Iterable[str]) -> str:
-    first = list(itertools.islice(topics, 4))
-    return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")
+    return _count(len(topics), noun) + (f" ({few(topics)})" if topics else "")

@@ -7,12 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from avs_cli.errors import MismatchError
+from avs_cli.errors import MismatchError, few
 from avs_cli.io.resource import Resource
 from avs_cli.io.store import Gallery, difference, open_store
 from avs_cli.types import Joined, Shot
-
-NAMED = 3
 
 
 class Galleries(Resource):
@@ -106,9 +104,8 @@ class JoinedGallery:
 
 
 def _lacking(galleries: Galleries, poor: str, rich: str, lost: Sequence[str]) -> str:
-    some = ", ".join(lost[:NAMED]) + (", …" if len(lost) > NAMED else "")
     shots = "shot" if len(lost) == 1 else "shots"
-    return f"{galleries.stores_of(poor)} lacks {len(lost)} {shots} that {galleries.stores_of(rich)} has: {some}"
+    return f"{galleries.stores_of(poor)} lacks {len(lost)} {shots} that {galleries.stores_of(rich)} has: {few(lost)}"
 
 
 def _kind(dim: int, frames: bool) -> str:
