@@ -5,10 +5,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+TOLD = 20
+
 
 def note(message: str) -> None:
     """Say one thing on stderr."""
     print(f"avs: {message}", file=sys.stderr)
+
+
+def note_each(messages: Iterable[str]) -> None:
+    """Say many things, each once, and of very many how many more there are."""
+    different = list(dict.fromkeys(messages))
+    for message in different[:TOLD]:
+        note(message)
+    if len(different) > TOLD:
+        note(f"and {len(different) - TOLD} more")
 
 
 class Advance(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from avs_cli.commands._inputs import find_shots
 from avs_cli.commands._teachers import Kept, kept, key_of
 from avs_cli.commands._training import Team
-from avs_cli.console import note, progress
+from avs_cli.console import note, note_each, progress
 from avs_cli.errors import MismatchError, few
 from avs_cli.types import Failure, Pixels, Sampling, Shot
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from avs_cli.io.frame_cache import FrameCache
 
 TIMEOUT = 60.0
-TOLD = 20
 # Texts that a tower encodes together.
 TEXTS = 64
 
@@ -54,11 +53,7 @@ def decoded(
     todo = [shot for shot in shots if not cache.path(names[shot.id]).exists()]
     if team.rank == 0:
         failures += _decode(todo, cache, names, sampling, pixels, workers)
-        messages = list(dict.fromkeys(failure.message for failure in failures))
-        for message in messages[:TOLD]:
-            note(message)
-        if len(messages) > TOLD:
-            note(f"and {len(messages) - TOLD} more")
+        note_each(failure.message for failure in failures)
     team.wait()
     whole = {id: name for id, name in names.items() if cache.path(name).exists()}
     return Decoded(cache, whole, {item.id for item in found} - whole.keys())
@@ -78,16 +73,13 @@ def _decode(
     import numpy as np
 
     from avs_cli.core.sampling import sample_times
-    from avs_cli.io.video import Job, decode
+    from avs_cli.io.video import decode, jobs_of
 
-    by_video: dict[str, list[Shot]] = {}
-    for shot in shots:
-        by_video.setdefault(shot.video, []).append(shot)
-    jobs = [Job(video, tuple(own)) for video, own in by_video.items()]
+    times = partial(sample_times, sampling=sampling)
     failures: list[Failure] = []
     pieces: dict[str, list[np.ndarray]] = {}
     with progress("decoding", len(shots)) as advance:
-        for piece in decode(jobs, partial(sample_times, sampling=sampling), pixels, sampling.clip, workers, TIMEOUT):
+        for piece in decode(jobs_of(shots), times, pixels, sampling.clip, workers, TIMEOUT):
             if isinstance(piece, Failure):
                 failures.append(piece)
                 advance()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from avs_cli.commands._inputs import find_shots
-from avs_cli.console import note, progress, table
+from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 PART_SHOTS = 1024
 PART_SECONDS = 5.0
 # Failures told one by one on stderr; the ledger has them all.
-TOLD = 20
 
 Inputs = Annotated[
     list[str],
@@ -213,19 +212,16 @@ def _extract_frames(
     from avs_cli.core.extraction import encode
     from avs_cli.core.sampling import sample_times
     from avs_cli.io.store_writer import Item
-    from avs_cli.io.video import Job, decode
+    from avs_cli.io.video import decode, jobs_of
 
     skip = writer.done if retry_failed else writer.done | writer.failed.keys()
     todo = [item for item in found if item.id not in skip and (not retry_failed or item.id in writer.failed)]
     shots = {item.id: item for item in todo if isinstance(item, Shot)}
-    by_video: dict[str, list[Shot]] = {}
-    for shot in shots.values():
-        by_video.setdefault(shot.video, []).append(shot)
     for item in todo:
         if isinstance(item, Failure):
             writer.fail(item)
     pieces = decode(
-        [Job(video, tuple(own)) for video, own in by_video.items()],
+        jobs_of(shots.values()),
         partial(sample_times, sampling=settings.sampling),
         feature.pixels,
         feature.sampling.clip,
@@ -251,11 +247,7 @@ def _extract_frames(
 def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
     """Say what failed, each message once, and how many shots that leaves out."""
     failures = [writer.failed[item.id] for item in found if item.id in writer.failed]
-    messages = list(dict.fromkeys(failure.message for failure in failures))
-    for message in messages[:TOLD]:
-        note(message)
-    if len(messages) > TOLD:
-        note(f"and {len(messages) - TOLD} more")
+    note_each(failure.message for failure in failures)
     return len(failures)
 
 

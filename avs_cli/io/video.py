@@ -79,6 +79,14 @@ class Job(NamedTuple):
     shots: tuple[Shot, ...]
 
 
+def jobs_of(shots: Iterable[Shot]) -> list[Job]:
+    """A job per video, in the order in which the videos come."""
+    by_video: dict[str, list[Shot]] = {}
+    for shot in shots:
+        by_video.setdefault(shot.video, []).append(shot)
+    return [Job(video, tuple(own)) for video, own in by_video.items()]
+
+
 def find_media(inputs: Iterable[str | Path]) -> list[Path]:
     """The named files, and the videos and pictures in the named folders at any depth, hidden ones left out.
 
