@@ -16,3 +16,12 @@ Workers = Annotated[int, typer.Option(min=0, help="Decoding processes; 0 takes w
 Weights = Annotated[
     str | None, typer.Option(metavar="PATH", help="A local checkpoint of the model instead of the published one.")
 ]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the captions.")]
+BatchSize = Annotated[int, typer.Option(min=2, help="Captions per step.")]
+TimeLimit = Annotated[
+    float, typer.Option(min=0.0, metavar="MINUTES", help="Begin no epoch that would end later; 0: no limit.")
+]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
+]
+TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")]

@@ -52,7 +52,7 @@ complete -c avs -n '__fish_seen_subcommand_from train' -l batch-size -x -d 'Capt
 complete -c avs -n '__fish_seen_subcommand_from train' -l precision -x -a 'fp32 bf16 fp16' -d 'Of the head\'s products'
 complete -c avs -n '__fish_seen_subcommand_from train' -l seed -x -d 'Seed of every random choice'
 complete -c avs -n '__fish_seen_subcommand_from train' -l time-limit -r -F -d 'Begin no epoch that would end later'
-complete -c avs -n '__fish_seen_subcommand_from train' -l skip-missing -d 'Leave out captions whose video or vector a store lacks'
+complete -c avs -n '__fish_seen_subcommand_from train' -l skip-missing -d 'Leave out captions whose video or vector is missing'
 complete -c avs -n '__fish_seen_subcommand_from train' -l tensorboard -r -F -d 'Write curves for TensorBoard'
 complete -c avs -n '__fish_seen_subcommand_from train' -l device -r -F -d 'auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one'
 complete -c avs -n '__fish_seen_subcommand_from train' -l threads -x -d 'CPU threads for the arithmetic'

@@ -12,7 +12,7 @@ from avs_cli.commands._distill_stores import Stores
 from avs_cli.commands._training import Plan, Team
 from avs_cli.core.teachers import teachers
 from avs_cli.errors import SpecError
-from avs_cli.options import Device, Seed, Threads, Workers
+from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit, Workers
 
 Method = Literal["pear", "ce", "l1"]
 
@@ -91,17 +91,13 @@ def distill(
     learning_rate: Annotated[
         float | None, typer.Option(min=0.0, help="The largest step size.", show_default="0.001; from clips 0.0001")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the captions.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=2, help="Captions per step.")] = 120,
+    epochs: Epochs = 10,
+    batch_size: BatchSize = 120,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the student's products.")] = "fp32",
     seed: Seed = 0,
-    time_limit: Annotated[
-        float, typer.Option(min=0.0, metavar="MINUTES", help="Begin no epoch that would end later; 0: no limit.")
-    ] = 0.0,
-    skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
-    ] = False,
-    tensorboard: Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")] = "",
+    time_limit: TimeLimit = 0.0,
+    skip_missing: SkipMissing = False,
+    tensorboard: TensorBoard = "",
     device: Device = "auto",
     threads: Threads = 0,
     workers: Workers = 0,

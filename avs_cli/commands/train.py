@@ -24,7 +24,7 @@ from avs_cli.core.heads import heads
 from avs_cli.core.objectives import objectives
 from avs_cli.core.text import encoders
 from avs_cli.errors import SpecError
-from avs_cli.options import Device, Seed, Threads
+from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit
 
 if TYPE_CHECKING:
     from avs_cli.core.pairs import Pairs
@@ -70,18 +70,14 @@ def train(
     schedule: Annotated[
         Literal["plateau", "cosine"], typer.Option(help="plateau, as published, or one wave down to zero.")
     ] = "plateau",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the captions.")] = 80,
+    epochs: Epochs = 80,
     patience: Annotated[int, typer.Option(min=0, help="Stop after more epochs than this without a better value.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=2, help="Captions per step.")] = 128,
+    batch_size: BatchSize = 128,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the head's products.")] = "fp32",
     seed: Seed = 0,
-    time_limit: Annotated[
-        float, typer.Option(min=0.0, metavar="MINUTES", help="Begin no epoch that would end later; 0: no limit.")
-    ] = 0.0,
-    skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector a store lacks.")
-    ] = False,
-    tensorboard: Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")] = "",
+    time_limit: TimeLimit = 0.0,
+    skip_missing: SkipMissing = False,
+    tensorboard: TensorBoard = "",
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
