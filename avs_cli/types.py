@@ -1,5 +1,6 @@
 """The field's nouns as types. One type per noun; every layer may import them."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,6 +63,11 @@ class Submission(NamedTuple):
 
     attributes: dict[str, str]
     results: list[TopicResult]
+
+
+def feature_name(text: str) -> str:
+    """A name that a feature may have in a store, as specs, folders and published names are not always."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text)
 
 
 class Shot(NamedTuple):

@@ -1,11 +1,11 @@
 """The part of `avs convert` that is for heads which the authors' code of LAFF, W2VV++ or SEA trained."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avs_cli.console import note
 from avs_cli.errors import SpecError
+from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +17,6 @@ KEPT = {"bow": "t2v_bow", "gru": "t2v_idx"}
 TITLES = {"laff": "LAFF", "w2vvpp": "W2VV++", "sea": "SEA"}
 # Settings that change what a head computes and leave no trace in its weights.
 UNTOLD = ("ave", "mul", "unit_first")
-
-
-def feature_name(text: str) -> str:
-    """A name that a feature may have, as published ones may not."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", text)
 
 
 def write_head(

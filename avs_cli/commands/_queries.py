@@ -30,6 +30,27 @@ def read(path: str, field: str) -> list[Topic]:
     return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic).strip()) for topic in topics]
 
 
+def vectors_of(
+    store: str,
+    topics: list[Topic] | None,
+    shots: "Gallery",
+    device: str = "cpu",
+    threads: int = 1,
+    weights: str | None = None,
+) -> "tuple[list[str], np.ndarray]":
+    """Ids and vectors of topics, none of which is zero: from a store, or, where that is "", encoded.
+
+    topics  None: all of the store's
+    """
+    if store:
+        named, queries = stored(store, topics, shots)
+    else:
+        asked = topics or []
+        named, queries = [topic.id for topic in asked], encoded(asked, shots, device, threads, weights)
+    check(named, queries)
+    return named, queries
+
+
 def stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[list[str], np.ndarray]":
     """Ids and vectors of a store of topics: of those asked for, or of all of them."""
     from avs_cli.io.store import open_store

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avs_cli import options
-from avs_cli.commands._published import feature_name, write_head
+from avs_cli.commands._published import write_head
 from avs_cli.errors import FormatError, MismatchError, SpecError
+from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
     from avs_cli.io.pickles import Pickled

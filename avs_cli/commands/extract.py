@@ -14,7 +14,7 @@ from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
-from avs_cli.types import Failure, Sampling, Shot
+from avs_cli.types import Failure, Sampling, Shot, feature_name
 
 if TYPE_CHECKING:
     from avs_cli.core.features import Feature
@@ -156,7 +156,7 @@ def _target(output: str, model: str) -> tuple[str, str]:
         return path, name
     first, _, rest = model.partition(":")
     values = [piece.partition("=")[2] or piece for piece in rest.split(",") if piece]
-    return path, re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join([first, *values]))
+    return path, feature_name("-".join([first, *values]))
 
 
 def _sampling(feature: "Feature", fps: float | None, max_frames: int | None) -> "Sampling":

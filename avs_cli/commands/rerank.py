@@ -175,13 +175,8 @@ def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, thread
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
-    if vectors:
-        named, queries = _queries.stored(vectors, None, shots)
-    else:
-        asked = _queries.read(topics, "query")
-        named, queries = [topic.id for topic in asked], _queries.encoded(asked, shots, device, threads)
-    _queries.check(named, queries)
-    return dict(zip(named, queries, strict=True))
+    asked = _queries.read(topics, "query") if topics else None
+    return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads), strict=True))
 
 
 def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
@@ -191,8 +186,7 @@ def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
     from avs_cli.core.ranking import top_shots
     from avs_cli.core.reranking._candidates import Bank
 
-    named, vectors = _queries.stored(name, None, shots)
-    _queries.check(named, vectors)
+    _, vectors = _queries.vectors_of(name, None, shots)
 
     @cache
     def favourites() -> frozenset[str]:

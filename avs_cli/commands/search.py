@@ -87,13 +87,9 @@ def search(
         from avs_cli.core.ranking import top_shots
 
         place = prepare(device, threads)
-        if vectors:
-            named, queries = _queries.stored(vectors[0], _queries.read(topics, field) if topics else None, shots)
-        else:
-            asked = _queries.read(topics, field) if topics else [Topic("query", query)]
-            named = [topic.id for topic in asked]
-            queries = _queries.encoded(asked, shots, place.device, place.threads, weights)
-        _queries.check(named, queries)
+        wanted = [Topic("query", query)] if query else _queries.read(topics, field) if topics else None
+        store = vectors[0] if vectors else ""
+        named, queries = _queries.vectors_of(store, wanted, shots, place.device, place.threads, weights)
         (rankings,) = top_shots([queries], shots, depth, place.threads)
         run: Run = dict(zip(named, rankings, strict=True))
         _doubt(run, shots.provenance)
