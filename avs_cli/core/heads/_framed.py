@@ -1,10 +1,12 @@
 """Heads that look at a video's frames one by one: as many frames of each video, and what they share."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import nn
 
+from avs_cli.core.clip_sampling import kept
 from avs_cli.core.heads._blocks import Head, Input, Ragged, Vectors
 from avs_cli.core.text._words import Encoder
 from avs_cli.errors import SpecError
@@ -13,18 +15,21 @@ from avs_cli.errors import SpecError
 def framed(x: Ragged, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ragged items of n numbers to (N, count, n) and the (N, count) mask of the frames that are there.
 
-    Of more frames those at numpy's `linspace(0, L - 1, count)`, rounded down, are kept, as `clip_sampling.kept` does;
-    fewer are followed by zeros.
+    Of more frames those of `clip_sampling.kept` stay; fewer are followed by zeros.
     """
     lengths = x.offsets.diff()
-    step = torch.arange(count, device=x.offsets.device)
-    spread = (step * ((lengths[:, None] - 1).double() / max(1, count - 1))).long()
-    # The last is exact there too, where a product of fractions may fall short of the whole number.
-    spread[:, -1] = lengths - 1 if count > 1 else 0
-    place = torch.where(lengths[:, None] > count, spread, step)
-    there = step < lengths[:, None]
+    device = x.offsets.device
+    place = torch.tensor([_places(length, count) for length in lengths.tolist()], device=device).view(-1, count)
+    there = torch.arange(count, device=device) < lengths[:, None]
     rows = (x.offsets[:-1, None] + place).clamp_max(max(0, len(x.vectors) - 1))
     return x.vectors[rows] * there[:, :, None], there
+
+
+@cache
+def _places(length: int, count: int) -> tuple[int, ...]:
+    """Which of `length` frames are taken; where there are fewer, the rest of `count` are zeros."""
+    chosen = kept(length, count)
+    return (*chosen, *[0] * (count - len(chosen)))
 
 
 class FramedHead(Head):
