@@ -286,7 +286,7 @@ class ModelTeacher:
         build = teachers.load(spec)
         _same_size(path, footage)
         state = locate(Source(0), path, spec).read()
-        dim = published_clip.dim_of(state, spec)
+        dim = published_clip.dim_of({key: value.shape for key, value in state.items()}, spec)
         frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
         self.footage, self.device = footage, device
         self.teacher: Teacher = build(dim, frames, words)

@@ -6,6 +6,8 @@ All that can be computed of a video alone has been, and is stored in float32.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from avs_cli.core.heads import heads
+from avs_cli.core.published_clip import dim_of
 from avs_cli.core.teachers import teachers
 
 FLOAT = 4
@@ -47,17 +49,10 @@ def of_head(told: Mapping[str, Any]) -> Footprint | None:
     kind, settings = told["kind"], told["settings"]
     if kind == "teachclip":
         return of_student(settings["config"]["embed_dim"])
-    dim = settings.get("dim")
-    if kind == "xpool":
-        return of_teacher("xpool", dim, settings["frames"], 1)
-    if kind in ("afa", "w2vvpp"):
-        return of_student(dim)
-    if kind == "sea":
-        return of_student(dim * len([*told["texts"], *told["encoders"]]))
-    if kind == "laff":
-        apart = settings["fusion"] == "attention" and not settings["split"]
-        return of_student(dim * settings["heads"] if apart else dim)
-    return None
+    if kind not in heads.names():
+        return None
+    products, gates, numbers = heads.module(kind).footprint(settings, len(told["texts"]) + len(told["encoders"]))
+    return Footprint(products, gates, numbers * FLOAT)
 
 
 class PublishedModel(NamedTuple):
@@ -79,9 +74,7 @@ def of_published(shapes: Mapping[str, tuple[int, ...]], frames: int = 12, words:
     found = next((model for sign, model in _SIGNS.items() if sign in shapes), None)
     if found is None or not any(key.startswith("clip.text_projection") for key in shapes):
         return None
-    # As a matrix on the right it ends with the vector's length; as a layer's weight it begins with it.
-    layer = shapes.get("clip.text_projection.weight")
-    dim = layer[0] if layer else shapes["clip.text_projection"][1]
+    dim = dim_of(shapes, found)
     frames = shapes.get("frame_logit_weight", (frames,))[0]
     words = shapes.get("word_logit_weight", (words,))[0]
     cost = of_student(dim) if found == "teachclip" else of_teacher(found, dim, frames, words)

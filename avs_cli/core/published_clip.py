@@ -111,12 +111,14 @@ def _from_hugging_face(clip: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
     return found
 
 
-def dim_of(state: Mapping[str, torch.Tensor], what: str) -> int:
-    """Length of the vectors of a checkpoint's CLIP. Raises MismatchError where it holds none."""
-    for key in ("clip.text_projection", "module.clip.text_projection"):
-        if key in state:
-            return int(state[key].shape[1])
-    for key in ("clip.text_projection.weight", "module.clip.text_projection.weight"):
-        if key in state:
-            return int(state[key].shape[0])
+def dim_of(shapes: Mapping[str, Sequence[int]], what: str) -> int:
+    """Length of the vectors of a checkpoint's CLIP, by the shapes of its weights.
+
+    Raises MismatchError where it holds no CLIP.
+    """
+    for prefix in ("clip.", "module.clip."):
+        # As a matrix on the right it ends with the vector's length; as a layer's weight it begins with it.
+        for name, axis in (("text_projection", 1), ("text_projection.weight", 0)):
+            if prefix + name in shapes:
+                return int(shapes[prefix + name][axis])
     raise MismatchError(f"these are no published weights of {what}: they hold no CLIP (clip.text_projection)")

@@ -5,8 +5,8 @@ A teacher may teach it how much each frame counts (`avs distill`); `avs train` t
 student, frames that are not there never count.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 
@@ -63,3 +63,8 @@ def build(
     """The head over these features; with `header` seqtransf, frames look at each other first."""
     pool = Student(dim, frames, layers, header=header, pooling=pooling, temperature=temperature, masked=True)
     return AFA(videos, texts, encoders, dim, frames, dropout, pool)
+
+
+def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+    """One dot product."""
+    return settings["dim"], 0, settings["dim"]

@@ -8,8 +8,8 @@ We differ from the published code where a remark stands in `_blocks.py`: unit le
 no padding in it. Its default for CLIP, the raw feature, is asked for by name (`raw=clip`).
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -149,3 +149,10 @@ def build(
     ends = side(sides[0], True), side(sides[1], raw_norm)
     spaces = heads if fusion == "attention" else 1
     return LAFF(videos, texts, encoders, ends, spaces, pooling)
+
+
+def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+    """One dot product of all heads together."""
+    apart = settings["fusion"] == "attention" and not settings["split"]
+    numbers = settings["dim"] * (settings["heads"] if apart else 1)
+    return numbers, 0, numbers

@@ -5,7 +5,8 @@ The score is the sum of the spaces' cosines. Several video features are concaten
 counts with their mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,3 +57,9 @@ def build(
 ) -> SEA:
     """The head over these features."""
     return SEA(videos, texts, encoders, dim, dropout, norm)
+
+
+def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+    """A dot product per text feature."""
+    numbers = settings["dim"] * texts
+    return numbers, 0, numbers

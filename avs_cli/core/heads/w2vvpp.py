@@ -5,7 +5,8 @@ The published code has no guard where it divides by a vector's length; ours leav
 several vectors counts with their mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -52,3 +53,8 @@ def build(
 ) -> W2VVPP:
     """The head over these features."""
     return W2VVPP(videos, texts, encoders, dim, dropout, norm)
+
+
+def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+    """One dot product."""
+    return settings["dim"], 0, settings["dim"]

@@ -5,7 +5,7 @@ Every text makes other vectors of the same video, so that a search costs several
 this head is there to teach one that is fast (`avs distill`). Frames that are not there are left out, if it is `masked`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,3 +73,9 @@ def build(
 ) -> XPool:
     """The head over these features."""
     return XPool(videos, texts, encoders, dim, frames, dropout, masked)
+
+
+def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+    """The teacher's, over its frames."""
+    cost: tuple[int, int, int] = teachers.module("xpool").footprint(settings["dim"], settings["frames"], 1)
+    return cost
