@@ -279,15 +279,27 @@ def test_explanations_add_up_to_one_for_each_topic_and_shot(avs: Callable[..., R
     assert {row[3] for row in rows if not row[2]} == {"sent", "bow"}
 
 
+@pytest.mark.parametrize("name", heads.names())
+def test_a_pair_costs_a_product_for_every_number_that_is_stored_of_a_video(name: str) -> None:
+    head, told = head_of(name)
+    products, gates, numbers = heads.module(name).footprint(told["settings"], len(head.text_names))
+    # Two frames of 8 numbers as keys and as values; and a last layer, and a cosine, of the vector that a text makes.
+    extra = 8 * 8 + 8 if name in FINE else 0
+    with torch.inference_mode():
+        stored = 2 * 2 * 8 if name in FINE else head.embed_videos(videos())[0].numel()
+    assert (products, gates, numbers) == (stored + extra, 0, stored)
+
+
 def test_wordings_of_a_topic_count_by_their_weights(avs: Callable[..., Ran], collection: Path) -> None:
-    for name in ("laff", "sea"):
+    for name in ("laff", "sea", "xpool"):
         told = describe(SPECS[name], VIDEOS, [], ["bow:min_count=1", "gru:min_count=1,hidden=4"], CORPUS, {})
         save_head(collection / f"{name}.safetensors", told, rebuild(told).state_dict())
     (collection / "wordings.txt").write_text("1\t3\ta dog runs\n1\t-1\ttwo cats\n2\t0.5\ta dog runs\n3\t1\ttwo cats\n")
-    line = ["clip.h5", "frames.h5", *HEADS[:4], "--depth", 300]
+    line = ["clip.h5", "frames.h5", *HEADS[:4], "--head", "xpool.safetensors", "--depth", 300]
     ran = avs("search", *line, "--topics", "wordings.txt", "-o", "runs", "--explain", "why.tsv")
     assert ran.returncode == 0, ran.stderr
-    for name in ("laff", "sea"):
+    # X-Pool's score is linear in nothing that a text becomes.
+    for name in ("laff", "sea", "xpool"):
         run = read_run(f"runs/{name}.run")
         for shot, score in run["1"].items():
             assert score == approx((3 * run["2"][shot] - run["3"][shot]) / 4, abs=1e-6)

@@ -1,6 +1,7 @@
 """The part of `avs search` that is for trained heads: a run per head from one pass over the gallery."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -171,9 +172,8 @@ def search(
 
     sentences = [topic.query for topic in asked.said]
     with torch.inference_mode():
-        # Scores are linear in what the texts become, so the mean may be taken there.
         scorers = [
-            HeadScorer(one.head, _mean(asked, one.head.embed_texts(mine, sentences)), ROWS)
+            HeadScorer(one.head, one.head.embed_texts(mine, sentences), ROWS, partial(_mean, asked))
             for one, mine in zip(heads, vectors, strict=True)
         ]
     rankings = best_shots(scorers, gallery, depth, threads)

@@ -6,6 +6,8 @@ block does matter, to the last bits, so a gallery comes in an order that depends
 searched part by part may have other last digits.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -15,20 +17,26 @@ from avs_cli.types import Joined
 
 
 class HeadScorer:
-    """Scores of shots for Q texts by one head."""
+    """Scores of shots for Q topics by one head."""
 
     error = 0.0
 
-    def __init__(self, head: Head, texts: torch.Tensor, rows: int):
-        """texts  (Q, S, d) as the head embedded them"""
-        self.head, self.texts, self.rows = head, texts, rows
-        self.queries = len(texts)
+    def __init__(
+        self, head: Head, texts: torch.Tensor, rows: int, merge: Callable[[torch.Tensor], torch.Tensor] = lambda x: x
+    ):
+        """How a topic's wordings come together is the caller's: a head's score need not be linear in its texts.
+
+        texts  (F, S, d) as the head embedded them
+        merge  (F, …) of the texts to (Q, …) of the topics, linear
+        """
+        self.head, self.texts, self.rows, self.merge = head, texts, rows, merge
+        self.queries = len(merge(texts))
 
     @torch.inference_mode()
     def scan(self, block: Joined) -> torch.Tensor:
         """(Q, N) float32."""
         videos = self.head.embed_videos(padded(self.head, block, self.rows))
-        return self.head.scores(self.texts, videos)[:, : len(block.ids)].cpu().contiguous()
+        return self.merge(self.head.scores(self.texts, videos))[:, : len(block.ids)].cpu().contiguous()
 
     def exact(self, block: Joined, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32: what `scan` gives, but for its last bits."""
