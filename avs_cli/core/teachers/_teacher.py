@@ -28,14 +28,12 @@ class Teacher(nn.Module):
 
     takes         "frames": `embed_videos` takes (M, F, D) vectors of frames; "tokens": (M, F, 1 + P, D), the frame's
                   own vector and then those of its P patches
-    words_matter  whether it looks at words; if not, `embed_texts` does without
     shifted       blocks of its image tower in which patches of neighbouring frames trade places
     masked        whether padding is left out of what is taught and of every attention over frames, which as published
                   it is not
     """
 
     takes: Literal["frames", "tokens"] = "frames"
-    words_matter = False
     shifted: tuple[int, ...] = ()
 
     def __init__(self, masked: bool = False):
