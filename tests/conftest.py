@@ -1,10 +1,13 @@
 """Where tests find data that this project does not carry, and how they run the program."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -50,5 +53,29 @@ def avs(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         environment |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | settings.pop("env", {})  # type: ignore[operator]
         command = [sys.executable, "-m", "avs_cli", *map(str, arguments)]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **settings)  # type: ignore[call-overload]
+
+    return run
+
+
+class Ran(NamedTuple):
+    """What became of a command that was run in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def avs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Runs the program as `avs` does, but in this process, which has loaded everything already."""
+    from avs_cli.cli import exit_code
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Ran:
+        out, told = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+            code = exit_code([str(argument) for argument in arguments])
+        return Ran(code, out.getvalue(), told.getvalue())
 
     return run

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import io
 import json
 import os
 import socket
@@ -18,7 +17,6 @@ import torch
 from pytest import approx
 from safetensors.torch import save_file
 
-from avs_cli.cli import exit_code
 from avs_cli.commands import _heads, _teachers
 from avs_cli.commands._training import Data, Team
 from avs_cli.core import published_clip
@@ -44,31 +42,17 @@ CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 SOME = ("intel_asl_book", "intel_asl_eat", "intel_asl_walk", "mpy_example2", "mpy_example3", "skv_bigbuckbunny")
 needs_clips = pytest.mark.skipif(not CLIPS.exists(), reason="needs the clips of ../shared/data")
 THINGS = 6
-Avs = Callable[..., "Ran"]
+Avs = Callable[..., Any]
 PLACE = ("--threads", 1, "--device", "cpu")
 XPOOL = ("--head", "xpool:dim=16,frames=4", "--objective", "contrastive", "--optimizer", "adamw")
 STUDENT = ("--student", "afa:dim=16,frames=4", "--batch-size", 20, "--learning-rate", 0.01)
 
 
-class Ran(NamedTuple):
-    returncode: int
-    stderr: str
-
-
 @pytest.fixture
-def avs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
-    """Runs a command in this process, which has loaded everything already."""
-    monkeypatch.chdir(tmp_path)
+def avs(avs_here: Avs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments: object) -> Ran:
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told):
-            code = exit_code([str(argument) for argument in arguments])
-        return Ran(code, told.getvalue())
-
-    return run
+    return avs_here
 
 
 def store(path: Path, feature: str, vectors: Mapping[str, np.ndarray], frames: bool = False) -> None:

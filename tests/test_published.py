@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from avs_cli.cli import exit_code
 from avs_cli.commands import _heads
 from avs_cli.core.heads._blocks import Input
 from avs_cli.core.heads._described import describe, load_weights, rebuild
@@ -30,14 +28,12 @@ SPECIAL = ["<pad>", "<start>", "<end>", "<unk>"]
 
 
 @pytest.fixture
-def avs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
-    """Runs a command in this process; its exit code and what it told."""
-    monkeypatch.chdir(tmp_path)
+def avs(avs_here: Callable[..., Any]) -> Avs:
+    """The exit code of a command, and what it told."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
-            return exit_code([str(argument) for argument in arguments]), told.getvalue()
+        ran = avs_here(*arguments)
+        return ran.returncode, ran.stdout + ran.stderr
 
     return run
 

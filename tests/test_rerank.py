@@ -1,15 +1,13 @@
 """Reranking: what every method keeps to, each method's arithmetic, and the command."""
 
-import contextlib
-import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pytest import approx
 
-from avs_cli.cli import exit_code
 from avs_cli.core.reranking import rerankers
 from avs_cli.core.reranking._candidates import CELLS, Bank, Candidates, joined
 from avs_cli.core.reranking.neighbours import hubs
@@ -126,13 +124,12 @@ def test_new_scores_are_the_weighted_sum_and_the_rest_stays_below_in_its_order()
 
 
 @pytest.fixture
-def avs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
-    monkeypatch.chdir(tmp_path)
+def avs(avs_here: Callable[..., Any]) -> Avs:
+    """The exit code of a command, and what it told."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told):
-            return exit_code([str(argument) for argument in arguments]), told.getvalue()
+        ran = avs_here(*arguments)
+        return ran.returncode, ran.stderr
 
     return run
 
