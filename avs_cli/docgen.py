@@ -22,11 +22,14 @@ from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
+# By command and option: options of one name may take other things.
 REGISTRIES = {
-    "model": Registry("model", "avs_cli.core.features", "load"),
-    "detector": Registry("detector", "avs_cli.core.shots", "detect"),
-    "method": Registry("method", "avs_cli.core.fusion", "fuse"),
-    "measure": Registry("measure", "avs_cli.core.measures", "score"),
+    ("extract", "model"): Registry("model", "avs_cli.core.features", "load"),
+    ("shots", "detector"): Registry("detector", "avs_cli.core.shots", "detect"),
+    ("fuse", "method"): Registry("method", "avs_cli.core.fusion", "fuse"),
+    ("fuse", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
+    ("rerank", "method"): Registry("method", "avs_cli.core.reranking", "rerank"),
+    ("eval", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
 }
 REPEATS = " May be given more than once."
 EXIT_CODES = {
@@ -89,14 +92,15 @@ def parameters(command: Any) -> list[Parameter]:
     """A command's arguments and options, in the order of its help."""
     function = inspect.unwrap(command.callback)
     hints = typing.get_type_hints(function)
-    return [parameter(each, hints.get(each.name, str)) for each in command.get_params(typer.Context(command))]
+    context = typer.Context(command)
+    return [parameter(command.name, each, hints.get(each.name, str)) for each in command.get_params(context)]
 
 
-def parameter(given: Any, hint: Any) -> Parameter:
-    """One parameter, from typer's object and the annotation behind it."""
+def parameter(command: str, given: Any, hint: Any) -> Parameter:
+    """One parameter of a command, from typer's object and the annotation behind it."""
     kind = plain(hint)
     option = given.param_type_name == "option"
-    registry = REGISTRIES.get(cli.long_name(given)) if option else None
+    registry = REGISTRIES.get((command, cli.long_name(given))) if option else None
     words = [str(choice) for choice in typing.get_args(kind)] if typing.get_origin(kind) is Literal else []
     words = words or (registry.names() if registry else [])
     value = "NUMBER" if kind in (int, float) else "|".join(words) if words and not registry else "TEXT"

@@ -104,7 +104,7 @@ _avs() {
             search:--weights) ;;
             search:--device) ;;
             search:--threads) compopt +o default 2>/dev/null ;;
-            rerank:--method) words='borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
+            rerank:--method) words='framemax hubness neighbours scores' ;;
             rerank:--gallery | rerank:-g) ;;
             rerank:--topics) ;;
             rerank:--vectors) ;;

@@ -109,7 +109,7 @@ complete -c avs -n '__fish_seen_subcommand_from search' -l device -r -F -d 'auto
 complete -c avs -n '__fish_seen_subcommand_from search' -l threads -x -d 'CPU threads for the arithmetic'
 complete -c avs -n '__fish_seen_subcommand_from search' -l help -d 'Show this message and exit'
 complete -c avs -n __fish_use_subcommand -f -a rerank -d 'Rank the shots of runs anew by what their vectors, other queries or a model\'s verdicts tell'
-complete -c avs -n '__fish_seen_subcommand_from rerank' -l method -x -a 'borda combanz combmax combmed combmnz combsum isr rrf weighted' -d 'framemax, hubness, neighbours, scores'
+complete -c avs -n '__fish_seen_subcommand_from rerank' -l method -x -a 'framemax hubness neighbours scores' -d 'framemax, hubness, neighbours, scores'
 complete -c avs -n '__fish_seen_subcommand_from rerank' -l gallery -s g -r -F -d 'The shots\' vectors'
 complete -c avs -n '__fish_seen_subcommand_from rerank' -l topics -r -F -d 'The topics, encoded as the gallery says'
 complete -c avs -n '__fish_seen_subcommand_from rerank' -l vectors -r -F -d 'The topics\' vectors, from `avs extract --text`'

@@ -1,5 +1,5 @@
 """The best frame of a shot instead of the mean of its frames, together with the run's score (CLIPRerank: Chen, Zhou,
-Wang and Li 2024, arXiv:2401.08449; the authors give the frames a weight of 0.6)."""
+Wang and Li 2024, arXiv:2401.08449). The authors give the frames a weight of 0.6."""
 
 import numpy as np
 
