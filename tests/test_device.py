@@ -23,7 +23,7 @@ def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
 def test_memory_that_a_batch_leaves_serves_the_next_one() -> None:
     prepare("cpu", 1)
-    megabytes = 64
+    megabytes = 48
     pages = (megabytes << 20) // resource.getpagesize()
 
     def faults() -> int:
@@ -31,5 +31,5 @@ def test_memory_that_a_batch_leaves_serves_the_next_one() -> None:
         torch.ones(megabytes << 18)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    # The first few may lie beside one another.
-    assert min(faults() for _ in range(8)) < pages / 10
+    # An array wants a little more room than it takes, for its alignment, so the first ones come to lie side by side.
+    assert sum([faults() for _ in range(32)][-4:]) < pages / 10
