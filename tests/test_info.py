@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from avs_cli import cli
+from avs_cli.io.checkpoint import save_head
 from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Shot
 
@@ -79,9 +81,21 @@ def test_runs_qrels_and_shot_tables_are_counted(avs: Avs, tmp_path: Path) -> Non
     assert ran.returncode == 0
     assert ran.stdout.splitlines() == [
         "a.run: run, mine tag, 2 topics, 3 rows, 1 least, 2 most",
-        "a.qrels: qrels, 1 topics, 3 rows, 1 relevant, 1 unjudged, 1 1, 2 2 strata",
-        "trec.qrels: qrels, 2 topics, 2 rows, 1 relevant, 0 unjudged, 1 2 strata",
+        "a.qrels: qrels, 1 topics, 3 rows, 1 relevant, 1 unjudged: 1 in stratum 1, 2 in stratum 2",
+        "trec.qrels: qrels, 2 topics, 2 rows, 1 relevant, 0 unjudged: 2 in stratum 1",
         "shots.tsv: shots, 2 shots, 1 videos, 5.5 seconds",
+    ]
+
+
+def test_a_student_tells_its_settings_group_by_group(avs: Avs, tmp_path: Path) -> None:
+    settings = {"config": {"embed_dim": 8, "text_cfg": {"layers": 2}}, "frames": 12, "mean": [0.5, 0.25]}
+    told = {"kind": "teachclip", "settings": settings, "videos": [], "texts": [], "encoders": []}
+    save_head(tmp_path / "s.safetensors", told, {"weight": torch.ones(3, 4)})
+    assert avs("info", "s.safetensors").stdout.splitlines()[:4] == [
+        "s.safetensors: student for --model teachclip, 0.00 million parameters, 0.0 MB",
+        "  frames 12, mean [0.5, 0.25]",
+        "  config: embed_dim 8",
+        "  text_cfg: layers 2",
     ]
 
 

@@ -155,10 +155,11 @@ def _is_number(text: str) -> bool:
 
 
 def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    settings = ", ".join(f"{key} {_text_of(value)}" for key, value in facts["settings"].items() if value != "")
     millions = f"{facts['parameters'] / 1e6:.2f} million parameters"
-    yield f"{facts['file']}: {facts['head']} head, {millions}, {facts['bytes'] / 1e6:.1f} MB"
-    yield f"  {settings}"
+    # What takes no stored features looks at clips itself.
+    what = f"{facts['head']} head" if facts["features"] else f"student for --model {facts['head']}"
+    yield f"{facts['file']}: {what}, {millions}, {facts['bytes'] / 1e6:.1f} MB"
+    yield from _settings_lines(facts["settings"])
     # The features that count most come first, as for choosing among them.
     for feature in sorted(facts["features"], key=lambda one: (one["of"] != "videos", -(one["weight"] or 0))):
         counts = "" if feature["weight"] is None else f", weight {feature['weight']:.3f}"
@@ -168,6 +169,15 @@ def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for name, cost in facts["teachers"].items():
         yield f"  teacher {name}: {_cost(cost)}"
     yield from (f"  {key}: {_text_of(value)}" for key, value in facts["training"].items())
+
+
+def _settings_lines(settings: Mapping[str, Any], of: str = "") -> Iterator[str]:
+    """Plain settings on one line, and a line for each group of them."""
+    groups = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
+    plain = (f"{key} {_text_of(value)}" for key, value in settings.items() if key not in groups and value != "")
+    yield f"  {of}{', '.join(plain)}"
+    for key, value in groups.items():
+        yield from _settings_lines(value, f"{key}: ")
 
 
 def _cost(cost: Mapping[str, int]) -> str:
@@ -186,8 +196,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {_cost(facts['cost'])}"
         return
     if facts["kind"] != "feature store":
-        rest = ", ".join(f"{_text_of(value)} {key}" for key, value in facts.items() if key not in ("file", "kind"))
-        yield f"{facts['file']}: {facts['kind']}, {rest}"
+        counts = {key: value for key, value in facts.items() if key not in ("file", "kind", "strata")}
+        rest = ", ".join(f"{_text_of(value)} {key}" for key, value in counts.items())
+        strata = ", ".join(f"{count} in stratum {stratum}" for stratum, count in facts.get("strata", {}).items())
+        yield f"{facts['file']}: {facts['kind']}, {rest}{strata and f': {strata}'}"
         return
     yield f"{facts['file']}: feature store, {facts['bytes'] / 1e6:.1f} MB"
     if facts["shots"]:
