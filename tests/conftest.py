@@ -2,12 +2,16 @@
 
 import contextlib
 import io
+import itertools
+import multiprocessing.forkserver
 import os
+import pydoc
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -77,5 +81,43 @@ def avs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
             code = exit_code([str(argument) for argument in arguments])
         return Ran(code, out.getvalue(), told.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def killed() -> Callable[[list[object], str, int, bool], bool]:
+    """Runs a command in a forked process, which has loaded everything already, that SIGKILL ends at some moment.
+
+    The moment is the `count`-th call of what `called` names, before or after it is done. It says whether the process
+    was there to be killed: one that had ended before was not.
+    """
+    from avs_cli.cli import exit_code
+
+    def run(line: list[object], called: str, count: int, done: bool) -> bool:
+        where, _, name = called.rpartition(".")
+        holder = pydoc.locate(where)
+        of, times = getattr(holder, name), itertools.count(1)
+
+        def ending(*arguments: Any, **named: Any) -> Any:
+            last = next(times) == count
+            if last and not done:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = of(*arguments, **named)
+            if last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        child = os.fork()
+        if not child:
+            try:
+                setattr(holder, name, ending)
+                # The server that this process has for its workers is no child of the new one, which needs its own.
+                multiprocessing.forkserver._forkserver._forkserver_pid = None  # type: ignore[attr-defined]
+                exit_code([str(argument) for argument in line])
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
     return run

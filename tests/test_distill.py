@@ -7,10 +7,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -364,23 +365,29 @@ def published(name: str, seed: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def footage(avs: Avs, tmp_path: Path) -> Path:
-    """A tiny CLIP, two teachers, captions of a few clips."""
+def towers(avs: Avs, tmp_path: Path) -> Path:
+    """A tiny CLIP and two teachers."""
     (tmp_path / "clip").mkdir()
     save_file(clip(0), tmp_path / "clip" / "open_clip_model.safetensors")
     (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
     for seed, name in enumerate(("xclip", "ts2net"), start=1):
         save_file(published(name, seed), tmp_path / f"{name}.safetensors")
-    lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
-    (tmp_path / "c.txt").write_text(
-        "".join(f"{Path(file).stem}#enc#{k} {caption}\n" for file, _, caption in lines for k in (0, 1)
-                if Path(file).stem in SOME)
-    )  # fmt: skip
     return tmp_path
 
 
-def from_clips(*more: object, name: str = "s.safetensors") -> list[object]:
-    videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
+@pytest.fixture
+def footage(towers: Path) -> Path:
+    """Those, and captions of a few clips."""
+    lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
+    (towers / "c.txt").write_text(
+        "".join(f"{Path(file).stem}#enc#{k} {caption}\n" for file, _, caption in lines for k in (0, 1)
+                if Path(file).stem in SOME)
+    )  # fmt: skip
+    return towers
+
+
+def from_clips(*more: object, name: str = "s.safetensors", inputs: Sequence[object] = ()) -> list[object]:
+    videos = inputs or [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
     return [
         "distill", *videos, "--captions", "c.txt", "--weights", "clip", "--frames", FRAMES, "--words", WORDS,
         "--teacher", "xclip:layers=1=xclip.safetensors", "--batch-size", 6, "--learning-rate", 3e-3, "--tower-rate",
@@ -551,3 +558,130 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = ours.watched(torch.from_numpy(pictures)[None], torch.ones(1, 12)).vectors
     torch.testing.assert_close(torch.from_numpy(feature.encode_frames(pictures)), expected)
+
+
+# Killed and begun again
+
+
+class Moment(NamedTuple):
+    """When SIGKILL comes: before or after the how-manieth call of what; and what it finds done.
+
+    given   what is taken over from the run that is not killed
+    frames  films whose pictures are kept
+    stores  whole ones of what teachers made
+    parts   of those that are not whole
+    epochs  whole ones; None: there is nothing to go on from
+    """
+
+    called: str
+    count: int
+    done: bool
+    given: str
+    frames: int = 4
+    stores: int = 4
+    parts: int = 0
+    epochs: int | None = None
+
+
+WRITER = "avs_cli.io.store_writer"
+BEFORE, DECODED, TAUGHT = "", "frames-*", "*"
+# Four films; of each teacher a store of eight captions in four parts, and one of the films in two. The student is
+# written before the first epoch; an epoch is two steps, after which it is written if it is better, and what goes on.
+FROM_CLIPS = [
+    Moment("avs_cli.io.frame_cache.FrameCache.write", 3, False, BEFORE, frames=2, stores=0),
+    Moment("os.replace", 3, True, BEFORE, frames=3, stores=0),
+    Moment(f"{WRITER}.StoreWriter.add", 2, False, DECODED, stores=0, parts=1),
+    Moment(f"{WRITER}._flush", 3, False, DECODED, stores=0, parts=2),
+    Moment(f"{WRITER}.StoreWriter._tidy", 2, False, DECODED, stores=2, parts=2),
+    Moment(f"{WRITER}.StoreWriter.add", 4 + 2 + 4, True, DECODED, stores=2, parts=4),
+    Moment(f"{WRITER}.StoreWriter.finish", 4, True, DECODED),
+    Moment("avs_cli.core.bert_adam.BertAdam.step", 1, True, TAUGHT),
+    Moment("avs_cli.io.checkpoint.save_file", 2, True, TAUGHT),
+    Moment("avs_cli.core.bert_adam.BertAdam.step", 3, False, TAUGHT, epochs=1),
+    Moment("avs_cli.core.bert_adam.BertAdam.step", 4, True, TAUGHT, epochs=1),
+]
+# Eighty captions in three parts, forty videos in two; four steps an epoch.
+OVER_STORES = [
+    Moment(f"{WRITER}._flush", 2, False, BEFORE, frames=0, stores=0, parts=1),
+    Moment(f"{WRITER}.StoreWriter.add", 3 + 1, True, BEFORE, frames=0, stores=1, parts=1),
+    Moment("avs_cli.core.fitting.AdamW.step", 3, True, TAUGHT, frames=0, stores=2),
+    Moment("avs_cli.core.fitting.AdamW.step", 5, False, TAUGHT, frames=0, stores=2, epochs=1),
+]
+
+
+@pytest.fixture
+def films(towers: Path) -> Path:
+    """Four films of three seconds, of noise in some colour, with two captions each."""
+    draw = np.random.default_rng(0)
+    shots, captions = ["shot\tvideo\tstart\tend\n"], []
+    for number, colour in enumerate(("red", "green", "blue", "grey")):
+        path = towers / f"{colour}.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=2)
+            stream.width = stream.height = 32
+            for _ in range(6):
+                picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == number)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
+            container.mux(stream.encode())
+        shots.append(f"{colour}\t{path}\t0\t3\n")
+        captions += [f"{colour}#enc#{k} {text} {colour}\n" for k, text in enumerate(("it is", "all is"))]
+    (towers / "shots.tsv").write_text("".join(shots))
+    (towers / "c.txt").write_text("".join(captions))
+    return towers
+
+
+def reached(name: str) -> tuple[int, int, int, int | None]:
+    """What a run has left: films' pictures, whole stores, parts of others, epochs to go on from."""
+    last, kept = Path(f"{name}.st.last"), Path(f"{name}.kept")
+    epochs = len(load_head(last).head["state"]["log"]["rows"]) if last.exists() else None
+    frames, stores, parts = (len([*kept.glob(what)]) for what in ("frames-*/[!.]*.npy", "[!.]*.h5", "*/[!.]*.h5"))
+    return frames, stores, parts, epochs
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two runs ended in the same bytes of the student, and in the same numbers to go on from."""
+    ends = [load_head(f"{name}.st.last", training=True) for name in (one, other)]
+    pairs = [(ends[0].weights, ends[1].weights), (ends[0].training, ends[1].training)]
+    return Path(f"{one}.st").read_bytes() == Path(f"{other}.st").read_bytes() and all(
+        left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left) for left, right in pairs
+    )
+
+
+def goes_on(avs: Avs, killed: Callable[..., bool], run: Callable[[str], list[object]], moments: list[Moment]) -> None:
+    """Kill a run at each of these moments and begin it again; it ends as one does that nobody kills."""
+    assert avs(*run("whole")).returncode == 0
+    whole, kills = reached("whole"), 0
+    for number, moment in enumerate(moments):
+        name = f"cut{number}"
+        Path(f"{name}.kept").mkdir()
+        for path in Path("whole.kept").glob(moment.given) if moment.given else ():
+            Path(f"{name}.kept", path.name).symlink_to(path.resolve())
+        kills += killed(run(name), *moment[:3])
+        assert reached(name) == moment[4:], moment
+        ran = avs(*run(name))
+        assert (ran.returncode, "going on after epoch" in ran.stderr) == (0, moment.epochs is not None), ran.stderr
+        assert same(name, "whole"), moment
+        assert reached(name) == whole, moment
+    assert kills == len(moments), f"{kills} of {len(moments)} kills hit a running process"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_distillation_from_clips_killed_at_any_moment_goes_on_to_the_same_bytes(
+    avs: Avs, killed: Callable[..., bool], films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_teachers, "PART", 2)
+    more = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--epochs", 2, "--batch-size", 4]
+    goes_on(
+        avs, killed,
+        lambda name: from_clips(*more, "--cache", f"{name}.kept", name=f"{name}.st", inputs=["shots.tsv"]), FROM_CLIPS,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_distillation_over_stores_killed_at_any_moment_goes_on_to_the_same_bytes(
+    avs: Avs, killed: Callable[..., bool], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    monkeypatch.setattr(_teachers, "PART", 30)
+    more = ["--teacher", "t.safetensors", "--validate", "v.txt", "--epochs", 2]
+    goes_on(avs, killed, lambda name: distilled(*more, "--cache", f"{name}.kept", name=f"{name}.st"), OVER_STORES)

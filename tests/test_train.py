@@ -1,10 +1,6 @@
 """`avs train`: a head that learns, stops, goes on and starts from another."""
 
-import itertools
 import json
-import os
-import pydoc
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -117,36 +113,12 @@ MOMENTS = [
 ]
 
 
-def killed(line: list[object], called: str, count: int, done: bool) -> None:
-    """Run a command in a forked process that SIGKILL ends at some moment; it has loaded everything already."""
-    where, _, name = called.rpartition(".")
-    holder = pydoc.locate(where)
-    of = getattr(holder, name)
-    times = itertools.count(1)
-
-    def ending(*arguments: Any, **named: Any) -> Any:
-        last = next(times) == count
-        if last and not done:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = of(*arguments, **named)
-        if last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    child = os.fork()
-    if not child:
-        setattr(holder, name, ending)
-        os._exit(exit_code([str(argument) for argument in line]))
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, "it ended before it was killed"
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     "rule", [("rmsprop", "plateau", "laff:dim=16,heads=2,ave=true,norm=true"), ("adamw", "cosine", "w2vvpp:dim=16")]
 )
 def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
-    avs: Avs, data: Path, rule: tuple[str, str, str]
+    avs: Avs, killed: Avs, data: Path, rule: tuple[str, str, str]
 ) -> None:
     optimizer, schedule, head = rule
     line = [
@@ -156,7 +128,8 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
     assert avs(*line, "-o", "whole.safetensors").returncode == 0
     for number, (called, count, done, resumed) in enumerate(MOMENTS):
         output = f"cut{number}.safetensors"
-        killed([*line, "-o", output], called.format({"rmsprop": "RMSprop", "adamw": "AdamW"}[optimizer]), count, done)
+        stepped = called.format({"rmsprop": "RMSprop", "adamw": "AdamW"}[optimizer])
+        assert killed([*line, "-o", output], stepped, count, done), "it ended before it was killed"
         ran = avs(*line, "-o", output)
         assert ran.returncode == 0
         assert resumed in (None, "going on after epoch" in ran.stderr)

@@ -62,8 +62,9 @@ def kept(stack: ExitStack, team: Team, path: Path, ids: Sequence[str], compute: 
     Of several processes the first computes, the others wait.
     """
     from avs_cli.io.store import Gallery, Store
+    from avs_cli.io.store_writer import is_finished
 
-    if team.rank == 0 and not path.exists():
+    if team.rank == 0 and not is_finished(path):
         _write(path, ids, compute)
     team.wait()
     store = stack.enter_context(Store(path))

@@ -4,6 +4,7 @@ The networks are open_clip's. Its own `encode_text` wants all 77 positions and g
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -89,10 +90,15 @@ def shifted(x: torch.Tensor, frames: int) -> torch.Tensor:
 
 def tokenise(texts: Sequence[str], words: int) -> torch.Tensor:
     """(N, words) ids of CLIP's vocabulary: start, at most `words` - 2 pieces of the text in lower case, end, zeros."""
+    ids: torch.Tensor = _tokenizer()(list(texts), context_length=words)
+    return ids
+
+
+@cache
+def _tokenizer() -> Any:
     from open_clip.tokenizer import SimpleTokenizer
 
-    ids: torch.Tensor = SimpleTokenizer(context_length=words)(list(texts))
-    return ids
+    return SimpleTokenizer()
 
 
 def named(name: str = DEFAULT) -> Any:

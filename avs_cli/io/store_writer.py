@@ -48,6 +48,11 @@ class Item(NamedTuple):
     thumbnail: bytes | None = None
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a store is there and no writer has left parts of it."""
+    return path.exists() and not _parts_of(path).exists()
+
+
 class StoreWriter:
     """Writes one feature into a store, batch by batch; may be killed at any moment and started again.
 
@@ -151,7 +156,7 @@ class StoreWriter:
 
     @property
     def _folder(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.parts")
+        return _parts_of(self.path)
 
     @property
     def _ledger_path(self) -> Path:
@@ -319,6 +324,10 @@ class StoreWriter:
                 temporary.write_bytes(b"".join(lines))
         else:
             self._ledger_path.unlink(missing_ok=True)
+
+
+def _parts_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
 
 
 def _line(feature: str, failure: Failure) -> bytes:
