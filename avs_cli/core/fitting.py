@@ -215,12 +215,13 @@ def fit(
             factor = schedule.factor(number - 1 + step / steps)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
+            # Not after the forward pass: the last gradients would be in memory beside all that it keeps.
+            optimizer.zero_grad()
             with torch.autocast(device, kind, enabled=precision != "fp32"):
                 loss = model(batch)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 raise AvsError(f"epoch {number}: the loss is {losses[-1]}; a lower learning rate may help")
-            optimizer.zero_grad()
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             add_gradients(model.parameters())
             # The published code clips before it unscales, which leaves steps next to nothing.
