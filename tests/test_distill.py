@@ -18,7 +18,8 @@ import torch
 from pytest import approx
 from safetensors.torch import save_file
 
-from avs_cli.commands import _heads, _teachers
+from avs_cli.commands import _distill_clips, _heads, _teachers
+from avs_cli.commands._clips import decoded, footage_of
 from avs_cli.commands._training import Data, Team
 from avs_cli.core import published_clip
 from avs_cli.core.clip_sampling import counted
@@ -37,6 +38,7 @@ from avs_cli.io.checkpoint import load_head
 from avs_cli.io.store import Store
 from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
+from avs_cli.types import Pixels, Sampling
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 # The shortest to decode.
@@ -459,6 +461,34 @@ def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(a
     assert (ran.returncode, "extract with --model teachclip" in ran.stderr) == (2, True)
     told = load_head(footage / "s.safetensors").head
     assert told["teachers"]["ts2net"]["products"] == FRAMES * 64
+
+
+def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
+    """How a student's scores of all captions against all of these clips correlate with those of either teacher."""
+    told = load_head(path / student)
+    model = ClipStudent(**{key: value for key, value in told.head["settings"].items() if key != "interpolation"})
+    model.load_state_dict(told.weights)
+    sampling, ids = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), {video.stem for video in videos}
+    found = decoded(Team(0, 1, "cpu"), [*map(str, videos)], ids, path / "kept", sampling, Pixels(32, 32), 1)
+    scored = _distill_clips.score_matrix(model, footage_of([str(path / "c.txt")], found, WORDS, False))
+    assert scored.shape == (len(videos), len(videos))
+    return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
+
+
+@needs_clips
+def test_on_all_clips_the_loss_falls_and_the_students_scores_approach_the_teachers(avs: Avs, towers: Path) -> None:
+    lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
+    (towers / "c.txt").write_text("".join(f"{Path(file).stem}#enc#0 {caption}\n" for file, _, caption in lines))
+    videos = [CLIPS / file for file, _, _ in lines]
+    line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--batch-size", len(videos)]
+    for name, more in (("begun", ["--epochs", 1, "--learning-rate", 0]), ("s", ["--epochs", 12])):
+        ran = avs(*from_clips(*line, *more, name=f"{name}.safetensors", inputs=videos))
+        assert ran.returncode == 0, ran.stderr
+    rows = values("s.safetensors.csv")
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    begun, after = (closeness(towers, f"{name}.safetensors", videos) for name in ("begun", "s"))
+    assert [late > early + 0.15 for early, late in zip(begun, after, strict=True)] == [True, True]
+    assert len([*towers.glob("kept/frames-*")]) == 1  # decoded once
 
 
 @needs_clips
