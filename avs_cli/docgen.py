@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REGISTRIES = {
     ("extract", "model"): Registry("model", "avs_cli.core.features", "load"),
     ("shots", "detector"): Registry("detector", "avs_cli.core.shots", "detect"),
+    ("train", "head"): Registry("head", "avs_cli.core.heads", "build"),
+    ("train", "objective"): Registry("objective", "avs_cli.core.objectives", "build"),
     ("fuse", "method"): Registry("method", "avs_cli.core.fusion", "fuse"),
     ("fuse", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
     ("rerank", "method"): Registry("method", "avs_cli.core.reranking", "rerank"),
@@ -83,9 +85,8 @@ def examples(readme: str) -> list[str]:
 
 def summary(text: str | None) -> str:
     """The first sentence of a help text, without its full stop."""
-    return re.split(r"(?<=[\w)])[.;](?:\s|$)", " ".join((text or "").split("\n\n")[0].split()), maxsplit=1)[0].rstrip(
-        "."
-    )
+    first = " ".join((text or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[\w)])(?<!et al)(?<!pp)[.;](?:\s|$)", first, maxsplit=1)[0].rstrip(".")
 
 
 def parameters(command: Any) -> list[Parameter]:
@@ -191,17 +192,34 @@ def option_items(command: Any) -> Iterator[str]:
 
 
 def entries(registry: Registry) -> Iterator[str]:
-    """What a registry offers: each entry's name and the first line of its file, which is read and not imported."""
+    """What a registry offers: each entry's name, what it is and its parameters, of its file, read and not imported."""
     yield ".RS\n"
     for name in registry.names():
         spec = find_spec(registry.package)
         folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
         module = folder / name.replace("-", "_")
         file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-        yield item(
-            f"\\fB{escape(name)}\\fR", summary(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))) + "."
-        )
+        read = ast.parse(file.read_text(encoding="utf-8"))
+        about = [summary(ast.get_docstring(read)) + "."]
+        for node in read.body:
+            if isinstance(node, ast.FunctionDef) and node.name == registry.entry:
+                about += [f"Parameters: {', '.join(told)}."] if (told := list(settings(node))) else []
+                more = [" ".join(part.split()) for part in (ast.get_docstring(node) or "").split("\n\n")[1:]]
+                about += [part for part in more if told and not part.startswith("Raises ")]
+        yield item(f"\\fB{escape(name)}\\fR", " ".join(about))
     yield ".RE\n"
+
+
+def settings(function: ast.FunctionDef) -> Iterator[str]:
+    """The parameters that a spec can give, as `crop=true` with their defaults, and the choices where they are few."""
+    given = function.args
+    optional = zip(given.args[-len(given.defaults) :], given.defaults, strict=True) if given.defaults else ()
+    for argument, default in optional:
+        value = ast.literal_eval(default) if isinstance(default, ast.Constant) else ast.unparse(default)
+        value = str(value).lower() if isinstance(value, bool) else "none" if value is None else value
+        words = ast.unparse(argument.annotation) if argument.annotation else ""
+        choices = ast.literal_eval(f"[{words[8:-1]}]") if words.startswith("Literal[") else []
+        yield f"{argument.arg}={value}" + (f" (or {', '.join(str(c) for c in choices if c != value)})" * bool(choices))
 
 
 def common(name: str, usage: list[str]) -> str:

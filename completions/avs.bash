@@ -38,8 +38,8 @@ _avs() {
             train:--output | train:-o) ;;
             train:--video) ;;
             train:--text) ;;
-            train:--head) ;;
-            train:--objective) ;;
+            train:--head) words='afa laff sea w2vvpp xpool' ;;
+            train:--objective) words='contrastive negation triplet' ;;
             train:--validate) ;;
             train:--qrels) ;;
             train:--metric) ;;

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from avs_cli.core.features import Runtime, conse, features
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, SpecError
 from avs_cli.io.cache import remembered
 
 BLOCK = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
@@ -94,6 +94,24 @@ def test_sentences_of_like_meaning_lie_close_and_do_not_depend_on_their_batch() 
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
     assert vectors[0] @ vectors[1] > 0.5 > 0.2 > vectors[0] @ vectors[2]
     assert encoder.encode_text(texts[:1])[0] == pytest.approx(vectors[0], abs=1e-5)
+
+
+def test_what_is_seen_at_two_sizes_is_the_mean_of_both(photos: np.ndarray) -> None:
+    both, large, small = (
+        features.load(f"conse:output=pooled,sizes={sizes}")(Runtime()) for sizes in ("224+112", "224", "112")
+    )
+    assert (both.pixels.size, both.pixels.resize, small.pixels.size) == (224, 256, 112)
+    # A plain picture is the same at any size, but for what PIL rounds to whole colours.
+    shrunk = np.stack([np.asarray(Image.fromarray(x).resize((112, 112), Image.Resampling.BICUBIC)) for x in photos])
+    ours, separate = both.encode_frames(photos), (large.encode_frames(photos) + small.encode_frames(shrunk)) / 2
+    assert np.corrcoef(ours.ravel(), separate.ravel())[0, 1] > 0.999
+    assert both.provenance["sizes"] == [224, 112] and "sizes" not in large.provenance
+
+
+@pytest.mark.parametrize("sizes", ["0", "224+", "big", "-224", "16"])
+def test_a_size_that_is_none_is_told(sizes: str) -> None:
+    with pytest.raises(SpecError, match="give sides of 32 pixels or more"):
+        features.load(f"conse:sizes={sizes}")(Runtime())
 
 
 def test_a_picture_of_coffee_is_found_by_its_name(shared_data: Callable[[str], Path]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from avs_cli import cli, config, docgen
+from avs_cli.core.heads._described import settings_of
 
 README = (docgen.ROOT / "README.md").read_text(encoding="utf-8")
 MADE = docgen.pages()
@@ -116,6 +117,15 @@ def test_options_of_one_name_offer_what_their_own_command_takes() -> None:
     assert "borda" in MADE["man/avs-fuse.1"]
     assert "hubness" in MADE["man/avs-rerank.1"]
     assert "borda" not in MADE["man/avs-rerank.1"]
+
+
+@pytest.mark.parametrize(("name", "option", "spec"), [("train", "head", "laff"), ("extract", "model", "conse")])
+def test_the_page_tells_what_an_entry_can_be_given(name: str, option: str, spec: str) -> None:
+    told = settings_of(docgen.REGISTRIES[name, option].load(spec))
+    for key, value in told.items():
+        written = str(value).lower() if isinstance(value, bool) else value
+        assert docgen.escape(f"{key}={written}") in MADE[f"man/avs-{name}.1"]
+    assert "et al.\n" not in "".join(MADE.values())
 
 
 def test_fish_offers_commands_and_options() -> None:
