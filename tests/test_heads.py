@@ -12,7 +12,7 @@ from pytest import approx
 
 from avs_cli.core.head_search import HeadScorer, padded
 from avs_cli.core.heads import heads
-from avs_cli.core.heads._blocks import Attention, FramePooling, Input, Ragged, unit
+from avs_cli.core.heads._blocks import Attention, FramePooling, Input, Ragged, linear, unit
 from avs_cli.core.heads._described import describe, load_weights, rebuild
 from avs_cli.core.ranking import best_shots
 from avs_cli.core.text import encoders
@@ -48,6 +48,19 @@ def videos(count: int = 3, seed: int = 0) -> list[Any]:
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(1, count + 1).cumsum(0)])
     frames = torch.randn(int(offsets[-1]), 4, generator=draw)
     return [torch.randn(count, 6, generator=draw), Ragged(frames, offsets)]
+
+
+@pytest.mark.parametrize("columns", [[], [3], [3, 40, 99], range(100)])
+def test_columns_that_are_zero_throughout_a_batch_change_nothing(columns: list[int]) -> None:
+    fc = torch.nn.Linear(100, 7)
+    x = torch.zeros(5, 100)
+    x[:, columns] = torch.randn(5, len(columns))
+    x[2] = 0
+    pull = torch.randn(5, 7)
+    plain = torch.autograd.grad(fc(x), [fc.weight, fc.bias], pull)
+    ours = linear(x, fc)
+    torch.testing.assert_close(ours, fc(x))
+    torch.testing.assert_close(torch.autograd.grad(ours, [fc.weight, fc.bias], pull), plain)
 
 
 @pytest.mark.parametrize("name", [name for name in heads.names() if name not in FINE])
