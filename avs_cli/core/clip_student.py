@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from avs_cli.core.bert_adam import freeze
+from avs_cli.core.device import give_memory_back
 from avs_cli.core.heads._blocks import unit
 from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Watched
 from avs_cli.core.teaching import Watching
@@ -128,6 +129,9 @@ class ClipStudent(nn.Module):
         return torch.cat(parts).view(*frames.shape[:2], -1)
 
     def _seen(self, pictures: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        # Also in the backward pass, where what the chunk before needed has just become free.
+        if self.chunk and pictures.device.type == "cpu":
+            give_memory_back()
         return self.towers.frames(normalised(pictures, there, self.mean, self.std)[None])[0]
 
     def watched(self, frames: torch.Tensor, there: torch.Tensor) -> Watched:

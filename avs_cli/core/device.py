@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -51,9 +51,21 @@ def _keep_memory() -> None:
     By default it gives every large array back to the system, which hands it out again page by page, filled with zeros:
     half of the time of a convolutional network's forward pass.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    mallopt = _of_glibc("mallopt")
+    if mallopt:
         mallopt(M_MMAP_THRESHOLD, 1 << 30)
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def give_memory_back() -> None:
+    """Let glibc give back what it keeps and nobody uses.
+
+    What it keeps grows where large arrays come and go: the gaps that aligned arrays leave seldom fit the next ones.
+    """
+    trim = _of_glibc("malloc_trim")
+    if trim:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
