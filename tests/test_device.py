@@ -1,10 +1,11 @@
 import platform
 import resource
+from pathlib import Path
 
 import pytest
 import torch
 
-from avs_cli.core.device import prepare
+from avs_cli.core.device import give_memory_back, prepare
 from avs_cli.errors import SpecError, UnavailableError
 
 
@@ -20,7 +21,12 @@ def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         prepare("cuda", 1)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way"
+)
+
+
+@needs_glibc
 def test_memory_that_a_batch_leaves_serves_the_next_one() -> None:
     prepare("cpu", 1)
     megabytes = 48
@@ -33,3 +39,19 @@ def test_memory_that_a_batch_leaves_serves_the_next_one() -> None:
 
     # An array wants a little more room than it takes, for its alignment, so the first ones come to lie side by side.
     assert sum([faults() for _ in range(32)][-4:]) < pages / 10
+
+
+@needs_glibc
+def test_memory_that_nobody_uses_is_given_back_when_asked() -> None:
+    prepare("cpu", 1)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
+
+    arrays = [torch.ones(16 << 18) for _ in range(8)]
+    held = resident()
+    del arrays
+    kept = resident()
+    give_memory_back()
+    assert held - kept < 16
+    assert kept - resident() > 7 * 16
