@@ -135,7 +135,7 @@ def test_attention_weighs_by_a_softmax_of_dot_products() -> None:
     attention = Attention(2, 1, split=True, ave=False, mul=False, unit_first=False, rate=0.8)
     with torch.no_grad():
         attention.a.copy_(torch.tensor([[1.0, 0.0]]))
-    x = torch.tensor([[[0.0, 1.0], [float(np.log(3)), 0.0]]])
+    x = [torch.tensor([[0.0, 1.0]]), torch.tensor([[float(np.log(3)), 0.0]])]
     # Dot products 0 and ln 3: weights 1/4 and 3/4.
     torch.testing.assert_close(attention.weights(x), torch.tensor([[[0.25, 0.75]]]))
     expected = torch.tensor([[[0.75 * np.log(3), 0.25]]], dtype=torch.float32)

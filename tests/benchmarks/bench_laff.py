@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from avs_cli.commands import _heads
+from avs_cli.core.device import prepare
 from avs_cli.core.fitting import RMSprop
 from avs_cli.core.heads import heads
 from avs_cli.core.heads._blocks import Input, linear
@@ -94,7 +95,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     draw = torch.Generator().manual_seed(0)
     inputs = [[Input(f"{end}{k}", dim) for k, dim in enumerate(dims)] for end, dims in (("v", VIDEO), ("t", TEXT))]
     for threads in (1, 2):
-        torch.set_num_threads(threads)
+        prepare("cpu", threads)  # as every command does
         head = heads.load(f"laff:dim={DIM},heads={HEADS}")(*inputs, [])
         naive = nn.ModuleList([NaiveSide(VIDEO), NaiveSide(TEXT)])
         copied(naive[0], head.video)

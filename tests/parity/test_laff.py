@@ -88,7 +88,7 @@ def test_one_end_gives_the_published_vectors(stored: Callable[[str], Arrays], na
     side.eval()
     vectors = [x[name] for name, _ in inputs]
     for position, (feature, _) in enumerate(inputs):
-        close(side.transformed(vectors)[:, position], arrays[f"transformed/{feature}"])
+        close(side.transformed(vectors)[position], arrays[f"transformed/{feature}"])
     for key in [key for key in arrays if key.startswith("out") and "f64" not in key]:
         if key != "out":
             side.fusion.r.fill_(float(key.removeprefix("out_r")))

@@ -83,12 +83,14 @@ class Transform(nn.Module):
 
 
 class Attention(nn.Module):
-    """Lightweight attention over L features, for H heads at once: (N, L, D) to (N, H, d), rows of unit length.
+    """Lightweight attention over L features, for H heads at once: L times (N, D) to (N, H, d), rows of unit length.
 
     A head weighs the features by a softmax of one dot product with each. `split` gives each head its own d = D / H
     numbers of every feature, else each sees all D. `mul` lets it look at a feature times the mean of all. `ave` adds
     the features' sum, `r` times; r is lowered at the start of each epoch by 1 - `rate`, and never below 0.
     `unit_first` brings the features to unit length before.
+
+    The features stay apart, since an array of all of them is larger than the cache, and slower by as much.
 
     The published code adds a bias to the dot products, which cannot change a softmax; here is none. It reports weights
     that, with `ave`, are not those it computes with; `weights` gives the latter, brought to a sum of 1.
@@ -108,26 +110,32 @@ class Attention(nn.Module):
         """Lower r."""
         self.r.fill_(max(0.0, float(self.r) + self.rate - 1))
 
-    def shares(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, L, H, d) to the (N, L, H, 1) factors of the sum."""
-        seen = x * x.mean(1, keepdim=True) if self.mul else x
+    def shares(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What `heads_of` gives of each feature to the (N, L, H) factors of the sum."""
+        if self.mul:
+            mean = torch.stack(list(xs)).mean(0)
+            xs = [x * mean for x in xs]
         # vecdot takes less than half of an einsum's time here, and less than a product and a sum.
-        logits = torch.linalg.vecdot(seen, self.a) if self.split else seen[:, :, 0] @ self.a.T
-        weights = logits.softmax(1).unsqueeze(-1)
+        logits = [torch.linalg.vecdot(x, self.a) if self.split else x[:, 0] @ self.a.T for x in xs]
+        weights = torch.stack(logits, dim=1).softmax(1)
         return weights + self.r if self.ave else weights
 
     def heads_of(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, L, D) as what the heads see: (N, L, H, d), or (N, L, 1, D) when all see the same."""
-        x = x.view(*x.shape[:2], self.heads, self.width) if self.split else x.unsqueeze(2)
+        """(N, D) as what the heads see: (N, H, d), or (N, 1, D) when all see the same."""
+        x = x.view(len(x), self.heads, self.width) if self.split else x.unsqueeze(1)
         return unit(x) if self.unit_first else x
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.heads_of(x)
-        return unit((self.shares(x) * x).sum(1))
+    def forward(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        xs = [self.heads_of(x) for x in xs]
+        first, *others = self.shares(xs).unsqueeze(-1).unbind(1)
+        fused = first * xs[0]
+        for share, x in zip(others, xs[1:], strict=True):
+            fused = torch.addcmul(fused, share, x)
+        return unit(fused)
 
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, L, D) to (N, H, L): how much each feature counts, adding up to 1."""
-        shares = self.shares(self.heads_of(x)).squeeze(-1).transpose(1, 2)
+    def weights(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """L times (N, D) to (N, H, L): how much each feature counts, adding up to 1."""
+        shares = self.shares([self.heads_of(x) for x in xs]).transpose(1, 2)
         return shares / shares.sum(2, keepdim=True)
 
 

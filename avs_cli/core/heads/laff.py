@@ -22,8 +22,8 @@ from avs_cli.errors import SpecError
 class Mean(nn.Module):
     """The plain mean of the features, one head, not brought to unit length: what attention is compared with."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean(1, keepdim=True)
+    def forward(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(list(xs), dim=1).mean(1, keepdim=True)
 
 
 class Side(nn.Module):
@@ -48,9 +48,9 @@ class Side(nn.Module):
         )
         self.fusion = fusion
 
-    def transformed(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(N, L, D)."""
-        return torch.stack([transform(x) for transform, x in zip(self.transforms, vectors, strict=True)], dim=1)
+    def transformed(self, vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """(N, D) of each feature."""
+        return [transform(x) for transform, x in zip(self.transforms, vectors, strict=True)]
 
     def forward(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
         fused: torch.Tensor = self.fusion(self.transformed(vectors))
