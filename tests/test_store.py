@@ -274,7 +274,7 @@ def test_a_second_writer_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with (
         StoreWriter(path, "tiny", DIM, MADE_BY),
-        pytest.raises(AvsError, match=r"a\.h5: another avs is writing this store"),
+        pytest.raises(AvsError, match=r"a\.h5: another avs is writing it"),
         StoreWriter(path, "other", DIM, MADE_BY),
     ):
         pass

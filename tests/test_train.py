@@ -11,6 +11,7 @@ import pytest
 
 from avs_cli.cli import exit_code
 from avs_cli.io.checkpoint import load_head
+from avs_cli.io.lock import locked
 from avs_cli.io.store_writer import Item, StoreWriter
 
 Avs = Callable[..., Any]
@@ -137,6 +138,19 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
         whole, cut = (load_head(data / f"{name}.last", training=True) for name in ("whole.safetensors", output))
         assert all(np.array_equal(cut.training[key], value) for key, value in whole.training.items())
         assert all(np.array_equal(cut.weights[key], value) for key, value in whole.weights.items())
+        # All but the seconds, which come last.
+        one, other = ((data / f"{name}.csv").read_text().splitlines() for name in ("whole.safetensors", output))
+        assert [row.rpartition(",")[0] for row in one] == [row.rpartition(",")[0] for row in other]
+
+
+def test_two_trainings_into_one_file_are_refused(avs: Avs, data: Path) -> None:
+    line = ["train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY]
+    with locked(data / "h.safetensors"):
+        ran = avs(*line)
+        assert (ran.returncode, ran.stderr.count("another avs is writing it")) == (1, 1)
+        assert not (data / "h.safetensors").exists()
+    assert avs(*line).returncode == 0
+    assert not (data / "h.safetensors.lock").exists()
 
 
 def test_a_seed_gives_one_head_and_another_seed_another(avs: Avs, data: Path) -> None:

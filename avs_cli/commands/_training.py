@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
@@ -324,7 +324,13 @@ class Training(Generic[B]):
     clip: float = 2.0
 
     def run(self) -> None:
-        """Epochs until there is no better model."""
+        """Epochs until there is no better model. Raises AvsError while another process trains into the same file."""
+        from avs_cli.io.lock import locked
+
+        with locked(Path(self.plan.output)) if self.team.rank == 0 else nullcontext():
+            self._run()
+
+    def _run(self) -> None:
         import torch
 
         from avs_cli.core.fitting import fit
@@ -496,14 +502,15 @@ def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
     return Cosine(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
 
 
-def _write_csv(path: str, rows: Iterable[Mapping[str, float]]) -> None:
+def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
+    """The columns stand as in the newest row: those that come from a file to resume from are sorted there."""
     from avs_cli.io.atomic import writing
 
+    columns = [*rows[-1]]
     with writing(path) as out:
-        for number, row in enumerate(rows):
-            if not number:
-                out.write(",".join(row) + "\n")
-            out.write(",".join(f"{value:.6g}" for value in row.values()) + "\n")
+        out.write(",".join(columns) + "\n")
+        for row in rows:
+            out.write(",".join(f"{row[column]:.6g}" for column in columns) + "\n")
 
 
 @contextmanager

@@ -1,19 +1,18 @@
 """Writes feature stores batch by batch; may be killed at any moment. What lies where is in `store.py`."""
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from avs_cli.errors import AvsError, FormatError, MismatchError
+from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io._schema import (
     RESERVED,
     Ids,
@@ -27,6 +26,7 @@ from avs_cli.io._schema import (
     write_shots,
 )
 from avs_cli.io.atomic import replacing
+from avs_cli.io.lock import locked
 from avs_cli.io.store import Store, difference, features, kind_of
 from avs_cli.types import Failure, Shot
 
@@ -83,7 +83,7 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_locked(self.path))
+            stack.enter_context(locked(self.path))
             self._sweep()
             self._shots: dict[str, Shot] = {}
             # Id -> the source that holds it, as a place in `_sources`, and how many rows or bytes it has there.
@@ -332,34 +332,6 @@ def _parts_of(path: Path) -> Path:
 
 def _line(feature: str, failure: Failure) -> bytes:
     return (json.dumps({"feature": feature, **failure._asdict()}, ensure_ascii=False) + "\n").encode()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The right to write `path`, for one process; the kernel takes it back from a dead one."""
-    name = path.with_name(f"{path.name}.lock")
-    while True:
-        with name.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AvsError(
-                    f"{path}: another avs is writing this store; wait for it, or write to another file"
-                ) from None
-            # The last holder removes the file: whoever opened it just before has locked one that is gone.
-            if _same(lock.fileno(), name):
-                try:
-                    yield
-                finally:
-                    name.unlink(missing_ok=True)
-                return
-
-
-def _same(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _starts(ids: Sequence[str], held: Mapping[str, tuple[int, int]]) -> dict[str, int]:
