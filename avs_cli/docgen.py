@@ -199,15 +199,18 @@ def entries(registry: Registry) -> Iterator[str]:
         folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
         module = folder / name.replace("-", "_")
         file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-        read = ast.parse(file.read_text(encoding="utf-8"))
-        about = [summary(ast.get_docstring(read)) + "."]
-        for node in read.body:
-            if isinstance(node, ast.FunctionDef) and node.name == registry.entry:
-                about += [f"Parameters: {', '.join(told)}."] if (told := list(settings(node))) else []
-                more = [" ".join(part.split()) for part in (ast.get_docstring(node) or "").split("\n\n")[1:]]
-                about += [part for part in more if told and not part.startswith("Raises ")]
-        yield item(f"\\fB{escape(name)}\\fR", " ".join(about))
+        yield item(f"\\fB{escape(name)}\\fR", told_of(ast.parse(file.read_text(encoding="utf-8")), registry.entry))
     yield ".RE\n"
+
+
+def told_of(module: ast.Module, entry: str) -> str:
+    """What an entry is; and, of the function that builds it, the parameters and what its docstring says of them."""
+    about = [f"{summary(ast.get_docstring(module))}."]
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef) and function.name == entry and (given := list(settings(function))):
+            paragraphs = (ast.get_docstring(function) or "").split("\n\n")[1:]
+            about += [f"Parameters: {', '.join(given)}.", *(p for p in paragraphs if not p.startswith("Raises "))]
+    return " ".join(" ".join(about).split())
 
 
 def settings(function: ast.FunctionDef) -> Iterator[str]:
@@ -217,9 +220,12 @@ def settings(function: ast.FunctionDef) -> Iterator[str]:
     for argument, default in optional:
         value = ast.literal_eval(default) if isinstance(default, ast.Constant) else ast.unparse(default)
         value = str(value).lower() if isinstance(value, bool) else "none" if value is None else value
-        words = ast.unparse(argument.annotation) if argument.annotation else ""
-        choices = ast.literal_eval(f"[{words[8:-1]}]") if words.startswith("Literal[") else []
-        yield f"{argument.arg}={value}" + (f" (or {', '.join(str(c) for c in choices if c != value)})" * bool(choices))
+        match argument.annotation:
+            case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple() as choices):
+                others = ", ".join(str(choice) for choice in ast.literal_eval(choices) if choice != value)
+                yield f"{argument.arg}={value} (or {others})"
+            case _:
+                yield f"{argument.arg}={value}"
 
 
 def common(name: str, usage: list[str]) -> str:
