@@ -28,6 +28,13 @@ def test_captions_are_the_same_in_every_format(tmp_path: Path, name: str) -> Non
     assert read_captions(str(tmp_path / "captions")) == CAPTIONS
 
 
+def test_whatever_follows_the_item_numbers_its_captions(tmp_path: Path) -> None:
+    (tmp_path / "captions").write_text("v1#0 a dog  runs\nv1#1\ta dog\nv2#long#7 a cat\n")
+    assert read_captions(str(tmp_path / "captions")) == dict(
+        zip(["v1#0", "v1#1", "v2#long#7"], CAPTIONS.values(), strict=True)
+    )
+
+
 @pytest.mark.parametrize("name", [name for name in TEXTS if name != "ruc"])
 def test_foreign_captions_become_lines(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").write_text(TEXTS[name], newline="")
@@ -43,6 +50,8 @@ def test_foreign_captions_become_lines(tmp_path: Path, name: str) -> None:
         ("v1#enc#0 a dog\n\nv1#enc#0 a cat\n", 3, "'v1#enc#0' is there twice"),
         ("v1#enc#0 a dog\nv1 a cat\n", 2, "a caption line is"),
         ("v1#enc#0\n", 1, "a caption line is"),
+        ("#enc#0 a dog\n", 1, "a caption line is"),
+        ("v1# a dog\n", 1, "a caption line is"),
         ("{", 1, "not JSON"),
         ("{}", None, "neither MSR-VTT's"),
         ('{"sentences": 3}', None, "neither MSR-VTT's"),

@@ -159,10 +159,11 @@ def test_topics_of_three_digits_are_found_and_it_is_said(run, tmp_path: Path) ->
     assert "avs: short.run: 3 topics renamed: 661-663 read as 1661-1663; " in result.err
 
 
-def test_captions_serve_as_topics(run, tmp_path: Path) -> None:
-    (tmp_path / "captions.txt").write_text("v1#enc#0 a dog\nv2#enc#0 a cat\n")
+@pytest.mark.parametrize("number", ["enc#0", "0"])
+def test_captions_serve_as_topics(run, tmp_path: Path, number: str) -> None:
+    (tmp_path / "captions.txt").write_text(f"v1#{number} a dog\nv2#{number} a cat\n")
     (tmp_path / "captions.run").write_text(
-        "v1#enc#0 Q0 v1 1 2 t\nv1#enc#0 Q0 v2 2 1 t\nv2#enc#0 Q0 v1 1 2 t\nv2#enc#0 Q0 v2 2 1 t\n"
+        f"v1#{number} Q0 v1 1 2 t\nv1#{number} Q0 v2 2 1 t\nv2#{number} Q0 v1 1 2 t\nv2#{number} Q0 v2 2 1 t\n"
     )
     result = run("captions.txt", "captions.run")
     assert dict(line.split() for line in result.out.splitlines()) == {

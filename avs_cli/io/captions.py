@@ -1,12 +1,13 @@
 """Captions: sentences that people wrote of videos or pictures, in the formats of the data sets.
 
-    video1#enc#0 a dog runs                                   RUC, what `avs` itself writes
+    video1#enc#0 a dog runs                                   RUC, what `avs` itself writes; video1#0 too
     {"sentences": [{"video_id": …, "caption": …}]}            MSR-VTT
     [{"videoID": …, "enCap": [ … ]}]                          VATEX
     https://…/tumblr_x.gif<TAB>a dog runs                     TGIF
     1000268201_693b08cb0e.jpg#0<TAB>a dog runs                Flickr8k, Flickr30k
 
-A caption's id is `<item>#enc#<n>`, n counting an item's captions from 0.
+A caption's id in RUC's lines is `<item>#<anything>`; `avs` itself names captions `<item>#enc#<n>`, n counting an item's
+captions from 0.
 """
 
 import json
@@ -20,7 +21,7 @@ from avs_cli.io.atomic import writing
 from avs_cli.io.pipe import read_text
 from avs_cli.types import Judgment, Qrels
 
-_ID = re.compile(r"\S+#enc#\d+")
+_ID = re.compile(r"[^\s#]+#\S+")
 _FLICKR = re.compile(r"(\S+)\.\w+#\d+\t")
 _TGIF = re.compile(r"https?://\S+\t")
 
@@ -120,7 +121,7 @@ def _in_lines(path: str, text: str) -> _Captions:
             continue
         caption, *words = line.split()
         if not _ID.fullmatch(caption) or not words:
-            raise FormatError(path, "a caption line is <item>#enc#<n> sentence", number)
+            raise FormatError(path, "a caption line is <item>#<n> sentence", number)
         yield number, caption, " ".join(words)
 
 
