@@ -22,6 +22,7 @@ from avs_cli.core.heads._blocks import Input, linear
 from avs_cli.core.heads._described import describe, rebuild
 from avs_cli.core.objectives import objectives
 from avs_cli.core.objectives._pairs import Embedded
+from avs_cli.core.pairs import as_vectors
 from avs_cli.core.text._words import Corpus
 from avs_cli.io.checkpoint import save_head
 from avs_cli.io.galleries import Galleries
@@ -33,7 +34,7 @@ DIM, HEADS, BATCH = 4096, 8, 128
 VIDEOS = 10_000
 # A bag of words: its vocabulary, and the words that a caption has of it.
 WORDS, COUNTED = 9000, 8
-SHOTS = 4096
+SHOTS = 2048
 
 
 class NaiveSide(nn.Module):
@@ -152,10 +153,23 @@ def training(
         nn.utils.clip_grad_norm_(naive.parameters(), 2.0)
         theirs.step()
 
-    mine, other = best(6, step, naive_step)
+    pulls = torch.randn(BATCH, DIM)
+    ends = [
+        (x, transform.fc.weight)
+        for xs, side in ((video, head.video), (text, head.text))
+        for x, transform in zip(xs, side.transforms, strict=True)
+    ]
+
+    def products() -> None:
+        """Features by weights, and what comes back by features: features need no gradient."""
+        for x, weight in ends:
+            _ = x @ weight.T, pulls.T @ x
+
+    mine, other, bound = best(6, step, naive_step, torch.inference_mode()(products))
     yield (
         f"laff: training step, {threads} threads",
-        f"{1000 * mine:.0f} ms, naive {1000 * other:.0f} ms: {mine / other:.2f}×",
+        f"{1000 * mine:.0f} ms, naive {1000 * other:.0f} ms: {mine / other:.2f}×; matrix products alone "
+        f"{1000 * bound:.0f} ms, {bound / other:.2f}×",
         "≤ 0.6×",
     )
 
@@ -176,13 +190,16 @@ def embedding(head: Any, naive: nn.ModuleList, threads: int) -> Iterator[tuple[s
     yield (
         f"laff: embed {VIDEOS:,} videos, {threads} threads",
         f"{scale * mine:.1f} s, naive {scale * other:.1f} s: {mine / other:.2f}×; matrix products alone "
-        f"{scale * bound:.1f} s",
+        f"{scale * bound:.1f} s, {bound / other:.2f}×",
         "≤ 0.5×",
     )
 
 
 def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
-    """Eight heads over a gallery in files, against reading it once and the heads' matrix products alone."""
+    """Eight heads over a gallery in files, against reading it once and the heads' matrix products alone.
+
+    Both do all of their work, and take turns: a short sample of one would catch a moment when the machine is faster.
+    """
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     made = {feature.name: {} for side in inputs for feature in side}
@@ -203,23 +220,20 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
         with Galleries([str(folder / f"v{k}.h5") for k in range(7)]) as galleries:
             gallery = _heads.join(galleries, loaded)
 
-            def read() -> None:
-                for _ in gallery.blocks():
-                    pass
-
-            part = [torch.randn(256, dim) for dim in VIDEO]
-
-            def products() -> None:
-                for one in loaded:
-                    for x, transform in zip(part, one.head.video.transforms, strict=True):
-                        _ = x @ transform.fc.weight.T
+            def bound() -> None:
+                """Each block read once and multiplied by every head's weights, and nothing else."""
+                for block in gallery.blocks():
+                    part = [as_vectors(block.features[f"v{k}"]) for k in range(len(VIDEO))]
+                    for one in loaded:
+                        for x, transform in zip(part, one.head.video.transforms, strict=True):
+                            _ = x @ transform.fc.weight.T
 
             with torch.inference_mode():
-                once, bound = best(3, read, products)
-            (whole,) = best(2, lambda: _heads.search(loaded, written, _heads.asked(topics), gallery, 1000, 1))
-        limit = once + bound * SHOTS / 256
+                whole, limit = best(
+                    3, lambda: _heads.search(loaded, written, _heads.asked(topics), gallery, 1000, 1), bound
+                )
         yield (
             f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread",
-            f"{whole:.1f} s, reading {once:.2f} s and the heads' products {limit - once:.1f} s: {whole / limit:.2f}×",
+            f"{whole:.1f} s, reading and the heads' products {limit:.1f} s: {whole / limit:.2f}×",
             "≤ 1.3×",
         )
