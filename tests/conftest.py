@@ -37,12 +37,16 @@ def shared_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def parity() -> Callable[[str], Path]:
-    """A path under the parity arrays: $AVS_PARITY, else the shared folder, else the excerpt kept with the tests."""
+    """A path under the parity arrays: $AVS_PARITY, else the shared folder, else the excerpt kept with the tests.
+
+    In the excerpt a text may be packed; then its path ends in .gz.
+    """
 
     def find(name: str) -> Path:
-        for root in (os.environ.get("AVS_PARITY"), SHARED / "parity", EXCERPT):
-            if root and (Path(root) / name).exists():
-                return Path(root) / name
+        for root in filter(None, (os.environ.get("AVS_PARITY"), SHARED / "parity", EXCERPT)):
+            for path in (Path(root) / name, Path(root) / f"{name}.gz"):
+                if path.exists():
+                    return path
         pytest.skip(f"no parity array here: {name}")
 
     return find

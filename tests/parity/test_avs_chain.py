@@ -11,6 +11,7 @@ from avs_cli.cli import exit_code
 from avs_cli.core.evaluation import Evaluator
 from avs_cli.core.reports import NIST_ROWS, as_nist
 from avs_cli.core.reranking.neighbours import hubs, reciprocal
+from avs_cli.io.pipe import read_text
 from avs_cli.io.topics import align_topics
 from avs_cli.io.trec import read_qrels, read_run
 from avs_cli.io.trecvid_xml import submission_in
@@ -19,9 +20,12 @@ from avs_cli.types import ranked
 
 @pytest.fixture
 def chain(parity: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Their files; `our.run` is made from their scores, in a folder of its own."""
-    folder = parity("laff/m_avs_eval")
+    """A folder of their files; `our.run` is made from their scores, in the working folder."""
     monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for path in parity("laff/m_avs_eval").iterdir():
+        (folder / path.name.removesuffix(".gz")).write_text(read_text(str(path)))
     assert exit_code(["convert", str(folder / "id.sent.score.txt"), "our.run"]) == 0
     return folder
 

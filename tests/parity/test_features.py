@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from avs_cli.core.features import Runtime, _csn, _lavis, features
 from avs_cli.core.weights import fill
+from avs_cli.io.pipe import read_text
 
 Parity = Callable[[str], Path]
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
@@ -94,7 +95,7 @@ def test_csn_with_the_usual_epsilon_would_show(parity: Parity, tmp_path: Path) -
 
 
 def test_both_publishers_names_of_ir_csn_152_load_strictly_at_full_size(parity: Parity) -> None:
-    schemes = json.loads(parity("features/ircsn152_state_dict_keys.json").read_text())
+    schemes = json.loads(read_text(str(parity("features/ircsn152_state_dict_keys.json"))))
     for scheme, count in (("mmaction2_backbone", 930), ("vmz_pt", 932)):
         tensors = {key: torch.empty(shape, device="meta") for key, shape in schemes[scheme].items()}
         assert len(tensors) == count
