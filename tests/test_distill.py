@@ -481,13 +481,18 @@ def test_on_all_clips_the_loss_falls_and_the_students_scores_approach_the_teache
     (towers / "c.txt").write_text("".join(f"{Path(file).stem}#enc#0 {caption}\n" for file, _, caption in lines))
     videos = [CLIPS / file for file, _, _ in lines]
     line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--batch-size", len(videos)]
-    for name, more in (("begun", ["--epochs", 1, "--learning-rate", 0]), ("s", ["--epochs", 12])):
+    for name, more in (
+        ("begun", ["--epochs", 1, "--learning-rate", 0]),
+        ("untaught", ["--epochs", 12, "--loss-weights", "1,0,0"]),
+        ("s", ["--epochs", 12]),
+    ):
         ran = avs(*from_clips(*line, *more, name=f"{name}.safetensors", inputs=videos))
         assert ran.returncode == 0, ran.stderr
     rows = values("s.safetensors.csv")
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
-    begun, after = (closeness(towers, f"{name}.safetensors", videos) for name in ("begun", "s"))
-    assert [late > early + 0.15 for early, late in zip(begun, after, strict=True)] == [True, True]
+    begun, untaught, after = (closeness(towers, f"{name}.safetensors", videos) for name in ("begun", "untaught", "s"))
+    for less in (begun, untaught):
+        assert [late > early + 0.15 for early, late in zip(less, after, strict=True)] == [True, True]
     assert len([*towers.glob("kept/frames-*")]) == 1  # decoded once
 
 

@@ -69,7 +69,7 @@ def distill(
     ] = 1e-3,
     chunk: Annotated[
         int, typer.Option(min=0, help="Frames in memory at once, computed again for the gradient; 0: all, and kept.")
-    ] = 240,
+    ] = 48,
     validate: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Captions to choose by.")] = None,
     metric: Annotated[
         Literal["R@1", "R@5", "R@10", "SumR"], typer.Option(help="Of the --validate captions, what is to be large.")
