@@ -33,6 +33,13 @@ REGISTRIES = {
     ("rerank", "method"): Registry("method", "avs_cli.core.reranking", "rerank"),
     ("eval", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
 }
+# Options whose value is one of a registry's names, or a file: pages tell the names, completions offer files.
+BESIDE_FILES = {
+    ("train", "text"): Registry("text encoder", "avs_cli.core.text", "build"),
+    ("distill", "text"): Registry("text encoder", "avs_cli.core.text", "build"),
+    ("distill", "teacher"): Registry("teacher", "avs_cli.core.teachers", "build"),
+    ("distill", "student"): Registry("head", "avs_cli.core.heads", "build"),
+}
 REPEATS = " May be given more than once."
 EXIT_CODES = {
     0: "done",
@@ -51,6 +58,7 @@ class Parameter(NamedTuple):
     names    all spellings of an option; none for an argument
     value    what stands for its value in the text: FILE, NUMBER, a|b; "" for a flag
     words    the values it can have, where they are few or a registry's
+    registry what the pages tell the names of
     """
 
     names: list[str]
@@ -101,7 +109,8 @@ def parameter(command: str, given: Any, hint: Any) -> Parameter:
     """One parameter of a command, from typer's object and the annotation behind it."""
     kind = plain(hint)
     option = given.param_type_name == "option"
-    registry = REGISTRIES.get((command, cli.long_name(given))) if option else None
+    key = (command, cli.long_name(given) if option else "")
+    registry = REGISTRIES.get(key)
     words = [str(choice) for choice in typing.get_args(kind)] if typing.get_origin(kind) is Literal else []
     words = words or (registry.names() if registry else [])
     value = "NUMBER" if kind in (int, float) else "|".join(words) if words and not registry else "TEXT"
@@ -113,7 +122,7 @@ def parameter(command: str, given: Any, hint: Any) -> Parameter:
         text += f" Default: {', '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}."
     many = typing.get_origin(bare(hint)) is list
     names = [*given.opts, *given.secondary_opts] if option else []
-    return Parameter(names, value, words, text, given.required, many, registry)
+    return Parameter(names, value, words, text, given.required, many, registry or BESIDE_FILES.get(key))
 
 
 def bare(hint: Any) -> Any:
@@ -187,7 +196,7 @@ def option_items(command: Any) -> Iterator[str]:
             short_first = sorted(option.names, key=lambda name: name.startswith("--"))
             names = ", ".join(f"\\fB{escape(name)}\\fR" for name in short_first)
             yield item(names + value, option.help + REPEATS * (option.many and "repeat" not in option.help))
-            if option.registry and option.words:
+            if option.registry:
                 yield from entries(option.registry)
 
 
