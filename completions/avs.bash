@@ -38,7 +38,7 @@ _avs() {
             train:--output | train:-o) ;;
             train:--video) ;;
             train:--text) ;;
-            train:--head) words='afa laff sea w2vvpp xpool' ;;
+            train:--head) words='afa laff sea w2vvpp xclip xpool' ;;
             train:--objective) words='contrastive negation triplet' ;;
             train:--validate) ;;
             train:--qrels) ;;

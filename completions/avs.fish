@@ -34,7 +34,7 @@ complete -c avs -n __fish_use_subcommand -f -a train -d 'Train a head that finds
 complete -c avs -n '__fish_seen_subcommand_from train' -l output -s o -r -F -d 'The head, .safetensors'
 complete -c avs -n '__fish_seen_subcommand_from train' -l video -r -F -d 'Video features'
 complete -c avs -n '__fish_seen_subcommand_from train' -l text -r -F -d 'A store of the captions\' vectors, or one of bigru, bow, gru, netvlad, word2vec'
-complete -c avs -n '__fish_seen_subcommand_from train' -l head -x -a 'afa laff sea w2vvpp xpool' -d 'afa, laff, sea, w2vvpp, xpool'
+complete -c avs -n '__fish_seen_subcommand_from train' -l head -x -a 'afa laff sea w2vvpp xclip xpool' -d 'afa, laff, sea, w2vvpp, xclip, xpool'
 complete -c avs -n '__fish_seen_subcommand_from train' -l objective -x -a 'contrastive negation triplet' -d 'What is made small: contrastive, negation, triplet'
 complete -c avs -n '__fish_seen_subcommand_from train' -l validate -r -F -d 'Captions (or, with --qrels, topics) to choose by'
 complete -c avs -n '__fish_seen_subcommand_from train' -l qrels -r -F -d 'Judgments of the --validate topics'

@@ -96,6 +96,26 @@ def test_sentences_of_like_meaning_lie_close_and_do_not_depend_on_their_batch() 
     assert encoder.encode_text(texts[:1])[0] == pytest.approx(vectors[0], abs=1e-5)
 
 
+def test_words_of_a_sentence_come_one_by_one_and_do_not_depend_on_their_batch() -> None:
+    encoder = features.load("minilm:output=words")(Runtime())
+    sentence = features.load("minilm")(Runtime())
+    assert (encoder.word_level, sentence.word_level) == (True, False)
+    assert {**sentence.provenance, "output": "words"} == encoder.provenance
+    texts = ["a dog runs on the beach", "the bank raised its rates", "the bank of the river", ""]
+    words = encoder.encode_text(texts)
+    assert [each.shape for each in words] == [(6, 384), (5, 384), (5, 384), (2, 384)]  # framing tokens alone
+    alone = encoder.encode_text(texts[1:2])[0]
+    np.testing.assert_allclose(words[1], alone, atol=1e-4)
+    # The same word in two senses, and words that are in both sentences.
+    assert cosine(words[1][1], words[2][1]) < 0.9
+    for each, whole in zip(words[:3], sentence.encode_text(texts[:3]), strict=True):
+        assert cosine(each.mean(0), whole) > 0.95
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
 def test_what_is_seen_at_two_sizes_is_the_mean_of_both(photos: np.ndarray) -> None:
     both, large, small = (
         features.load(f"conse:output=pooled,sizes={sizes}")(Runtime()) for sizes in ("224+112", "224", "112")

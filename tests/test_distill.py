@@ -66,10 +66,13 @@ def store(path: Path, feature: str, vectors: Mapping[str, np.ndarray], frames: b
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Videos of one to five frames, each of which shows a thing; a caption names one of them, and its vector does."""
+    """Videos of one to five frames, each of which shows a thing; a caption names one of them, and its vector does.
+
+    Of a caption's two or three words the last names the thing, and the others are noise.
+    """
     draw = np.random.default_rng(0)
     for name, videos in (("a", 40), ("v", 20)):
-        seen, whole, read, lines = {}, {}, {}, []
+        seen, whole, read, spelled, lines = {}, {}, {}, {}, []
         for number in range(videos):
             shown = draw.integers(0, THINGS, int(draw.integers(1, 6)))
             video = f"{name}{number}"
@@ -78,10 +81,13 @@ def data(tmp_path: Path) -> Path:
             for k in range(2):
                 caption, thing = f"{video}#enc#{k}", shown[k % len(shown)]
                 read[caption] = np.eye(THINGS)[thing] + draw.normal(0, 0.2, THINGS)
+                others = np.zeros((1 + k, THINGS)) + 0.1
+                spelled[caption] = np.concatenate([others, read[caption][None]])
                 lines.append(f"{caption} thing{thing}\n")
         store(tmp_path / f"{name}-frames.h5", "frames", seen, frames=True)
         store(tmp_path / f"{name}-whole.h5", "whole", whole)
         store(tmp_path / f"{name}-text.h5", "sent", read)
+        store(tmp_path / f"{name}-words.h5", "words", spelled, frames=True)
         (tmp_path / f"{name}.txt").write_text("".join(lines))
     return tmp_path
 
@@ -107,11 +113,12 @@ def values(path: str) -> list[dict[str, float]]:
     return [dict(zip(names, map(float, row), strict=True)) for row in rows]
 
 
-def scores(path: str) -> torch.Tensor:
+def scores(path: str, *texts: str) -> torch.Tensor:
     """A head's scores of the validation captions and videos."""
     (loaded,) = _heads.load([path], "cpu")
     with contextlib.ExitStack() as stack:
-        return score_matrix(loaded.head, Data(stack, ["v-frames.h5"], ["v-text.h5"], False).pairs(["v.txt"]))
+        data = Data(stack, ["v-frames.h5"], texts or ["v-text.h5"], False)
+        return score_matrix(loaded.head, data.pairs(["v.txt"]))
 
 
 def correlation(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -231,6 +238,27 @@ def test_several_teachers_teach_together_over_features_that_the_student_never_se
     assert [video["name"] for video in told["videos"]] == ["frames"]
     assert told["teachers"]["w"] == {"products": 8, "gates": 0, "stored": 32}
     assert told["teachers"]["t"]["products"] == 2 * 4 * 16 + 16**2 + 16
+
+
+def test_a_teacher_that_reads_words_teaches_a_student_that_reads_sentences(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *stores("words", "--text"), "--head", "xclip:dim=16,frames=4,words=3", *XPOOL[2:])
+    line = distilled("--teacher", "t.safetensors", "--epochs", 8)
+    ran = avs(*line)
+    assert (ran.returncode, "t.safetensors was trained with the feature 'words'" in ran.stderr) == (3, True)
+    told = avs(*line, *stores("words", "--teacher-text"))
+    assert told.returncode == 0, told.stderr
+    assert [text["name"] for text in load_head(data / "s.safetensors").head["texts"]] == ["sent"]
+    assert load_head(data / "s.safetensors").head["teachers"]["t"]["stored"] == 4 * 16 * (1 + 4)
+    assert avs(*line[:-1], 1, *stores("words", "--teacher-text"), "--learning-rate", 0, "-o", "begun").returncode == 0
+    taught = scores("t.safetensors", "v-text.h5", "v-words.h5")
+    assert correlation(taught, scores("s.safetensors")) > correlation(taught, scores("begun")) + 0.1
+
+    (data / "topics.txt").write_text("\n".join((data / "v.txt").read_text().splitlines()[:3]) + "\n")
+    ran = avs("search", "v-frames.h5", "--head", "t.safetensors", "--topics", "topics.txt", "--vectors", "v-text.h5",
+              "--vectors", "v-words.h5", "-o", "v.run", *PLACE)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    for row, ranking in enumerate(read_run("v.run").values()):
+        assert [ranking[f"v{k}"] for k in range(20)] == approx(taught[row].tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("head", ["t", "s"])

@@ -15,6 +15,7 @@ class FirstPixel:
     rows = 1
     pooling = "mean"
     has_text = False
+    word_level = False
 
     def __init__(self, clip: int = 1, rows: int = 1):
         self.sampling = Sampling(clip=clip)

@@ -15,8 +15,10 @@ from avs_cli.core.heads import heads
 from avs_cli.core.heads._blocks import Attention, FramePooling, Input, Ragged, linear, unit
 from avs_cli.core.heads._described import describe, load_weights, rebuild
 from avs_cli.core.ranking import best_shots
+from avs_cli.core.teachers import teachers
 from avs_cli.core.text import encoders
 from avs_cli.core.text._words import Corpus
+from avs_cli.errors import SpecError
 from avs_cli.io.checkpoint import load_head, save_head
 from avs_cli.io.galleries import Galleries, JoinedGallery
 from avs_cli.io.store_writer import Item, StoreWriter
@@ -24,15 +26,17 @@ from avs_cli.io.trec import read_run
 from avs_cli.types import WordVectors
 
 VIDEOS = [Input("clip", 6), Input("frames", 4, True)]
-TEXTS = [Input("sent", 5)]
+SENT = Input("sent", 5)
+TEXTS = [SENT, Input("words", 3, True)]
 SPECS = {
     "afa": "afa:dim=8,frames=2,header=seqtransf,layers=1",
     "laff": "laff:dim=16,heads=4",
     "sea": "sea:dim=8",
     "w2vvpp": "w2vvpp:dim=8",
+    "xclip": "xclip:dim=8,frames=2,words=3",
     "xpool": "xpool:dim=8,frames=2",
 }
-FINE = ("xpool",)
+FINE = ("xclip", "xpool")
 CORPUS = Corpus(["a dog and a cat", "the dog runs", "two cats"], dim=3)
 SENTENCES = ["a dog", "cats", "no cat runs"]
 
@@ -48,6 +52,13 @@ def videos(count: int = 3, seed: int = 0) -> list[Any]:
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(1, count + 1).cumsum(0)])
     frames = torch.randn(int(offsets[-1]), 4, generator=draw)
     return [torch.randn(count, 6, generator=draw), Ragged(frames, offsets)]
+
+
+def written(count: int = 3, seed: int = 0) -> list[Any]:
+    """Sentences, and one to `count` words of each."""
+    draw = torch.Generator().manual_seed(seed)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(1, count + 1).cumsum(0)])
+    return [torch.randn(count, 5, generator=draw), Ragged(torch.randn(int(offsets[-1]), 3, generator=draw), offsets)]
 
 
 @pytest.mark.parametrize("columns", [[], [3], [3, 40, 99], range(100)])
@@ -67,7 +78,7 @@ def test_columns_that_are_zero_throughout_a_batch_change_nothing(columns: list[i
 def test_every_head_gives_unit_vectors_in_its_spaces(name: str) -> None:
     head, _ = head_of(name)
     assert head.one_product
-    texts, seen = head.embed_texts([torch.randn(3, 5)], SENTENCES), head.embed_videos(videos())
+    texts, seen = head.embed_texts(written(), SENTENCES), head.embed_videos(videos())
     assert texts.shape == seen.shape == (3, head.spaces, texts.shape[2])
     torch.testing.assert_close(texts.norm(dim=2), torch.ones(3, head.spaces))
     torch.testing.assert_close(seen.norm(dim=2), torch.ones(3, head.spaces))
@@ -79,7 +90,7 @@ def test_every_head_gives_unit_vectors_in_its_spaces(name: str) -> None:
 def test_a_head_without_dot_products_scores_each_pair_by_itself(name: str) -> None:
     head, _ = head_of(name)
     assert not head.one_product
-    texts, seen = head.embed_texts([torch.randn(3, 5)], SENTENCES), head.embed_videos(videos())
+    texts, seen = head.embed_texts(written(), SENTENCES), head.embed_videos(videos())
     scores = head.scores(texts, seen)
     assert scores.abs().max() <= 1 + 1e-6  # cosines
     pairs = [[head.scores(text[None], video[None]) for video in seen] for text in texts]
@@ -89,6 +100,60 @@ def test_a_head_without_dot_products_scores_each_pair_by_itself(name: str) -> No
     assert shares[0].tolist() == [1, 0]  # the first video has one frame
 
 
+def test_a_head_that_looks_at_words_scores_as_the_published_model_does() -> None:
+    head, _ = head_of("xclip")
+    frames, words = torch.randn(2, 2, 4), torch.randn(3, 3, 3)
+    whole, sentences = torch.randn(2, 6), torch.randn(3, 5)
+    texts = head.embed_texts([sentences, Ragged(words.flatten(0, 1), torch.tensor([0, 3, 6, 9]))], SENTENCES)
+    seen = head.embed_videos([whole, Ragged(frames.flatten(0, 1), torch.tensor([0, 2, 4]))])
+    model = teachers.load("xclip")(8, 2, 3, header="meanp")
+    said = model.embed_texts(
+        head.text(torch.cat([sentences, words.mean(1), *(encoder(SENTENCES) for encoder in head.encoders)], 1)),
+        head.word(words),
+    )
+    shown = model.embed_videos(head.video(torch.cat([frames, whole[:, None].expand(-1, 2, -1)], 2)), torch.ones(2, 2))
+    torch.testing.assert_close(head.scores(texts, seen), model.similarities(said, shown) / model.logit_scale.exp())
+    # Weights that are not the identity, so that each matters.
+    with torch.no_grad():
+        for own, published in zip(head.model.parameters(), model.parameters(), strict=True):
+            published.add_(torch.randn_like(published) / 10)
+            own.copy_(published)
+    torch.testing.assert_close(head.scores(texts, seen), model.similarities(said, shown) / model.logit_scale.exp())
+
+
+def test_words_that_are_not_there_do_not_count_unless_asked_for() -> None:
+    rows = torch.randn(6, 3)
+
+    def scored(spec: str, ends: list[int]) -> torch.Tensor:
+        head = rebuild(describe(spec, VIDEOS, TEXTS[1:], [], CORPUS, {})).eval()
+        torch.manual_seed(3)
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.uniform_(-0.5, 0.5)
+        words = Ragged(rows[: ends[-1]], torch.tensor(ends))
+        return head.scores(head.embed_texts([words], [""] * (len(ends) - 1)), head.embed_videos(videos()))
+
+    three = SPECS["xclip"]
+    # Two words, alone and beside a text of four, of which three count.
+    torch.testing.assert_close(scored(three, [0, 2])[0], scored(three, [0, 2, 6])[0])
+    unmasked = f"{three},masked=false"
+    assert (scored(unmasked, [0, 2]) - scored(three, [0, 2])).abs().max() > 1e-3
+    torch.testing.assert_close(scored(unmasked, [0, 3])[0, 1:], scored(three, [0, 3])[0, 1:])
+
+
+def test_of_more_words_than_a_head_takes_the_first_count() -> None:
+    head, _ = head_of("xclip")
+    rows, sentence = torch.randn(5, 3), torch.randn(1, 5)
+    cut, whole = (head.embed_texts([sentence, Ragged(rows[:n], torch.tensor([0, n]))], ["a dog"]) for n in (3, 5))
+    assert torch.equal(cut[:, 1:], whole[:, 1:])
+
+
+def test_a_head_that_looks_at_words_wants_them_of_one_feature() -> None:
+    for texts in ([SENT], [TEXTS[1], Input("more", 4, True)]):
+        with pytest.raises(SpecError, match=r"looks at the words of one text feature; give one .* minilm:output=words"):
+            rebuild(describe(SPECS["xclip"], VIDEOS, texts, [], CORPUS, {}))
+
+
 @pytest.mark.parametrize("name", heads.names())
 def test_every_head_comes_back_from_its_file_with_the_same_scores(name: str, tmp_path: Path) -> None:
     head, told = head_of(name)
@@ -96,8 +161,7 @@ def test_every_head_comes_back_from_its_file_with_the_same_scores(name: str, tmp
     kept = load_head(tmp_path / "h.safetensors")
     again = rebuild(kept.head).eval()
     load_weights(again, kept.weights, "h.safetensors")
-    written = [torch.randn(3, 5)]
-    assert torch.equal(head.embed_texts(written, SENTENCES), again.embed_texts(written, SENTENCES))
+    assert torch.equal(head.embed_texts(written(), SENTENCES), again.embed_texts(written(), SENTENCES))
     assert torch.equal(head.embed_videos(videos()), again.embed_videos(videos()))
     save_head(tmp_path / "twin.safetensors", kept.head, kept.weights)
     assert (tmp_path / "twin.safetensors").read_bytes() == (tmp_path / "h.safetensors").read_bytes()
@@ -107,7 +171,9 @@ def test_every_head_comes_back_from_its_file_with_the_same_scores(name: str, tmp
 def test_zero_vectors_give_neither_nan_nor_a_gradient_that_is_none(name: str) -> None:
     head, _ = head_of(name)
     frames = Ragged(torch.zeros(2, 4), torch.tensor([0, 1, 2]))
-    loss = head.scores(head.embed_texts([torch.zeros(2, 5)], ["", ""]), head.embed_videos([torch.zeros(2, 6), frames]))
+    words = Ragged(torch.zeros(2, 3), torch.tensor([0, 1, 2]))
+    texts = head.embed_texts([torch.zeros(2, 5), words], ["", ""])
+    loss = head.scores(texts, head.embed_videos([torch.zeros(2, 6), frames]))
     loss.sum().backward()
     assert loss.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
@@ -186,7 +252,7 @@ def collection(tmp_path: Path) -> Path:
     made = {"model": "tiny"}
     for name in ("laff", "sea", "w2vvpp"):
         told = describe(
-            SPECS[name], VIDEOS, TEXTS, ["bow:min_count=1"], CORPUS, {"clip": made, "frames": made, "sent": made}
+            SPECS[name], VIDEOS, [SENT], ["bow:min_count=1"], CORPUS, {"clip": made, "frames": made, "sent": made}
         )
         torch.manual_seed(len(name))
         save_head(tmp_path / f"{name}.safetensors", told, rebuild(told).state_dict())
@@ -279,11 +345,15 @@ def test_explanations_add_up_to_one_for_each_topic_and_shot(avs: Callable[..., A
 def test_a_pair_costs_a_product_for_every_number_that_is_stored_of_a_video(name: str) -> None:
     head, told = head_of(name)
     products, gates, numbers = heads.module(name).footprint(told["settings"], len(head.text_names))
-    # Two frames of 8 numbers as keys and as values; and a last layer, and a cosine, of the vector that a text makes.
-    extra = 8 * 8 + 8 if name in FINE else 0
+    by_hand = {
+        # Two frames of 8 numbers as keys and as values; and a last layer, and a cosine, of what a text makes of them.
+        "xpool": (2 * 2 * 8 + 8 * 8 + 8, 0, 2 * 2 * 8),
+        # One sentence and three words by a mean and two frames; matrices by whose softmaxes each is weighed.
+        "xclip": (8 * (1 + 3) * (1 + 2), 3 * 3 + 2 * 2 + (2 * 3 * 3 + 3 * 2 * 2) + 2 * 2 + 3 * 3, 8 * (1 + 2)),
+    }
     with torch.inference_mode():
-        stored = 2 * 2 * 8 if name in FINE else head.embed_videos(videos())[0].numel()
-    assert (products, gates, numbers) == (stored + extra, 0, stored)
+        stored = head.embed_videos(videos())[0].numel()
+    assert (products, gates, numbers) == by_hand.get(name, (stored, 0, stored))
 
 
 def test_wordings_of_a_topic_count_by_their_weights(avs: Callable[..., Any], collection: Path) -> None:
@@ -308,7 +378,7 @@ def test_wordings_of_a_topic_count_by_their_weights(avs: Callable[..., Any], col
     ("wordings", "told"),
     [
         ("1\t0\ta dog\n1\t0\ta cat\n", "topic 1: all its wordings have a weight of 0"),
-        ("661\t1\ta dog\n661\t1\ta cat\n", "has one vector of topic 661, which has several wordings"),
+        ("661\t1\ta dog\n661\t1\ta cat\n", "has one text of topic 661, which has several wordings"),
         ("661\t1\tdog.png\n", "topic 661: dog.png is a picture, and a head takes words"),
     ],
 )

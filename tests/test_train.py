@@ -342,7 +342,7 @@ def test_two_processes_under_torchrun_learn_what_one_does(avs: Avs, data: Path) 
         (["none.txt", "--video", "a-clip.h5", "--text", "bow"], 3, "none.txt"),
         (["a.txt", "--video", "a-clip.h5", "--text", "word2vec"], 2, "word2vec needs word vectors"),
         (["a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=999"], 2, "no word occurs 999 times"),
-        (["a.txt", "--video", "a-clip.h5", "--text", "a-frames.h5"], 3, "a text has one"),
+        (["a.txt", "--video", "a-clip.h5", "--text", "a-frames.h5"], 3, "a-frames.h5::frames lacks"),
         (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--head", "lafff"], 2, "did you mean 'laff'?"),
         (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--head", "laff:dim=10"], 2, "cannot share"),
         (["a.txt", "--video", "a-clip.h5", "--text", "a-text.h5", "--metric", "AP"], 2, None),

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avs_cli.commands import _queries
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.types import Run, Topic
+from avs_cli.types import Block, Run, Topic
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
-    from avs_cli.core.heads._blocks import Head
+    from avs_cli.core.heads._blocks import Head, Vectors
     from avs_cli.io.galleries import Galleries, JoinedGallery
 
 # Shots that a head sees at once; large enough for the products, small enough for the cache.
@@ -99,14 +98,16 @@ def join(galleries: "Galleries", heads: Sequence[Loaded]) -> "JoinedGallery":
 
 def texts_of(
     heads: Sequence[Loaded], asked: Asked, vectors: "Galleries", device: str, threads: int
-) -> "list[list[torch.Tensor]]":
+) -> "list[list[Vectors]]":
     """Per head the wordings' vectors for each of its text features; every feature is encoded once for all heads.
 
     A feature comes from the stores of `vectors` if they hold it, else from the encoder that the head was trained with.
     """
     import torch
 
-    known: dict[str, np.ndarray] = {}
+    from avs_cli.core.pairs import as_vectors, on
+
+    known: dict[str, Block] = {}
     found = []
     for one in heads:
         mine = []
@@ -119,26 +120,29 @@ def texts_of(
                 known[key] = (
                     _stored(vectors, name, asked) if key == name else _encoded(feature, asked.said, device, threads)
                 )
-            if known[key].shape[1] != feature["dim"]:
-                raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} numbers, not {known[key].shape[1]}")
-            mine.append(torch.from_numpy(known[key].astype("float32")).to(device))
+            dim = known[key].vectors.shape[1]
+            if dim != feature["dim"]:
+                raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} numbers, not {dim}")
+            mine.append(on(as_vectors(known[key]), torch.device(device)))
         found.append(mine)
     return found
 
 
-def _stored(vectors: "Galleries", name: str, asked: Asked) -> "np.ndarray":
+def _stored(vectors: "Galleries", name: str, asked: Asked) -> Block:
     topics = asked.said
     if len(topics) > len(asked.topics):
         many = next(topic.id for topic in asked.topics if len(topic.variants) > 1)
-        raise MismatchError(f"{vectors.stores_of(name)} has one vector of topic {many}, which has several wordings")
+        raise MismatchError(f"{vectors.stores_of(name)} has one text of topic {many}, which has several wordings")
     places = vectors.places(name, [topic.id for topic in topics])
     if (places < 0).any():
         lost = topics[int((places < 0).argmax())].id
         raise MismatchError(f"{vectors.stores_of(name)} has no vector of topic {lost!r}")
-    return vectors.features[name].take(places).vectors
+    return vectors.features[name].take(places)
 
 
-def _encoded(feature: Mapping[str, Any], topics: Sequence[Topic], device: str, threads: int) -> "np.ndarray":
+def _encoded(feature: Mapping[str, Any], topics: Sequence[Topic], device: str, threads: int) -> Block:
+    import numpy as np
+
     from avs_cli.core.features import Runtime, features
     from avs_cli.io.cache import remembered
 
@@ -152,13 +156,16 @@ def _encoded(feature: Mapping[str, Any], topics: Sequence[Topic], device: str, t
                 f"the head was trained with {feature['name']!r} of {key} {feature['provenance'].get(key)!r}, "
                 f"and {spec} has {value!r} here; give the topics in --vectors"
             )
-    encoded: np.ndarray = encoder.encode_text([topic.query for topic in topics])
-    return encoded
+    encoded = encoder.encode_text([topic.query for topic in topics])
+    ids = [topic.id for topic in topics]
+    if not encoder.word_level:
+        return Block(ids, encoded)
+    return Block(ids, np.concatenate(encoded), np.cumsum([0, *map(len, encoded)]))
 
 
 def search(
     heads: Sequence[Loaded],
-    vectors: "Sequence[Sequence[torch.Tensor]]",
+    vectors: "Sequence[Sequence[Vectors]]",
     asked: Asked,
     gallery: "JoinedGallery",
     depth: int,
@@ -192,7 +199,7 @@ def _mean(asked: Asked, said: "torch.Tensor", sizes: bool = False) -> "torch.Ten
 
 def explain(
     heads: Sequence[Loaded],
-    vectors: "Sequence[Sequence[torch.Tensor]]",
+    vectors: "Sequence[Sequence[Vectors]]",
     asked: Asked,
     gallery: "JoinedGallery",
     runs: Sequence[Run],

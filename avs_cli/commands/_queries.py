@@ -79,8 +79,9 @@ def encoded(
     if not isinstance(spec, str):
         raise MismatchError(f"{shots.feature}: its provenance names no model to encode text with; give --vectors")
     feature: Feature = features.load(spec)(Runtime(device, threads, weights, remembered))
-    if not feature.has_text:
-        raise SpecError(f"{spec} encodes no text, so it cannot be searched by words without a head; or give --vectors")
+    if not feature.has_text or feature.word_level:
+        what = "words one by one" if feature.has_text else "no text"
+        raise SpecError(f"{spec} encodes {what}, so it cannot be searched by words without a head; or give --vectors")
     _fit(spec, feature.provenance, shots.provenance)
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
     pictures = _pictures(feature, [text for text in wordings if is_picture(text)])

@@ -77,9 +77,6 @@ class Data:
         self.videos: Galleries = stack.enter_context(Galleries(videos))
         self.texts: Galleries = stack.enter_context(Galleries(texts))
         self.skip_missing = skip_missing
-        for feature, gallery in self.texts.features.items():
-            if gallery.frame_level:
-                raise MismatchError(f"{self.texts.stores_of(feature)}: several vectors per item; a text has one")
 
     def arrange(self, init: str) -> None:
         """Bring the features into the order of a head that is trained on; the stores may come in any order."""

@@ -254,7 +254,7 @@ def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
 def _extract_texts(
     feature: "Feature", known: Mapping[str, Any], model: str, text: str, path: str, name: str, dtype: str
 ) -> None:
-    """Encode topics or captions, a vector each."""
+    """Encode topics or captions, a vector each; word-level, one for each word."""
     from avs_cli.io.store_writer import Item, StoreWriter
     from avs_cli.io.topics import read_topics
     from avs_cli.provenance import describe, versions
@@ -265,7 +265,7 @@ def _extract_texts(
     provenance = describe(
         known, spec=model, pooling="none", dtype=dtype, packages=versions("numpy", "torch", "transformers")
     )
-    with StoreWriter(path, name, feature.dim, provenance, dtype) as writer:
+    with StoreWriter(path, name, feature.dim, provenance, dtype, feature.word_level) as writer:
         for first in range(0, len(topics), PART_SHOTS):
             batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
             if batch:

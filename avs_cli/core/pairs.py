@@ -51,10 +51,10 @@ class Batch(NamedTuple):
     """N captions and their videos, as a head takes them; M denials and the captions that they deny."""
 
     videos: list[Vectors]
-    texts: list[torch.Tensor]
+    texts: list[Vectors]
     sentences: list[str]
     items: torch.Tensor
-    denials: list[torch.Tensor]
+    denials: list[Vectors]
     denying: list[str]
     owner: torch.Tensor
 
@@ -62,10 +62,10 @@ class Batch(NamedTuple):
         """The batch with its arrays on a device."""
         return Batch(
             [on(x, device) for x in self.videos],
-            [x.to(device) for x in self.texts],
+            [on(x, device) for x in self.texts],
             self.sentences,
             self.items.to(device),
-            [x.to(device) for x in self.denials],
+            [on(x, device) for x in self.denials],
             self.denying,
             self.owner.to(device),
         )
@@ -108,7 +108,7 @@ class Pairs:
             [self.sentences[caption] for caption in which.tolist()],
             torch.from_numpy(self.item[which]),
             [
-                plain(column.rows.take(np.array([denial.place[k] for denial in chosen])))
+                as_vectors(column.rows.take(np.array([denial.place[k] for denial in chosen])))
                 for k, column in enumerate(self.texts)
                 if chosen
             ],
@@ -120,9 +120,9 @@ class Pairs:
         """The features of these videos."""
         return [column.take(which) for column in self.videos]
 
-    def text_vectors(self, which: np.ndarray) -> list[torch.Tensor]:
+    def text_vectors(self, which: np.ndarray) -> list[Vectors]:
         """The features of these captions."""
-        return [plain(column.rows.take(column.place[which])) for column in self.texts]
+        return [column.take(which) for column in self.texts]
 
     def steps(self, size: int, processes: int = 1) -> int:
         """Batches of an epoch for each of the processes."""
@@ -159,7 +159,7 @@ def read_ahead(read: Callable[[np.ndarray], T], spans: Sequence[np.ndarray]) -> 
 
 
 def plain(block: Block) -> torch.Tensor:
-    """(N, n) float32: features of texts have one vector each."""
+    """(N, n) float32, of items that have one vector each."""
     return torch.from_numpy(block.vectors.astype(np.float32))
 
 
@@ -216,7 +216,7 @@ def embed_captions(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256)
     parts = [which[low : low + size] for low in range(0, len(which), size)]
     return torch.cat(
         [
-            head.embed_texts([x.to(device) for x in pairs.text_vectors(part)], [pairs.sentences[i] for i in part])
+            head.embed_texts([on(x, device) for x in pairs.text_vectors(part)], [pairs.sentences[i] for i in part])
             for part in parts
         ]
     )
@@ -232,7 +232,7 @@ def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, f
     device = next(head.parameters()).device
     items, captions = (np.arange(min(sample, len(ids))) for ids in (pairs.items, pairs.captions))
     seen = head.video_weights([on(x, device) for x in pairs.video_vectors(items)])
-    vectors = [x.to(device) for x in pairs.text_vectors(captions)]
+    vectors = [on(x, device) for x in pairs.text_vectors(captions)]
     written = head.text_weights(vectors, [pairs.sentences[i] for i in captions.tolist()])
     if seen is None or written is None:
         return {}

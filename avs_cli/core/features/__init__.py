@@ -47,6 +47,7 @@ class Feature(Protocol):
     rows        vectors per frame (or per clip, where the sampling has clips)
     pooling     how a shot's vectors become one unless the user says otherwise: "mean", "max" or "none" (keep all)
     has_text    whether `encode_text` answers
+    word_level  whether it gives a text's words one by one
     provenance  model, digest of the weights, preprocessing: what decides the vectors' values, and nothing else
     """
 
@@ -56,6 +57,7 @@ class Feature(Protocol):
     rows: int
     pooling: str
     has_text: bool
+    word_level: bool
     provenance: Mapping[str, Any]
 
     def encode_frames(self, frames: "np.ndarray") -> "np.ndarray":
@@ -66,6 +68,9 @@ class Feature(Protocol):
         """
         ...
 
-    def encode_text(self, texts: list[str]) -> "np.ndarray":
-        """Vectors of N texts, as the encoder gives them: (N, dim) float32. Nobody asks when `has_text` is false."""
+    def encode_text(self, texts: list[str]) -> "np.ndarray | list[np.ndarray]":
+        """Vectors of N texts, as the encoder gives them: (N, dim) float32. Nobody asks when `has_text` is false.
+
+        If it is `word_level`, N arrays (K, dim), K being each text's words and at least 1.
+        """
         ...

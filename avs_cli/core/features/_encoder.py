@@ -31,6 +31,7 @@ class Encoder:
     rows = 1
     pooling = "mean"
     has_text = False
+    word_level = False
     dim: int
     half = torch.bfloat16
     mean: tuple[float, ...] = CLIP_MEAN

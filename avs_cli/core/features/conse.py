@@ -41,6 +41,7 @@ class Conse:
 
     sampling = Sampling()
     rows = 1
+    word_level = False
 
     def __init__(self, runtime: Runtime, classes: int, output: str, crop: bool, sizes: tuple[int, ...]):
         self.runtime, self.classes, self.output, self.sizes = runtime, classes, output, sizes
@@ -61,7 +62,7 @@ class Conse:
     @cached_property
     def sentences(self) -> minilm.MiniLM:
         """The sentence encoder."""
-        return minilm.load(replace(self.runtime, weights=None))
+        return minilm.MiniLM(replace(self.runtime, weights=None))
 
     @cached_property
     def dim(self) -> int:

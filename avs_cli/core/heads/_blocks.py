@@ -208,7 +208,7 @@ class Head(nn.Module):
         """(N, S, d), rows of unit length."""
         raise NotImplementedError
 
-    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, S, d), rows of unit length."""
         raise NotImplementedError
 
@@ -223,7 +223,7 @@ class Head(nn.Module):
         """(N, S, L) how much each video feature counts; None for a head without attention."""
         return None
 
-    def text_weights(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor | None:
+    def text_weights(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor | None:
         """(N, S, L) how much each text feature and encoder counts; None for a head without attention."""
         return None
 
@@ -237,9 +237,9 @@ class Head(nn.Module):
     def begin_epoch(self) -> None:
         """What changes from epoch to epoch without being trained."""
 
-    def encoded(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> list[torch.Tensor]:
-        """The text features, stored and encoded."""
-        return [*vectors, *(encoder(sentences) for encoder in self.encoders)]
+    def encoded(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> list[torch.Tensor]:
+        """(N, n) of the text features, stored and encoded; a text with several vectors counts with their mean."""
+        return [*map(mean_rows, vectors), *(encoder(sentences) for encoder in self.encoders)]
 
     def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
         """(T, S, d) and (V, S, d) to (T, V): one product serves all spaces."""

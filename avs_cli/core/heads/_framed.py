@@ -11,6 +11,9 @@ from avs_cli.core.heads._blocks import Head, Input, Ragged, Vectors
 from avs_cli.core.text._words import Encoder
 from avs_cli.errors import SpecError
 
+# Numbers of a head's largest array, over texts and videos, that are made at once where no gradient is wanted.
+MOST = 1 << 24
+
 
 def framed(x: Ragged, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ragged items of n numbers to (N, count, n) and the (N, count) mask of the frames that are there.
@@ -72,11 +75,12 @@ class FramedHead(Head):
         frames, there = framed(ragged, self.frames)
         there = there & frames.any(-1)
         frames = torch.cat([frames, *(x[:, None].expand(-1, self.frames, -1) for x in whole)], dim=2)
-        return self._dropped(self.video(frames)) * there[:, :, None], there
+        return self.dropped(self.video(frames)) * there[:, :, None], there
 
-    def written(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def written(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, dim) texts, of no certain length."""
-        return self._dropped(self.text(torch.cat(self.encoded(vectors, sentences), dim=1)))
+        return self.dropped(self.text(torch.cat(self.encoded(vectors, sentences), dim=1)))
 
-    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+    def dropped(self, x: torch.Tensor) -> torch.Tensor:
+        """Mapped vectors without those numbers that training leaves out."""
         return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x

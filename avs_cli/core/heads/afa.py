@@ -43,7 +43,7 @@ class AFA(FramedHead):
         """(N, 1, d), rows of unit length."""
         return self.watch_videos(vectors)[0]
 
-    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, 1, d), rows of unit length."""
         return unit(self.written(vectors, sentences)).unsqueeze(1)
 

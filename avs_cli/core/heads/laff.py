@@ -86,7 +86,7 @@ class LAFF(Head):
         embedded: torch.Tensor = self.video(self.pooled(vectors))
         return embedded
 
-    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, S, d), rows of unit length."""
         embedded: torch.Tensor = self.text(self.encoded(vectors, sentences))
         return embedded
@@ -95,7 +95,7 @@ class LAFF(Head):
         """(N, S, L)."""
         return _weights(self.video, self.pooled(vectors))
 
-    def text_weights(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor | None:
+    def text_weights(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor | None:
         """(N, S, L)."""
         return _weights(self.text, self.encoded(vectors, sentences))
 

@@ -41,7 +41,7 @@ class SEA(Head):
         together = torch.cat([mean_rows(x) for x in vectors], dim=1)
         return unit(torch.stack([transform(together) for transform in self.video], dim=1))
 
-    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, S, d), rows of unit length."""
         written = self.encoded(vectors, sentences)
         return unit(torch.stack([transform(x) for transform, x in zip(self.text, written, strict=True)], dim=1))

@@ -38,7 +38,7 @@ class W2VVPP(Head):
         """(N, 1, d), rows of unit length."""
         return unit(self.video(torch.cat([mean_rows(x) for x in vectors], dim=1))).unsqueeze(1)
 
-    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, 1, d), rows of unit length."""
         return unit(self.text(torch.cat(self.encoded(vectors, sentences), dim=1))).unsqueeze(1)
 

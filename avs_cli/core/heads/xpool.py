@@ -11,12 +11,9 @@ from typing import Any
 import torch
 
 from avs_cli.core.heads._blocks import Input, Vectors
-from avs_cli.core.heads._framed import FramedHead
+from avs_cli.core.heads._framed import MOST, FramedHead
 from avs_cli.core.teachers import teachers
 from avs_cli.core.text._words import Encoder
-
-# Numbers of a (texts, videos, dim) array that are made at once where no gradient is wanted.
-MOST = 1 << 24
 
 
 class XPool(FramedHead):
@@ -42,7 +39,7 @@ class XPool(FramedHead):
         """(N, F, d): the frames, not of unit length; zeros where there is none."""
         return self.seen(vectors)[0]
 
-    def embed_texts(self, vectors: Sequence[torch.Tensor], sentences: Sequence[str]) -> torch.Tensor:
+    def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
         """(N, 1, d), not of unit length."""
         return self.written(vectors, sentences).unsqueeze(1)
 

@@ -1,7 +1,8 @@
 """X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285): a text's sentence and words against a video's mean and frames.
 
 Four scores: video-sentence, video-word, sentence-frame, frame-word; those over words or frames are sums weighted by
-the scores themselves. Words at all positions take part, padding too; so does padding among frames, unless `masked`.
+the scores themselves. Words at all positions take part, padding too, and so does padding among frames; `masked`, frames
+that are not there are left out, and words of which a mask says so.
 Numbers of words and frames are those it was trained with. What is taught of frames is the softmax of plain cosines of
 CLIP's frames with the sentence, at temperature 1, as TeachCLIP does.
 """
@@ -43,7 +44,7 @@ class Terms(NamedTuple):
 
 
 class XClip(Teacher):
-    """Matrices start as the identity; arrays are unit vectors: `sentence`, `words`; `video`, `frames`, and the mask."""
+    """Matrices start as the identity; arrays are unit vectors, `sentence`, `words`, `video`, `frames`, and masks."""
 
     def __init__(
         self, dim: int, frames: int, words: int, header: Header, layers: int, heads: int, positions: int, masked: bool
@@ -54,10 +55,16 @@ class XClip(Teacher):
         self.video_words, self.words, self.words_last = (nn.Parameter(torch.eye(words)) for _ in range(3))
         self.sentence_frames, self.frames, self.frames_last = (nn.Parameter(torch.eye(frames)) for _ in range(3))
 
-    def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
-        """Raises MismatchError without words, or with another number of them than it was made for."""
+    def embed_texts(
+        self, sentences: torch.Tensor, words: torch.Tensor | None = None, spoken: torch.Tensor | None = None
+    ) -> Arrays:
+        """`spoken` is the (N, W) mask of words; CLIP's are all there.
+
+        Raises MismatchError without words, or with another number of them than it was made for.
+        """
         words = need_words("xclip", words, len(self.video_words))
-        return {"sentence": unit(sentences), "words": unit(words)}
+        arrays = {"sentence": unit(sentences), "words": unit(words)}
+        return arrays if spoken is None else arrays | {"spoken": spoken.to(words.dtype)}
 
     def embed_videos(
         self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
@@ -71,15 +78,16 @@ class XClip(Teacher):
     def terms(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> Terms:
         """The four scores of all pairs."""
         sentence, words, video, frames = texts["sentence"], texts["words"], videos["video"], videos["frames"]
-        there = videos["mask"] if self.masked else None
+        there = videos["mask"] if self.masked else None  # (M, F)
+        spoken = texts["spoken"][:, None] if self.masked and "spoken" in texts else None  # (N, 1, W)
         fine = torch.einsum("iwd,jfd->ijwf", words @ self.frame_word, frames)
-        by_frame = gated(fine.transpose(2, 3), self.words)  # (N, M, F)
+        by_frame = gated(fine.transpose(2, 3), self.words, None if spoken is None else spoken[:, None])  # (N, M, F)
         by_word = gated(fine, self.frames, None if there is None else there[:, None])  # (N, M, W)
         return Terms(
             sentence @ self.video_sentence @ video.T,
-            gated(torch.einsum("iwd,jd->ijw", words, video), self.video_words),
+            gated(torch.einsum("iwd,jd->ijw", words, video), self.video_words, spoken),
             gated(torch.einsum("id,jfd->ijf", sentence, frames), self.sentence_frames, there),
-            (gated(by_frame, self.frames_last, there) + gated(by_word, self.words_last)) / 2,
+            (gated(by_frame, self.frames_last, there) + gated(by_word, self.words_last, spoken)) / 2,
         )
 
     def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -12,6 +12,7 @@ class Colour:
     rows = 1
     pooling = "mean"
     has_text = True
+    word_level = False
 
     def __init__(self, gain: float):
         self.gain = gain
