@@ -30,7 +30,7 @@ RECIPE = ("--objective", "contrastive:temperature=0.03", "--optimizer", "adamw",
 RECIPE += ("--weight-decay", 2, "--schedule", "cosine", "--batch-size", 256, "--epochs", EPOCHS)
 BOTH = ("pooled", "scores")
 # Chosen on the same 500 photos, as all settings.
-SIZES = "224+288"
+SIZES = "224+288+352"
 SHAPE = "dim=4096,dropout=0.5"
 ONE = f"w2vvpp:{SHAPE}"
 LAFF = f"laff:{SHAPE}"
