@@ -83,6 +83,7 @@ _avs() {
             distill:--cache) ;;
             distill:--optimizer) words='adamw bertadam' ;;
             distill:--learning-rate) compopt +o default 2>/dev/null ;;
+            distill:--weight-decay) compopt +o default 2>/dev/null ;;
             distill:--epochs) compopt +o default 2>/dev/null ;;
             distill:--batch-size) compopt +o default 2>/dev/null ;;
             distill:--precision) words='fp32 bf16 fp16' ;;
@@ -168,7 +169,7 @@ _avs() {
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
                     extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --retry-failed --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
-                    distill) words='--captions --teacher --output -o --student --video --text --teacher-video --teacher-text --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --optimizer --learning-rate --epochs --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --workers --help' ;;
+                    distill) words='--captions --teacher --output -o --student --video --text --teacher-video --teacher-text --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --workers --help' ;;
                     search) words='--query -q --topics --vectors --head --explain --field --depth --tag --output -o --weights --device --threads --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --device --threads --help' ;;
                     fuse) words='--method --ltr --qrels --measure --folds --seed --threads --save --load --report --depth --tag --output -o --help' ;;

@@ -83,6 +83,7 @@ complete -c avs -n '__fish_seen_subcommand_from distill' -l temperature -x -d 'H
 complete -c avs -n '__fish_seen_subcommand_from distill' -l cache -r -F -d 'Where frames and teachers\' vectors are kept'
 complete -c avs -n '__fish_seen_subcommand_from distill' -l optimizer -x -a 'adamw bertadam' -d 'Which rule takes the steps'
 complete -c avs -n '__fish_seen_subcommand_from distill' -l learning-rate -x -d 'The largest step size'
+complete -c avs -n '__fish_seen_subcommand_from distill' -l weight-decay -x -d 'How much of the weights a step takes away, times its size'
 complete -c avs -n '__fish_seen_subcommand_from distill' -l epochs -x -d 'Passes over the captions'
 complete -c avs -n '__fish_seen_subcommand_from distill' -l batch-size -x -d 'Captions per step'
 complete -c avs -n '__fish_seen_subcommand_from distill' -l precision -x -a 'fp32 bf16 fp16' -d 'Of the student\'s products'

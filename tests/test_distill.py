@@ -142,6 +142,19 @@ def test_a_student_comes_closer_to_its_teacher_than_it_began(avs: Avs, data: Pat
     assert correlation(taught, scores("s.safetensors")) > correlation(taught, scores("begun.safetensors")) + 0.1
 
 
+def test_weight_decay_takes_away_from_the_students_weights(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    lengths = {}
+    for decay in (0, 20):
+        line = ["--teacher", "t.safetensors", "--epochs", 2, "--weight-decay", decay]
+        ran = avs(*distilled(*line, name=f"{decay}.safetensors"))
+        assert ran.returncode == 0, ran.stderr
+        kept = load_head(data / f"{decay}.safetensors")
+        assert kept.head["training"]["weight_decay"] == decay
+        lengths[decay] = float(kept.weights["video.weight"].norm())
+    assert lengths[20] < 0.5 * lengths[0]
+
+
 class Pointing(NamedTuple):
     """A teacher to whom all pairs are the same, and in each video one frame is all that matters: its rows say which."""
 
@@ -518,6 +531,7 @@ def test_on_all_clips_the_loss_falls_and_the_students_scores_approach_the_teache
         assert ran.returncode == 0, ran.stderr
     rows = values("s.safetensors.csv")
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert load_head(towers / "s.safetensors").head["training"]["weight_decay"] == 0.2
     begun, untaught, after = (closeness(towers, f"{name}.safetensors", videos) for name in ("begun", "untaught", "s"))
     for less in (begun, untaught):
         assert [late > early + 0.15 for early, late in zip(less, after, strict=True)] == [True, True]

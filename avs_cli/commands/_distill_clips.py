@@ -142,7 +142,12 @@ def run(
     taught_by = [f"{spec} {digest(path)}" for spec, path in map(named, teachers)]
     decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": taught_by}
     plan = replace(plan, settings=settings_of(decides, footage.pairs))
-    groups = parameter_groups(model.named_parameters(), plan.settings["learning_rate"], clips.towers)
+    groups = parameter_groups(
+        model.named_parameters(),
+        plan.settings["learning_rate"],
+        clips.towers,
+        weight_decay=plan.settings["weight_decay"],
+    )
     size = plan.settings["batch_size"]
     lessons = Lessons(footage.pairs, rows, seen.batch)
     described = {"kind": "teachclip", "settings": settings, "videos": [], "texts": [], "encoders": []}

@@ -486,10 +486,11 @@ def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Opt
     from avs_cli.core.bert_adam import BertAdam
     from avs_cli.core.fitting import AdamW, RMSprop
 
-    if settings["optimizer"] == "adamw":
-        return AdamW(parameters, settings["learning_rate"], settings.get("weight_decay", 0.01))
-    kinds: dict[str, type[Optimizer]] = {"rmsprop": RMSprop, "bertadam": BertAdam}
-    return kinds[settings["optimizer"]](parameters, settings["learning_rate"])
+    rate = settings["learning_rate"]
+    if settings["optimizer"] == "rmsprop":
+        return RMSprop(parameters, rate)
+    kinds: dict[str, type[AdamW | BertAdam]] = {"adamw": AdamW, "bertadam": BertAdam}
+    return kinds[settings["optimizer"]](parameters, rate, weight_decay=settings["weight_decay"])
 
 
 def schedule_of(settings: Mapping[str, Any]) -> "Schedule":

@@ -91,6 +91,14 @@ def distill(
     learning_rate: Annotated[
         float | None, typer.Option(min=0.0, help="The largest step size.", show_default="0.001; from clips 0.0001")
     ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="How much of the weights a step takes away, times its size.",
+            show_default="0.01; of bertadam, and from clips, 0.2",
+        ),
+    ] = None,
     epochs: Epochs = 10,
     batch_size: BatchSize = 120,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the student's products.")] = "fp32",
@@ -131,6 +139,7 @@ def distill(
         team = Team.join(stack, place.device)
         if inputs:
             given |= {"optimizer": optimizer or "bertadam", "learning_rate": _or(learning_rate, 1e-4)}
+            given["weight_decay"] = _or(weight_decay, 0.2)
             plan = Plan(output, given, epochs, seed, precision, epochs, time_limit, tensorboard)
             clips = Clips(
                 inputs, student or "clip", weights, frames, words, aggregate, pool_temperature, masked, tower_rate,
@@ -139,6 +148,7 @@ def distill(
             _distill_clips.run(stack, team, plan, clips, captions, validate or [], teacher, recipe, folder)
             return
         given |= {"optimizer": optimizer or "adamw", "learning_rate": _or(learning_rate, 1e-3)}
+        given["weight_decay"] = _or(weight_decay, 0.2 if optimizer == "bertadam" else 0.01)
         plan = Plan(
             output, {**given, "temperature": temperature}, epochs, seed, precision, epochs, time_limit, tensorboard
         )
