@@ -241,7 +241,8 @@ def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Pat
 def test_several_teachers_teach_together_over_features_that_the_student_never_sees(avs: Avs, data: Path) -> None:
     teacher(avs, *stores(), *XPOOL)
     teacher(avs, *stores("whole"), "--head", "w2vvpp:dim=8", name="w.safetensors")
-    line = ["--teacher", "t.safetensors", "--teacher", "w.safetensors", "--epochs", 2]
+    teacher(avs, *stores(), "--head", "laff:dim=8,heads=2", name="l.safetensors")
+    line = [part for name in "twl" for part in ("--teacher", f"{name}.safetensors")] + ["--epochs", 2]
     ran = avs(*distilled(*line))
     assert ran.returncode == 3
     assert "w.safetensors was trained with the feature 'whole'; the stores hold frames" in ran.stderr

@@ -110,10 +110,13 @@ def run(
 
 def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:
     """Raises MismatchError where a teacher's frames are not the student's."""
-    own = getattr(student, "frames", None)
+    from avs_cli.core.heads._framed import FramedHead
+
     for one in teachers:
-        theirs = getattr(one.head, "frames", None)
-        if own and theirs and own != theirs:
+        if not isinstance(student, FramedHead) or not isinstance(one.head, FramedHead):
+            continue
+        own, theirs = student.frames, one.head.frames
+        if own != theirs:
             raise MismatchError(
                 f"{one.path} looks at {theirs} frames, and the student at {own}; give it frames={theirs}"
             )
