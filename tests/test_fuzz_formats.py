@@ -3,6 +3,7 @@
 import gzip
 import math
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,9 @@ def check_submission(path: Path) -> None:
 
 def check_captions(path: Path) -> None:
     captions = read_captions(str(path))
-    assert captions and all("#enc#" in caption and sentence for caption, sentence in captions.items())
+    # An item, a number sign and whatever numbers its captions; and a sentence.
+    assert captions
+    assert all(re.fullmatch(r"[^\s#]+#\S+", caption) and sentence for caption, sentence in captions.items())
 
 
 def check_scores(path: Path) -> None:
