@@ -12,7 +12,7 @@ from pytest import approx
 
 from avs_cli.core.head_search import HeadScorer, padded
 from avs_cli.core.heads import heads
-from avs_cli.core.heads._blocks import Attention, FramePooling, Input, Ragged, linear, unit
+from avs_cli.core.heads._blocks import Attention, FramePooling, Input, Ragged, dropout, linear, unit
 from avs_cli.core.heads._described import describe, load_weights, rebuild
 from avs_cli.core.ranking import best_shots
 from avs_cli.core.teachers import teachers
@@ -195,6 +195,25 @@ def test_the_mean_word_vector_counts_a_repeated_word_once() -> None:
     vectors = WordVectors({"dog": 0, "cat": 1}, np.array([[4, 0], [0, 2]], np.float32))
     encoder = encoders.load("word2vec")(Corpus(vectors=vectors))
     assert encoder(["dog dog the cat", "dog", "bird"]).tolist() == [[2, 1], [4, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_dropout_leaves_out_its_share_by_lot_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(999, 1001, requires_grad=True)
+    y = dropout(x, share, training=True)
+    assert y.detach().unique().tolist() == approx([0, 1 / (1 - share)], rel=2e-4)  # a share is one of 65536
+    left = (y == 0).float()
+    # Six standard errors, over all and over each of the four lots of a 64-bit draw.
+    for some in (left.flatten(), *(left.flatten()[k::4] for k in range(4))):
+        assert float(some.mean()) == approx(share, abs=6 * (share * (1 - share) / len(some)) ** 0.5)
+    pairs = left.flatten()[: 999 * 1000].view(-1, 2)
+    assert abs(float(torch.corrcoef(pairs.T)[0, 1])) < 0.01
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x, share, training=True), y)
+    assert dropout(x, share, training=False) is x
 
 
 def test_attention_weighs_by_a_softmax_of_dot_products() -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 SMALLEST = 1e-24
 DROPOUT_FROM = 1e-3
+LOTS = 1 << 16
 
 
 class Input(NamedTuple):
@@ -52,6 +53,22 @@ def linear(x: torch.Tensor, fc: nn.Linear) -> torch.Tensor:
     return y
 
 
+def dropout(x: torch.Tensor, share: float, training: bool) -> torch.Tensor:
+    """In training, numbers set to zero by lot, a `share` of them, and the others enlarged so that the mean stays.
+
+    On a CPU the lots are 16 bits each, so the share is one of 65536; torch's own, drawn one by one, take nine times as
+    long, a twelfth of a training step.
+    """
+    if not training or not share:
+        return x
+    if x.device.type != "cpu":
+        return nn.functional.dropout(x, share)
+    limit = min(LOTS - 1, round(share * LOTS))
+    lots = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[: x.numel()]
+    kept = (lots >= limit - LOTS // 2).to(x.dtype).mul_(LOTS / (LOTS - limit))
+    return x * kept.view(x.shape)
+
+
 class Transform(nn.Module):
     """One feature into the common space: (N, n) to (N, D).
 
@@ -78,7 +95,7 @@ class Transform(nn.Module):
             if self.bn is not None and self.norm_first:
                 x = self.bn(x)
             x = torch.tanh(x) if torch.is_grad_enabled() else x.tanh_()
-            x = nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
+            x = dropout(x, self.dropout, self.training)
         return x if self.bn is None or self.norm_first else self.bn(x)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.clip_sampling import kept
-from avs_cli.core.heads._blocks import Head, Input, Ragged, Vectors
+from avs_cli.core.heads._blocks import Head, Input, Ragged, Vectors, dropout
 from avs_cli.core.text._words import Encoder
 from avs_cli.errors import SpecError
 
@@ -83,4 +83,4 @@ class FramedHead(Head):
 
     def dropped(self, x: torch.Tensor) -> torch.Tensor:
         """Mapped vectors without those numbers that training leaves out."""
-        return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
+        return dropout(x, self.dropout, self.training)
