@@ -270,9 +270,8 @@ def collection(tmp_path: Path) -> Path:
     (tmp_path / "topics.txt").write_text("661 a dog runs\n662 two cats\n")
     made = {"model": "tiny"}
     for name in ("laff", "sea", "w2vvpp"):
-        told = describe(
-            SPECS[name], VIDEOS, [SENT], ["bow:min_count=1"], CORPUS, {"clip": made, "frames": made, "sent": made}
-        )
+        ends = {"videos": {"clip": made, "frames": made}, "texts": {"sent": made}}
+        told = describe(SPECS[name], VIDEOS, [SENT], ["bow:min_count=1"], CORPUS, ends)
         torch.manual_seed(len(name))
         save_head(tmp_path / f"{name}.safetensors", told, rebuild(told).state_dict())
     return tmp_path
