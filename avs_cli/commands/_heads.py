@@ -112,8 +112,7 @@ def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "er
                 raise MismatchError(
                     f"{gap}; --missing skip leaves such shots out, and --missing zero takes zeros for the feature"
                 )
-            count = f"of {len(joined)} shots in all"
-            said.append(f"{gap}; {count}, {'left out' if missing == 'skip' else 'searched with zeros for it'}")
+            said.append(f"{gap}; {'left out of the search' if missing == 'skip' else 'zeros stand for it'}")
     note_each(said)
     return joined
 
