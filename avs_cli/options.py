@@ -25,3 +25,10 @@ SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
 ]
 TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")]
+AllowMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mismatch",
+        help="Warn instead of refusing where vectors come from different models, weights or preprocessing.",
+    ),
+]

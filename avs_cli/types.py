@@ -142,10 +142,14 @@ class Block(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Some items with all their features: the ids, and per feature a block of those items in that order."""
+    """Some items with all their features: the ids, and per feature a block of those items in that order.
+
+    lacking  feature -> (N,) which items lack it, and have a vector of zeros in its block; None: none does
+    """
 
     ids: Sequence[str]
     features: Mapping[str, Block]
+    lacking: "Mapping[str, np.ndarray] | None" = None
 
 
 class WordVectors(NamedTuple):

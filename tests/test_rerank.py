@@ -226,7 +226,12 @@ NEAR = ("--method", "neighbours")
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--method", "hubness"], 2, "give --bank STORE"),
         (["a.run", "-g", "bank.h5", "--vectors", "topics.h5", *NEAR], 3, "lacks 3 of the shots of a.run: a, b, c"),
         (["a.run", "-g", "means.h5", "--vectors", "bank.h5", *NEAR], 3, "no query for 1 of its topics: 1661"),
-        (["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR], 3, "other.h5 has model 'other'"),
+        (
+            ["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR],
+            3,
+            "other.h5 and means.h5::tiny do not fit together: model",
+        ),
+        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch is about what is compared with shots"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],

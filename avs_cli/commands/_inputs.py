@@ -1,8 +1,20 @@
-"""What videos, folders and shot tables on a command line hold."""
+"""What videos, folders and shot tables on a command line hold, and how the stores among them are compared."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from avs_cli.console import note
 from avs_cli.types import Failure, Shot
+
+if TYPE_CHECKING:
+    from avs_cli.io.compatibility import Comparison
+
+
+def comparison(allow_mismatch: bool) -> "Comparison":
+    """How a command compares the provenances of its stores and heads: its warnings go to stderr."""
+    from avs_cli.io.compatibility import Comparison
+
+    return Comparison(note, allow_mismatch, "--allow-mismatch goes on with a warning")
 
 
 def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) -> list[Shot | Failure]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from avs_cli.commands import _queries
+from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.options import Device, Output, Runs, Tag, Threads
+from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads
 from avs_cli.types import Run, ranked
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def rerank(
     ] = 0.5,
     tag: Tag = "reranked",
     output: Output = "-",
+    allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -63,6 +65,8 @@ def rerank(
         raise SpecError("the topics are either encoded or given as vectors; give --topics or --vectors")
     if (topics or vectors or bank) and not gallery:
         raise SpecError("--topics, --vectors and --bank are compared with shots; give --gallery STORE")
+    if allow_mismatch and not gallery:
+        raise SpecError("--allow-mismatch is about what is compared with shots; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
         raise SpecError("--scores FILE and --method scores belong together")
     if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
@@ -76,7 +80,7 @@ def rerank(
     place = prepare(device, threads)
     given = {path: read_run(path) for path in runs}
     with ExitStack() as stack:
-        shots = stack.enter_context(open_gallery(gallery)) if gallery else None
+        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
         evidence = _Evidence(
             shots,
             _queries_of(topics, vectors, shots, place.device, place.threads) if shots is not None else {},
@@ -175,7 +179,8 @@ def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, thread
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
-    asked = _queries.read(topics, "query") if topics else None
+    asked = _queries.read(topics) if topics else None
+    _queries.check_pictures(asked or [], topics)
     return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads), strict=True))
 
 

@@ -62,3 +62,8 @@ def writing(path: str | Path) -> Iterator[TextIO]:
         else:
             with part.open("w", encoding="utf-8", newline="\n") as text:
                 yield text
+
+
+def names_folder(path: str) -> bool:
+    """Whether an output is a folder: one that exists, or a name that ends in a slash."""
+    return path.endswith("/") or Path(path).is_dir()
