@@ -32,3 +32,14 @@ SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
 ]
 TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")]
+
+
+def written(context: typer.Context, *names: str) -> list[str]:
+    """Those of a command's options that stand on its command line, as users write them (`--folds`).
+
+    avs.toml and the environment give options to many commands at once, also where they do not apply; only what was
+    written for this command may be refused for that.
+    """
+    spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
