@@ -19,8 +19,8 @@ Method = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
-        help="rrf, combsum, combmnz, combmax, combmed, combanz, isr, borda, with parameters as in rrf:k=60 or "
-        "combsum:norm=zscore; weighted learns a weight per run from --qrels, or takes weighted:weights=2/1.",
+        help="rrf, combsum, combmnz, combmax, combmed, combanz, average (of raw scores), isr, borda, with parameters as "
+        "in rrf:k=60 or combsum:norm=zscore; weighted learns a weight per run from --qrels, or takes weighted:weights=2/1.",
     ),
 ]
 Reports = Annotated[
