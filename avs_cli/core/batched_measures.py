@@ -100,7 +100,9 @@ class Measure:
         return np.asarray(self._weights[topics[row], self._stratum[own]] * (1 + seen) / (place + 1))
 
     def _ideal_gain(self, counts: np.ndarray) -> float:
-        gains = np.sort(np.repeat(np.maximum(self.relevance, 0), counts))[::-1][: self.depth]
+        gains = np.sort(np.repeat(np.maximum(self.relevance, 0), counts))[::-1]
+        # Without a cutoff trec_eval's ideal ranking holds every relevant shot, also those beyond rank 1000.
+        gains = gains[: self.depth] if "@" in self.name else gains
         return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
 
 
