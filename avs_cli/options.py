@@ -6,6 +6,13 @@ import typer
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
+Topics = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|RANGE",
+        help="Topics to select: a topics file, or ids and ranges such as 731-750,761. All of them if not given.",
+    ),
+]
 Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
 Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]

@@ -99,6 +99,30 @@ def test_learning_pipes_into_eval(avs: Avs, folder: Path) -> None:
     assert float(done.stdout.split()[1]) > float(alone.stdout.split()[1])
 
 
+@pytest.mark.parametrize("method", [(), ("--method", "combsum"), ("--ltr", "--qrels", "q.txt")])
+def test_topics_select_what_is_fused(avs: Avs, folder: Path, method: tuple[str, ...]) -> None:
+    """The runs' other topics might as well not be there."""
+    chosen = avs("fuse", *method, *paths(folder), "--topics", "1662-1663,666")
+    assert chosen.returncode == 0
+    (folder / "topics.txt").write_text("662 a dog\n663 a cat\n1666 a bird\n")
+    assert avs("fuse", *method, *paths(folder), "--topics", "topics.txt").stdout == chosen.stdout
+    for path in paths(folder):
+        rows = path.read_text().splitlines(True)
+        path.write_text("".join(row for row in rows if row.split()[0] in ("1662", "1663", "1666")))
+    assert avs("fuse", *method, *paths(folder)).stdout == chosen.stdout != ""
+
+
+def test_selected_topics_that_no_run_has_are_noted_and_none_at_all_is_an_error(avs: Avs, folder: Path) -> None:
+    for method in ("rrf", "combsum"):
+        line = ("fuse", "--method", method, *paths(folder), "--topics")
+        done = avs(*line, "665-669")
+        assert done.returncode == 0 and {row.split()[0] for row in done.stdout.splitlines()} == {"1665", "1666"}
+        assert done.stderr == "avs: 3 of 5 selected topics are in no run: 667, 668, 669\n"
+        failed(avs(*line, "731-750"), 3, "731", "no run has any", "1661")
+        failed(avs(*line, "topics.txt"), 3, "topics.txt", "no such file")
+    failed(avs("fuse", "-", *paths(folder)[1:], "--topics", "-", input=""), 2, "stdin")
+
+
 def test_a_run_comes_through_a_pipe(avs: Avs, folder: Path) -> None:
     first, *others = paths(folder)
     done = avs("fuse", "-", *others, input=first.read_text())

@@ -1,8 +1,27 @@
-"""What videos, folders and shot tables on a command line hold."""
+"""What videos, folders and shot tables on a command line hold, and which topics of runs are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
+from avs_cli.console import note
 from avs_cli.types import Failure, Shot
+
+_Value = TypeVar("_Value")
+
+
+def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str, _Value]]:
+    """The runs with the topics that `--topics` gives, or with all of theirs where it is "".
+
+    Notes which of the topics are in no run. Raises MismatchError when the runs have none of them.
+    """
+    if not topics:
+        return list(map(dict, runs))
+    from avs_cli.io.topics import absent_topics, select_topics, topic_ids
+
+    wanted = topic_ids(topics)
+    if absent := absent_topics(wanted, runs):
+        note(absent)
+    return [select_topics(run, wanted) for run in runs]
 
 
 def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) -> list[Shot | Failure]:

@@ -53,6 +53,7 @@ def fuse(
     save: Annotated[str, typer.Option(metavar="FILE", help="Keep what all judged topics taught: fuser.json.")] = "",
     load: Annotated[str, typer.Option(metavar="FILE", help="Fuse by a fuser that --save kept.")] = "",
     report: Reports = None,
+    topics: options.Topics = "",
     depth: options.Depth = 1000,
     tag: options.Tag = "fused",
     output: options.Output = "-",
@@ -64,18 +65,22 @@ def fuse(
     """
     import os.path
 
+    from avs_cli.commands._inputs import selected
     from avs_cli.core.fusion import methods
+    from avs_cli.errors import SpecError
     from avs_cli.io.trec import read_run, write_run
 
+    if [*runs, topics].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
     learns = ltr or bool(load) or method == "weighted"
     _check(method, ltr, learns, qrels, save, load, report or [], output, folds)
     merge = None if learns else methods.load(method)
     paths = _expanded(runs)
     named = _named(paths)
     if merge is not None and hasattr(methods.module(method), "shares") and all(map(os.path.isfile, paths)):
-        write_run(output, _by_ranks(paths, method, depth), tag, depth)
+        write_run(output, _by_ranks(paths, method, topics, depth), tag, depth)
         return
-    loaded = dict(zip(named, map(read_run, paths), strict=True))
+    loaded = dict(zip(named, selected(list(map(read_run, paths)), topics), strict=True))
     _check_topics(paths, list(loaded.values()))
     if merge is not None:
         write_run(output, merge(list(loaded.values())), tag, depth)
@@ -158,24 +163,34 @@ def _check_topics(paths: list[str], runs: Sequence[Iterable[str]]) -> None:
         note(f"{alone} of {len(counts)} topics are missing from some of the {len(runs)} runs")
 
 
-def _by_ranks(paths: list[str], method: str, depth: int) -> Run:
+def _by_ranks(paths: list[str], method: str, topics: str, depth: int) -> Run:
     """The runs fused by a method that looks at ranks alone: each process sums its part of the runs."""
     from avs_cli.core import rank_sums
     from avs_cli.core.fusion import shares
     from avs_cli.io.forks import forked, worth
     from avs_cli.io.rankings import read_rankings
+    from avs_cli.io.topics import absent_topics, select_topics, topic_ids
 
+    wanted = topic_ids(topics) if topics else None
     by_rank = shares.load(method)
 
     def part(some: list[str]) -> tuple[list[list[str]], rank_sums.Sums]:
         rankings = [read_rankings(path) for path in some]
-        longest = max(len(shots) for one in rankings for shots in one.values())
-        return [list(one) for one in rankings], rank_sums.sums(rankings, by_rank(len(paths), longest))
+        have = [list(one) for one in rankings]
+        if wanted is not None:
+            rankings = [select_topics(one, wanted) for one in rankings]
+        longest = max((len(shots) for one in rankings for shots in one.values()), default=0)
+        return have, rank_sums.sums(rankings, by_rank(len(paths), longest))
 
     workers = worth(len(paths))
     size = -(-len(paths) // workers)
     parts = forked(part, [paths[start : start + size] for start in range(0, len(paths), size)], workers)
-    _check_topics(paths, [topics for several, _ in parts for topics in several])
+    have = [run for several, _ in parts for run in several]
+    if wanted is not None:
+        if absent := absent_topics(wanted, have):
+            note(absent)
+        have = [list(select_topics(dict.fromkeys(run), wanted)) for run in have]
+    _check_topics(paths, have)
     return rank_sums.best(rank_sums.added([total for _, total in parts]), depth)
 
 
