@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from avs_cli.core.caption_ranks import right_first
 from avs_cli.core.measures import xinfap
 from avs_cli.core.registry import Registry
 from avs_cli.errors import MismatchError, SpecError, UnknownName, few
@@ -122,7 +123,7 @@ class Evaluator:
             if measure.infer:
                 values = {topic: measure.infer(inferred[topic]) for topic in topics}
             elif measure.score:
-                order = {t: _best_case(run[t], self.qrels[t]) for t in topics} if measure.captions else rankings
+                order = {t: right_first(run[t], self.qrels[t]) for t in topics} if measure.captions else rankings
                 values = {topic: measure.score(order[topic], self.qrels[topic]) for topic in topics}
             else:
                 values = dict(plain[measure.plain])
@@ -256,12 +257,6 @@ _SPELLINGS = {"xinfap": "xinfAP", "infndcg": "infNDCG", "ip": "iP@10", "medr": "
 
 # For the hint when a name is mistyped; ir_measures itself knows them in many more spellings.
 _PLAIN_NAMES = ("AP", "P@10", "nDCG@20", "R@1000", "RR", "Rprec", "Bpref", "infAP", "Success@10")
-
-
-def _best_case(scores: Mapping[str, float], judgments: Mapping[str, Judgment]) -> list[str]:
-    """The ranking in which a right answer stands before others of its score: its rank is 1 + the shots above it."""
-    right = {shot for shot, judgment in judgments.items() if judgment.relevance > 0}
-    return sorted(ranked(scores), key=lambda shot: (-scores[shot], shot not in right))
 
 
 def _natural(topic: str) -> tuple[int, str]:

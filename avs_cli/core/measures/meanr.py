@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from avs_cli.core.measures._captions import first_rank
+from avs_cli.core.caption_ranks import first_rank
 from avs_cli.types import Judgment
 
 LOWER_IS_BETTER = True
