@@ -4,20 +4,21 @@
     scores = evaluator.evaluate(run)
     scores.means["xinfAP"], scores.by_topic["xinfAP"]["1661"]
 
-A measure is called as the field writes it. A file of `core/measures` gives it (`xinfAP`, `iP@100`, `infNDCG`), or else
-trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all of them.
+A measure is called as the field writes it. A file of `core/measures` gives it (`xinfAP`, `iP@100`, `RBP(p=0.8)`), or
+else trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all.
 """
 
 import contextlib
 import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from avs_cli.core.caption_ranks import right_first
-from avs_cli.core.measures import xinfap
+from avs_cli.core.measures import PLAIN, xinfap
 from avs_cli.core.registry import Registry
 from avs_cli.errors import MismatchError, SpecError, UnknownName, few
 from avs_cli.types import Judgment, Qrels, Run, ranked
@@ -196,6 +197,9 @@ def measure_named(name: str, captions: bool = False) -> Measure:
     spec = _NIST_SPELLING.get(spec, spec)
     if spec[:2] == "iP" and spec[2:].isdigit():
         spec = f"ip@{spec[2:]}"
+    if (called := _CALLED.fullmatch(spec)) and called[1].lower() in measures.names():
+        # RBP(p=0.9)@20, as ir_measures writes parameters.
+        spec = f"{called[1]}:{called[2].replace(' ', '')}" + (f",k={called[3]}" if called[3] else "")
     own, colon, rest = spec.partition(":")
     own, at, cutoff = own.partition("@")
     own = own.lower().replace("_", "-")
@@ -214,6 +218,8 @@ def measure_named(name: str, captions: bool = False) -> Measure:
     return Measure(name, score=measures.load(spec), **common)
 
 
+_CALLED = re.compile(r"(\w+)\(([^()]*)\)(?:@(\d+))?")
+
 # How NIST's script writes its 11 points.
 _NIST_SPELLING = {f"iprec@rec{level / 10:.2f}": f"iprec-rec@{level / 10}" for level in range(11)}
 
@@ -227,7 +233,8 @@ def _plain_measure(name: str) -> Any:
         with contextlib.suppress(NameError, ValueError, SyntaxError, TypeError, LookupError, AttributeError):
             measure = measure or parse(name)
     if not isinstance(measure, ir_measures.Measure):
-        raise UnknownName("measure", name, [*(_SPELLINGS.get(own, own) for own in measures.names()), *_PLAIN_NAMES])
+        own = (spelled for module in map(measures.module, measures.names()) for spelled in module.NAMES)
+        raise UnknownName("measure", name, [*own, *PLAIN])
     try:
         supported = ir_measures.pytrec_eval.supports(measure)
     except AssertionError:  # how ir_measures refuses parameters
@@ -252,11 +259,6 @@ def _one_of_trec_eval(name: str) -> Any:
 
 
 _RELEVANT_ALONE = {"AP", "P", "R", "RR", "nDCG", "Rprec", "Success", "IPrec", "NumRet"}
-
-_SPELLINGS = {"xinfap": "xinfAP", "infndcg": "infNDCG", "ip": "iP@10", "medr": "MedR", "meanr": "MeanR", "sumr": "SumR"}
-
-# For the hint when a name is mistyped; ir_measures itself knows them in many more spellings.
-_PLAIN_NAMES = ("AP", "P@10", "nDCG@20", "R@1000", "RR", "Rprec", "Bpref", "infAP", "Success@10")
 
 
 def _natural(topic: str) -> tuple[int, str]:

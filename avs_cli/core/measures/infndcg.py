@@ -1,4 +1,4 @@
-"""infNDCG: nDCG of the first 1000 ranks, estimated from a pool of which only samples were judged.
+"""Inferred nDCG of the first 1000 ranks, estimated from a sampled pool.
 
 Yilmaz, Kanoulas and Aslam, SIGIR 2008, doi:10.1145/1390334.1390437. A ranking's gain Σ relevance / log2(rank + 1) is
 summed per stratum over its judged shots and scaled to the stratum's pooled shots in the ranking; the ideal gain is that
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.types import Judgment
+
+NAMES = ("infNDCG",)
 
 
 def part(inferred: Inferred) -> float:

@@ -1,4 +1,4 @@
-"""xinfAP: average precision estimated from a pool of which only samples were judged (TREC's and TRECVID's infAP).
+"""Extended inferred average precision, estimated from a sampled pool; NIST prints it as infAP.
 
 Yilmaz, Kanoulas and Aslam, SIGIR 2008, doi:10.1145/1390334.1390437, with the changes that NIST made to its script: the
 first 1000 ranks count, and recall is relative to at most 1000 relevant shots.
@@ -22,6 +22,7 @@ import numpy as np
 
 from avs_cli.types import Judgment
 
+NAMES = ("xinfAP",)
 DEPTH = 1000
 EPSILON = 1e-5
 
