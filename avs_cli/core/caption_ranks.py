@@ -31,7 +31,8 @@ def text_ranks(scores: Any, item: np.ndarray) -> np.ndarray:
         own = np.take_along_axis(rows, item[low : low + _ROWS, None], axis=1)
         ranks[low : low + _ROWS] = rows.shape[1] - np.count_nonzero(rows <= own, axis=1) + 1
     # A score that is NaN is not at most itself.
-    return np.minimum(ranks, scores.shape[1])
+    capped: np.ndarray = np.minimum(ranks, scores.shape[1])
+    return capped
 
 
 def video_ranks(scores: Any, item: np.ndarray) -> np.ndarray:

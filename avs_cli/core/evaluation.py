@@ -79,11 +79,16 @@ class Gaps:
     unknown: list[str]
 
     def __str__(self) -> str:
-        unjudged = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in self.unjudged.items())
-        return (
-            f"{_count(self.topics, 'topic')}, {_count(self.ties, 'tie')} broken by shot id; unjudged: {unjudged}; "
-            f"{_some('judged topic', self.missing)} missing; {_some('topic', self.unknown)} without judgments"
-        )
+        """The gaps that there are."""
+        ties = f", {_count(self.ties, 'tie')} broken by shot id" if self.ties else ""
+        return "; ".join(filter(None, [_count(self.topics, "topic") + ties, unjudged_shares([self]), self.topic_gaps]))
+
+    @property
+    def topic_gaps(self) -> str:
+        """Which topics are missing and which have no judgments; "" for a run of all judged topics and no others."""
+        missing = f"{_some('judged topic', self.missing)} missing" if self.missing else ""
+        unknown = f"{_some('topic', self.unknown)} without judgments" if self.unknown else ""
+        return "; ".join(filter(None, [missing, unknown]))
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,42 @@ class Scores:
     by_topic: dict[str, dict[str, float]]
     means: dict[str, float]
     gaps: Gaps
+
+
+def unjudged_shares(gaps: Sequence[Gaps]) -> str:
+    """How much of the top was not judged, on average over runs; "" when everything was."""
+    shares = {cutoff: mean([one.unjudged[cutoff] for one in gaps]) for cutoff in gaps[0].unjudged}
+    told = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in shares.items())
+    average = " on average" if len(gaps) > 1 else ""
+    return f"unjudged{average}: {told}" if any(shares.values()) else ""
+
+
+def run_notes(gaps: Mapping[str, Gaps], renamed: Mapping[str, str]) -> list[str]:
+    """What the means of runs do not show, as lines: for one run all gaps, for many the exceptions and a summary.
+
+    gaps     run -> its gaps
+    renamed  run -> what was said of its topics' ids
+    Runs of which the same is to be said share a line.
+    """
+    if len(gaps) == 1:
+        ((run, own),) = gaps.items()
+        return [f"{run}: " + "; ".join(filter(None, [renamed[run], str(own)]))]
+    alike: dict[str, list[str]] = {}
+    for run, own in gaps.items():
+        alike.setdefault("; ".join(filter(None, [renamed[run], own.topic_gaps])), []).append(run)
+    lines = []
+    for sentence, runs in alike.items():
+        who = runs[0] if len(runs) == 1 else f"{few(runs)} ({len(runs)} runs)"
+        lines += [f"{'all runs' if len(runs) == len(gaps) else who}: {sentence}"] if sentence else []
+    if mostly := [run for run, own in gaps.items() if own.unjudged[CUTOFFS[0]] > 0.5]:
+        who = f"{few(mostly)} ({_count(len(mostly), 'run')})"
+        lines.append(f"more than half of the top {CUTOFFS[0]} unjudged: {who}")
+    every = list(gaps.values())
+    least, most = min(one.topics for one in every), max(one.topics for one in every)
+    topics = _count(most, "topic") if least == most else f"{least}–{most} topics"
+    tied = [one.ties for one in every if one.ties]
+    ties = f"{_count(sum(tied), 'tie')} broken by shot id in {_count(len(tied), 'run')}" if tied else ""
+    return [*lines, "; ".join(filter(None, [f"{len(every)} runs of {topics}", ties, unjudged_shares(every)]))]
 
 
 class Evaluator:
@@ -184,6 +225,17 @@ class Evaluator:
     def _unjudged(inferred: Iterable[xinfap.Inferred], cutoff: int) -> float:
         judged = [i.judged[:cutoff] for i in inferred]
         return 1 - sum(int(j.sum()) for j in judged) / max(sum(map(len, judged)), 1)
+
+
+def usual(qrels: Qrels) -> str:
+    """The measure that is usual for these judgments: xinfAP where they are samples of strata, AP where they are not."""
+    kinds: set[Judgment] = set()
+    for topic in qrels.values():
+        kinds.update(topic.values())
+        # Of sampled qrels the first topic tells.
+        if any(judgment.relevance < 0 for judgment in kinds) or len({judgment.stratum for judgment in kinds}) > 1:
+            return "xinfAP"
+    return "AP"
 
 
 def measure_named(name: str, captions: bool = False) -> Measure:

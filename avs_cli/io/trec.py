@@ -7,6 +7,7 @@ Columns stand apart by spaces or tabs, lines end as Unix or Windows ends them, a
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -57,6 +58,19 @@ def parse_run(path: str, text: str) -> Run:
     for rows in _rows(path, text, (6,), "topic Q0 shot rank score tag"):
         _gather(run, rows, _scores(rows, 4))
     return run
+
+
+def qrels_files(path: str) -> list[str]:
+    """The path itself, or the files in a folder of qrels, in the order of their names.
+
+    Raises FormatError for a folder without files.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    files = [entry.path for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith(".")]
+    if not files:
+        raise FormatError(path, "no files in it; a folder of qrels holds one for each year")
+    return sorted(files)
 
 
 def read_qrels(path: str) -> Qrels:

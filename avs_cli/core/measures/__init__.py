@@ -5,5 +5,7 @@
 """
 
 # What trec_eval computes besides, by the names of ir_measures: those that papers report, of many more.
-PLAIN = ("AP", "P@10", "P@100", "nDCG", "nDCG@10", "nDCG@20", "R@100", "R@1000", "RR", "Rprec", "Bpref", "infAP")
-PLAIN += ("Success@10",)
+PLAIN = (
+    "AP", "P@10", "P@100", "nDCG", "nDCG@10", "nDCG@20", "R@100", "R@1000", "RR", "Rprec", "Bpref", "infAP",
+    "Success@10",
+)  # fmt: skip
