@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pytest import approx
 
 from avs_cli.cli import exit_code
-from avs_cli.core.evaluation import Evaluator
+from avs_cli.core.evaluation import Evaluator, Gaps, Scores, measure_named
 from avs_cli.core.plots import figure
 from avs_cli.core.reports import compare, mean_name, qrels_names
 from avs_cli.types import Judgment
@@ -214,6 +215,11 @@ def test_topics_of_each_year_stand_above_its_mean(years) -> None:
     assert ["TV19", "0.9167", "0.3750"] in cells(result.out)
 
 
+def test_a_year_of_one_topic_has_values_and_no_t_test(years) -> None:
+    content = json.loads(years(*YEARS, "good.run", "poor.trec", "-m", "AP", "--test", "t", "--json").out)
+    assert "p" in content["runs"][1]["qrels"]["TV19"] and "p" not in content["runs"][1]["qrels"]["TV20"]
+
+
 def test_a_run_without_a_years_topics_has_no_mean_and_is_last(years, tmp_path: Path) -> None:
     (tmp_path / "old.run").write_text(GOOD.partition("1663")[0])
     result = years(*YEARS, "old.run", "poor.trec", "-m", "AP")
@@ -229,6 +235,37 @@ def test_a_run_without_a_years_topics_has_no_mean_and_is_last(years, tmp_path: P
     assert (refused.code, refused.err.splitlines()[-1]) == (
         3, "avs: old has no topic of some of the qrels, so its mean has no rank among the others",
     )  # fmt: skip
+
+
+def test_the_mean_over_years_is_what_its_p_is_of() -> None:
+    """One topic in one year, three in the other: the difference of the means is (-0.1 + (0.5 + 0.4 + 0.3) / 3) / 2."""
+    differences = {"1": -0.1, "2": 0.5, "3": 0.4, "4": 0.3}
+    gaps = Gaps(4, 0, {10: 0.0}, [], [])
+    scores = {
+        "good": Scores({"AP": {topic: 0.3 + d for topic, d in differences.items()}}, {"AP": 0.0}, gaps),
+        "poor": Scores({"AP": dict.fromkeys(differences, 0.3)}, {"AP": 0.0}, gaps),
+    }
+    years = {"TV19": ["1"], "TV20": ["2", "3", "4"]}
+    report = compare(scores, [measure_named("AP")], "poor", parts=years)
+    assert report.entries[0].scores.means["AP"] - 0.3 == approx(0.15)
+    weighted = [a * 0.1 / 2 + (b * 0.5 + c * 0.4 + d * 0.3) / 6 for a, b, c, d in itertools.product((1, -1), repeat=4)]
+    assert report.entries[0].p["AP"] == sum(abs(total) >= 0.15 - 1e-9 for total in weighted) / 16 == 6 / 16
+    # Had all topics counted alike, 4 of the 16 patterns would be as far from 0 as 1.1.
+    assert compare(scores, [measure_named("AP")], "poor").entries[0].p["AP"] == 4 / 16
+
+
+@pytest.mark.parametrize("test", ["randomization", "t", "tukey"])
+def test_every_test_takes_three_runs_of_several_years(years, tmp_path: Path, test: str) -> None:
+    # A year of one topic has no t-test and no Tukey's, so TV20 gets a second.
+    with open(tmp_path / "years" / "avs.qrels.main.tv20", "a") as qrels:
+        qrels.write("1664 0 a 1 1\n")
+    for name, text, shot in (("good", GOOD, "a"), ("poor", POOR, "b"), ("other", POOR, "a")):
+        (tmp_path / f"{name}.run").write_text(text + f"1664 Q0 {shot} 1 1 t\n")
+    runs = ["good.run", "poor.run", "other.run"]
+    content = json.loads(years(*YEARS, *runs, "-m", "AP", "--test", test, "--json").out)
+    assert [entry["run"] for entry in content["runs"]] == ["good", "other", "poor"]
+    for entry in content["runs"][1:]:
+        assert all(0 < p["AP"] <= 1 for p in (entry["p"], *(year["p"] for year in entry["qrels"].values())))
 
 
 @pytest.mark.parametrize(

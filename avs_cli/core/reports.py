@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from avs_cli.core import significance
@@ -75,7 +76,7 @@ def compare(
     baseline: str = "",
     test: Test = "randomization",
     seed: int = 0,
-    parts: Mapping[str, Collection[str]] | None = None,
+    parts: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Report:
     """Rank runs by the first measure and test each against `baseline`, or against the best of them.
 
@@ -83,7 +84,6 @@ def compare(
            accordingly in the tests of it
     Raises UnknownName for a baseline that is none of the runs, MismatchError for runs without a topic in common.
     """
-    parts = parts or {}
     first = measures[0]
     if baseline and baseline not in scores:
         raise UnknownName("run", baseline, scores)
@@ -98,27 +98,27 @@ def compare(
         scores = {run: replace(own, means=means[run]) for run, own in scores.items()}
     sign = 1 if first.ascending else -1
     # Of equal runs the one named first stays first; those without a value are last.
-    order = sorted(
-        scores,
-        key=lambda run: (math.isnan(value := scores[run].means[first.name]), 0 if value != value else sign * value),
-    )
+    order = sorted(scores, key=lambda run: _place(sign * scores[run].means[first.name]))
     if len(scores) == 1:
         return Report(measures, [_entry(order[0], scores, columns, {}, {})], "", "", parts)
     baseline = baseline or order[0]
 
-    def tested(measure: Measure, topics: Collection[str] | None) -> dict[str, float]:
-        values = {run: _only(scores[run].by_topic[measure.name], topics) for run in order}
-        if parts and topics is None:
-            whole = [run for run in order if not math.isnan(scores[run].means[measure.name])]
-            return (
-                _tested({run: values[run] for run in whole}, baseline, test, seed, parts) if baseline in whole else {}
-            )
-        known = {run: own for run, own in values.items() if own or topics is None}
-        return _tested(known, baseline, test, seed) if baseline in known else {}
+    def tested(measure: Measure, part: str = "") -> dict[str, float]:
+        name, topics = measure.name, parts[part] if part else None
+        if part and len(parts[part]) < 2 and test != "randomization":
+            return {}  # a year of one topic has a value, and no variance
+        known = [run for run in order if not math.isnan((columns[run][part] if part else scores[run].means)[name])]
+        values = {run: _only(scores[run].by_topic[name], topics) for run in known}
+        return _tested(values, baseline, test, seed, {} if part else parts) if baseline in known else {}
 
-    p = {measure.name: tested(measure, None) for measure in measures}
-    p_of = {part: {measure.name: tested(measure, topics) for measure in measures} for part, topics in parts.items()}
+    p = {measure.name: tested(measure) for measure in measures}
+    p_of = {part: {measure.name: tested(measure, part) for measure in measures} for part in parts}
     return Report(measures, [_entry(run, scores, columns, p, p_of) for run in order], baseline, test, parts)
+
+
+def _place(value: float) -> tuple[bool, float]:
+    """Sorts nan last."""
+    return math.isnan(value), 0.0 if math.isnan(value) else value
 
 
 def _entry(
@@ -150,7 +150,7 @@ def _tested(
     baseline: str,
     test: Test,
     seed: int,
-    parts: Mapping[str, Collection[str]] | None = None,
+    parts: Mapping[str, Collection[str]],
 ) -> dict[str, float]:
     """Each other run's p against the baseline on the topics that they share, corrected for there being several.
 
@@ -177,7 +177,7 @@ def _tested(
     return significance.holm(p)
 
 
-def _weights(topics: Sequence[str], parts: Mapping[str, Collection[str]] | None) -> dict[str, float]:
+def _weights(topics: Sequence[str], parts: Mapping[str, Collection[str]]) -> dict[str, float]:
     """Topic -> how much it counts: 1, or with parts what makes each part count alike."""
     if not parts:
         return dict.fromkeys(topics, 1.0)
