@@ -61,7 +61,12 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str |
     for row in texts:
         drawn.add_row(*row)
     # A pipe or a file gets every column whole; only a terminal is narrow.
-    Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty()).print(drawn)
+    console = Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty())
+    try:
+        console.print(drawn)
+    except SystemExit:
+        # How rich ends a program whose reader has left (`avs … | head`); for us that is no failure.
+        raise BrokenPipeError from None
 
 
 def _is_number(text: str) -> bool:

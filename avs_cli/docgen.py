@@ -19,6 +19,7 @@ import typer
 
 from avs_cli import __version__, cli
 from avs_cli.core.fusion import MEASURES
+from avs_cli.core.measures import PLAIN
 from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
@@ -114,7 +115,7 @@ def parameter(command: str, given: Any, hint: Any) -> Parameter:
     key = (command, cli.long_name(given) if option else "")
     registry = REGISTRIES.get(key)
     words = [str(choice) for choice in typing.get_args(kind)] if typing.get_origin(kind) is Literal else []
-    words = words or OFFERED.get(key) or (registry.names() if registry else [])
+    words = words or OFFERED.get(key) or (offered(key, registry) if registry else [])
     value = "NUMBER" if kind in (int, float) else "|".join(words) if words and not registry else "TEXT"
     value = "" if option and given.is_flag else (given.metavar or (value if option else given.name.upper())).rstrip(".")
     text = sentence(given.help)
@@ -206,12 +207,35 @@ def entries(registry: Registry) -> Iterator[str]:
     """What a registry offers: each entry's name, what it is and its parameters, of its file, read and not imported."""
     yield ".RS\n"
     for name in registry.names():
-        spec = find_spec(registry.package)
-        folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-        module = folder / name.replace("-", "_")
-        file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-        yield item(f"\\fB{escape(name)}\\fR", told_of(ast.parse(file.read_text(encoding="utf-8")), registry.entry))
+        tree = source(registry, name)
+        spelled = ", ".join(f"\\fB{escape(each)}\\fR" for each in written(tree) or [name])
+        yield item(spelled, told_of(tree, registry.entry))
     yield ".RE\n"
+
+
+def source(registry: Registry, name: str) -> ast.Module:
+    """An entry's file, read and not imported."""
+    spec = find_spec(registry.package)
+    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
+    module = folder / name.replace("-", "_")
+    file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def offered(key: tuple[str, str], registry: Registry) -> list[str]:
+    """What completion offers: the entries' names; of the measures of `eval`, all that it takes as papers write them."""
+    if key != ("eval", "measure"):
+        return registry.names()
+    own = (each for name in registry.names() for each in written(source(registry, name)))
+    return sorted([*own, *PLAIN], key=str.lower)
+
+
+def written(module: ast.Module) -> list[str]:
+    """How an entry's `NAMES` write it, where its file's name is not what the field writes."""
+    for line in module.body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "NAMES":
+            return list(ast.literal_eval(line.value))
+    return []
 
 
 def told_of(module: ast.Module, entry: str) -> str:

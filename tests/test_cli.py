@@ -144,6 +144,38 @@ def test_a_reader_that_leaves_ends_the_program_quietly(count: int) -> None:
     assert (running.stderr.read(), running.wait(60)) == ("", 0)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["eval", "qrels", "a.run", "-q"],
+        ["eval", "qrels", "a.run", "b.run"],
+        ["eval", "qrels", "a.run", "-q", "--json"],
+        ["fuse", "a.run", "b.run", "--ltr", "--qrels", "qrels", "--folds", "2", "--report", "-", "-o", "fused.run"],
+        ["extract", "--list-models"],
+        ["info", "a.run"],
+        ["eval", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_of_a_table_that_leaves_ends_the_program_quietly(tmp_path: Path, line: list[str]) -> None:
+    topics = range(101, 105)
+    (tmp_path / "qrels").write_text("".join(f"{t} 0 {shot} 1 {int(shot == 'a')}\n" for t in topics for shot in "ab"))
+    for name, order in (("a", "ab"), ("b", "ba")):
+        rows = (f"{topic} Q0 {shot} 1 {-place} t\n" for topic in topics for place, shot in enumerate(order))
+        (tmp_path / f"{name}.run").write_text("".join(rows))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "avs_cli", *line],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout and running.stderr
+    running.stdout.close()
+    told = running.stderr.read()
+    assert (running.wait(60), [row for row in told.splitlines() if not row.startswith("avs: ")]) == (0, [])
+
+
 def test_a_full_disk_behind_stdout_is_told() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")

@@ -22,6 +22,7 @@ from avs_cli.commands import _distill_clips, _heads, _teachers
 from avs_cli.commands._clips import decoded, footage_of
 from avs_cli.commands._training import Data, Team
 from avs_cli.core import published_clip
+from avs_cli.core.caption_ranks import both_ways
 from avs_cli.core.clip_sampling import counted
 from avs_cli.core.clip_student import ClipBatch, ClipStudent
 from avs_cli.core.distillation import Recipe, Taught
@@ -29,7 +30,6 @@ from avs_cli.core.features import Runtime, features
 from avs_cli.core.heads._blocks import Input, Ragged
 from avs_cli.core.heads._described import describe, rebuild
 from avs_cli.core.heads._framed import framed
-from avs_cli.core.paired_retrieval import both_ways
 from avs_cli.core.pairs import Batch, score_matrix
 from avs_cli.core.teachers import teachers
 from avs_cli.core.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
@@ -368,9 +368,9 @@ def test_arrays_come_back_out_of_one_row_per_item() -> None:
 def test_both_directions_are_measured() -> None:
     # Captions 0 and 1 are of video 0, caption 2 is of video 1; caption 1 finds the other video first.
     found = both_ways(torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]]), np.array([0, 0, 1]))
-    assert found["R@1"] == approx(100 * 2 / 3)
+    assert found["R@1"] == approx(2 / 3)
     assert found["SumR"] == approx(100 * 2 / 3 + 200)
-    assert found["v2t R@1"] == 100
+    assert found["v2t R@1"] == 1
 
 
 def test_pictures_that_repeat_at_the_end_are_no_frames() -> None:

@@ -57,14 +57,14 @@ class Clips(NamedTuple):
 
 
 class ClipJudge:
-    """Says how well captions find their videos, and videos their captions, in percent."""
+    """Says how well captions find their videos, and videos their captions."""
 
     def __init__(self, footage: Footage | FrozenFootage, metric: str):
         self.footage, self.metric = footage, metric
 
     def values(self, model: "ClipStudent") -> dict[str, float]:
-        """R@1, R@5, R@10 and their sum, in both directions."""
-        from avs_cli.core.paired_retrieval import both_ways
+        """R@1, R@5 and R@10, and their sum in percent, in both directions."""
+        from avs_cli.core.caption_ranks import both_ways
 
         return both_ways(score_matrix(model, self.footage), self.footage.pairs.item)
 

@@ -41,14 +41,14 @@ class Stores(NamedTuple):
 
 
 class CaptionJudge:
-    """Says how well captions find their videos, and videos their captions, in percent."""
+    """Says how well captions find their videos, and videos their captions."""
 
     def __init__(self, pairs: "Pairs", metric: str):
         self.pairs, self.metric = pairs, metric
 
     def values(self, model: "Head") -> dict[str, float]:
-        """R@1, R@5, R@10 and their sum, in both directions."""
-        from avs_cli.core.paired_retrieval import both_ways
+        """R@1, R@5 and R@10, and their sum in percent, in both directions."""
+        from avs_cli.core.caption_ranks import both_ways
         from avs_cli.core.pairs import score_matrix
 
         return both_ways(score_matrix(model, self.pairs), self.pairs.item)

@@ -263,11 +263,12 @@ class Judge:
 
     def values(self, head: "Head") -> dict[str, float]:
         """The measure, more is better."""
-        from avs_cli.core.pairs import caption_measures, caption_ranks, score_matrix
+        from avs_cli.core.caption_ranks import measures, text_ranks
+        from avs_cli.core.pairs import score_matrix
 
         scores = score_matrix(head, self.pairs)
         if self.evaluator is None:
-            return {self.metric: caption_measures(caption_ranks(scores, self.pairs.item))[self.metric]}
+            return {self.metric: measures(text_ranks(scores, self.pairs.item))[self.metric]}
         rows = zip(self.pairs.captions, scores.tolist(), strict=True)
         run = {topic: dict(zip(self.pairs.items, row, strict=True)) for topic, row in rows}
         means = self.evaluator.evaluate(run).means
