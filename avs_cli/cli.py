@@ -4,14 +4,15 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
-from avs_cli import __version__, config
+from avs_cli import __version__, config, outputs
+from avs_cli.console import note
 from avs_cli.errors import AvsError
 
 # In the order of the pipeline and of `avs --help`; each is a module of `commands` with a function of its name.
@@ -32,7 +33,7 @@ COMMANDS = (
 
 EPILOG = (
     "Stages read and write feature stores (HDF5) and TREC runs; stdout is data, all else is stderr, '-' is a pipe. "
-    "avs.toml in the working folder, or AVS_OPTION in the environment, may give any option. "
+    "avs.toml in the working folder, or AVS_OPTION in the environment, may give any option but those that grant trust. "
     "Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not installed or not downloaded, 5 done but items are missing."
 )
 
@@ -68,11 +69,54 @@ def build(names: Sequence[str]) -> Any:
         app.command(name, no_args_is_help=False)(getattr(module, name))
     root = get_command(app)
     for name, command in root.commands.items():  # type: ignore[attr-defined]
+        command.marks = outputs.marks(command.callback.__wrapped__)
         for parameter in command.params:
             if parameter.param_type_name == "option":
-                parameter.envvar = config.environment_names(name, long_name(parameter))
+                by_hand = outputs.BY_HAND in command.marks.get(parameter.name, ())
+                parameter.envvar = None if by_hand else config.environment_names(name, long_name(parameter))
                 parameter.show_envvar = False
+        command.invoke = _checked(name, command, command.invoke)
     return root
+
+
+def _checked(name: str, command: Any, invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Run a command once its parameters, from wherever they come, are known to do no harm."""
+
+    def run_checked(context: Any) -> Any:
+        known = parameters(command)
+        config.check_environment(name, known, os.environ)
+        sources = {key: context.get_parameter_source(key) for key in context.params}
+        from_file = {key for key, source in sources.items() if source and source.name == "DEFAULT_MAP"}
+        if told := config.told(known, {key: value for key, value in context.params.items() if key in from_file}):
+            note(f"{config.FILE} gives {told}")
+        outputs.check(*_files(command, known, context.params))
+        return invoke(context)
+
+    return run_checked
+
+
+def _files(
+    command: Any, known: config.Parameters, given: Mapping[str, Any]
+) -> tuple[list[tuple[outputs.Named, outputs.Writes]], list[outputs.Named]]:
+    """What a command line names to write, and what to read."""
+    written, read = [], []
+    for parameter in command.params:
+        value = given.get(parameter.name)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, str):
+                named = outputs.Named(_shown(parameter), one)
+                if parameter.name in known.outputs:
+                    written.append((named, known.outputs[parameter.name]))
+                elif outputs.reads(parameter.metavar):
+                    read.append(named)
+    return written, read
+
+
+def _shown(parameter: Any) -> str:
+    """What messages call a parameter: `--video`, `RUN`."""
+    if parameter.param_type_name == "option":
+        return f"--{long_name(parameter)}"
+    return str(parameter.metavar or parameter.name.upper()).rstrip(".")
 
 
 def long_name(parameter: Any) -> str:
@@ -86,7 +130,14 @@ def parameters(command: Any) -> config.Parameters:
     named = [parameter for parameter in command.params if parameter.name != "help"]
     options = {long_name(p): p.name for p in named if p.param_type_name == "option"}
     arguments = {p.name: p.name for p in named if p.param_type_name == "argument"}
-    return config.Parameters(options, arguments, frozenset(p.name for p in named if p.multiple or p.nargs == -1))
+    marked = {name: found for name, found in command.marks.items() if found}
+    return config.Parameters(
+        options,
+        arguments,
+        many=frozenset(p.name for p in named if p.multiple or p.nargs == -1),
+        outputs={name: mark for name, found in marked.items() if (mark := outputs.mark_of(found)) is not None},
+        by_hand=frozenset(name for name, found in marked.items() if outputs.BY_HAND in found),
+    )
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -4,8 +4,12 @@ from typing import Annotated
 
 import typer
 
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
+from avs_cli.outputs import WRITES, Writes
+
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout."), WRITES]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
+# What train and distill write beside a model.
+TRAINED = Writes((".last", ".csv", ".lock"))
 Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
 Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
@@ -24,4 +28,4 @@ TimeLimit = Annotated[
 SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
 ]
-TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")]
+TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard."), WRITES]

@@ -26,7 +26,7 @@ ALLOWED = {
     "cli": {"side", "commands", "errors"},
     "docgen": {"cli", "side", "core", "io", "errors"},
 }
-SIDE = {"config", "console", "options", "provenance"}
+SIDE = {"config", "console", "options", "outputs", "provenance"}
 TOP = {".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "avs_cli", "completions", "man"}
 TOP |= {"pyproject.toml", "tests"}
 HEAVY = {

@@ -8,6 +8,7 @@ import typer
 
 from avs_cli import options
 from avs_cli.console import note
+from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ Reports = Annotated[
         help="Weights per run, gain per step, loss without each run: .txt, .json, .svg, .png, .pdf, or - for a table "
         "on stdout; repeatable.",
     ),
+    WRITES,
 ]
 
 
@@ -50,7 +52,9 @@ def fuse(
     ] = "5",
     seed: options.Seed = 0,
     threads: options.Threads = 0,
-    save: Annotated[str, typer.Option(metavar="FILE", help="Keep what all judged topics taught: fuser.json.")] = "",
+    save: Annotated[
+        str, typer.Option(metavar="FILE", help="Keep what all judged topics taught: fuser.json."), WRITES
+    ] = "",
     load: Annotated[str, typer.Option(metavar="FILE", help="Fuse by a fuser that --save kept.")] = "",
     report: Reports = None,
     depth: options.Depth = 1000,

@@ -11,6 +11,7 @@ from avs_cli.commands import _queries
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import Depth, Device, Output, Tag, Threads, Weights
+from avs_cli.outputs import WRITES
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def search(
         ),
     ] = None,
     explain: Annotated[
-        str, typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots.")
+        str,
+        typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots."),
+        WRITES,
     ] = "",
     field: Annotated[Literal["query", "narrative", "both"], typer.Option(help="What of a topic is encoded.")] = "query",
     depth: Depth = 1000,

@@ -24,7 +24,7 @@ from avs_cli.core.heads import heads
 from avs_cli.core.objectives import objectives
 from avs_cli.core.text import encoders
 from avs_cli.errors import SpecError
-from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit
+from avs_cli.options import TRAINED, BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit
 
 if TYPE_CHECKING:
     from avs_cli.core.pairs import Pairs
@@ -35,7 +35,7 @@ CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 def train(
     captions: Annotated[list[str], typer.Argument(metavar="CAPTIONS...", help="Captions to learn from.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The head, .safetensors.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The head, .safetensors."), TRAINED],
     video: Annotated[list[str], typer.Option(metavar="STORE", help="Video features; repeat for each store.")],
     text: Annotated[
         list[str] | None,
