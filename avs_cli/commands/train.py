@@ -84,8 +84,9 @@ def train(
     """Train a head that finds videos by sentences.
 
     The best head by the validation measure goes to FILE, each epoch's values to FILE.csv. FILE.last is a head too, with
-    what the training needs to go on: given again, the command goes on after the last whole epoch. FILE then ends up byte
-    for byte as without the interruption; FILE.last and FILE.csv differ in the seconds that epochs took. Several data sets are several captions and several stores. Under torchrun, processes share the work.
+    what the training needs to go on: given again, the command goes on after the last whole epoch. FILE is then byte for
+    byte that of an uninterrupted training; FILE.last and FILE.csv differ in the seconds that epochs took. Several data
+    sets are several captions and several stores. Under torchrun, processes share the work.
     """
     if output == "-":
         raise SpecError("train needs a file for --output: it keeps the state of the training beside it")
