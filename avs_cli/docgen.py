@@ -51,7 +51,9 @@ EXIT_CODES = {
     3: "bad input: a file that is absent, broken, or does not fit the others",
     4: "something is not installed or not downloaded; the message says how to get it",
     5: "done, and some items are missing from the output; the ledger names them",
-    130: "interrupted",
+    129: "hung up: the terminal is gone (SIGHUP)",
+    130: "interrupted (Ctrl-C)",
+    143: "terminated (SIGTERM)",
 }
 
 

@@ -1,9 +1,11 @@
 """What a command line gives: videos and shot tables, topics of runs, and how the stores among them are compared."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from avs_cli.console import note
+from avs_cli.outputs import spare
 from avs_cli.types import Failure, Shot
 
 if TYPE_CHECKING:
@@ -54,3 +56,13 @@ def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) 
     found, _ = located(listed, files)
     at = {shot.id: shot for shot in found}
     return [at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, not among the inputs") for s in listed]
+
+
+def spare_media(output: str, inputs: Sequence[str]) -> None:
+    """Raises SpecError when an output would overwrite one of the videos and pictures in the input folders."""
+    if output not in ("", "-") and Path(output).is_file():
+        from avs_cli.io.video import find_media
+
+        for folder in filter(Path.is_dir, map(Path, inputs)):
+            if Path(output).resolve().is_relative_to(folder.resolve()):
+                spare(output, map(str, find_media([folder])))

