@@ -18,6 +18,7 @@ import torch
 from pytest import approx
 from safetensors.torch import save_file
 
+from avs_cli import cli
 from avs_cli.commands import _distill_clips, _heads, _teachers
 from avs_cli.commands._clips import decoded, footage_of
 from avs_cli.commands._training import Data, Team
@@ -321,7 +322,7 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, and the student at 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
         (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
-        (["--teacher", "t.safetensors", "--weights", "w"], 2, "learns from INPUT clips"),
+        (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights applies only with INPUT clips"),
         (["--teacher", "t.safetensors", "-o", "-"], 2, "needs a file for --output"),
     ],
 )
@@ -339,6 +340,81 @@ def test_the_student_needs_frames(avs: Avs, data: Path) -> None:
     ran = avs(*line, "--teacher", "t.safetensors", *STUDENT, *PLACE)
     assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
     assert "afa looks at the frames of one video feature" in ran.stderr
+
+
+# Options that apply in some uses only
+
+
+VALUES = {
+    "--captions": "c.txt", "--teacher": "xclip=t.st", "--output": "s.st", "--student": "clip", "--validate": "c.txt",
+    "--coarse": "ce", "--fine": "l1", "--loss-weights": "1,1,1", "--cache": "kept", "--optimizer": "adamw",
+    "--learning-rate": 1, "--weight-decay": 1, "--epochs": 1, "--batch-size": 2, "--precision": "bf16", "--seed": 1,
+    "--time-limit": 1, "--skip-missing": None, "--tensorboard": "curves", "--device": "cpu", "--threads": 1,
+}  # fmt: skip
+CLIPS_ALONE = {
+    "--weights": "w", "--frames": 4, "--words": 9, "--aggregate": "mean", "--pool-temperature": 1, "--masked": None,
+    "--tower-rate": 1, "--chunk": 1, "--workers": 1,
+}  # fmt: skip
+STORES_ALONE = {
+    "--text": "bow", "--word-vectors": "w", "--teacher-video": "v.h5", "--teacher-text": "t.h5", "--temperature": 1,
+}  # fmt: skip
+# Without the other option that it is about, one of these says nothing.
+BESIDE = {"--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow")}
+
+
+def written(option: str) -> list[object]:
+    value = {**VALUES, **CLIPS_ALONE, **STORES_ALONE, "--metric": "R@1"}[option]
+    return [option] if value is None else [option, value]
+
+
+def test_the_uses_of_all_options_are_known_here() -> None:
+    (command,) = cli.build(["distill"]).commands.values()
+    options = {max(one.opts, key=len) for one in command.params if one.param_type_name == "option"} - {"--help"}
+    assert options - {"--video"} == {*VALUES, *CLIPS_ALONE, *STORES_ALONE, "--metric"}
+
+
+@pytest.mark.parametrize("option", sorted({*VALUES, *CLIPS_ALONE, *STORES_ALONE, "--metric"}))
+@pytest.mark.parametrize("use", ["--video", "INPUT clips"])
+def test_an_option_that_would_have_no_effect_is_refused(avs: Avs, option: str, use: str) -> None:
+    source, foreign = (["--video", "v.h5"], CLIPS_ALONE) if use == "--video" else (["v.mp4"], STORES_ALONE)
+    line = ["distill", *source, "--captions", "c.txt", "--teacher", "xclip=t.st", "-o", "s.st"]
+    ran = avs(*line, *written(option), *(() if option in foreign else BESIDE.get(option, ())[1:]))
+    if option in foreign:
+        other = "INPUT clips" if use == "--video" else "--video"
+        assert (ran.returncode, ran.stderr) == (2, f"avs: {option} applies only with {other}\n")
+    else:
+        assert ran.returncode in (3, 4), ran.stderr  # there are no such files
+    if option in BESIDE and option not in foreign:
+        ran = avs(*line, *written(option))
+        assert (ran.returncode, f"avs: {option} applies only with " in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("more", [["--masked"], ["--pool-temperature", 1]])
+@pytest.mark.parametrize("aggregate", ["seqtransf", "mean"])
+def test_a_mean_of_frames_has_no_attention_to_be_set(avs: Avs, more: list[object], aggregate: str) -> None:
+    line = ["distill", "v.mp4", "--captions", "c.txt", "--teacher", "xclip=t.st", "-o", "s.st"]
+    ran = avs(*line, "--aggregate", aggregate, *more)
+    assert (ran.returncode, ran.stderr) == (2, f"avs: {more[0]} applies only with --aggregate attention\n")
+
+
+def test_settings_for_other_runs_are_no_mistake(avs: Avs, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    (data / "avs.toml").write_text("[distill]\nframes = 4\n")
+    monkeypatch.setenv("AVS_WORKERS", "1")
+    ran = avs(*distilled("--teacher", "t.safetensors", "--epochs", 1))
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_student_reads_pretrained_word_vectors(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    line = [part for part in distilled("--teacher", "t.safetensors", "--epochs", 1, "--text", "word2vec")]
+    ran = avs(*line)
+    assert (ran.returncode, "give them with --word-vectors" in ran.stderr) == (2, True)
+    (data / "vectors.txt").write_text("".join(f"thing{k} {k} 1 0\n" for k in range(THINGS)))
+    ran = avs(*line, "--word-vectors", "vectors.txt")
+    assert ran.returncode == 0, ran.stderr
+    (encoder,) = load_head(data / "s.safetensors").head["encoders"]
+    assert (encoder["name"], encoder["word_dim"], len(encoder["words"])) == ("word2vec", 3, THINGS)
 
 
 # Parts
@@ -560,10 +636,11 @@ def test_a_bad_video_is_told_and_the_others_are_learned_from(avs: Avs, footage: 
 @pytest.mark.parametrize("aggregate", ["attention", "seqtransf", "mean"])
 def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, aggregate: str) -> None:
     line = from_clips("--epochs", 2, "--tower-rate", 0, "--aggregate", aggregate)
-    ran = avs(*line, "--masked", "--pool-temperature", 0.2)
+    attends = aggregate == "attention"
+    ran = avs(*line, *(["--masked", "--pool-temperature", 0.2] if attends else []))
     assert ran.returncode == 0, ran.stderr
     settings = load_head(footage / "s.safetensors").head["settings"]
-    assert (settings["masked"], settings["temperature"]) == (True, 0.2)
+    assert (settings["masked"], settings["temperature"]) == ((True, 0.2) if attends else (False, 0.1))
     weights = load_head(footage / "s.safetensors").weights
     assert all(torch.equal(weights[f"towers.network.{key}"], value) for key, value in clip(0).items())
     assert any(key.startswith("student.temporal.") for key in weights) == (aggregate != "mean")
@@ -585,7 +662,7 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
         (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
         (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; give these"),
-        (["--text", "bow"], 2, "go with --video"),
+        (["--text", "bow"], 2, "--text applies only with --video"),
     ],
 )
 def test_mistakes_with_clips_are_told_in_one_line(

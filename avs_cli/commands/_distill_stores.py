@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 
 class Stores(NamedTuple):
-    """The stores (of texts: or encoders) that student and teachers look at, and those that only teachers do."""
+    """The stores (of texts: or encoders) that student and teachers look at, and those that only teachers do.
+
+    word_vectors  pretrained vectors for encoders that need them, or ""
+    """
 
     video: list[str]
     text: list[str]
     teacher_video: list[str]
     teacher_text: list[str]
+    word_vectors: str
     skip_missing: bool
 
 
@@ -78,7 +82,7 @@ def run(
     own = Data(stack, stores.video, texts, stores.skip_missing)
     whole = every.pairs(captions)
     pairs = own.same(whole)
-    described = described_head(student, stores.text, "", own, pairs, "")
+    described = described_head(student, stores.text, "", own, pairs, stores.word_vectors)
     judge = CaptionJudge(own.same(every.pairs(validate)), plan.settings["metric"]) if validate else None
     taught_by = {Path(path).stem: digest(path) for path in teachers}
     plan = replace(plan, settings={**settings_of(plan.settings, pairs), "teachers": taught_by})
@@ -89,7 +93,7 @@ def run(
     tutors, kept = zip(*(one.tutor(stack, team, folder, whole, temperature) for one in known), strict=True)
     lessons = Lessons(pairs, kept, pairs.batch)
     torch.manual_seed(plan.seed)
-    head = rebuild(described, corpus_of(pairs, "")).to(team.device)
+    head = rebuild(described, corpus_of(pairs, stores.word_vectors)).to(team.device)
     _same_frames(head, known)
     size = plan.settings["batch_size"]
     seen = judge.pairs if judge else pairs

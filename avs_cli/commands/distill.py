@@ -7,17 +7,40 @@ from typing import Annotated, Any, Literal
 import typer
 
 from avs_cli.commands import _distill_clips, _distill_stores
+from avs_cli.commands._applies import refuse
 from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
-from avs_cli.commands._training import Plan, Team
+from avs_cli.commands._training import Plan, Team, is_encoder
 from avs_cli.core.teachers import teachers
 from avs_cli.errors import SpecError
 from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit, Workers
 
 Method = Literal["pear", "ce", "l1"]
 
+# What an option needs to have an effect; those that are not listed always have one.
+CLIPS, STORES, VALIDATE = "INPUT clips", "--video", "--validate"
+ATTENTION, ENCODER = "--aggregate attention", "a text encoder in --text"
+NEEDS = {
+    "weights": (CLIPS,),
+    "frames": (CLIPS,),
+    "words": (CLIPS,),
+    "aggregate": (CLIPS,),
+    "pool_temperature": (CLIPS, ATTENTION),
+    "masked": (CLIPS, ATTENTION),
+    "tower_rate": (CLIPS,),
+    "chunk": (CLIPS,),
+    "workers": (CLIPS,),
+    "text": (STORES,),
+    "word_vectors": (STORES, ENCODER),
+    "teacher_video": (STORES,),
+    "teacher_text": (STORES,),
+    "temperature": (STORES,),
+    "metric": (VALIDATE,),
+}
+
 
 def distill(
+    context: typer.Context,
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="Videos, folders or shot tables; none with --video.")
     ] = [],  # noqa: B006  typer reads the default
@@ -49,6 +72,9 @@ def distill(
     teacher_text: Annotated[
         list[str] | None, typer.Option(metavar="STORE", help="Captions' vectors that teachers alone look at.")
     ] = None,
+    word_vectors: Annotated[
+        str, typer.Option(metavar="PATH", help="Pretrained word vectors: a BigFile folder or a text file.")
+    ] = "",
     weights: Annotated[
         str | None, typer.Option(metavar="PATH", help="A local checkpoint of the student's CLIP.")
     ] = None,
@@ -121,10 +147,14 @@ def distill(
         raise SpecError("distill needs a file for --output: it keeps the state of the training beside it")
     if bool(inputs) == bool(video):
         raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
-    if inputs and (text or teacher_video or teacher_text):
-        raise SpecError("--text, --teacher-video and --teacher-text name stores, which go with --video")
-    if weights and not inputs:
-        raise SpecError("--weights is of the student's CLIP, which learns from INPUT clips")
+    holds = {
+        CLIPS: bool(inputs),
+        STORES: bool(video),
+        VALIDATE: bool(validate),
+        ATTENTION: aggregate == "attention",
+        ENCODER: any(map(is_encoder, text or [])),
+    }
+    refuse(context, NEEDS, holds)
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe
 
@@ -152,7 +182,7 @@ def distill(
         plan = Plan(
             output, {**given, "temperature": temperature}, epochs, seed, precision, epochs, time_limit, tensorboard
         )
-        stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], skip_missing)
+        stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], word_vectors, skip_missing)
         _distill_stores.run(
             stack, team, plan, stores, captions, validate or [], student or "afa", teacher, recipe, folder
         )
