@@ -18,13 +18,9 @@ def refuse(context: typer.Context, needs: Mapping[str, tuple[Use, ...]], holds: 
     A value from the environment or from avs.toml may be meant for other runs: it is ignored where it does not apply.
     """
     for parameter in context.command.params:
-        if parameter.name not in needs or not _written(context, parameter.name):
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
             continue
-        lacking = next((use for use in needs[parameter.name] if not holds[use]), None)
-        if lacking:
-            raise SpecError(f"{max(parameter.opts, key=len)} applies only with {lacking}")
-
-
-def _written(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+        if lacking := [use for use in needs.get(name, ()) if not holds[use]]:
+            raise SpecError(f"{max(parameter.opts, key=len)} applies only with {lacking[0]}")

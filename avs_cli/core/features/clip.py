@@ -6,9 +6,18 @@ The 512 numbers of the AVS literature are those of ViT-B/32; no ViT-L/14@336 giv
 from typing import Literal
 
 from avs_cli.core.features import Runtime
-from avs_cli.core.features._open_clip import OpenClip, named
+from avs_cli.core.features._open_clip import WORDS, OpenClip, Output, named
 
 
-def load(runtime: Runtime, variant: Literal["vit-b32", "vit-l14-336"] = "vit-b32") -> OpenClip:
-    """ViT-B/32 (512) or ViT-L/14@336 (768)."""
-    return named(runtime, f"clip:{variant}")
+def load(
+    runtime: Runtime,
+    variant: Literal["vit-b32", "vit-l14-336"] = "vit-b32",
+    output: Output = "sentence",
+    words: int = WORDS,
+) -> OpenClip:
+    """ViT-B/32 (512) or ViT-L/14@336 (768).
+
+    output  "sentence": pictures and sentences, a vector each; "words": of texts, the vectors of at most `words` tokens,
+            start and end included, which the head xclip looks at; the last is the sentence's
+    """
+    return named(runtime, f"clip:{variant}", output, words)
