@@ -94,8 +94,9 @@ def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towe
         assert ran.returncode == 0, ran.stderr
     ran = avs("extract", "v.mp4", "--model", "clip:output=words", "--weights", "clip", "-o", "v.h5", *PLACE)
     assert (ran.returncode, "encodes text alone" in ran.stderr) == (2, True)
-    ran = avs("train", "captions.txt", "--video", "frames.h5", "--text", "sentences.h5", "--text", "spoken.h5", "--head",
-              "xclip:dim=6,frames=3,words=8", "--objective", "contrastive", "--epochs", 2, "--learning-rate", 0.01,
+    texts = ("--text", "sentences.h5", "--text", "spoken.h5")
+    ran = avs("train", "captions.txt", "--video", "frames.h5", *texts, "--head", "xclip:dim=6,frames=3,words=8",
+              "--objective", "contrastive", "--epochs", 2, "--learning-rate", 0.01,
               "-o", "h.safetensors", *PLACE)  # fmt: skip
     assert ran.returncode == 0, ran.stderr
 
@@ -110,9 +111,9 @@ def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towe
         sentences = Towers(network).texts(tokenise(pairs.sentences, 16))[0]
         spoken = (torch.arange(8) <= tokens.argmax(1)[:, None]).float()
         mean = (words * spoken[:, :, None]).sum(1) / spoken.sum(1, keepdim=True)
-        texts = head.model.embed_texts(head.text(torch.cat([sentences, mean], 1)), head.word(words), spoken)
+        said = head.model.embed_texts(head.text(torch.cat([sentences, mean], 1)), head.word(words), spoken)
         seen = torch.from_numpy(frames.read(["v1", "v2", "v3"]).vectors.astype(np.float32)).view(3, 2, 4)
         padded = torch.cat([head.video(seen), torch.zeros(3, 1, 6)], 1)
         videos = head.model.embed_videos(padded, torch.tensor([[1, 1, 0]] * 3))
-        expected = head.model.similarities(texts, videos) / head.model.logit_scale.exp()
+        expected = head.model.similarities(said, videos) / head.model.logit_scale.exp()
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-4)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.clip_student import ClipBatch, ClipStudent
+    from avs_cli.core.clip_student import ClipBatch, ClipModel
     from avs_cli.core.pairs import Pairs
     from avs_cli.io.frame_cache import FrameCache
 
@@ -143,7 +143,7 @@ class FrozenFootage:
 
     @classmethod
     def of(
-        cls, footage: Footage, model: "ClipStudent", made_by: object, stack: ExitStack, team: Team, folder: Path
+        cls, footage: Footage, model: "ClipModel", made_by: object, stack: ExitStack, team: Team, folder: Path
     ) -> "FrozenFootage":
         """What the towers of a student make of footage, once."""
         import torch

@@ -68,7 +68,7 @@ def run(
     recipe: "Recipe",
     folder: Path,
 ) -> None:
-    """Train the head `student` by the heads in the files `teachers`."""
+    """Train the head `student` by the heads in the files `teachers`; without any, by the captions alone."""
     import torch
 
     from avs_cli.core.footprint import of_head
@@ -90,8 +90,8 @@ def run(
     temperature = plan.settings["temperature"]
     costs = {Path(one.path).stem: of_head(one.told) for one in known}
     described["teachers"] = {name: cost._asdict() for name, cost in costs.items() if cost}
-    tutors, kept = zip(*(one.tutor(stack, team, folder, whole, temperature) for one in known), strict=True)
-    lessons = Lessons(pairs, kept, pairs.batch)
+    taught = [one.tutor(stack, team, folder, whole, temperature) for one in known]
+    lessons = Lessons(pairs, [rows for _, rows in taught], pairs.batch)
     torch.manual_seed(plan.seed)
     head = rebuild(described, corpus_of(pairs, stores.word_vectors)).to(team.device)
     _same_frames(head, known)
@@ -102,7 +102,7 @@ def run(
         team,
         described,
         head,
-        Teaching(HeadStudent(head, temperature), tutors, recipe),
+        Teaching(HeadStudent(head, temperature), [tutor for tutor, _ in taught], recipe),
         optimizer_of(head.parameters(), plan.settings),
         schedule_of(plan.settings),
         batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),

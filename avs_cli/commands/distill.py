@@ -18,23 +18,29 @@ from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, Tensor
 Method = Literal["pear", "ce", "l1"]
 
 # What an option needs to have an effect; those that are not listed always have one.
-CLIPS, STORES, VALIDATE = "INPUT clips", "--video", "--validate"
-ATTENTION, ENCODER = "--aggregate attention", "a text encoder in --text"
+CLIPS, STORES, TEACHER, VALIDATE = "INPUT clips", "--video", "--teacher", "--validate"
+SINGLE, ATTENTION = "a --student that has one vector per clip", "--aggregate attention"
+ENCODER, KEPT = "a text encoder in --text", "INPUT clips or --teacher"
 NEEDS = {
+    "teacher": (SINGLE,),
     "weights": (CLIPS,),
     "frames": (CLIPS,),
     "words": (CLIPS,),
-    "aggregate": (CLIPS,),
-    "pool_temperature": (CLIPS, ATTENTION),
-    "masked": (CLIPS, ATTENTION),
+    "aggregate": (CLIPS, SINGLE),
+    "pool_temperature": (CLIPS, SINGLE, ATTENTION),
+    "masked": (CLIPS, SINGLE, ATTENTION),
     "tower_rate": (CLIPS,),
     "chunk": (CLIPS,),
     "workers": (CLIPS,),
     "text": (STORES,),
     "word_vectors": (STORES, ENCODER),
-    "teacher_video": (STORES,),
-    "teacher_text": (STORES,),
+    "teacher_video": (STORES, TEACHER),
+    "teacher_text": (STORES, TEACHER),
     "temperature": (STORES,),
+    "coarse": (TEACHER,),
+    "fine": (TEACHER,),
+    "loss_weights": (TEACHER,),
+    "cache": (KEPT,),
     "metric": (VALIDATE,),
 }
 
@@ -46,19 +52,21 @@ def distill(
     ] = [],  # noqa: B006  typer reads the default
     *,
     captions: Annotated[list[str], typer.Option(metavar="FILE", help="Captions to learn from; repeat for several.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors.")],
     teacher: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="HEAD|NAME=FILE",
-            help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights. Several may.",
+            help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights; repeat for "
+            "several. Without one the student learns from the captions alone.",
         ),
-    ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors.")],
+    ] = None,
     student: Annotated[
         str,
         typer.Option(
             metavar="SPEC",
-            help="The head that learns; or, from clips, the CLIP that it begins with, as open-clip:NAME/TAG.",
+            help="The head to train; from clips, the CLIP to start from, as open-clip:NAME/TAG, or a teacher to train, "
+            f"over clip: {', '.join(teachers.names())}.",
             show_default="afa; clip",
         ),
     ] = "",
@@ -81,9 +89,12 @@ def distill(
     frames: Annotated[int, typer.Option(min=1, help="Of a clip, at most: one a second, evenly spread.")] = 12,
     words: Annotated[int, typer.Option(min=3, help="Of a caption, at most, with its start and end.")] = 32,
     aggregate: Annotated[
-        Literal["attention", "seqtransf", "mean"],
-        typer.Option(help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header."),
-    ] = "attention",
+        Literal["attention", "seqtransf", "mean"] | None,
+        typer.Option(
+            help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header.",
+            show_default="attention; mean without --teacher",
+        ),
+    ] = None,
     pool_temperature: Annotated[
         float, typer.Option(min=0.001, help="Of the attention that makes a clip's vector.")
     ] = 0.1,
@@ -136,34 +147,42 @@ def distill(
     threads: Threads = 0,
     workers: Workers = 0,
 ) -> None:
-    """Train a student that is as fast as a dot product by teachers that are not.
+    """Distil slow teachers into a student with one vector per shot.
 
     Teachers say how well every caption of a batch fits every video (coarse), and how much each frame has to do with its
     caption (fine). What they make of an item is computed once and kept in a folder. Over stores, student and teachers
-    are heads; from clips, the student is a CLIP, which avs extract --model teachclip then takes as --weights. FILE.last
-    and FILE.csv are those of avs train: the same command goes on after the last whole epoch.
+    are heads; from clips, the student is a CLIP, which avs extract --model teachclip then takes as --weights. Without a
+    teacher the student learns from the captions alone: over stores a baseline, from clips CLIP4Clip. From clips,
+    --student xclip trains a teacher, whose file --teacher xclip=FILE takes. FILE.last and FILE.csv are those of avs
+    train: the same command goes on after the last whole epoch.
     """
     if output == "-":
         raise SpecError("distill needs a file for --output: it keeps the state of the training beside it")
     if bool(inputs) == bool(video):
         raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
+    taught_by, aggregate = teacher or [], aggregate or ("attention" if teacher else "mean")
     holds = {
         CLIPS: bool(inputs),
         STORES: bool(video),
+        TEACHER: bool(teacher),
         VALIDATE: bool(validate),
+        SINGLE: not (inputs and _distill_clips.is_teacher(student)),
         ATTENTION: aggregate == "attention",
         ENCODER: any(map(is_encoder, text or [])),
+        KEPT: bool(inputs or teacher),
     }
     refuse(context, NEEDS, holds)
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe
 
     place = prepare(device, threads)
-    recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights))
+    # Alone, a student has one loss, which is weighed against no other.
+    recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights)) if teacher else Recipe(matching_weight=1.0)
     given: dict[str, Any] = dict(
-        coarse=coarse, fine=fine, loss_weights=list(recipe.weights), epochs=epochs, batch_size=batch_size,
-        precision=precision, seed=seed, metric=metric, schedule="cosine",
-    )  # fmt: skip
+        epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine"
+    )
+    if teacher:
+        given |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}
     folder = Path(cache or f"{output}.kept")
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
@@ -175,7 +194,7 @@ def distill(
                 inputs, student or "clip", weights, frames, words, aggregate, pool_temperature, masked, tower_rate,
                 chunk, workers or place.workers, skip_missing,
             )  # fmt: skip
-            _distill_clips.run(stack, team, plan, clips, captions, validate or [], teacher, recipe, folder)
+            _distill_clips.run(stack, team, plan, clips, captions, validate or [], taught_by, recipe, folder)
             return
         given |= {"optimizer": optimizer or "adamw", "learning_rate": _or(learning_rate, 1e-3)}
         given["weight_decay"] = _or(weight_decay, 0.2 if optimizer == "bertadam" else 0.01)
@@ -184,7 +203,7 @@ def distill(
         )
         stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], word_vectors, skip_missing)
         _distill_stores.run(
-            stack, team, plan, stores, captions, validate or [], student or "afa", teacher, recipe, folder
+            stack, team, plan, stores, captions, validate or [], student or "afa", taught_by, recipe, folder
         )
 
 

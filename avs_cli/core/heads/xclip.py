@@ -2,8 +2,8 @@
 arXiv:2207.07285).
 
 Of one text feature it takes the words, as `avs extract --text FILE --model minilm:output=words` gives them, or
-`clip:output=words`, which are what X-CLIP looks at; the sentence is made of all text features, of the words' mean too,
-so that with CLIP's words CLIP's sentences are wanted (`--model clip`). As `xpool`, it is there to teach a head that is fast
+`clip:output=words`, as in the paper; the sentence is made of all text features, of the words' mean too, so that beside
+CLIP's words CLIP's sentences are wanted (`--model clip`). As `xpool`, it is there to teach a head that is fast
 (`avs distill`). Frames and words that are not there are left out, if it is `masked`.
 """
 
