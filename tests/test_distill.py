@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import av
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 
 from avs_cli import cli
 from avs_cli.commands import _distill_clips, _heads, _teachers
-from avs_cli.commands._clips import decoded, footage_of
+from avs_cli.commands._clips import Keep, decoded, footage_of
 from avs_cli.commands._training import Data, Team
 from avs_cli.core import published_clip
 from avs_cli.core.clip_sampling import counted
@@ -37,7 +38,9 @@ from avs_cli.core.pairs import Batch, score_matrix
 from avs_cli.core.teachers import teachers
 from avs_cli.core.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.core.text._words import Corpus
+from avs_cli.errors import FormatError
 from avs_cli.io.checkpoint import load_head
+from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.store import Store
 from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
@@ -383,7 +386,7 @@ VALUES = {
 }  # fmt: skip
 CLIPS_ALONE = {
     "--weights": "w", "--frames": 4, "--words": 9, "--aggregate": "mean", "--pool-temperature": 1, "--masked": None,
-    "--tower-rate": 1, "--chunk": 1, "--workers": 1,
+    "--tower-rate": 1, "--chunk": 1, "--workers": 1, "--cache-frames": "jpeg", "--cache-limit": 1,
 }  # fmt: skip
 STORES_ALONE = {
     "--text": "bow", "--word-vectors": "w", "--teacher-video": "v.h5", "--teacher-text": "t.h5", "--temperature": 1,
@@ -617,7 +620,7 @@ def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
     model = ClipStudent(**{key: value for key, value in told.head["settings"].items() if key != "interpolation"})
     model.load_state_dict(told.weights)
     sampling, ids = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), {video.stem for video in videos}
-    found = decoded(Team(0, 1, "cpu"), [*map(str, videos)], ids, path / "kept", sampling, Pixels(32, 32), 1)
+    found = decoded(Team(0, 1, "cpu"), [*map(str, videos)], ids, Keep(path / "kept"), sampling, Pixels(32, 32), 1)
     scored = _distill_clips.score_matrix(model, footage_of([str(path / "c.txt")], found, WORDS, False))
     assert scored.shape == (len(videos), len(videos))
     return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
@@ -745,6 +748,84 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.from_numpy(feature.encode_frames(pictures)), expected)
 
 
+# What decoded frames take
+
+
+def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Four films of 3 frames of 32 x 32 pixels, three bytes each, and 128 bytes for each file's header.
+    taken = 4 * (3 * 32 * 32 * 3)
+    line = alone("--epochs", 1, inputs=["shots.tsv"])
+    ran = avs(*line, "--cache-limit", (taken - 1) / 1e9)
+    assert ran.returncode == 2
+    assert "avs: frames of 4 clips take 3.69e-05 GB as raw pixels in kept/frames-" in ran.stderr
+    assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg takes about a seventh; or give a lar" in (
+        ran.stderr
+    )
+    assert not Path("kept").exists()
+    with monkeypatch.context() as full:
+        full.setattr("avs_cli.commands._clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
+        ran = avs(*line)
+    assert (ran.returncode, "has 1e-06 GB; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
+    ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)
+    assert ran.returncode == 0, ran.stderr
+    assert "frames of 4 clips take 3.69e-05 GB as raw pixels, kept in kept/frames-" in ran.stderr
+    again = avs(*line, "--cache-limit", 0, "-o", "other.safetensors")  # nothing is to be decoded
+    assert (again.returncode, "frames of" in again.stderr) == (0, False), again.stderr
+
+
+def test_jpeg_is_bounded_by_what_it_takes_and_goes_on_from_there(avs: Avs, films: Path) -> None:
+    line = alone("--epochs", 1, "--cache-frames", "jpeg", inputs=["shots.tsv"])
+    ran = avs(*line, "--cache-limit", 1e-5)
+    assert ran.returncode == 2
+    assert "more than --cache-limit allows (1e-05 GB); give a larger --cache-limit" in ran.stderr
+    done = {path.name: path.stat().st_mtime_ns for path in Path("kept").glob("frames-*/*.npz")}
+    assert 0 < len(done) < 4
+    ran = avs(*line)
+    assert ran.returncode == 0, ran.stderr
+    now = {path.name: path.stat().st_mtime_ns for path in Path("kept").glob("frames-*/*.npz")}
+    assert len(now) == 4
+    assert done.items() <= now.items()
+    ran = avs(*alone("--epochs", 1, inputs=["shots.tsv"]))
+    assert (ran.returncode, "of a training with cache_frames 'jpeg', and this is one with None" in ran.stderr) == (
+        3, True,
+    )  # fmt: skip
+
+
+@needs_clips
+def test_frames_as_jpeg_are_nearly_those_of_the_clips_in_a_quarter_of_the_bytes(avs: Avs, footage: Path) -> None:
+    videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
+    found = []
+    for jpeg in (False, True):
+        sampling, pixels = Sampling(fps=1.0, count=12, clip=12), Pixels(224, 224)
+        keep = Keep(footage / "kept", jpeg)
+        seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, keep, sampling, pixels, 1)
+        found.append(footage_of([str(footage / "c.txt")], seen, WORDS, False))
+    raw, small = found
+    assert raw.key() != small.key()
+    taken = [sum(one.cache.path(name).stat().st_size for name in one.names) for one in found]
+    assert taken[1] < taken[0] / 4
+    for place in range(len(raw.names)):
+        (pictures, there), (others, also) = raw.frames(place), small.frames(place)
+        assert torch.equal(there, also)  # what fills a clip up still does
+        assert float((pictures.float() - others.float()).abs().mean()) < 3
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+@pytest.mark.parametrize("damage", [b"", b"no frames", None])
+def test_damaged_frames_are_told(tmp_path: Path, jpeg: bool, damage: bytes | None) -> None:
+    cache = FrameCache(tmp_path, jpeg)
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), np.uint8)
+    frames[2] = frames[1]
+    cache.write("a", frames, 2)
+    path, (pixels, there) = cache.path("a"), cache.read("a")
+    assert pixels.shape == frames.shape
+    assert there == (2 if jpeg else None)
+    assert np.array_equal(pixels[2], pixels[1])
+    path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
+    with pytest.raises(FormatError, match="not decoded frames; remove it"):
+        cache.read("a")
+
+
 # From clips, without teachers; and teachers
 
 
@@ -803,7 +884,7 @@ def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, 
     model.load_state_dict(told.weights)
     videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
     sampling, pixels = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), Pixels(32, 32)
-    seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, footage / "kept", sampling, pixels, 1)
+    seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, Keep(footage / "kept"), sampling, pixels, 1)
     found = footage_of([str(footage / "c.txt")], seen, WORDS, False)
     whole = [np.arange(len(ids)) for ids in (found.pairs.captions, found.pairs.items)]
     taught = _distill_clips.ModelTeacher(name, str(footage / "t.safetensors"), found, clip(5), pixels, "cpu")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avs_cli.commands._clips import Footage, FrozenFootage, decoded, footage_of, token_parts
+from avs_cli.commands._clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
 from avs_cli.commands._teachers import kept, key_of
 from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.console import note
@@ -117,7 +117,7 @@ def run(
     validate: Sequence[str],
     taught_by: Sequence[str],
     recipe: "Recipe",
-    folder: Path,
+    keep: Keep,
 ) -> None:
     """Train a student from clips by the models `NAME=FILE` in `taught_by`; or by the captions alone.
 
@@ -131,11 +131,11 @@ def run(
     from avs_cli.io.captions import item_of, read_all
     from avs_cli.provenance import digest
 
-    encoder = _encoder(clips, team)
+    encoder, folder = _encoder(clips, team), keep.folder
     settings = _settings(encoder, clips)
     sampling, pixels = Sampling(fps=1.0, count=clips.frames, clip=clips.frames), encoder.pixels
     wanted = {item_of(caption) for files in (captions, validate) for caption in read_all(files)}
-    found = decoded(team, clips.inputs, wanted, folder, sampling, pixels, clips.workers)
+    found = decoded(team, clips.inputs, wanted, keep, sampling, pixels, clips.workers)
     footage = footage_of(captions, found, clips.words, clips.skip_missing)
     judged = footage_of(validate, found, clips.words, clips.skip_missing) if validate else None
 
@@ -151,6 +151,8 @@ def run(
         shown = FrozenFootage.of(judged, model, made_by, stack, team, folder) if judged else None
     by = [f"{spec} {digest(path)}" for spec, path in map(named, taught_by)]
     decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": by}
+    if keep.jpeg:
+        decides["cache_frames"] = "jpeg"
     plan = replace(plan, settings=settings_of(decides, footage.pairs))
     groups = parameter_groups(
         model.named_parameters(),

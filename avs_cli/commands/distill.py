@@ -8,6 +8,7 @@ import typer
 
 from avs_cli.commands import _distill_clips, _distill_stores
 from avs_cli.commands._applies import refuse
+from avs_cli.commands._clips import Keep
 from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
 from avs_cli.commands._training import Plan, Team, is_encoder
@@ -41,6 +42,8 @@ NEEDS = {
     "fine": (TEACHER,),
     "loss_weights": (TEACHER,),
     "cache": (KEPT,),
+    "cache_frames": (CLIPS,),
+    "cache_limit": (CLIPS,),
     "metric": (VALIDATE,),
 }
 
@@ -121,6 +124,13 @@ def distill(
         str,
         typer.Option(metavar="FOLDER", help="Where frames and teachers' vectors are kept.", show_default="FILE.kept"),
     ] = "",
+    cache_frames: Annotated[
+        Literal["raw", "jpeg"],
+        typer.Option(help="How decoded frames are kept; jpeg takes a seventh of the disk and changes pixels a little."),
+    ] = "raw",
+    cache_limit: Annotated[
+        float, typer.Option(min=0.0, metavar="GB", help="Stop before decoded frames take more than this.")
+    ] = 100.0,
     optimizer: Annotated[
         Literal["adamw", "bertadam"] | None,
         typer.Option(help="Which rule takes the steps.", show_default="adamw; from clips bertadam"),
@@ -194,7 +204,8 @@ def distill(
                 inputs, student or "clip", weights, frames, words, aggregate, pool_temperature, masked, tower_rate,
                 chunk, workers or place.workers, skip_missing,
             )  # fmt: skip
-            _distill_clips.run(stack, team, plan, clips, captions, validate or [], taught_by, recipe, folder)
+            keep = Keep(folder, cache_frames == "jpeg", cache_limit * 1e9)
+            _distill_clips.run(stack, team, plan, clips, captions, validate or [], taught_by, recipe, keep)
             return
         given |= {"optimizer": optimizer or "adamw", "learning_rate": _or(learning_rate, 1e-3)}
         given["weight_decay"] = _or(weight_decay, 0.2 if optimizer == "bertadam" else 0.01)
