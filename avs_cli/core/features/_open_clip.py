@@ -19,8 +19,6 @@ from avs_cli.types import Pixels
 
 CONFIG = "open_clip_config.json"
 Output = Literal["sentence", "words"]
-# Tokens of a caption, at most, with its start and end: as many as CLIP4Clip's family takes.
-WORDS = 32
 
 
 class OpenClip(Encoder):
@@ -189,7 +187,7 @@ def encoder(runtime: Runtime, name: str, tag: str, source: Source, output: Outpu
     return OpenClip(runtime, name, tag, source)
 
 
-def named(runtime: Runtime, feature: str, output: Output = "sentence", words: int = WORDS) -> OpenClip:
+def named(runtime: Runtime, feature: str, output: Output = "sentence", words: int = 32) -> OpenClip:
     """A model of the catalogue."""
     model = MODELS[feature]
     name, _, tag = model.builds.partition("/")

@@ -6,14 +6,14 @@ The 512 numbers of the AVS literature are those of ViT-B/32; no ViT-L/14@336 giv
 from typing import Literal
 
 from avs_cli.core.features import Runtime
-from avs_cli.core.features._open_clip import WORDS, OpenClip, Output, named
+from avs_cli.core.features._open_clip import OpenClip, named
 
 
 def load(
     runtime: Runtime,
     variant: Literal["vit-b32", "vit-l14-336"] = "vit-b32",
-    output: Output = "sentence",
-    words: int = WORDS,
+    output: Literal["sentence", "words"] = "sentence",
+    words: int = 32,
 ) -> OpenClip:
     """ViT-B/32 (512) or ViT-L/14@336 (768).
 

@@ -1,16 +1,24 @@
 """Any model of open_clip: `open_clip:NAME/PRETRAINED`, as in its list of pretrained models."""
 
+from typing import Literal
+
 from avs_cli.core.features import Runtime
 from avs_cli.core.features._catalogue import OPEN_CLIP, TOKENIZER
-from avs_cli.core.features._open_clip import WORDS, OpenClip, Output, encoder
+from avs_cli.core.features._open_clip import OpenClip, encoder
 from avs_cli.core.weights import Source
 from avs_cli.errors import SpecError, UnknownName
 
 
 def load(
-    runtime: Runtime, model: str = "ViT-B-32-quickgelu/openai", output: Output = "sentence", words: int = WORDS
+    runtime: Runtime,
+    model: str = "ViT-B-32-quickgelu/openai",
+    output: Literal["sentence", "words"] = "sentence",
+    words: int = 32,
 ) -> OpenClip:
-    """The model of this architecture with these published weights; `output` and `words` as of `clip`."""
+    """The model of this architecture with these published weights.
+
+    output, words  as of clip
+    """
     import open_clip
 
     name, _, tag = model.partition("/")
