@@ -20,6 +20,7 @@ from avs_cli.core.extraction import POOLINGS
 from avs_cli.core.features import Runtime, _folders, _lavis, features
 from avs_cli.core.features._catalogue import MODELS
 from avs_cli.core.sampling import sample_times
+from avs_cli.core.towers import Towers, tokenise
 from avs_cli.core.weights import Files, empty, fill
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
 
@@ -217,6 +218,42 @@ def test_openais_clip_has_quick_gelu() -> None:
         assert features.load(f"clip:{variant}")(Runtime()).config["quick_gelu"]
     with pytest.raises(SpecError, match="ViT-B-32-quickgelu/openai"):
         features.load("open_clip:ViT-B-32/openai")(Runtime())
+
+
+def test_words_of_clip_are_the_towers_hidden_states_up_to_the_end_token(tmp_path: Path) -> None:
+    weights = str(tiny.MAKERS["clip"](tmp_path))
+    texts = ["a red dog", "dog " * 99, "", *("a cat" for _ in range(70))]
+    whole = features.load("clip")(Runtime(weights=weights))
+    for spec in ("clip:output=words", "open-clip:output=words,words=9", "clip:vit-l14-336,output=words,words=77"):
+        feature = features.load(spec)(Runtime(weights=weights))
+        most = feature.provenance["words"]
+        words = feature.encode_text(texts)
+        # Start, pieces, end; of 99 pieces so many that the end token is the last of `most`.
+        assert [len(row) for row in words] == [5, most, 2, *[4] * 70]
+        tokens = tokenise(texts, most)
+        with torch.inference_mode():
+            _, hidden = Towers(whole.text_tower).texts(tokens)
+        for row, states in zip(words, hidden.numpy(), strict=True):
+            np.testing.assert_allclose(row, states[: len(row)], atol=1e-6)
+        # The vector at the end token is the sentence's, where the sentence was not cut.
+        ends = np.array([row[-1] for row in words])
+        at = [0, 2, *range(3, 73)]
+        np.testing.assert_allclose(ends[at], whole.encode_text(texts)[at], atol=1e-6)
+        assert (feature.word_level, feature.pixels, feature.dim) == (True, None, 16)
+        assert feature.provenance["output"] == "words"
+        assert feature.encode_text([]) == []
+
+
+def test_words_of_clip_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    for name in ("siglip", "clip"):
+        (tmp_path / name).mkdir()
+    siglip = str(tiny.MAKERS["siglip2"](tmp_path / "siglip"))
+    with pytest.raises(SpecError, match="needs a text tower that is a plain transformer"):
+        features.load("open-clip:output=words")(Runtime(weights=siglip)).encode_text(["a dog"])
+    weights = str(tiny.MAKERS["clip"](tmp_path / "clip"))
+    for count in (2, 78):
+        with pytest.raises(SpecError, match=f"words={count} is not between 3 and 77"):
+            features.load(f"clip:output=words,words={count}")(Runtime(weights=weights)).encode_text(["a dog"])
 
 
 def test_open_clip_takes_any_of_its_names_and_knows_the_others_neighbours() -> None:

@@ -53,6 +53,15 @@ def is_head(path: str | Path) -> bool:
         return file.read(9)[8:] == b"{"
 
 
+def written_here(path: str | Path) -> bool:
+    """Whether a safetensors file has the header of a head file."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            return "avs" in (file.metadata() or {})
+    except SafetensorError as error:
+        raise FormatError(path, f"not safetensors ({error})") from None
+
+
 def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor in a safetensors file. Raises FormatError for another file."""
     if not Path(path).is_file():

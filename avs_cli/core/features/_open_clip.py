@@ -4,21 +4,24 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
 from avs_cli.core.features import Runtime, _folders
 from avs_cli.core.features._catalogue import MODELS
-from avs_cli.core.features._encoder import CLIP_MEAN, CLIP_STD, Encoder
+from avs_cli.core.features._encoder import CLIP_MEAN, CLIP_STD, TEXTS, Encoder
+from avs_cli.core.towers import Towers, is_plain, tokenise
 from avs_cli.core.weights import Source
-from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.errors import FormatError, SpecError, UnavailableError
 from avs_cli.types import Pixels
 
 CONFIG = "open_clip_config.json"
 # Of tokenizer_kwargs, which open_clip hands to transformers: those that decide how words become tokens.
 TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"})
+Output = Literal["sentence", "words"]
 
 
 class OpenClip(Encoder):
@@ -166,8 +169,61 @@ def _check(path: Path, config: Any) -> None:
         raise FormatError(path, f"hf_model_name {name!r} is not the text tower of any published open_clip model")
 
 
-def named(runtime: Runtime, feature: str) -> OpenClip:
+class OpenClipWords(OpenClip):
+    """The text tower alone, and what it makes of each token: the last hidden states, projected as the sentence is.
+
+    A text of K tokens, its start and end included, has K vectors; the last, at the end token, is the sentence's, which
+    `OpenClip` gives. X-CLIP (arXiv:2207.07285) looks at these and, as published, at those of the padding as well.
+
+    most  tokens of a text; of a longer text the first `most` - 1 are followed by the end token
+    """
+
+    pixels = None  # type: ignore[assignment]
+    word_level = True
+
+    def __init__(self, runtime: Runtime, name: str, tag: str, source: Source, most: int):
+        super().__init__(runtime, name, tag, source)
+        self.most = most
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """That these are words, and how many at most."""
+        return {"output": "words", "words": self.most}
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The architecture. Raises SpecError unless it is two plain transformers with room for so many tokens."""
+        found = super().config
+        if not is_plain(found):
+            raise SpecError(f"{self.model}: output=words needs a text tower that is a plain transformer, as CLIP's is")
+        room = found["text_cfg"].get("context_length", 77)
+        if not 3 <= self.most <= room:
+            raise SpecError(f"{self.model}: words={self.most} is not between 3 and {room}")
+        return found
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> list[np.ndarray]:  # type: ignore[override]
+        """N arrays (K, dim) float32, not of unit length."""
+        vectors: list[np.ndarray] = []
+        for low in range(0, len(texts), TEXTS):
+            tokens = tokenise(texts[low : low + TEXTS], self.most).to(self.runtime.device)
+            with self.autocast():
+                words = Towers(self.text_tower).texts(tokens)[1].float().cpu().numpy()
+            # The end token has the largest id.
+            lengths = (tokens.argmax(1) + 1).tolist()
+            vectors += [row[:length] for row, length in zip(words, lengths, strict=True)]
+        return vectors
+
+
+def encoder(runtime: Runtime, name: str, tag: str, source: Source, output: Output, words: int) -> OpenClip:
+    """The model as an encoder of pictures and sentences, or of the words of texts, at most `words` of them."""
+    if output == "words":
+        return OpenClipWords(runtime, name, tag, source, words)
+    return OpenClip(runtime, name, tag, source)
+
+
+def named(runtime: Runtime, feature: str, output: Output = "sentence", words: int = 32) -> OpenClip:
     """A model of the catalogue."""
     model = MODELS[feature]
     name, _, tag = model.builds.partition("/")
-    return OpenClip(runtime, name, tag, model.source)
+    return encoder(runtime, name, tag, model.source, output, words)
