@@ -1,5 +1,6 @@
 """`avs extract` as a user runs it: good files, bad files, kills and second tries."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -214,6 +215,56 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def still(path: Path, seconds: int) -> None:
+    """A video of one grey picture every four seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(1, 4))
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for index in range(seconds // 4):
+            picture = np.full((32, 32, 3), index % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def family(process: int) -> Iterator[int]:
+    """A process and all that descend from it."""
+    yield process
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from family(int(child))
+
+
+def peak_megabytes(line: list[str]) -> float:
+    """The most memory that a command and its worker processes held together."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    peak = 0
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None:
+            held = 0
+            for process in family(running.pid):
+                with contextlib.suppress(OSError):
+                    held += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * page
+            peak = max(peak, held)
+            time.sleep(0.05)
+        told = running.stderr.read() if running.stderr else ""
+    assert running.returncode == 0, told
+    return peak / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
+def test_two_hours_of_one_shot_take_no_more_memory_than_two_minutes(tmp_path: Path) -> None:
+    peaks = {}
+    for name, seconds, pooling in (("minutes", 120, "mean"), ("hours", 7200, "mean"), ("hours", 7200, "none")):
+        still(tmp_path / f"{name}.mp4", seconds)
+        arguments = ("extract", tmp_path / f"{name}.mp4", "--model", "sluggish", "--pool", pooling, "--workers", 2)
+        peaks[name, pooling] = peak_megabytes(command(*arguments, "-o", tmp_path / f"{name}-{pooling}.h5"))
+    assert peaks["hours", "mean"] < peaks["minutes", "mean"] + 100
+    assert peaks["hours", "none"] < peaks["minutes", "mean"] + 100
+    with open_store(str(tmp_path / "hours-none.h5")) as store:
+        assert store.rows == 14400
 
 
 def test_a_killed_extract_goes_on_and_ends_in_the_same_bytes(films: Path, tmp_path: Path) -> None:

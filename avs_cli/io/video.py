@@ -218,7 +218,7 @@ def _read_stretch(stretch: _Stretch) -> Iterator[Frames | Failure]:
 
 
 def _size(result: Frames | Failure) -> int:
-    return result.pixels.nbytes if isinstance(result, Frames) else 0
+    return result.pixels.nbytes + len(result.thumbnail or b"") if isinstance(result, Frames) else 0
 
 
 def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
