@@ -569,6 +569,36 @@ def test_closing_early_leaves_no_worker_behind():
     assert wait_until_gone([int(said.split()[1])])
 
 
+MEGABYTES = 1 << 20
+
+
+def pour(job: str) -> Iterator[bytes]:
+    """192 results of a megabyte, each of them noted in the file that the job names."""
+    for _ in range(192):
+        with open(job, "a") as made:
+            made.write(".")
+        yield bytes(MEGABYTES)
+
+
+def poured(path: Path) -> int:
+    """How many results were made by the time that no more are made for half a second."""
+    before, now = -1, 0
+    while now != before:
+        time.sleep(0.5)
+        before, now = now, path.stat().st_size if path.exists() else 0
+    return now
+
+
+def test_the_job_at_the_head_of_the_line_waits_for_a_slow_taker_like_the_others(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    results = apart(pour, [str(first), str(second)], workers=2, timeout=30, size=len)
+    next(results)
+    # Two workers have room for 128 MB; each then holds one result and sends another.
+    assert poured(first) + poured(second) <= 128 + 2 * 2 + 1
+    # The second job's results may fill the room: the first one's go through all the same.
+    assert sum(1 for _ in results) == 2 * 192 - 1
+
+
 ORPHANS = """
 import sys
 sys.path.insert(0, {folder!r})

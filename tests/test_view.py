@@ -203,6 +203,18 @@ def test_shots_without_a_picture_get_a_blank_and_are_counted(folder: Path, view:
     ]
 
 
+def test_a_page_without_pictures_says_so_and_another_store_brings_them(folder: Path, view: View) -> None:
+    gallery(folder / "bare.h5", {RED: None, BLUE: None})
+    said = view("a.trec", "-g", "bare.h5", "-o", "p.html").stderr.splitlines()
+    assert said[0] == (
+        "avs: no thumbnails of these shots in bare.h5: the page has no pictures; "
+        "give a store that holds them with another --gallery"
+    )
+    said = view("a.trec", "-g", "bare.h5", "-g", "g.h5", "-o", "p.html").stderr.splitlines()
+    assert len(said) == 1
+    assert not select(parsed(folder / "p.html"), ".none")
+
+
 def test_several_galleries_and_several_features_in_one_are_fine(folder: Path, view: View) -> None:
     gallery(folder / "more.h5", {Shot("green_1", "green.mp4", 0, 1): jpeg("green")})
     with StoreWriter(folder / "more.h5", "clip", 2, {}) as writer:

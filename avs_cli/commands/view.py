@@ -53,8 +53,14 @@ def view(
         _explain(qrels, renamed, "judgment", entries, judged)
     ids = dict.fromkeys(entry.shot for of_topic in entries.values() for entry in of_topic)
     shots, thumbnails = _found(gallery, ids)
-    if missing := len(ids) - len(thumbnails):
-        absent = f" ({lost} are not in it at all)" if (lost := len(ids.keys() - shots.keys())) else ""
+    lost = len(ids.keys() - shots.keys())
+    absent = f" ({lost} are not in it at all)" if lost else ""
+    if ids and not thumbnails:
+        note(
+            f"no thumbnails of these shots in {', '.join(gallery)}{absent}: the page has no pictures; "
+            "give a store that holds them with another --gallery"
+        )
+    elif missing := len(ids) - len(thumbnails):
         note(
             f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; a blank stands for each"
         )

@@ -100,7 +100,7 @@ class Files:
 
     def digest(self, remember: Remember) -> str:
         """The SHA-256 of the weights; of several files, that of the list of theirs."""
-        digests = [(path.name, _digest(path, remember)) for path in self.tensors]
+        digests = [(path.name, digest(path, remember)) for path in self.tensors]
         if len(digests) == 1:
             return digests[0][1]
         return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in digests).encode()).hexdigest()
@@ -137,11 +137,22 @@ def empty() -> Iterator[None]:
             parameter = nn.Parameter(parameter.to("meta"), requires_grad=False)
         register(module, name, parameter)
 
+    def unless_empty(initialise: Any) -> Any:
+        def fill_in(*arguments: Any, **named: Any) -> Any:
+            tensor = arguments[0] if arguments else named["tensor"]
+            return tensor if tensor.is_meta else initialise(*arguments, **named)
+
+        return fill_in
+
+    # To draw numbers for a tensor without storage, torch loads its compiler, which takes longer than torch itself.
+    drawing = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)}
     module_class.register_parameter = on_meta
+    vars(nn.init).update({name: unless_empty(value) for name, value in drawing.items()})
     try:
         yield
     finally:
         module_class.register_parameter = register
+        vars(nn.init).update(drawing)
 
 
 def fill(
@@ -271,7 +282,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise FormatError(path, f"not a safetensors file ({' '.join(str(error).split())})") from None
 
 
-def _digest(path: Path, remember: Remember) -> str:
+def digest(path: Path, remember: Remember) -> str:
+    """The SHA-256 of a file in hex, computed once for as long as its size and time of change stay."""
     # The hub's cache names a file by its digest.
     blob = path.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):

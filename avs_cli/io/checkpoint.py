@@ -7,13 +7,15 @@ tensors  the weights under their names; in a file to resume from, the state of t
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from avs_cli.errors import FormatError
 from avs_cli.io.tensors import save
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = "avs-head"
 VERSION = 1
@@ -29,17 +31,18 @@ class Checkpoint(NamedTuple):
     """
 
     head: dict[str, Any]
-    weights: dict[str, torch.Tensor]
-    training: dict[str, torch.Tensor]
+    weights: "dict[str, torch.Tensor]"
+    training: "dict[str, torch.Tensor]"
 
 
 def save_head(
     path: str | Path,
     head: Mapping[str, Any],
-    weights: Mapping[str, torch.Tensor],
-    training: Mapping[str, torch.Tensor] | None = None,
+    weights: "Mapping[str, torch.Tensor]",
+    training: "Mapping[str, torch.Tensor] | None" = None,
 ) -> None:
     """Write a head file, whole or not at all; equal contents give equal bytes."""
+
     tensors = dict(weights) | {f"{TRAINING}{name}": value for name, value in (training or {}).items()}
     # One key, since safetensors writes several in an order that changes from run to run.
     told = {"format": FORMAT, "format_version": VERSION, "head": head}
