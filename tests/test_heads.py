@@ -508,6 +508,18 @@ def test_stores_that_lack_shots_of_another_head_are_no_obstacle(avs: Callable[..
     assert [len(read_run(f"runs/{name}.run")["661"]) for name in ("alone", "framed")] == [298, 10]
 
 
+def test_features_without_a_shot_in_common_give_no_run(avs: Callable[..., Any], partial_stores: Path) -> None:
+    rng = np.random.default_rng(5)
+    store(partial_stores / "apart.h5", "frames", {f"other{k}": rng.normal(size=(1, 4)) for k in range(3)}, True)
+    line = ("search", "some.h5", "apart.h5", *GALLERY[2:], *HEADS[:2], "-o", "a.run")
+    ran = avs(*line, "--missing", "skip")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "laff.safetensors: no shot to search has all of its features" in ran.stderr
+    assert not (partial_stores / "a.run").exists()
+    assert avs(*line, "--missing", "zero").returncode == 0
+    assert len(read_run("a.run")["661"]) == 301
+
+
 def test_one_head_writes_into_a_folder_as_several_do(avs: Callable[..., Any], collection: Path) -> None:
     assert avs("search", *GALLERY, *HEADS, "-o", "several", "--depth", 5).returncode == 0
     for path in ("new/", "new", "deep/er/"):

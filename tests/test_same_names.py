@@ -114,6 +114,26 @@ def test_a_head_teaches_over_stores_and_the_student_is_searched(avs: Avs) -> Non
     assert avs(*line, "--head", "student.safetensors").returncode == 0
 
 
+def test_a_teacher_of_other_texts_teaches_when_it_is_allowed(avs: Avs) -> None:
+    with open_store("cap-clip.h5") as store:
+        made = {**store.provenance, "weights": "0" * 64}
+        with StoreWriter("other.h5", "clip", store.dim, made, store.dtype.name) as writer:
+            (block,) = store.blocks()
+            writer.add([Item(None, id, row) for id, row in zip(block.ids, block.vectors, strict=True)])
+            writer.finish(store.ids)
+    line = (
+        "distill", "--captions", "captions.txt", "--video", "frames.h5", "--text", "other.h5", "--teacher",
+        "t.safetensors", "--student", "afa:dim=16,frames=2", "--epochs", "1", "--batch-size", "4", "-o",
+        "student.safetensors", *PLACE,
+    )  # fmt: skip
+    ran = avs(*line)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "t.safetensors was trained with another 'clip' than other.h5::clip holds: weights is" in ran.stderr
+    ran = avs(*line, "--allow-mismatch")
+    assert ran.returncode == 0
+    assert ran.stderr.splitlines()[0].endswith("; going on all the same")
+
+
 def test_a_head_that_0_1_0_wrote_with_the_texts_provenance_on_both_ends_is_searched_too(avs: Avs) -> None:
     kept = load_head("h.safetensors")
     (video,), (text,) = kept.head["videos"], kept.head["texts"]

@@ -198,9 +198,14 @@ def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> 
         ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores hold siglip"),
         ("made.h5", "h.safetensors was trained with another 'clip' than made.h5::clip holds: model is"),
     ):
-        ran = avs("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
+        line = ("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
+        ran = avs(*line)
         assert ran.returncode == 3
         assert told in ran.stderr
+    assert "--allow-mismatch goes on with a warning" in ran.stderr
+    ran = avs(*line, "--allow-mismatch", "--epochs", 1, *TINY[2:])
+    assert ran.returncode == 0
+    assert ran.stderr.splitlines()[0] == f'avs: {told} "tiny" and "huge"; going on all the same'
 
 
 def test_early_stopping_waits_for_a_better_value_as_long_as_told(avs: Avs, data: Path) -> None:

@@ -113,6 +113,10 @@ def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "er
                     f"{gap}; --missing skip leaves such shots out, and --missing zero takes zeros for the feature"
                 )
             said.append(f"{gap}; {'left out of the search' if missing == 'skip' else 'zeros stand for it'}")
+        if not joined.count(own, every=missing == "skip"):
+            raise MismatchError(
+                f"{one.path}: no shot to search has {'all' if missing == 'skip' else 'any'} of its features"
+            )
     note_each(said)
     return joined
 

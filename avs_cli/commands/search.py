@@ -233,8 +233,6 @@ def _with_heads(
         field = _heads.field_of(heads, stored, wanted.field)
         asked = _heads.asked(_queries.of_field(wanted.topics, topics, field))
         shots = _heads.join(stores, heads, missing)
-        if not len(shots):
-            raise MismatchError(f"{', '.join(wanted.gallery)}: no shots to search")
         written = _heads.texts_of(heads, asked, stored, place.device, place.threads, weights)
         texts = [one.vectors for one in written]
         found = _heads.search(heads, texts, asked, shots, wanted.depth, place.threads, missing)
