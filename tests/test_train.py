@@ -202,10 +202,10 @@ def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> 
         ran = avs(*line)
         assert ran.returncode == 3
         assert told in ran.stderr
-    assert "--allow-mismatch goes on with a warning" in ran.stderr
+    assert "use --allow-mismatch to continue with a warning" in ran.stderr
     ran = avs(*line, "--allow-mismatch", "--epochs", 1, *TINY[2:])
     assert ran.returncode == 0
-    assert ran.stderr.splitlines()[0] == f'avs: {told} "tiny" and "huge"; going on all the same'
+    assert ran.stderr.splitlines()[0] == f'avs: {told} "tiny" and "huge"; continuing anyway'
 
 
 def test_early_stopping_waits_for_a_better_value_as_long_as_told(avs: Avs, data: Path) -> None:
@@ -223,8 +223,8 @@ def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: P
     line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "-o", "h.safetensors", *TINY)
     ran = avs(*line, "--epochs", 1)
     assert ran.returncode == 3
-    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; if another store has them" in ran.stderr
-    assert "another --video STORE, else --skip-missing leaves their captions out" in ran.stderr
+    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; if they are in another store" in ran.stderr
+    assert "a second --video STORE; otherwise, --skip-missing skips their captions" in ran.stderr
     ran = avs(*line, "--epochs", 1, "--skip-missing")
     assert ran.returncode == 0
     assert "1 of 61 captions left out" in ran.stderr
@@ -251,8 +251,8 @@ def test_validation_videos_in_another_store_are_asked_for(avs: Avs, data: Path) 
     ran = avs(*line, "--epochs", 1, "-o", "h.safetensors")
     assert ran.returncode == 3
     assert ran.stderr == (
-        "avs: a-clip.h5::clip lacks 15 of the items in v.txt: v0, v1, v2, …; if another store has them, add it as "
-        "another --video STORE, else --skip-missing leaves their captions out\n"
+        "avs: a-clip.h5::clip lacks 15 of the items in v.txt: v0, v1, v2, …; if they are in another store, add "
+        "it with a second --video STORE; otherwise, --skip-missing skips their captions\n"
     )
     assert avs(*line, "--video", "v-clip.h5", "--epochs", 1, "-o", "h.safetensors").returncode == 0
 

@@ -155,8 +155,8 @@ class Data:
                     option = "--video" if galleries is self.videos else "--text"
                     raise MismatchError(
                         f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
-                        f"if another store has them, add it as another {option} STORE, else --skip-missing leaves "
-                        "their captions out"
+                        f"if they are in another store, add it with a second {option} STORE; otherwise, --skip-missing "
+                        "skips their captions"
                     )
                 whole &= there
         if not whole.all():
@@ -184,7 +184,7 @@ class Data:
             if lost and not self.skip_missing:
                 raise MismatchError(
                     f"{self.texts.stores_of(feature)} lacks {len(lost)} of the topics in {files}: {few(lost)}; encode "
-                    "them with `avs extract --text` and add the store with --text, else --skip-missing leaves them out"
+                    "them with `avs extract --text` and add the store with --text, or use --skip-missing"
                 )
             kept = {id: topic for id, topic in kept.items() if id not in lost}
         if not kept:
@@ -287,8 +287,8 @@ class Judge:
         items = data.complete_items(pool)
         if not items:
             raise MismatchError(
-                f"{qrels} judges no shot of the --validate topics that the video stores hold; if another store has "
-                "them, add it as another --video STORE"
+                f"{qrels} judges no shot of the --validate topics that the video stores hold; if they are in "
+                "another store, add it with a second --video STORE"
             )
         self.evaluator = Evaluator({topic: judgments[topic] for topic in asked}, [metric])
         self.topics = [*asked]
