@@ -93,8 +93,8 @@ def search(
             "--output",
             "-o",
             metavar="FILE|FOLDER",
-            help="Where to write; - is stdout. A folder (one that exists, or a name ending in /) gets HEAD.run, or TAG.run "
-            "without a head.",
+            help="Where to write; - is stdout. A folder (one that exists, or a name ending in /) gets HEAD.run, or "
+            "TAG.run without a head.",
         ),
     ] = "-",
     weights: Annotated[
