@@ -40,7 +40,7 @@ AllowMismatch = Annotated[
     bool,
     typer.Option(
         "--allow-mismatch",
-        help="Warn instead of refusing where vectors come from different models, weights or preprocessing.",
+        help="Warn instead of failing when vectors come from different models, weights or preprocessing.",
     ),
 ]
 

@@ -99,7 +99,7 @@ def test_imported_vectors_are_taken_to_fit_with_one_warning() -> None:
     comparison = Comparison(heard.append)
     comparison.alike("big", imported, "own", CLIP, "they do not fit")
     comparison.ends("own", CLIP, "big", imported, "they do not fit")
-    assert heard == ["big does not say how its vectors were made; they are taken to fit own"]
+    assert heard == ["big has no provenance; assuming that its vectors match those of own"]
     with pytest.raises(MismatchError, match="model is"):
         comparison.alike("big", imported, "other", {"model": "blip2_v3c"}, "they do not fit")
 

@@ -420,7 +420,7 @@ def test_wordings_that_a_head_cannot_take_are_told(
         (
             ("clip.h5", "few.h5", *GALLERY[2:]),
             3,
-            "--missing skip leaves such shots out, and --missing zero takes zeros",
+            "use --missing skip to skip these shots, or --missing zero to",
         ),
         ((*GALLERY, "--times", "-", "--output", "-"), 2, "- is stdout, which takes one of --output, --times and"),
         (("other.h5", "frames.h5", *GALLERY[2:]), 3, "another 'clip' than other.h5::clip holds: model is"),
@@ -470,8 +470,8 @@ def test_shots_that_lack_a_feature_are_left_out_or_have_zeros_for_it(
     lacks = "few.h5::frames lacks 290 shots that some.h5::clip has: shot000, shot001, shot002, …"
     clip_lacks = "some.h5::clip lacks 2 shots that few.h5::frames has: shot298, shot299"
     for missing, twin, told in (
-        ("skip", ("clip-both.h5", "frames-both.h5"), "left out of the search"),
-        ("zero", ("clip-zero.h5", "frames-zero.h5"), "zeros stand for it"),
+        ("skip", ("clip-both.h5", "frames-both.h5"), "these shots are skipped"),
+        ("zero", ("clip-zero.h5", "frames-zero.h5"), "zero vectors are used instead"),
     ):
         ran = avs("search", "some.h5", "few.h5", *line, missing, "--missing", missing)
         assert ran.returncode == 0, ran.stderr
@@ -508,6 +508,18 @@ def test_stores_that_lack_shots_of_another_head_are_no_obstacle(avs: Callable[..
     assert [len(read_run(f"runs/{name}.run")["661"]) for name in ("alone", "framed")] == [298, 10]
 
 
+def test_features_without_a_shot_in_common_give_no_run(avs: Callable[..., Any], partial_stores: Path) -> None:
+    rng = np.random.default_rng(5)
+    store(partial_stores / "apart.h5", "frames", {f"other{k}": rng.normal(size=(1, 4)) for k in range(3)}, True)
+    line = ("search", "some.h5", "apart.h5", *GALLERY[2:], *HEADS[:2], "-o", "a.run")
+    ran = avs(*line, "--missing", "skip")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "laff.safetensors: no shot to search has all of its features" in ran.stderr
+    assert not (partial_stores / "a.run").exists()
+    assert avs(*line, "--missing", "zero").returncode == 0
+    assert len(read_run("a.run")["661"]) == 301
+
+
 def test_one_head_writes_into_a_folder_as_several_do(avs: Callable[..., Any], collection: Path) -> None:
     assert avs("search", *GALLERY, *HEADS, "-o", "several", "--depth", 5).returncode == 0
     for path in ("new/", "new", "deep/er/"):
@@ -536,7 +548,7 @@ def test_the_times_of_heads_are_their_shares_of_the_search(avs: Callable[..., An
     assert [one.name for one in (collection / "new").iterdir()] == ["laff.times"]
 
 
-@pytest.mark.parametrize(("end", "told"), [("video", "gives shot shot"), ("text", "gives texts vectors that are NaN")])
+@pytest.mark.parametrize(("end", "told"), [("video", "the score of shot shot"), ("text", "its text vectors are NaN")])
 def test_a_head_with_weights_that_are_no_numbers_gives_no_run(
     avs: Callable[..., Any], collection: Path, end: str, told: str
 ) -> None:

@@ -114,6 +114,26 @@ def test_a_head_teaches_over_stores_and_the_student_is_searched(avs: Avs) -> Non
     assert avs(*line, "--head", "student.safetensors").returncode == 0
 
 
+def test_a_teacher_of_other_texts_teaches_when_it_is_allowed(avs: Avs) -> None:
+    with open_store("cap-clip.h5") as store:
+        made = {**store.provenance, "weights": "0" * 64}
+        with StoreWriter("other.h5", "clip", store.dim, made, store.dtype.name) as writer:
+            (block,) = store.blocks()
+            writer.add([Item(None, id, row) for id, row in zip(block.ids, block.vectors, strict=True)])
+            writer.finish(store.ids)
+    line = (
+        "distill", "--captions", "captions.txt", "--video", "frames.h5", "--text", "other.h5", "--teacher",
+        "t.safetensors", "--student", "afa:dim=16,frames=2", "--epochs", "1", "--batch-size", "4", "-o",
+        "student.safetensors", *PLACE,
+    )  # fmt: skip
+    ran = avs(*line)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "t.safetensors was trained with another 'clip' than other.h5::clip holds: weights is" in ran.stderr
+    ran = avs(*line, "--allow-mismatch")
+    assert ran.returncode == 0
+    assert ran.stderr.splitlines()[0].endswith("; continuing anyway")
+
+
 def test_a_head_that_0_1_0_wrote_with_the_texts_provenance_on_both_ends_is_searched_too(avs: Avs) -> None:
     kept = load_head("h.safetensors")
     (video,), (text,) = kept.head["videos"], kept.head["texts"]
@@ -197,7 +217,7 @@ def test_one_loop_gives_the_table_of_query_narrative_and_both(avs: Avs) -> None:
     ("given", "code", "told"),
     [
         (["weights"], 2, "with --head, name the text feature whose model it is, as FEATURE=PATH"),
-        (["sent=weights"], 2, "no head has a text feature 'sent' that is encoded now; it is for clip"),
+        (["sent=weights"], 2, "there is no text feature 'sent' to encode; --weights applies to: clip"),
         (["clip=weights", "clip=weights"], 2, "clip has weights already"),
         (["clip=nowhere"], 3, "nowhere: no such file or directory"),
         (["clip=spoilt"], 3, "h.safetensors was trained with another 'clip' than spoilt gives: weights is"),
@@ -218,11 +238,11 @@ def test_weights_of_a_head_are_named_for_a_text_feature(avs: Avs, given: list[st
     assert told in ran.stderr
     if given == ["clip=spoilt"]:
         ran = avs(*line, "--allow-mismatch")
-        assert (ran.returncode, "going on all the same" in ran.stderr) == (0, True)
+        assert (ran.returncode, "continuing anyway" in ran.stderr) == (0, True)
 
 
 def test_weights_of_a_feature_that_a_store_holds_are_refused(avs: Avs) -> None:
     line = ("search", "clip.h5", "--head", "h.safetensors", "--topics", "topics.tsv", "--vectors", "topics.h5", *PLACE)
     ran = avs(*line, "--weights", "clip=weights")
     assert ran.returncode == 2
-    assert "--weights clip=…: no head has a text feature 'clip' that is encoded now" in ran.stderr
+    assert "--weights clip=…: there is no text feature 'clip' to encode" in ran.stderr

@@ -124,9 +124,9 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
             'other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; encode the topics with',
         ),
         (["gallery.h5", "--vectors", "no-topics.h5"], 3, "no-topics.h5: no topics in this store"),
-        (["gallery.h5", "-q", "nosuch.jpg"], 3, "nosuch.jpg: no such picture; what ends in .jpg is a picture's path"),
+        (["gallery.h5", "-q", "nosuch.jpg"], 3, "nosuch.jpg: no such picture; a text ending in .jpg is read as a path"),
         (["gallery.h5", "--topics", "pictures.tsv"], 3, "pictures.tsv: topic 661: gone.PNG: no such picture"),
-        (["gallery.h5", "-q", "a dog", "--field", "both"], 2, "--field chooses a text of the --topics"),
+        (["gallery.h5", "-q", "a dog", "--field", "both"], 2, "--field selects a text of the --topics"),
         (["gallery.h5", "-q", "a dog", "--missing", "skip"], 2, "--missing is about the features of a head"),
         (["gallery.h5", "-q", "a dog", "--weights", "a", "--weights", "b"], 2, "several --weights are for heads"),
         (["gallery.h5", "--vectors", "topics.h5", "--weights", "a"], 2, "which --vectors does without"),
@@ -235,11 +235,11 @@ def test_topics_of_another_model_are_searched_with_a_warning_when_it_is_allowed(
     store(tmp_path / "other.h5", {"661": [0, 1]}, {**MADE_BY, "model": "large"}, shots=False)
     line = ("search", "gallery.h5", "--vectors", "other.h5")
     code, _, told = here(*line)
-    assert (code, "--allow-mismatch goes on with a warning" in told) == (3, True)
+    assert (code, "use --allow-mismatch to continue with a warning" in told) == (3, True)
     code, out, told = here(*line, "--allow-mismatch")
     assert code == 0 and len(out.splitlines()) == 4
     assert told.splitlines() == [
-        'avs: other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; going on all the same'
+        'avs: other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; continuing anyway'
     ]
 
 

@@ -115,9 +115,13 @@ def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "er
             gap = joined.described_gap(feature, lost, own)
             if missing == "error":
                 raise MismatchError(
-                    f"{gap}; --missing skip leaves such shots out, and --missing zero takes zeros for the feature"
+                    f"{gap}; use --missing skip to skip these shots, or --missing zero to use zero vectors instead"
                 )
-            said.append(f"{gap}; {'left out of the search' if missing == 'skip' else 'zeros stand for it'}")
+            said.append(f"{gap}; {'these shots are skipped' if missing == 'skip' else 'zero vectors are used instead'}")
+        if not joined.count(own, every=missing == "skip"):
+            raise MismatchError(
+                f"{one.path}: no shot to search has {'all' if missing == 'skip' else 'any'} of its features"
+            )
     note_each(said)
     return joined
 
@@ -157,8 +161,8 @@ def texts_of(
 
     encoded = {feature["name"] for one in heads for feature in one.told["texts"]} - vectors.features.keys()
     if unused := sorted(weights.keys() - encoded):
-        names = f"; it is for {', '.join(sorted(encoded))}" if encoded else ""
-        raise SpecError(f"--weights {unused[0]}=…: no head has a text feature {unused[0]!r} that is encoded now{names}")
+        names = f"; --weights applies to: {', '.join(sorted(encoded))}" if encoded else ""
+        raise SpecError(f"--weights {unused[0]}=…: there is no text feature {unused[0]!r} to encode{names}")
     known: dict[tuple[str, str], Encoded] = {}
     found = []
     for one in heads:

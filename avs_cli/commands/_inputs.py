@@ -18,7 +18,7 @@ def comparison(allow_mismatch: bool) -> "Comparison":
     """How a command compares the provenances of its stores and heads: its warnings go to stderr."""
     from avs_cli.io.compatibility import Comparison
 
-    return Comparison(note, allow_mismatch, "--allow-mismatch goes on with a warning")
+    return Comparison(note, allow_mismatch, "use --allow-mismatch to continue with a warning")
 
 
 def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str, _Value]]:

@@ -188,7 +188,7 @@ def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
         for _, text in wordings_of(topic):
             if video.is_picture(text) and not Path(text).is_file():
                 suffix = Path(text).suffix
-                raise MismatchError(f"{where}{text}: no such picture; what ends in {suffix} is a picture's path")
+                raise MismatchError(f"{where}{text}: no such picture; a text ending in {suffix} is read as a path")
 
 
 def _fit(spec: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
@@ -208,8 +208,6 @@ def check(named: Sequence[str], queries: "np.ndarray") -> None:
 
     for name, vector in zip(named, queries, strict=True):
         if not np.isfinite(vector).all():
-            raise MismatchError(
-                f"topic {name}: its vector has a value that is NaN or infinite; are the weights damaged?"
-            )
+            raise MismatchError(f"topic {name}: its vector is NaN or infinite: damaged weights")
         if not vector.any():
             raise MismatchError(f"topic {name}: its vector is zero, which is like nothing")

@@ -66,22 +66,21 @@ def search(
         str,
         typer.Option(
             metavar="FILE",
-            help="Write each topic's search time, as `avs submit --elapsed` reads it; of several heads a folder of "
-            "HEAD.times.",
+            help="Write the seconds per topic, for `avs submit --elapsed`; a folder gets HEAD.times of each head.",
         ),
         WRITES,
     ] = "",
     field: Annotated[
         Literal["query", "narrative", "both"] | None,
         typer.Option(
-            help="Text of the topics to search with; must be the one that --vectors encodes.",
+            help="Text of the topics to search with; it must be the one that --vectors encodes.",
             show_default="query, or that of --vectors",
         ),
     ] = None,
     missing: Annotated[
         Literal["error", "skip", "zero"] | None,
         typer.Option(
-            help="For shots that lack some of a head's features: refuse them, leave them out, or take zeros.",
+            help="Shots that lack some of a head's features: stop with an error, skip them, or use zero vectors.",
             show_default="error",
         ),
     ] = None,
@@ -98,7 +97,8 @@ def search(
             "--output",
             "-o",
             metavar="FILE|FOLDER",
-            help="Where to write; - is stdout. A folder, which may end in /, gets HEAD.run, or TAG.run without a head.",
+            help="Where to write; - is stdout. A folder (one that exists, or a name ending in /) gets HEAD.run, or "
+            "TAG.run without a head.",
         ),
         WRITES,
     ] = "-",
@@ -117,16 +117,16 @@ def search(
 
     Every shot of the gallery is compared; a shot with several vectors counts with its best one. Scores are cosines;
     equal ones are in descending order of shot ids. A --query on a terminal is answered by a table, all else by a run.
-    Heads bring features together: the gallery is read once for all of them. Topics are encoded and searched together,
-    so --times gives each topic an equal share: the seconds of encoding, with loading the text models, and of the search
-    (of several heads, a head's share of the pass), divided by the number of topics.
+    Heads bring features together: the gallery is read once for all of them. Topics are encoded and searched in one
+    batch, so the time of a topic in --times is the wall time of the batch (loading the text models, encoding, the
+    head's share of the search) divided by the number of topics.
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
     if query and vectors:
         raise SpecError("--vectors holds vectors of topics; it does not go with --query")
     if query and field:
-        raise SpecError("--field chooses a text of the --topics; a --query is one text")
+        raise SpecError("--field selects a text of the --topics; it does not go with --query")
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if [output, times, explain].count("-") > 1:
@@ -238,8 +238,6 @@ def _with_heads(
         field = _heads.field_of(heads, stored, wanted.field)
         asked = _heads.asked(_queries.of_field(wanted.topics, topics, field))
         shots = _heads.join(stores, heads, missing)
-        if not len(shots):
-            raise MismatchError(f"{', '.join(wanted.gallery)}: no shots to search")
         written = _heads.texts_of(heads, asked, stored, place.device, place.threads, weights)
         texts = [one.vectors for one in written]
         found = _heads.search(heads, texts, asked, shots, wanted.depth, place.threads, missing)

@@ -48,7 +48,7 @@ class HeadScorer:
         self.queries = len(merge(texts))
         self.spent: list[float] = []
         if not texts.isfinite().all():
-            raise MismatchError(f"{name}: gives texts vectors that are NaN or infinite; its weights are damaged")
+            raise MismatchError(f"{name}: its text vectors are NaN or infinite: damaged weights")
 
     @torch.inference_mode()
     def scan(self, block: Joined) -> torch.Tensor:
@@ -58,9 +58,7 @@ class HeadScorer:
         scores = self.merge(self.head.scores(self.texts, videos))[:, : len(block.ids)].cpu().contiguous()
         if not scores.isfinite().all():
             shot = block.ids[int((~scores.isfinite()).any(0).nonzero()[0])]
-            raise MismatchError(
-                f"{self.name}: gives shot {shot} a score that is NaN or infinite; its weights are damaged"
-            )
+            raise MismatchError(f"{self.name}: the score of shot {shot} is NaN or infinite: damaged weights")
         if (left_out := self._left_out(block)) is not None:
             scores[:, torch.from_numpy(left_out)] = -torch.inf
         self.spent.append(time.perf_counter() - begun)

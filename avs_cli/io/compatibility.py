@@ -75,7 +75,7 @@ class Comparison:
         """Compare vectors of the same kind. Raises MismatchError: `refusal`, what differs, and `cure`."""
         if is_imported(one) != is_imported(other):
             imported, known = (name, others_name) if is_imported(one) else (others_name, name)
-            self._once(imported, f"{imported} does not say how its vectors were made; they are taken to fit {known}")
+            self._once(imported, f"{imported} has no provenance; assuming that its vectors match those of {known}")
             return
         self._judge(name, others_name, differences(one, other), refusal, cure)
 
@@ -97,7 +97,7 @@ class Comparison:
             what = ", ".join(map(_compared, found))
             self._once(what, f"{name} and {other} differ in {what}; scores may differ slightly")
         elif self.force:
-            self._once(f"{refusal}: {found[0]}", f"{refusal}: {found[0]}; going on all the same")
+            self._once(f"{refusal}: {found[0]}", f"{refusal}: {found[0]}; continuing anyway")
         else:
             raise MismatchError("; ".join(filter(None, (f"{refusal}: {found[0]}", cure, self.cure))))
 

@@ -120,9 +120,18 @@ class JoinedGallery:
                 blocks[name] = gallery.take(place)
         return Joined(ids, blocks, lacking or None)
 
+    def count(self, features: Sequence[str], every: bool) -> int:
+        """How many shots have every one of these features, or at least one."""
+        there = self._there(features)
+        return int((np.logical_and if every else np.logical_or).reduce([*there.values()]).sum())
+
+    def _there(self, features: Sequence[str]) -> dict[str, np.ndarray]:
+        """Feature -> (N,) which shots it has."""
+        return {name: self._places[self.features.index(name)] >= 0 for name in features}
+
     def lacks(self, features: Sequence[str]) -> dict[str, list[str]]:
         """Feature -> the shots that it lacks and another of these features has; features without gaps are left out."""
-        there = {name: self._places[self.features.index(name)] >= 0 for name in features}
+        there = self._there(features)
         some = np.logical_or.reduce([*there.values()])
         gaps = {name: np.flatnonzero(some & ~held).tolist() for name, held in there.items()}
         return {name: [self.ids[i] for i in gap] for name, gap in gaps.items() if gap}
