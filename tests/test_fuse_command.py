@@ -1,6 +1,8 @@
 """avs fuse, as a user meets it."""
 
+import copy
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -246,6 +248,48 @@ def test_a_damaged_fuser_is_refused(avs: Avs, folder: Path, damage: Callable[[di
     path.write_text(json.dumps(document))
     with pytest.raises(FormatError, match=words):
         read_fuser(str(path))
+
+
+STRANGE = (None, True, -1, 2**31, 10**400, 1e308, math.nan, "", "x", "-1", "a\nb", [], [[]], {}, [0], ["x"])
+
+
+def mutant(document: dict, rng: random.Random) -> object:  # type: ignore[type-arg]
+    """The document with one value, at any depth, replaced, left out, doubled or given another name."""
+    found = copy.deepcopy(document)
+    parent: dict | list = found  # type: ignore[type-arg]
+    while True:
+        key = rng.choice(list(parent)) if isinstance(parent, dict) else rng.randrange(len(parent))
+        inner = parent[key]  # type: ignore[index]
+        if not isinstance(inner, dict | list) or not inner or rng.random() < 0.15:
+            break
+        parent = inner
+    match rng.choice(("replace", "replace", "drop", "double", "rename")):
+        case "replace":
+            parent[key] = rng.choice(STRANGE)  # type: ignore[index]
+        case "drop":
+            del parent[key]  # type: ignore[arg-type]
+        case "double" if isinstance(parent, list):
+            parent.insert(key, inner)
+        case _ if isinstance(parent, dict):
+            parent["x"] = parent.pop(key)
+    return found
+
+
+def test_300_mutants_of_a_fuser_fuse_or_are_refused_in_a_line(avs: Avs, avs_here: Avs, folder: Path) -> None:
+    path = with_trees(avs, folder)
+    document = json.loads(path.read_text())
+    rng = random.Random(0)
+    refused = 0
+    for number in range(300):
+        path.write_text(json.dumps(mutant(document, rng)))
+        done = avs_here("fuse", "--load", "fuser.json", *paths(folder), "--topics", "1666", "--depth", 5)
+        assert done.returncode in (0, 3), (number, done.stderr)
+        if done.returncode:
+            assert done.stdout == "" and done.stderr.count("\n") == 1, (number, done.stderr)
+        else:
+            assert done.stdout.count("\n") == 5
+        refused += done.returncode == 3
+    assert 30 < refused < 300
 
 
 def _tree(document: dict) -> dict:  # type: ignore[type-arg]
