@@ -316,6 +316,9 @@ def test_a_report_tells_weights_steps_and_losses_in_four_forms(avs: Avs, folder:
     steps = {step["name"]: step for step in found["steps"]}
     assert list(steps) == ["best run (one)", "RRF", "Step 1"]
     assert steps["Step 1"]["gain"] == pytest.approx(steps["Step 1"]["value"] - steps["RRF"]["value"])
+    for run, name in (("f.run", "Step 1"), ("runs/one.trec", "best run (one)")):
+        values = avs("eval", "-m", "nDCG@20", "-m", "P@10", "q.txt", run).stdout.split()[1::2]
+        assert [f"{steps[name]['others'][measure]:.4f}" for measure in ("nDCG@20", "P@10")] == values
     value = avs("eval", "-m", "AP", "q.txt", "f.run").stdout.split()[1]
     assert f"{steps['Step 1']['value']:.4f}" == value
     for text in ((folder / "r.txt").read_text(), done.stdout):
