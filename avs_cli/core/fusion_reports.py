@@ -59,7 +59,7 @@ class Report:
     verdicts: list[str]
 
 
-# What papers print beside the optimised measure; of sampled judgments, other cutoffs would count unjudged shots as wrong.
+# What papers print beside the optimised measure. In samples, later ranks hold shots that nobody judged.
 WHOLE, SAMPLED = ("AP", "nDCG@20", "P@10"), ("xinfAP", "P@10")
 STEP_1, BOTH, TRIAL = "Step 1", "Step 1 + 2", "Step 1 + 2 in every fold"
 
