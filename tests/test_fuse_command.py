@@ -1,6 +1,8 @@
 """avs fuse, as a user meets it."""
 
+import copy
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -248,6 +250,48 @@ def test_a_damaged_fuser_is_refused(avs: Avs, folder: Path, damage: Callable[[di
         read_fuser(str(path))
 
 
+STRANGE = (None, True, -1, 2**31, 10**400, 1e308, math.nan, "", "x", "-1", "a\nb", [], [[]], {}, [0], ["x"])
+
+
+def mutant(document: dict, rng: random.Random) -> object:  # type: ignore[type-arg]
+    """The document with one value, at any depth, replaced, left out, doubled or given another name."""
+    found = copy.deepcopy(document)
+    parent: dict | list = found  # type: ignore[type-arg]
+    while True:
+        key = rng.choice(list(parent)) if isinstance(parent, dict) else rng.randrange(len(parent))
+        inner = parent[key]  # type: ignore[index]
+        if not isinstance(inner, dict | list) or not inner or rng.random() < 0.15:
+            break
+        parent = inner
+    match rng.choice(("replace", "replace", "drop", "double", "rename")):
+        case "replace":
+            parent[key] = rng.choice(STRANGE)  # type: ignore[index]
+        case "drop":
+            del parent[key]  # type: ignore[arg-type]
+        case "double" if isinstance(parent, list):
+            parent.insert(key, inner)
+        case _ if isinstance(parent, dict):
+            parent["x"] = parent.pop(key)
+    return found
+
+
+def test_300_mutants_of_a_fuser_fuse_or_are_refused_in_a_line(avs: Avs, avs_here: Avs, folder: Path) -> None:
+    path = with_trees(avs, folder)
+    document = json.loads(path.read_text())
+    rng = random.Random(0)
+    refused = 0
+    for number in range(300):
+        path.write_text(json.dumps(mutant(document, rng)))
+        done = avs_here("fuse", "--load", "fuser.json", *paths(folder), "--topics", "1666", "--depth", 5)
+        assert done.returncode in (0, 3), (number, done.stderr)
+        if done.returncode:
+            assert done.stdout == "" and done.stderr.count("\n") == 1, (number, done.stderr)
+        else:
+            assert done.stdout.count("\n") == 5
+        refused += done.returncode == 3
+    assert 30 < refused < 300
+
+
 def _tree(document: dict) -> dict:  # type: ignore[type-arg]
     trees = document["boosters"][0]["learner"]["gradient_booster"]["model"]["trees"]
     return next(tree for tree in trees if tree["left_children"][0] > 0)
@@ -272,6 +316,9 @@ def test_a_report_tells_weights_steps_and_losses_in_four_forms(avs: Avs, folder:
     steps = {step["name"]: step for step in found["steps"]}
     assert list(steps) == ["best run (one)", "RRF", "Step 1"]
     assert steps["Step 1"]["gain"] == pytest.approx(steps["Step 1"]["value"] - steps["RRF"]["value"])
+    for run, name in (("f.run", "Step 1"), ("runs/one.trec", "best run (one)")):
+        values = avs("eval", "-m", "nDCG@20", "-m", "P@10", "q.txt", run).stdout.split()[1::2]
+        assert [f"{steps[name]['others'][measure]:.4f}" for measure in ("nDCG@20", "P@10")] == values
     value = avs("eval", "-m", "AP", "q.txt", "f.run").stdout.split()[1]
     assert f"{steps['Step 1']['value']:.4f}" == value
     for text in ((folder / "r.txt").read_text(), done.stdout):

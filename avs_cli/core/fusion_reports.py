@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,15 @@ class Step:
     """One way to fuse: its mean over the judged topics, its gain over the way before it, and that gain's p.
 
     Both rows with Step 2 are compared with Step 1.
+
+    others  other measures' means, by name
     """
 
     name: str
     value: float
     gain: float | None = None
     p: float | None = None
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Report:
     verdicts: list[str]
 
 
+# What papers print beside the optimised measure. In samples, later ranks hold shots that nobody judged.
+WHOLE, SAMPLED = ("AP", "nDCG@20", "P@10"), ("xinfAP", "P@10")
 STEP_1, BOTH, TRIAL = "Step 1", "Step 1 + 2", "Step 1 + 2 in every fold"
 
 
@@ -65,22 +70,31 @@ def report(
     """The report of `learning_to_rank.cross_fit` on the same judged topics and folds."""
     runs, name = fusers[0].runs, fusers[0].measure
     topics = list(blocks)
-    judge = Measure(name, list(blocks.values()))
+    known = list(blocks.values())
+    judge = Measure(name, known)
+    sampled = any(judgment.relevance < 0 for block in known for judgment in block.totals)
+    others = [Measure(other, known) for other in (SAMPLED if sampled else WHOLE) if other != name]
     mine = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
     ways: dict[str, list[float]] = {"RRF": [], STEP_1: [], BOTH: [], TRIAL: []}
     alone, without = np.zeros((len(topics), len(runs))), np.zeros((len(topics), len(runs)))
+    # Of each run and then of each way, for each topic.
+    beside = np.zeros((len(others), len(runs) + len(ways), len(topics)))
     for place, topic in enumerate(topics):
         block, fuser = blocks[topic], mine[topic]
         codes = judge.coded(block)
         step1, both = learning_to_rank.steps(fuser, block)
         trial = learning_to_rank.steps(learning_to_rank.with_both(fuser), block)[1] if fuser.trial else both
         several = (block.evidence("reciprocal").sum(axis=0), step1, both, trial)
+        orders = [np.flatnonzero(ranks)[np.argsort(ranks[ranks > 0])][:DEPTH] for ranks in block.ranks]
+        alone[place] = [_value(judge, codes[order], place) for order in orders]
         for scores, values in zip(several, ways.values(), strict=True):
-            values.append(_value(judge, codes[best_first(scores)[:DEPTH]], place))
-        for run, ranks in enumerate(block.ranks):
-            returned = np.flatnonzero(ranks)
-            alone[place, run] = _value(judge, codes[returned[np.argsort(ranks[returned])][:DEPTH]], place)
+            orders.append(best_first(scores)[:DEPTH])
+            values.append(_value(judge, codes[orders[-1]], place))
+        for number, other in enumerate(others):
+            theirs = other.coded(block)
+            beside[number, :, place] = [_value(other, theirs[order], place) for order in orders]
         without[place] = _ablated(judge, codes, block, fuser, step1, place)
+    rows = {way: len(runs) + number for number, way in enumerate(ways)}
     if not any(fuser.mix for fuser in fusers):
         del ways[BOTH]
     if not any(fuser.trial for fuser in fusers):
@@ -93,22 +107,31 @@ def report(
     ]
     parts.sort(key=lambda part: (-part.weight, part.run))
     best = max(parts, key=lambda part: part.alone)
-    named = {f"best run ({best.run})": alone[:, runs.index(best.run)].tolist(), **ways}
+    first = f"best run ({best.run})"
+    rows[first] = runs.index(best.run)
+    named = {first: alone[:, rows[first]].tolist(), **ways}
+    steps = [
+        replace(step, others={o.name: mean(beside[number, rows[step.name]]) for number, o in enumerate(others)})
+        for step in _compared(named, seed)
+    ]
     fused = BOTH if BOTH in ways else STEP_1
-    return Report(name, len(topics), _compared(named, seed), fused, parts, [f.verdict for f in fusers if f.verdict])
+    return Report(name, len(topics), steps, fused, parts, [f.verdict for f in fusers if f.verdict])
 
 
 def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
     """Column names and lines: the ways to fuse, each with its gain; the one that was used is marked."""
+    others = list(found.steps[0].others)
     lines = [
         [
             step.name + " *" * (step.name == found.fused),
             f"{step.value:.4f}",
-            *(["", ""] if step.p is None else [f"{step.gain:+.4f}", _p(step.p)]),
+            "" if step.gain is None else f"{step.gain:+.4f}",
+            _p(step.p),
+            *(f"{step.others[name]:.4f}" for name in others),
         ]
         for step in found.steps
     ]
-    return ["fusion", found.measure, "gain", "p"], lines
+    return ["fusion", found.measure, "gain", "p", *others], lines
 
 
 def part_rows(found: Report) -> tuple[list[str], list[list[str]]]:

@@ -1,18 +1,20 @@
 """What NIST takes as a run of ad-hoc video search, and what it sends back.
 
 The rules are those of TRECVID's guidelines and checks, 2016 to 2025: a run says how it was trained and made, and
-answers every topic once, with at most 1000 shots that exist, in order.
+answers every topic once, with at most 1000 shots that exist, in order; a team has so many runs, in an order of its own.
 """
 
 import re
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
-from avs_cli.errors import SpecError
+from avs_cli.errors import SpecError, few
 from avs_cli.types import Run, Submission, TopicResult, ranked
 
 DEPTH = 1000
 FIRST_YEAR = 2016
+# Of each task and class; so many more are taken without annotation (training types E and F) when the others are not.
+RUNS, MORE_RUNS = 4, 2
 
 _SHOT = re.compile(r"shot\d+_\d+")
 _PRIORITIES = tuple(str(number) for number in range(1, 11))
@@ -37,12 +39,17 @@ def attribute_values(year: int) -> dict[str, tuple[str, ...] | None]:
     return values | {"pid": None, "priority": _PRIORITIES, "desc": None}
 
 
-def submission(run: Run, attributes: Mapping[str, str], elapsed: str, depth: int | None = DEPTH) -> Submission:
-    """A run as its XML will hold it: the best `depth` shots of each topic, under the three digits that XML wants."""
-    results = [
-        TopicResult(xml_number(topic), elapsed, [(str(n), shot) for n, shot in enumerate(ranked(scores)[:depth], 1)])
-        for topic, scores in run.items()
-    ]
+def submission(
+    run: Run, attributes: Mapping[str, str], seconds: Mapping[str, str], depth: int | None = DEPTH
+) -> Submission:
+    """A run as its XML will hold it: the best `depth` shots of each topic, under the three digits that XML wants.
+
+    seconds  topic -> elapsed time as the XML has it; "" for a topic without one
+    """
+    results = []
+    for topic, scores in run.items():
+        items = [(str(number), shot) for number, shot in enumerate(ranked(scores)[:depth], 1)]
+        results.append(TopicResult(xml_number(topic), seconds.get(topic, ""), items))
     return Submission(dict(attributes), results)
 
 
@@ -71,21 +78,28 @@ def file_name(year: int, attributes: Mapping[str, str]) -> str:
 
 
 def violations(
-    answer: Submission, year: int, topics: Collection[str] | None = None, shots: Container[str] | None = None
+    answer: Submission,
+    year: int,
+    topics: Collection[str] | None = None,
+    shots: Container[str] | None = None,
+    excluded: Container[str] = (),
 ) -> list[str]:
     """Everything for which NIST would reject the run, a sentence each.
 
-    topics  ids of the topics to answer, three digits; None: not known
-    shots   ids of the shots that exist; None: not known
+    topics    ids of the topics to answer, three digits; None: not known
+    shots     ids of the shots that exist; None: not known
+    excluded  ids of shots that are not to be returned
     """
-    return [*_in_attributes(answer.attributes, year), *violations_in_results(answer.results, topics, shots)]
+    return [*_in_attributes(answer.attributes, year), *violations_in_results(answer.results, topics, shots, excluded)]
 
 
 def violations_in_results(
-    results: Sequence[TopicResult], topics: Collection[str] | None = None, shots: Container[str] | None = None
+    results: Sequence[TopicResult],
+    topics: Collection[str] | None = None,
+    shots: Container[str] | None = None,
+    excluded: Container[str] = (),
 ) -> list[str]:
-    """What is wrong with the answers, whatever file they come in."""
-    found = [] if results else ["it answers no topic"]
+    """What is wrong with the answers, whatever file they come in: each reason once, with topics and examples."""
     answered = Counter(result.number for result in results)
     wanted = answered if topics is None else dict.fromkeys(topics)
     lists = {
@@ -93,10 +107,86 @@ def violations_in_results(
         "not among the topics": [number for number in answered if number not in wanted],
         "not answered": [number for number in wanted if number not in answered],
     }
+    reasons: dict[str, dict[str, list[str]]] = {
+        what: {number: [] for number in numbers} for what, numbers in lists.items() if numbers
+    }
     for result in results:
-        for what in _in_result(result, shots):
-            lists.setdefault(what, []).append(result.number)
-    return found + [f"topic {_few(numbers)}: {what}" for what, numbers in lists.items() if numbers]
+        for what, examples in _in_result(result, shots, excluded):
+            reasons.setdefault(what, {}).setdefault(result.number, []).extend(examples)
+    return [*([] if results else ["it answers no topic"]), *(_sentence(*reason) for reason in reasons.items())]
+
+
+def team_violations(runs: Mapping[str, Submission]) -> list[str]:
+    """What is wrong with a team's runs taken together, a sentence each.
+
+    All are of one team. Each task and class has `RUNS` runs, `MORE_RUNS` more if these were trained without annotation
+    and the others were not, and priorities from 1 without gaps. One novelty run may come on top, and may take part in
+    the numbering. Runs of one task answer the same topics.
+
+    runs  file -> run
+    """
+    found = []
+    teams = _grouped(runs, "pid")
+    if len(teams) > 1:
+        found.append(f"runs of {len(teams)} teams: {', '.join(f'{pid} ({few(of)})' for (pid,), of in teams.items())}")
+    novel = [path for path, run in runs.items() if run.attributes.get("novelty") == "N"]
+    if len(novel) > 1:
+        found.append(f"{len(novel)} novelty runs ({few(novel)}), but a team submits one at most")
+    for (task, kind), files in _grouped(runs, "task", "class").items():
+        name = f"task {task}, class {kind}" if task else f"class {kind}"
+        common = [path for path in files if path not in novel]
+        free = sum(runs[path].attributes.get("trType") in ("E", "F") for path in common)
+        most = RUNS + (min(free, MORE_RUNS) if len(common) - free == RUNS else 0)
+        if len(common) > most:
+            found.append(
+                f"{name}: {len(common)} runs ({few(common)}), but a team submits {RUNS}, and {MORE_RUNS} more of "
+                "training type E or F if the others are of type A or D"
+            )
+        found += [f"{name}: {problem}" for problem in _in_priorities(runs, files, common)]
+    for (task,), files in _grouped(runs, "task").items():
+        found += _in_topics(runs, files, f" of task {task}" if task else "")
+    return found
+
+
+def _grouped(runs: Mapping[str, Submission], *names: str) -> dict[tuple[str, ...], list[str]]:
+    """The files by the values of some attributes."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for path, run in runs.items():
+        groups.setdefault(tuple(run.attributes.get(name, "") for name in names), []).append(path)
+    return groups
+
+
+def _in_priorities(runs: Mapping[str, Submission], files: Sequence[str], common: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the priorities of the runs of one task and class; `common` are those but the novelty run."""
+    given = {path: runs[path].attributes.get("priority", "") for path in files}
+    twice = [value for value, times in Counter(given[path] for path in common).items() if times > 1]
+    for value in twice:
+        yield f"priority {value} of {few(path for path in common if given[path] == value)}; each run has its own"
+    absent = [str(number) for number in range(1, len(common) + 1) if str(number) not in given.values()]
+    if absent and not twice:
+        yield f"no run has priority {few(absent)}; {len(common)} runs have 1 to {len(common)}"
+
+
+def _in_topics(runs: Mapping[str, Submission], files: Sequence[str], of: str) -> Iterator[str]:
+    """Which runs of one task answer other topics than most of them."""
+    topics = {path: frozenset(result.number for result in runs[path].results) for path in files}
+    usual = Counter(topics.values()).most_common(1)[0][0]
+    model = next(path for path in files if topics[path] == usual)
+    for path in files:
+        if topics[path] != usual:
+            lacks, more = sorted(usual - topics[path]), sorted(topics[path] - usual)
+            parts = [f"lacks {len(lacks)} ({few(lacks)})"] * bool(lacks) + [
+                f"has {len(more)} more ({few(more)})"
+            ] * bool(more)
+            yield f"{path}: answers other topics than {model}: {', '.join(parts)}; all runs{of} answer the same"
+
+
+def _sentence(what: str, by_topic: Mapping[str, Sequence[str]]) -> str:
+    """A reason, the topics that it is about, and some of what it is about in them."""
+    topics = list(by_topic)
+    where = f"topic {topics[0]}" if len(topics) == 1 else f"{len(topics)} topics ({few(topics)})"
+    examples = dict.fromkeys(example for several in by_topic.values() for example in several)
+    return f"{where}: {what}" + (f": {_few(examples)}" if examples else "")
 
 
 def _in_attributes(attributes: Mapping[str, str], year: int) -> list[str]:
@@ -104,38 +194,40 @@ def _in_attributes(attributes: Mapping[str, str], year: int) -> list[str]:
     found = []
     for name, values in allowed.items():
         value = attributes.get(name)
-        if value is None:
+        if value is None or (value == "" and name != "desc"):
             found.append(f"{name} is missing")
         elif values is not None and value not in values:
             found.append(f"{name} is {value!r} instead of one of {', '.join(values)}")
-    if not re.fullmatch(r"[\w-]+", attributes.get("pid", "-")):
+    if not re.fullmatch(r"[\w-]+", attributes.get("pid") or "-"):
         found.append(f"pid is {attributes['pid']!r}, but a team's short name is one word of letters, digits, - and _")
     if "algo" in attributes and (year < 2023 or attributes["algo"] not in ("C", "V")):
         found.append(f"algo is {attributes['algo']!r}; it is C or V, and of 2023 at the earliest")
     return found + [f"unknown attribute {name}" for name in attributes if name not in allowed and name != "algo"]
 
 
-def _in_result(result: TopicResult, shots: Container[str] | None) -> list[str]:
-    found = []
-    if not re.fullmatch(r"[0-9]+", result.elapsed):
-        found.append(f"elapsedTime is {result.elapsed!r} instead of whole seconds")
-    if not result.items:
-        found.append("no shots")
-    if len(result.items) > DEPTH:
-        found.append(f"{len(result.items)} shots, but the limit is {DEPTH}")
-    if [number for number, _ in result.items] != [str(n) for n in range(1, len(result.items) + 1)]:
-        found.append(f"seqNum does not run from 1 to {len(result.items)}")
-    repeated = [shot for shot, times in Counter(shot for _, shot in result.items).items() if times > 1]
-    if repeated:
-        found.append(f"more than once: {_few(repeated)}")
-    malformed = [shot for _, shot in result.items if not _SHOT.fullmatch(shot)]
-    if malformed:
-        found.append(f"no shot ids like shot00001_1: {_few(malformed)}")
-    elif shots is not None:
-        absent = [shot for _, shot in result.items if shot not in shots]
-        if absent:
-            found.append(f"not in the shot table: {_few(absent)}")
-    return found
+def _in_result(
+    result: TopicResult, shots: Container[str] | None, excluded: Container[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """What is wrong with one topic's answer, and the words or shots that show it."""
+    returned = [shot for _, shot in result.items]
+    if not result.elapsed:
+        yield "elapsedTime is missing", []
+    elif not re.fullmatch(r"[0-9]{1,9}", result.elapsed):
+        yield "elapsedTime is not in whole seconds", [repr(result.elapsed)]
+    if not returned:
+        yield "no shots", []
+    if len(returned) > DEPTH:
+        yield f"more than {DEPTH} shots", [str(len(returned))]
+    if [number for number, _ in result.items] != [str(n) for n in range(1, len(returned) + 1)]:
+        yield "seqNum does not run from 1 in steps of 1", []
+    if repeated := [shot for shot, times in Counter(returned).items() if times > 1]:
+        yield "shots more than once", repeated
+    if malformed := [shot for shot in returned if not _SHOT.fullmatch(shot)]:
+        yield "no shot ids like shot00001_1", malformed
+    elif shots is not None and (absent := [shot for shot in returned if shot not in shots]):
+        yield "not in the shot table", absent
+    if left := [shot for shot in returned if shot in excluded]:
+        yield "excluded shots", left
 
 
 def _few(names: Iterable[str]) -> str:

@@ -2,10 +2,12 @@
 
 {"format": "avs-fuser", "format_version": 1, "measure": "AP", "input": "power", "runs": {"name": weight, …},
  "mix": 0.5, "topics": ["1661", …], "verdict": "…", "boosters": [XGBoost's JSON model, …]}
+
+XGBoost trusts the models that it loads, out of its arrays and into endless loops. Only the columns that a prediction
+needs are read here, each is checked, and the model that XGBoost gets is written anew around them.
 """
 
 import json
-import math
 from typing import Any
 
 from avs_cli.errors import FormatError
@@ -14,6 +16,8 @@ from avs_cli.io.pipe import read_text
 from avs_cli.types import Fuser
 
 _FORMAT, _VERSION = "avs-fuser", 1
+# Trees are as deep as lambdamart grows them, 4; XGBoost walks through deep ones on the stack.
+_DEEPEST, _LARGEST = 32, 3.4e38
 _KINDS = ("log", "power", "reciprocal", "minmax")
 
 
@@ -48,8 +52,9 @@ def read_fuser(path: str, features: int | None = None) -> Fuser:
         raise FormatError(path, "not JSON; a fuser is what avs fuse --save writes") from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise FormatError(path, "not a fuser; avs fuse --save writes one")
-    if document.get("format_version") != _VERSION:
-        raise FormatError(path, f"fuser format {document.get('format_version')!r}; this avs reads {_VERSION}")
+    if (version := document.get("format_version")) != _VERSION:
+        found = version if type(version) is int else "unknown"
+        raise FormatError(path, f"fuser format {found}; this avs reads {_VERSION}")
     runs, mix, boosters, topics = (document.get(key) for key in ("runs", "mix", "boosters", "topics"))
     if not isinstance(runs, dict) or not runs or not all(map(_is_share, runs.values())) or not any(runs.values()):
         raise FormatError(path, "runs are not names with weights")
@@ -57,61 +62,108 @@ def read_fuser(path: str, features: int | None = None) -> Fuser:
         raise FormatError(path, "mix and boosters do not fit each other")
     if topics is None or not _is_names(topics) or document.get("input") not in _KINDS:
         raise FormatError(path, "its topics or its input are none that avs fuse writes")
-    for booster in boosters:
-        _check_booster(path, booster, 2 * len(runs) + 10 if features is None else features)
+    columns = 2 * len(runs) + 10 if features is None else features
     return Fuser(
         runs=tuple(runs),
         measure=str(document.get("measure")),
         kind=document["input"],
         weights=tuple(map(float, runs.values())),
         mix=float(mix),
-        boosters=tuple(map(json.dumps, boosters)),
+        boosters=tuple(_booster(path, booster, columns) for booster in boosters),
         topics=tuple(topics),
         verdict=str(document.get("verdict")),
     )
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _check_booster(path: str, booster: Any, features: int) -> None:
-    """Refuse trees that XGBoost would follow out of its arrays or in circles: it trusts what it loads."""
+def _booster(path: str, booster: Any, features: int) -> str:
+    """A model in XGBoost's JSON with the trees of another; raises FormatError for trees that are damaged."""
     try:
         learner = booster["learner"]
-        model = learner["gradient_booster"]["model"]
-        trees = model["trees"]
-        counts = [int(tree["tree_param"]["num_nodes"]) for tree in trees]
+        base = learner["learner_model_param"]["base_score"]
         sound = (
             int(learner["learner_model_param"]["num_feature"]) == features
             and learner["gradient_booster"]["name"] == "gbtree"
-            and int(model["gbtree_model_param"]["num_trees"]) == len(trees) == len(model["tree_info"]) > 0
-            and model["iteration_indptr"] == list(range(len(trees) + 1))
-            and set(model["tree_info"]) == {0}
-            and all(_is_tree(tree, count, features) for tree, count in zip(trees, counts, strict=True))
+            and abs(float(base.strip("[]"))) <= _LARGEST
         )
-    except (KeyError, TypeError, ValueError, IndexError):
-        sound = False
-    if not sound:
+        trees = [_tree(n, tree, features) for n, tree in enumerate(learner["gradient_booster"]["model"]["trees"])]
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
+        sound, trees = False, []
+    if not sound or not trees:
         raise FormatError(path, f"its trees are damaged, or are not over the {features} features that its runs give")
-
-
-def _is_tree(tree: dict[str, Any], count: int, features: int) -> bool:
-    columns = ("left_children", "right_children", "parents", "split_indices", "split_conditions", "default_left")
-    left, right, *_ = lists = [tree[column] for column in columns]
-    whole = all(isinstance(column, list) and len(column) == count > 0 for column in lists)
-    # Children come after their parents, so that no path is a circle; leaves have none.
-    return (
-        whole
-        and all(
-            (a == b == -1) or (type(a) is type(b) is int and node < a < count and node < b < count)
-            for node, (a, b) in enumerate(zip(left, right, strict=True))
-        )
-        and all(type(split) is int and 0 <= split < features for split in tree["split_indices"])
-        and not any(tree["split_type"])
-        and not tree["categories"]
+    model = {
+        "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
+        "iteration_indptr": list(range(len(trees) + 1)),
+        "tree_info": [0] * len(trees),
+        "trees": trees,
+        "cats": {"enc": [], "feature_segments": [], "sorted_idx": []},
+    }
+    parameters = {"base_score": base, "boost_from_average": "1", "num_class": "0", "num_target": "1"}
+    return json.dumps(
+        {
+            "learner": {
+                "attributes": {},
+                "feature_names": [],
+                "feature_types": [],
+                "gradient_booster": {"model": model, "name": "gbtree"},
+                "learner_model_param": {**parameters, "num_feature": str(features)},
+                # Its predictions are the trees' sums, as those of every ranking objective.
+                "objective": {"name": "reg:squarederror", "reg_loss_param": {"scale_pos_weight": "1"}},
+            },
+            "version": [3, 2, 0],
+        }
     )
+
+
+def _tree(number: int, tree: dict[str, Any], features: int) -> dict[str, Any]:
+    """A tree of XGBoost's JSON with its children, splits and leaves; raises ValueError when they make no tree."""
+    left, right, splits, values, defaults = columns = [
+        tree[name] for name in ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+    ]
+    count = len(left)
+    if not all(isinstance(column, list) and len(column) == count > 0 for column in columns):
+        raise ValueError("columns of several lengths")
+    if tree["split_type"] != [0] * count or tree["categories"]:
+        raise ValueError("categories")
+    if not all(type(split) is int and 0 <= split < features for split in splits):
+        raise ValueError("features that are not there")
+    if not all(type(value) in (int, float) and abs(value) <= _LARGEST for value in values):
+        raise ValueError("numbers that are none")
+    if not all(type(default) in (int, bool) and default in (0, 1) for default in defaults):
+        raise ValueError("no directions")
+    parents, depths = [2**31 - 1] * count, [0] * count
+    for node, children in enumerate(zip(left, right, strict=True)):
+        if children == (-1, -1):
+            continue
+        for child in children:
+            # Children come after their parents and have one, so that no path is a circle.
+            if type(child) is not int or not node < child < count or depths[child] or depths[node] == _DEEPEST:
+                raise ValueError("no tree")
+            parents[child], depths[child] = node, depths[node] + 1
+    if 0 in depths[1:]:
+        raise ValueError("nodes without a parent")
+    empty: dict[str, list[int]] = {
+        name: [] for name in ("categories", "categories_nodes", "categories_segments", "categories_sizes")
+    }
+    zeros = {name: [0.0] * count for name in ("base_weights", "loss_changes", "sum_hessian")}
+    sizes = {"num_deleted": "0", "num_feature": str(features), "num_nodes": str(count), "size_leaf_vector": "1"}
+    return {
+        **empty,
+        **zeros,
+        "id": number,
+        "left_children": left,
+        "right_children": right,
+        "parents": parents,
+        "split_indices": splits,
+        "split_conditions": values,
+        "split_type": [0] * count,
+        "default_left": list(map(int, defaults)),
+        "tree_param": sizes,
+    }

@@ -1,0 +1,65 @@
+"""Short lists that go with a submission: seconds per topic, shots to leave out, and the shots that were left out."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from avs_cli.errors import FormatError
+from avs_cli.io.atomic import writing
+from avs_cli.io.pipe import read_text
+
+
+class Dropped(NamedTuple):
+    """A shot of a run that its submission has not: its rank in the run, and why."""
+
+    topic: str
+    rank: int
+    shot: str
+    reason: str
+
+
+def read_times(path: str) -> dict[str, float]:
+    """Topic -> seconds, from lines of a topic and its seconds, as `avs search --times` writes them.
+
+    Raises FormatError, with the line, for other lines, a number of seconds below 0 or not finite, and a topic that
+    comes twice.
+    """
+    times: dict[str, float] = {}
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not (words := line.split()):
+            continue
+        seconds = _seconds(words[1]) if len(words) == 2 else None
+        if seconds is None:
+            raise FormatError(path, "a line is a topic and its seconds", number)
+        if words[0] in times:
+            raise FormatError(path, f"topic {words[0]!r} is there twice", number)
+        times[words[0]] = seconds
+    if not times:
+        raise FormatError(path, "no lines in it (topic, seconds)")
+    return times
+
+
+def read_ids(path: str) -> set[str]:
+    """The shots of a list with one id a line. Raises FormatError, with the line, for more than one word in a line."""
+    ids = set()
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        words = line.split()
+        if len(words) > 1:
+            raise FormatError(path, f"{len(words)} words instead of one shot id", number)
+        ids.update(words)
+    return ids
+
+
+def write_dropped(path: str, shots: Iterable[Dropped]) -> None:
+    """Write a table with a line per shot: topic, rank, shot, reason."""
+    with writing(path) as out:
+        out.write("topic\trank\tshot\treason\n")
+        out.writelines(f"{each.topic}\t{each.rank}\t{each.shot}\t{each.reason}\n" for each in shots)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 and "_" not in text else None
