@@ -123,6 +123,18 @@ def test_names_of_a_registry_are_offered_where_an_option_takes_them(name: str, o
         assert docgen.escape(word) in MADE[f"man/avs-{name}.1"]
 
 
+def test_fuse_offers_the_measures_that_it_can_learn_for_and_no_others() -> None:
+    from avs_cli.core.batched_measures import NAMES, parsed
+
+    (words,) = [
+        each.words for each in docgen.parameters(cli.build(["fuse"]).commands["fuse"]) if "--measure" in each.names
+    ]
+    assert {re.sub(r"\d+$", "k", word) for word in words} == set(NAMES)
+    for word in words:
+        parsed(word)
+    assert "medr" not in MADE["man/avs-fuse.1"]
+
+
 def test_measures_are_offered_as_the_field_writes_them_and_each_is_one_that_eval_takes() -> None:
     from avs_cli.core.evaluation import measure_named
 

@@ -9,6 +9,7 @@ import typer
 from avs_cli import options
 from avs_cli.console import note, note_each, table
 from avs_cli.errors import SpecError
+from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,9 @@ def eval(
     json: options.Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, values in full precision.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
-    plot: Annotated[str, typer.Option(metavar="FILE", help="Draw topics and precision-recall: .svg, .png, .pdf.")] = "",
+    plot: Annotated[
+        str, typer.Option(metavar="FILE", help="Draw topics and precision-recall: .svg, .png, .pdf."), WRITES
+    ] = "",
     agreement: Agreement = "",
 ) -> None:
     """Score runs against judgments, with tests of significance between them.

@@ -61,12 +61,17 @@ def align_topics(by_topic: Mapping[str, _Value], names: Collection[str]) -> tupl
     return {renamed.get(topic, topic): value for topic, value in by_topic.items()}, note
 
 
+def is_topics_file(given: str) -> bool:
+    """Whether `--topics` gives a file, and not a list of ids."""
+    return given == "-" or (os.path.exists(given) and not os.path.isdir(given))
+
+
 def topic_ids(given: str) -> list[str]:
     """The ids that `--topics` gives: those of a topics file, else of a list of ids and ranges such as 731-750,761.
 
     Raises FormatError for what is neither, SpecError for a range that ends before it begins.
     """
-    if given == "-" or (os.path.exists(given) and not os.path.isdir(given)):
+    if is_topics_file(given):
         return [topic.id for topic in read_topics(given)]
     ids: dict[str, None] = {}
     for piece in map(str.strip, given.split(",")):

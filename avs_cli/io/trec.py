@@ -63,6 +63,12 @@ def parse_run(path: str, text: str) -> Run:
     return run
 
 
+def is_run(text: str) -> bool:
+    """Whether a text begins as a run does: six columns, the fourth a whole number and the fifth any number."""
+    columns = text.lstrip().partition("\n")[0].split()
+    return len(columns) == 6 and _is_whole(columns[3]) and _is_finite(columns[4])
+
+
 def qrels_files(path: str) -> list[str]:
     """The path itself, or the files in a folder of qrels, in the order of their names.
 

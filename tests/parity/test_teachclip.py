@@ -16,8 +16,9 @@ from avs_cli.core.bert_adam import BertAdam, WarmupCosine
 from avs_cli.core.caption_ranks import measures, text_ranks, video_ranks
 from avs_cli.core.clip_sampling import kept, one_a_second
 from avs_cli.core.distillation import Losses, Recipe, Taught, coarse_loss, distill, fine_loss, matching_loss
-from avs_cli.core.heads._blocks import unit
+from avs_cli.core.heads._blocks import Input, Ragged, unit
 from avs_cli.core.heads._temporal import Student, Watched
+from avs_cli.core.heads.xclip import XClip as XClipHead
 from avs_cli.core.teachers import teachers
 from avs_cli.core.teachers.ts2net import CHOSEN, NOISE, SoftTopK, TS2Net
 from avs_cli.core.teachers.ts2net import PUBLISHED as TS2NET
@@ -258,6 +259,29 @@ def test_xclip_gives_the_published_scores_and_relevance(stored: Stored, case: st
     close(scale * found.video_word, arrays[f"{case}.{name}.video_word"])
     close(scale * found.sentence_frame, arrays[f"{case}.{name}.frame_sentence"])
     close(scale * found.frame_word, arrays[f"{case}.{name}.frame_word"])
+
+
+@pytest.mark.parametrize("case", ["ident", "rand"])
+def test_the_head_over_stored_words_gives_the_published_scores(stored: Stored, case: str) -> None:
+    arrays = stored("xclip")
+    teacher = xclip(arrays, case, "meanp")
+    sentences, words, frames = arrays["sent"].squeeze(1), arrays["words"], arrays["vis"]
+    (texts, most, dim), (videos, count, _) = words.shape, frames.shape
+    named = [Input("sent", dim, False), Input("words", dim, True)]
+    head = XClipHead([Input("frames", dim, True)], named, [], dim, 0.0, teacher).double()
+    with torch.no_grad():  # what the head does before is nothing: the sentence is the first text feature
+        for layer, weight in ((head.video, torch.eye(dim)), (head.word, torch.eye(dim)),
+                              (head.text, torch.eye(dim, 2 * dim))):  # fmt: skip
+            layer.weight.copy_(weight)
+            layer.bias.zero_()
+        written = head.embed_texts(
+            [sentences, Ragged(words.flatten(0, 1), torch.arange(texts + 1) * most)], [""] * texts
+        )
+        seen = head.embed_videos([Ragged(frames.flatten(0, 1), torch.arange(videos + 1) * count)])
+        whole = arrays["mask"].bool().all(1)
+        assert whole.any()
+        found = head.scores(written, seen) * arrays["logit_scale_param"].exp()
+    close(found[:, whole], arrays[f"{case}.meanP.logits"].view(texts, videos)[:, whole])
 
 
 @pytest.mark.parametrize("case", ["ident", "rand"])
