@@ -357,13 +357,19 @@ def bash(root: Any) -> str:
 # Completion of avs for bash. Written by `make docs` from the commands; it starts no process.
 _avs() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} command=${{COMP_WORDS[1]}}
-    local words='' word
+    local words='' word cut='' place=$COMP_CWORD
     COMPREPLY=()
-    # readline cuts --option=value into three words
+    # readline cuts P@10 and --option=value into three words each; of P@10 it replaces @10
+    if [[ $current == @ ]]; then
+        cut=$before place=$((COMP_CWORD - 1))
+    elif [[ $before == @ ]]; then
+        cut=${{COMP_WORDS[COMP_CWORD - 2]}} current=@$current place=$((COMP_CWORD - 2))
+    fi
+    before=${{COMP_WORDS[place - 1]}}
     if [[ $current == = ]]; then
         current=''
     elif [[ $before == = ]]; then
-        before=${{COMP_WORDS[COMP_CWORD - 2]}}
+        before=${{COMP_WORDS[place - 2]}}
     fi
     if ((COMP_CWORD == 1)); then
         words='{first}'
@@ -378,7 +384,7 @@ _avs() {{
         esac
     fi
     for word in $words; do
-        [[ $word == "$current"* ]] && COMPREPLY+=("$word")
+        [[ $word == "$cut$current"* ]] && COMPREPLY+=("${{word#"$cut"}}")
     done
 }}
 complete -o default -F _avs avs

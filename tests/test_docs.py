@@ -104,6 +104,14 @@ def test_bash_offers_the_options_of_a_command_and_leaves_files_to_readline(name:
                 assert completed("avs", name, spelled, "") == completed("avs", name, spelled, "-") == []
 
 
+@pytest.mark.parametrize("option", [["-m"], ["--measure", "="]], ids=["apart", "joined"])
+def test_bash_completes_a_cutoff_which_readline_cuts_off(option: list[str]) -> None:
+    assert completed("avs", "eval", *option, "P@") == ["P@10", "P@100"]
+    assert completed("avs", "eval", *option, "P", "@") == ["@10", "@100"]
+    assert completed("avs", "eval", *option, "nDCG", "@", "2") == ["@20"]
+    assert completed("avs", "eval", *option, "P", "@", "7") == []
+
+
 @pytest.mark.parametrize(("name", "option"), docgen.REGISTRIES)
 def test_names_of_a_registry_are_offered_where_an_option_takes_them(name: str, option: str) -> None:
     parameters = docgen.parameters(cli.build([name]).commands[name])

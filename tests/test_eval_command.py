@@ -437,7 +437,7 @@ def test_agreement_with_another_measure_and_with_published_scores(run, tmp_path:
         (["qrels", "good.run", "-m", "xinfapp"], 2, "no measure is called 'xinfapp'"),
         (["qrels", "good.run", "poor.trec", "--test", "chi"], 2, "chi"),
         (["qrels"], 2, "no run given: write `avs eval QRELS RUN...`"),
-        (["--qrels", "qrels", "qrels"], 3, "qrels:1: 5 columns instead of 6"),
+        (["--qrels", "qrels", "qrels"], 3, "score tag); with --qrels every argument is a run"),
         (["--qrels", "qrels", "--qrels", "qrels", "good.run"], 3, "topic 1661 is in qrels too"),
         (["--qrels", "qrels", "--qrels", "captions", "good.run"], 3, "some are captions and some are qrels"),
         (["folder", "good.run"], 3, "folder: no files in it"),

@@ -22,16 +22,16 @@ Files = Annotated[
     list[str],
     typer.Argument(
         metavar="[QRELS] RUN...",
-        help="Judgments (or captions, which are topics then), unless --qrels gives them; and TREC runs, plain or .gz; "
-        "- is stdin.",
+        help="Qrels (or captions, for caption retrieval), unless --qrels gives them, and TREC runs, plain or .gz; - is "
+        "stdin.",
     ),
 ]
 Judgments = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE|FOLDER",
-        help="Judgments of one year, repeatable, or a folder of them: a column each, and their mean. Every argument is "
-        "a run then.",
+        help="Qrels, one per year, or a folder of them: a column for each and the mean of the columns. All arguments "
+        "are then runs.",
     ),
 ]
 Measures = Annotated[
@@ -72,7 +72,7 @@ class Judged(NamedTuple):
     qrels: Qrels
     usual: list[str]
     captions: bool
-    parts: dict[str, list[str]]
+    parts: dict[str, set[str]]
 
 
 def eval(
@@ -80,7 +80,7 @@ def eval(
     qrels: Judgments = None,
     measure: Measures = None,
     topics: options.Topics = "",
-    by_topic: Annotated[bool, typer.Option("--by-topic", "-q", help="Show every topic too.")] = False,
+    by_topic: Annotated[bool, typer.Option("--by-topic", "-q", help="Print the values of every topic too.")] = False,
     baseline: Annotated[str, typer.Option(metavar="RUN", help="Test against this run instead of the best.")] = "",
     test: Annotated[
         Literal["randomization", "t", "tukey"],
@@ -89,7 +89,9 @@ def eval(
     seed: options.Seed = 0,
     missing: Annotated[
         Literal["skip", "zero"],
-        typer.Option(help="A judged topic that the run lacks: leave it out, as NIST does, or count it as 0."),
+        typer.Option(
+            help="Judged topics that a run lacks: leave them out of its mean, as NIST does, or count them as 0."
+        ),
     ] = "skip",
     format: Annotated[Literal["table", "nist"], typer.Option(help="nist prints the rows of sample_eval.pl.")] = "table",
     json: options.Json = False,
@@ -102,9 +104,9 @@ def eval(
 ) -> None:
     """Score runs against judgments, with tests of significance between them.
 
-    The runs' names are those of their files. Of several qrels, such as those of three years, each is a column, and the
-    mean over the columns counts each alike. stderr says which topics are missing or have no judgments, how many ties
-    were broken and how much of the top was not judged.
+    The runs' names are those of their files. Several qrels, such as those of three years, give a column each, and the
+    mean of the columns. Notes on stderr list missing and unjudged topics, the number of ties that the shot ids decided,
+    and how much of the top was not judged.
     """
     import gc
 
@@ -119,7 +121,7 @@ def eval(
     _check(json, csv, latex, format == "nist", plot, bool(measure), len(runs), bool(agreement))
     if [*judgments, *runs, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
-    first = read_run(runs[0])
+    first = _first_run(runs[0], bool(qrels))
     judged = _judgments(judgments, first, topics)
     if format == "nist" and judged.parts:
         raise SpecError("--format nist is for one qrels")
@@ -175,6 +177,19 @@ def _check(
         figure_format(plot)
 
 
+def _first_run(path: str, optional: bool) -> Run:
+    """The run; where --qrels (or the environment) gives judgments, an error says that a first argument is none."""
+    from avs_cli.errors import FormatError, MismatchError
+    from avs_cli.io.trec import read_run
+
+    try:
+        return read_run(path)
+    except FormatError as error:
+        if optional and error.line == 1:
+            raise MismatchError(f"{error}; with --qrels every argument is a run") from None
+        raise
+
+
 def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
     """The judgments of qrels or caption files, or of folders of them, on the topics that `--topics` selects."""
     from avs_cli.core import reports
@@ -186,7 +201,7 @@ def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
     files = [file for path in paths for file in qrels_files(path)]
     wanted = topic_ids(topics) if topics else None
     qrels: Qrels = {}
-    parts: dict[str, list[str]] = {}
+    parts: dict[str, set[str]] = {}
     kinds = set()
     for path, name in zip(files, reports.qrels_names(files), strict=True):
         own, captions = _read_judgments(path, run)
@@ -197,7 +212,7 @@ def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
             before = next(part for part, judged in parts.items() if shared[0] in judged)
             raise MismatchError(f"{path}: topic {shared[0]} is in {before} too; a topic is judged in one qrels")
         if own:
-            parts[name] = list(own)
+            parts[name] = set(own)
         qrels |= own
     if len(kinds) > 1:
         raise MismatchError(f"{few(files)}: some are captions and some are qrels")

@@ -1,4 +1,4 @@
-"""Expected reciprocal rank: of the rank at which a user is satisfied, who looks down the ranking.
+"""Expected reciprocal rank: 1 / rank of the shot that satisfies a user who scans the ranking from the top, expected.
 
 Chapelle, Metzler, Zhang and Grinspan, CIKM 2009, doi:10.1145/1645953.1646033. A shot of grade g satisfies with
 probability (2^g - 1) / 2^max; as in TREC's gdeval.pl, the highest grade is 4 unless `max` says otherwise.

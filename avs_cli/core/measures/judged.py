@@ -1,7 +1,7 @@
-"""Share of the first k ranks that hold a judged shot.
+"""Share of judged shots among the first k ranks.
 
-A measure of qrels that lack it is not comparable with others: what nobody judged counts as not relevant. Pooled shots
-that were not sampled are not judged either. Of a shorter ranking it is the share of that ranking, as in ir_measures.
+Unjudged shots count as not relevant, so a run whose top was hardly judged is underestimated. Pooled shots that were
+not sampled are not judged either. For a shorter ranking it is the share of that ranking, as in ir_measures.
 """
 
 from collections.abc import Mapping, Sequence

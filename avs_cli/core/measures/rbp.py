@@ -1,4 +1,4 @@
-"""Rank-biased precision: the share of relevant shots that a user sees who goes on to the next rank with probability p.
+"""Rank-biased precision, for a user who goes on from each rank to the next with probability p.
 
 Moffat and Zobel, ACM TOIS 27(1), 2008, doi:10.1145/1416950.1416952: (1 - p) · Σ p^(rank - 1) over the ranks that hold
 a relevant shot.
