@@ -146,6 +146,13 @@ def test_a_reader_that_leaves_ends_the_program_quietly(count: int) -> None:
     assert (running.stderr.read(), running.wait(60)) == ("", 0)
 
 
+def test_a_reader_that_leaves_a_table_ends_the_program_quietly() -> None:
+    running = program("from avs_cli.console import table; time.sleep(0.3); table(['topic'], [['x' * 50]] * 5000)")
+    assert running.stdout and running.stderr
+    running.stdout.close()
+    assert (running.stderr.read(), running.wait(60)) == ("", 0)
+
+
 def test_a_full_disk_behind_stdout_is_told() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
