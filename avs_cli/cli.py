@@ -163,7 +163,8 @@ def run(arguments: Sequence[str]) -> None:
     asked = arguments[0] if arguments else ""
     whole = asked not in everything or (Path.cwd() / config.FILE).is_file()
     root = build(everything if whole else [asked])
-    given = config.defaults({name: parameters(command) for name, command in root.commands.items()}, Path.cwd())
+    file = config.defaults({name: parameters(command) for name, command in root.commands.items()}, Path.cwd())
+    given = {name: {key: config.as_written(value) for key, value in own.items()} for name, own in file.items()}
     # Not `root.main`, which has exit codes of its own for interrupts and closed pipes.
     with root.make_context("avs", list(arguments), default_map=given) as context:
         root.invoke(context)

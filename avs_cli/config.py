@@ -28,6 +28,10 @@ FILE = "avs.toml"
 MODELS = frozenset({"head", "init", "load", "model", "student", "teacher", "weights"})
 
 
+# What a command line could say too; TOML also has dates, tables and lists in lists.
+PLAIN = (bool, float, int, str)
+
+
 class Parameters(NamedTuple):
     """A command's parameters: the name that users write -> the name in Python.
 
@@ -53,7 +57,7 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
         return {}
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (RecursionError, ValueError) as error:  # TOML's errors are ValueErrors too
         raise FormatError(path.name, f"not TOML: {error}") from None
     values: dict[str, dict[str, Any]] = {command: {} for command in commands}
     for key, value in given.items():
@@ -73,7 +77,7 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
             for command in takers:
                 values[command].setdefault(commands[command].options[key], value)
     for command, found in values.items():
-        for name in commands[command].many & {name for name, value in found.items() if isinstance(value, str)}:
+        for name in commands[command].many & {name for name, value in found.items() if isinstance(value, PLAIN)}:
             found[name] = [found[name]]
         _check(path, commands[command], found)
     return values
@@ -84,10 +88,17 @@ def _check(path: Path, parameters: Parameters, found: Mapping[str, Any]) -> None
     names = {python: name for name, python in (parameters.options | parameters.arguments).items()}
     for python, value in found.items():
         name = names[python]
+        listed = python in parameters.many and isinstance(value, list)
+        for one in value if listed else [value]:
+            if not isinstance(one, PLAIN):
+                kind = "a list of texts or numbers" if python in parameters.many else "a text, a number, true or false"
+                raise FormatError(path.name, f"{name} should be {kind}")
+            if isinstance(one, str) and "\0" in one:
+                raise FormatError(path.name, f"{name} holds a NUL character")
         if python in parameters.by_hand:
             raise FormatError(path.name, f"{name} is taken from the command line alone; give --{name} there")
         if python in parameters.outputs:
-            for one in value if isinstance(value, list) else [value]:
+            for one in value if listed else [value]:
                 if isinstance(one, str) and outside(one, path.parent, parameters.outputs[python]):
                     raise FormatError(
                         path.name,
@@ -103,6 +114,13 @@ def told(parameters: Parameters, values: Mapping[str, Any]) -> str:
         for python, value in values.items()
         if python in parameters.outputs or python in MODELS
     )
+
+
+def as_written(value: Any) -> Any:
+    """A value as the command line would have it, so that a number is checked in the same way: 2.5 is no count."""
+    if isinstance(value, list):
+        return [as_written(one) for one in value]
+    return value if isinstance(value, bool | str) else str(value)
 
 
 def check_environment(command: str, parameters: Parameters, environment: Mapping[str, str]) -> None:

@@ -274,13 +274,18 @@ def common(name: str, usage: list[str]) -> str:
     """The sections that are alike on every page; the examples are those of the command."""
     own = f"AVS_{(name or 'COMMAND').upper()}_OPTION"
     variables = [
-        item(f"\\fB{own}\\fR, \\fBAVS_OPTION\\fR", "Gives an option: its long name in capitals, with _ for -."),
+        item(
+            f"\\fB{own}\\fR, \\fBAVS_OPTION\\fR",
+            "Gives an option: its long name in capitals, with _ for -. "
+            "Options that grant trust, such as --trust-pickle, are refused here and in avs.toml.",
+        ),
         item("\\fBHF_HOME\\fR, \\fBHF_HUB_OFFLINE\\fR", "Where downloaded models are kept; 1 to ask no hub."),
         item("\\fBNO_COLOR\\fR", "Tables without colour."),
     ]
     about = (
         "Read from the working folder: options for every command at the top, options and arguments of one command in a "
-        "table of its name. The command line comes first, then the environment, then this file, then the default."
+        "table of its name. The command line comes first, then the environment, then this file, then the default. "
+        "An output that the file names lies inside the working folder."
     )
     shown = [line for line in usage if re.search(rf"(?:^|[|;&]\s*)avs {name}\b", line)] if name else usage[:6]
     return "".join(

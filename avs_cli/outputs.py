@@ -34,7 +34,7 @@ BY_HAND = ByHand()
 # The words of metavars that name something to read, and those that name nothing on disk.
 READ = frozenset(
     {"CAPTIONS", "FILE", "FOLDER", "GALLERY", "HEAD", "IN", "INPUT", "PATH", "QRELS", "RUN", "STORE", "TABLE", "VIDEO"}
-    | {"WITH"}
+    | {"PICTURE", "WITH"}
 )
 PATTERN = frozenset("*?[")
 
@@ -126,15 +126,17 @@ def _existing(value: str) -> Iterator[str]:
     if value in ("", "-"):
         return
     several = (value, _whole(value), value.partition("=")[2], value.rpartition(":")[0])
-    found = [one for one in dict.fromkeys(several) if one and os.path.lexists(one)]
+    found = [one for one in dict.fromkeys(several) if one and "\0" not in one and os.path.lexists(one)]
     yield from found or (glob.iglob(value) if PATTERN & set(value) else ())
 
 
 def _identity(path: str) -> object:
     """What is equal for two names of one file; None for pipes and devices, which anyone may share."""
+    if "\0" in path:
+        return None  # no file is called so
     try:
         status = os.stat(path)
-    except (OSError, ValueError):
+    except OSError:
         return os.path.realpath(path)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return None

@@ -128,6 +128,37 @@ def test_no_file_gives_nothing(tmp_path: Path) -> None:
     assert config.defaults(COMMANDS, tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("count = inf", "'--count'"),
+        ("count = 2.5", "'--count'"),
+        ("count = 1979-05-27", "count should be a text, a number, true or false"),
+        ("count = [1]", "count should be a text, a number, true or false"),
+        ("count.x = 1", "no command of avs"),
+        ("[probe]\ncount.x = 1", "count should be a text, a number, true or false"),
+        ("[probe]\ninputs = [[1]]", "inputs should be a list of texts or numbers"),
+        ("[probe]\ninputs = 1979-05-27", "inputs should be a list of texts or numbers"),
+        ('output = "a\\u0000"', "output holds a NUL character"),
+        ("fast = 3", "'--fast'"),
+        ("count = " + "9" * 10_000, "not TOML"),
+        ("count = " + "[" * 100_000, "not TOML"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_one_line(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], toml: str, message: str
+) -> None:
+    code, got = probe("a" if "inputs" not in toml else "", toml)
+    told = capsys.readouterr().err
+    assert (code in (2, 3), got, told.count("\n")) == (True, {}, 1)
+    assert message in told and "avs.toml" in told
+
+
+def test_a_number_is_a_name_where_a_list_of_names_is_wanted(probe: Callable[..., Result]) -> None:
+    assert probe("", "[probe]\ninputs = [731, 1.5]")[1]["inputs"] == ["731", "1.5"]
+    assert probe("", "[probe]\ninputs = 731")[1]["inputs"] == ["731"]
+
+
 # What a folder that somebody else made may decide
 
 

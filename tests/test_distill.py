@@ -1052,7 +1052,7 @@ FROM_CLIPS = [
     Moment(f"{WRITER}.StoreWriter.add", 4 + 2 + 4, True, DECODED, stores=2, parts=4),
     Moment(f"{WRITER}.StoreWriter.finish", 4, True, DECODED),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 1, True, TAUGHT),
-    Moment("avs_cli.io.checkpoint.save_file", 2, True, TAUGHT),
+    Moment("avs_cli.io.tensors.save_file", 2, True, TAUGHT),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 3, False, TAUGHT, epochs=1),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 4, True, TAUGHT, epochs=1),
 ]
