@@ -143,6 +143,16 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
         assert [row.rpartition(",")[0] for row in one] == [row.rpartition(",")[0] for row in other]
 
 
+def test_a_table_that_a_kill_left_an_epoch_behind_is_written_again(avs: Avs, data: Path) -> None:
+    line = ["train", "a.txt", *stores("a", "v"), "--validate", "v.txt", "-o", "h.safetensors", "--epochs", 2, *TINY]
+    assert avs(*line).returncode == 0
+    table = data / "h.safetensors.csv"
+    whole = table.read_text()
+    table.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert avs(*line).returncode == 0
+    assert table.read_text() == whole
+
+
 def test_two_trainings_into_one_file_are_refused(avs: Avs, data: Path) -> None:
     line = ["train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY]
     with locked(data / "h.safetensors"):
@@ -218,7 +228,8 @@ def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: P
     line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "-o", "h.safetensors", *TINY)
     ran = avs(*line, "--epochs", 1)
     assert ran.returncode == 3
-    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; --skip-missing leaves them out" in ran.stderr
+    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; if another store has them" in ran.stderr
+    assert "another --video STORE, else --skip-missing leaves their captions out" in ran.stderr
     ran = avs(*line, "--epochs", 1, "--skip-missing")
     assert ran.returncode == 0
     assert "1 of 61 captions left out" in ran.stderr

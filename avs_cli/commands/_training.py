@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from avs_cli.core.fitting import Epoch, Optimizer, Precision, Schedule, Trainable
     from avs_cli.core.heads._blocks import Head
     from avs_cli.core.pairs import Denial, Pairs
+    from avs_cli.io.compatibility import Comparison
 
 # Captions, and videos, over which a head's attention is averaged for `avs info`.
 SAMPLE = 500
@@ -71,11 +72,18 @@ def is_encoder(name: str) -> bool:
 class Data:
     """The stores of a training, open; and what they hold of some captions."""
 
-    def __init__(self, stack: ExitStack, videos: Sequence[str], texts: Sequence[str], skip_missing: bool):
+    def __init__(
+        self,
+        stack: ExitStack,
+        videos: Sequence[str],
+        texts: Sequence[str],
+        skip_missing: bool,
+        comparison: "Comparison | None" = None,
+    ):
         from avs_cli.io.galleries import Galleries
 
-        self.videos: Galleries = stack.enter_context(Galleries(videos))
-        self.texts: Galleries = stack.enter_context(Galleries(texts))
+        self.videos: Galleries = stack.enter_context(Galleries(videos, comparison))
+        self.texts: Galleries = stack.enter_context(Galleries(texts, comparison))
         self.skip_missing = skip_missing
 
     def arrange(self, init: str) -> None:
@@ -143,9 +151,11 @@ class Data:
                 there = galleries.places(feature, ids) >= 0
                 if not there.all() and not self.skip_missing:
                     lost = list(dict.fromkeys(ids[i] for i in np.flatnonzero(~there)))
+                    option = "--video" if galleries is self.videos else "--text"
                     raise MismatchError(
                         f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
-                        "--skip-missing leaves them out"
+                        f"if another store has them, add it as another {option} STORE, else --skip-missing leaves "
+                        "their captions out"
                     )
                 whole &= there
         if not whole.all():
@@ -205,15 +215,15 @@ def described_head(
         described.pop("weights", None)
         described.pop("state", None)
         return described
-    ends = [
-        [Input(name, gallery.dim, gallery.frame_level) for name, gallery in galleries.features.items()]
-        for galleries in (data.videos, data.texts)
-    ]
+    galleries = {"videos": data.videos.features, "texts": data.texts.features}
+    videos, stored = (
+        [Input(name, gallery.dim, gallery.frame_level) for name, gallery in end.items()] for end in galleries.values()
+    )
     specs = [name for name in texts if is_encoder(name)]
-    if not ends[1] and not specs:
+    if not stored and not specs:
         raise SpecError("a head needs --text: a store of the captions' vectors, or a text encoder such as bow")
-    provenances = {n: g.provenance for side in (data.videos, data.texts) for n, g in side.features.items()}
-    return describe(spec, ends[0], ends[1], specs, corpus_of(pairs, word_vectors), provenances)
+    provenances = {end: {name: gallery.provenance for name, gallery in held.items()} for end, held in galleries.items()}
+    return describe(spec, videos, stored, specs, corpus_of(pairs, word_vectors), provenances)
 
 
 class Judging(Protocol):
@@ -253,11 +263,12 @@ class Judge:
 
     def values(self, head: "Head") -> dict[str, float]:
         """The measure, more is better."""
-        from avs_cli.core.pairs import caption_measures, caption_ranks, score_matrix
+        from avs_cli.core.caption_ranks import measures, text_ranks
+        from avs_cli.core.pairs import score_matrix
 
         scores = score_matrix(head, self.pairs)
         if self.evaluator is None:
-            return {self.metric: caption_measures(caption_ranks(scores, self.pairs.item))[self.metric]}
+            return {self.metric: measures(text_ranks(scores, self.pairs.item))[self.metric]}
         rows = zip(self.pairs.captions, scores.tolist(), strict=True)
         run = {topic: dict(zip(self.pairs.items, row, strict=True)) for topic, row in rows}
         means = self.evaluator.evaluate(run).means
@@ -444,6 +455,9 @@ class Training(Generic[B]):
             self.scaler.load_state_dict(state["scaler"])
         log = Log(**state["log"])
         note(f"going on after epoch {len(log.rows)} of {self._last}")
+        if log.rows and self.team.rank == 0:
+            # A kill between the two files leaves this one an epoch behind.
+            _write_csv(f"{self.plan.output}.csv", log.rows)
         return log
 
     def _check(self, told: Mapping[str, Any]) -> None:
@@ -501,10 +515,13 @@ def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
 
 
 def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """The columns stand as in the newest row: those that come from a file to resume from are sorted there."""
+    """A line per epoch: its number and loss, the metrics, what it took."""
     from avs_cli.io.atomic import writing
 
-    columns = [*rows[-1]]
+    first, last = ["epoch", "loss"], ["learning_rate", "seconds"]
+    # R@5 before R@10; rows that come from a file to resume from have their keys sorted.
+    metrics = sorted(rows[-1].keys() - {*first, *last}, key=lambda name: (len(name), name))
+    columns = [*first, *metrics, *last]
     with writing(path) as out:
         out.write(",".join(columns) + "\n")
         for row in rows:

@@ -8,6 +8,7 @@ import typer
 from avs_cli import options
 from avs_cli.commands._published import write_head
 from avs_cli.errors import FormatError, MismatchError, SpecError
+from avs_cli.outputs import BY_HAND, WRITES
 from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
@@ -20,21 +21,27 @@ CHECKPOINTS = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
 
 
 def convert(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
             metavar="IN",
-            help="A submission's XML, RUC scores, captions, a checkpoint, a BigFile or a store; - is stdin.",
+            help="A submission's XML, RUC scores, a TREC run, captions, a checkpoint, a BigFile or a store; - is "
+            "stdin.",
         ),
     ],
     target: Annotated[
-        str, typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or a BigFile; - is stdout.")
+        str,
+        typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or a BigFile; - is stdout."),
+        WRITES,
     ],
     tag: options.Tag = "avs",
+    topics: options.Topics = "",
     depth: options.Depth = 1000,
     trust_pickle: Annotated[
         bool,
         typer.Option("--trust-pickle", help="Read a checkpoint that can run any code; only from who you trust."),
+        BY_HAND,
     ] = False,
     head: Annotated[
         str, typer.Option(metavar="SPEC", help="Settings that a head's weights do not tell, as laff:ave=true.")
@@ -53,15 +60,20 @@ def convert(
 ) -> None:
     """Convert a file, by what is in it.
 
-    A TRECVID submission (XML) or an id.sent.score.txt of RUC's tools becomes a TREC run. Captions of MSR-VTT and VATEX
-    (JSON), TGIF (TSV) and Flickr (token files) become lines of <item>#enc#<n> and a sentence. A PyTorch checkpoint
-    (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights; one of LAFF, W2VV++ or SEA, which is
-    known by its weights' names, becomes a head for avs search --head. RUC's BigFile folder becomes a feature store, and
-    a feature store such a folder. For XML from a run, see avs submit.
+    A TRECVID submission (XML) or an id.sent.score.txt of RUC's tools becomes a TREC run; --topics selects a part of it,
+    or of a TREC run. Captions of MSR-VTT and VATEX (JSON), TGIF (TSV) and Flickr (token files) become lines of
+    <item>#enc#<n> and a sentence. A PyTorch checkpoint (.pth, .pt, .bin) becomes safetensors, which avs extract takes
+    as --weights; one of LAFF, W2VV++ or SEA, which is known by its weights' names, becomes a head for avs search
+    --head. RUC's BigFile folder becomes a feature store, and a feature store such a folder. For XML from a run, see avs
+    submit.
     """
+    if [source, topics].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
     told = bool(head or feature or vocabulary or word_vectors)
     if told and not _is_checkpoint(source):
         raise SpecError("--head, --feature, --vocabulary and --word-vectors are for a checkpoint of a head")
+    if Path(source).is_dir() or _is_store(source) or _is_checkpoint(source):
+        _no_topics(context)
     if Path(source).is_dir():
         _store_from_bigfile(source, target)
         return
@@ -80,26 +92,39 @@ def convert(
         else:
             write_tensors(target, held.tensors)
         return
+    from avs_cli.commands._inputs import selected
     from avs_cli.core.submission import as_run
     from avs_cli.io.captions import are_foreign, parse_captions, write_captions
     from avs_cli.io.pipe import read_text
     from avs_cli.io.score_files import are_scores, parse_scores
-    from avs_cli.io.trec import write_run
+    from avs_cli.io.trec import is_run, parse_run, write_run
     from avs_cli.io.trecvid_xml import submission_in
 
     text = read_text(source)
     if target.endswith(".xml"):
         raise SpecError("XML for NIST is written by avs submit, which also checks it")
     if text.lstrip().startswith("<"):
-        write_run(target, as_run(submission_in(source, text)), tag, depth)
+        run = as_run(submission_in(source, text))
     elif are_foreign(text):
+        _no_topics(context)
         write_captions(target, parse_captions(source, text))
+        return
     elif are_scores(text):
-        write_run(target, parse_scores(source, text), tag, depth)
+        run = parse_scores(source, text)
+    elif is_run(text):
+        run = parse_run(source, text)
     else:
         raise FormatError(
-            source, "neither a submission's XML, nor RUC scores, nor captions in JSON, TGIF or Flickr format"
+            source,
+            "neither a submission's XML, nor RUC scores, nor a TREC run, nor captions in JSON, TGIF or Flickr format",
         )
+    write_run(target, selected([run], topics)[0], tag, depth)
+
+
+def _no_topics(context: typer.Context) -> None:
+    """Raises SpecError for a `--topics` that has nothing to select from."""
+    if options.written(context, "topics"):
+        raise SpecError("--topics selects topics of a run, and this is none")
 
 
 def _is_store(source: str) -> bool:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands._inputs import named_shots
+from avs_cli.commands._inputs import named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
+from avs_cli.outputs import Writes
 from avs_cli.types import Facts, Failure, Sampling, Shot, feature_name
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ Model = Annotated[
 def extract(
     inputs: Inputs = [],  # noqa: B006  typer reads the default
     model: Model = "conse",
-    output: Output = "",
+    output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
     shots: Annotated[
         str, typer.Option(metavar="FILE", help="The shots to encode; without it each video is one shot.")
     ] = "",
@@ -113,6 +114,7 @@ def extract(
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
+    spare_media(output.partition("::")[0], inputs)
     if text and thumbnails is not None:
         raise SpecError("--thumbnails applies to videos and pictures, not to --text")
     own, parts = _part(shard)

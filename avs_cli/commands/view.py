@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from avs_cli.pages.results import Pictures
     from avs_cli.types import Shot
 
+# Bytes of a page beyond which browsers take long to open it.
+HEAVY = 100_000_000
+
 Galleries = Annotated[
     list[str],
     typer.Option("--gallery", "-g", metavar="STORE", help="A store with thumbnails and shot times; repeat for more."),
@@ -60,6 +63,13 @@ def view(
     elif missing := len(ids) - len(thumbnails):
         note(
             f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; a blank stands for each"
+        )
+    # In the page, four letters for three bytes.
+    size = sum(len(picture.data) for picture in thumbnails.values()) * 4 // 3
+    if size > HEAVY:
+        fewer = max(1, min(shown, max(map(len, entries.values()))) * HEAVY // size)
+        note(
+            f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; --shown {fewer} takes about 100 MB"
         )
     sources = {"runs": ", ".join(runs), "gallery": ", ".join(gallery), "topics": topics, "judgments": qrels}
     page = render(Page(run_names(runs), entries, queries or {}, shots, thumbnails, judged, shown, sources))

@@ -41,6 +41,10 @@ SEEK_SECONDS = 10.0
 # Containers round durations and leave the last frame's out; more than this is a hole.
 TOLERANCE = 2.0
 SEEKABLE = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "mxf")
+# A shot or a video that says it lasts longer, as broken tables and headers do, would be asked for all its half seconds.
+LONGEST = 7 * 24 * 3600.0
+# A picture before its crop; at a short side of 256, one that is 256 times as long as it is wide.
+MOST_PIXELS = 1 << 24
 # Seconds of video after which the rest of its shots go to the next worker.
 STRETCH = 120.0
 
@@ -297,6 +301,8 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
         stream.codec_context.thread_count = threads
         start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
         duration = _duration(path, container, stream, start)
+        if not duration <= LONGEST:
+            raise FormatError(path, f"its header says that it lasts {duration / 86400:.0f} days")
         rate = _frame_rate(stream, duration)
         broken: list[int] = []
         frames = _frames(container, stream, start, rate, broken)
@@ -456,8 +462,12 @@ def _read_layer(
     crops = pixels.crops if pixels else 1
     assemblies = []
     for shot in shots:
-        wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels else []
+        endless = shot.end - shot.start > LONGEST
+        wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels and not endless else []
         assemblies.append(_Assembly(shot, wanted, clip, crops, thumbnail > 0))
+        if endless:
+            message = f"{video.path}: {shot.end:g} s is no end of a shot; the video lasts {video.info.duration:.1f} s"
+            assemblies[-1].failure = Failure(shot.id, STAGE, message)
     finder = _Finder(video)
     painter = _Painter(video, pixels, thumbnail)
     head = 0
@@ -553,7 +563,7 @@ class _Painter:
     """Makes frames into the encoder's pictures; the same frame asked for again is not scaled again."""
 
     def __init__(self, video: _Video, pixels: Pixels | None, thumbnail: int):
-        self.stream, self.pixels, self.width = video.stream, pixels, thumbnail
+        self.path, self.stream, self.pixels, self.width = video.path, video.stream, pixels, thumbnail
         self.frame: Any = None
         self.made: np.ndarray | None = None
 
@@ -561,7 +571,7 @@ class _Painter:
         """(crops, size, size, 3) uint8, RGB."""
         assert self.pixels is not None
         if frame is not self.frame or self.made is None:
-            width, height = _target(*_displayed(frame, self.stream), self.pixels)
+            width, height = _target(*_displayed(frame, self.stream), self.pixels, self.path)
             turned = _turned(frame, width, height, _KERNELS[self.pixels.interpolation])
             self.frame, self.made = frame, _cut(turned, self.pixels)
         return self.made
@@ -579,13 +589,17 @@ def _displayed(frame: Any, stream: Any) -> tuple[int, int]:
     return (frame.height, wide) if frame.rotation % 180 else (wide, frame.height)
 
 
-def _target(width: int, height: int, pixels: Pixels) -> tuple[int, int]:
-    """The size before the crop. The long side is cut down to a whole number, as the encoders' own transforms do."""
+def _target(width: int, height: int, pixels: Pixels, path: str | Path) -> tuple[int, int]:
+    """The size before the crop. The long side is cut down to a whole number, as the encoders' own transforms do.
+
+    Raises FormatError for a picture so narrow that it would fill the memory.
+    """
     if pixels.resize is None:
         return pixels.size, pixels.size
-    if width <= height:
-        return pixels.resize, max(pixels.resize, int(pixels.resize * height / width))
-    return max(pixels.resize, int(pixels.resize * width / height)), pixels.resize
+    long = max(pixels.resize, int(pixels.resize * max(width, height) / min(width, height)))
+    if long * pixels.resize > MOST_PIXELS:
+        raise FormatError(path, f"too narrow a picture ({width} x {height} pixels)")
+    return (pixels.resize, long) if width <= height else (long, pixels.resize)
 
 
 def _scaled(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
@@ -661,7 +675,7 @@ def _read_picture(
         jpeg = _jpeg(picture.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0))
     made = None
     if pixels:
-        size = _target(picture.width, picture.height, pixels)
+        size = _target(picture.width, picture.height, pixels, path)
         kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
         made = _cut(np.asarray(picture.resize(size, kernel, reducing_gap=3.0)), pixels)
     for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from avs_cli.core.features import Runtime, _bert
-from avs_cli.core.weights import Files, digest
+from avs_cli.core.features import Runtime, _bert, _folders
+from avs_cli.core.weights import Files, digest, given
+from avs_cli.errors import FormatError
 from avs_cli.types import Sampling
 
 BATCH = 64
@@ -31,11 +32,14 @@ class _Reader:
     word_level = False
 
     def __init__(self, runtime: Runtime):
-        folder = Path(runtime.weights or _packaged_weights())
-        self.files, self.device = Files(folder, [folder / WEIGHTS]), runtime.device
+        files = given(Path(runtime.weights or _packaged_weights()))
+        weights = files.root / WEIGHTS
+        if not weights.is_file():
+            raise FormatError(files.root, "minilm takes a Hugging Face folder with a model.safetensors")
+        self.files, self.device = Files(files.root, [weights]), runtime.device
         self.provenance: Mapping[str, Any] = {
             "model": "all-MiniLM-L6-v2",
-            "weights": digest(folder / WEIGHTS, runtime.remember),
+            "weights": digest(weights, runtime.remember),
         }
 
     @cached_property
@@ -86,14 +90,7 @@ def _bert_alone(files: Files, device: str) -> Loaded:
 
 def _by_transformers(files: Files, device: str) -> Loaded:
     """The same of a folder that is no plain BERT."""
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    # Local files alone, and no code out of them.
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(files.root, **safe)
-    model = AutoModel.from_pretrained(files.root, dtype=torch.float32, use_safetensors=True, **safe).eval().to(device)
+    tokenizer, model = _folders.tokenizer(files.root), _folders.network(files.root).to(device)
 
     def tokens(texts: list[str]) -> _bert.Tokens:
         found = tokenizer(
