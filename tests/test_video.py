@@ -410,6 +410,13 @@ def test_beside_a_shot_without_end_the_others_are_read(ramp):
     assert [one.id for one in read if isinstance(one, Failure)] == ["endless"]
 
 
+def test_without_thumbnails_a_shot_without_end_fails_as_well(ramp):
+    shots = [Shot("a", str(ramp), 0.0, 1.0), Shot("endless", str(ramp), 2.0, 1e9)]
+    whole, failed = read_frames(ramp, shots, EVERY_HALF_SECOND, SMALL, thumbnail=0)
+    assert (whole.shot, whole.last, whole.thumbnail) == ("a", True, None)
+    assert failed.id == "endless"
+
+
 def test_a_header_that_promises_days_is_told(tmp_path):
     make_video(tmp_path / "a.mkv", [10, 20, 30], [0, 0.04, 10 * 86400])
     with pytest.raises(FormatError, match=r"a\.mkv: its header says that it lasts 10 days"):
