@@ -410,6 +410,11 @@ def test_beside_a_shot_without_end_the_others_are_read(ramp):
     assert [one.id for one in read if isinstance(one, Failure)] == ["endless"]
 
 
+def test_without_thumbnails_a_shot_without_end_fails_as_well(ramp):
+    (failed,) = read_frames(ramp, [Shot("endless", str(ramp), 0.0, 1e9)], EVERY_HALF_SECOND, SMALL, thumbnail=0)
+    assert failed.id == "endless"
+
+
 def test_a_header_that_promises_days_is_told(tmp_path):
     make_video(tmp_path / "a.mkv", [10, 20, 30], [0, 0.04, 10 * 86400])
     with pytest.raises(FormatError, match=r"a\.mkv: its header says that it lasts 10 days"):

@@ -188,12 +188,16 @@ def _failed_of_finished(
     It goes by what the encoder said when it was last loaded.
     """
     from avs_cli.io.facts import recall
+    from avs_cli.io.store_writer import is_finished
 
     facts = recall(asked)
     if facts is None or facts.pixels is None:
         return None
+    _, store = opened(facts, 1)
+    if not is_finished(store.path):
+        return None
     try:
-        with opened(facts, 1)[1] as writer:
+        with store as writer:
             if _todo(writer, found, retry_failed):
                 return None
             writer.finish([item.id for item in found])

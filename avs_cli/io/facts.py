@@ -1,7 +1,8 @@
 """What encoders said of themselves when they were last loaded, in the user's cache folder.
 
 With it a finished job is known to be finished without loading the model again. It holds for as long as the files
-that it depends on keep their size and time of change, and is never a reason to write anything.
+that it depends on keep their size and time of change. No vector is computed by it, and a store that it does not fit is
+left to the model itself.
 """
 
 import contextlib

@@ -491,7 +491,9 @@ def _read_layer(
 def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
     """Everything that is wanted, in order of time."""
     places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
-    middles = [_Wanted((one.shot.start + one.shot.end) / 2, n, -1) for n, one in enumerate(assemblies) if one.pictured]
+    # A shot that has failed already wants nothing, and is told when its turn comes.
+    turns = [(n, one.shot) for n, one in enumerate(assemblies) if one.pictured or one.failure]
+    middles = [_Wanted((shot.start + shot.end) / 2, n, -1) for n, shot in turns]
     return sorted(places + middles)
 
 
