@@ -926,6 +926,22 @@ def test_mistakes_without_teachers_are_told_in_one_line(
     assert (ran.returncode, told in ran.stderr, len(ran.stderr.splitlines())) == (code, True, 1), ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        (["--teacher", "xclip=none.safetensors"], 3, "none.safetensors: no such file"),
+        (["--teacher", "xclap=xclip.safetensors"], 2, "did you mean 'xclip'?"),
+        (["--weights", "none"], 3, "none: no such file"),
+    ],
+)
+def test_weights_that_are_missing_are_told_before_anything_is_decoded(
+    avs: Avs, films: Path, more: list[str], code: int, told: str
+) -> None:
+    ran = avs(*alone("--epochs", 1, *more, inputs=["shots.tsv"]))
+    assert (ran.returncode, told in ran.stderr) == (code, True), ran.stderr
+    assert not Path("kept").exists()
+
+
 def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, films: Path) -> None:
     for name, student in (("t.safetensors", "xclip"), ("c.safetensors", "clip")):
         assert avs(*alone("--student", student, "--epochs", 1, name=name, inputs=["shots.tsv"])).returncode == 0
