@@ -280,6 +280,15 @@ def test_several_teachers_teach_together_over_features_that_the_student_never_se
     assert told["teachers"]["t"]["products"] == 2 * 4 * 16 + 16**2 + 16
 
 
+def test_frames_and_whole_videos_of_one_name_are_not_taken_for_each_other(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    store(data / "w.h5", "frames", {f"a{k}": np.ones(THINGS) for k in range(40)})
+    ran = avs(*distilled("--teacher", "t.safetensors", "--teacher-video", "w.h5"))
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "w.h5::frames are two features of one name" in ran.stderr
+    assert "avs extract -o FILE::frames" in ran.stderr
+
+
 def test_a_teacher_that_reads_words_teaches_a_student_that_reads_sentences(avs: Avs, data: Path) -> None:
     teacher(avs, *stores(), *stores("words", "--text"), "--head", "xclip:dim=16,frames=4,words=3", *XPOOL[2:])
     line = distilled("--teacher", "t.safetensors", "--epochs", 8)
