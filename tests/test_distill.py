@@ -280,6 +280,15 @@ def test_several_teachers_teach_together_over_features_that_the_student_never_se
     assert told["teachers"]["t"]["products"] == 2 * 4 * 16 + 16**2 + 16
 
 
+def test_frames_and_whole_videos_of_one_name_are_not_taken_for_each_other(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    store(data / "w.h5", "frames", {f"a{k}": np.ones(THINGS) for k in range(40)})
+    ran = avs(*distilled("--teacher", "t.safetensors", "--teacher-video", "w.h5"))
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "w.h5::frames are two features of one name" in ran.stderr
+    assert "avs extract -o FILE::frames" in ran.stderr
+
+
 def test_a_teacher_that_reads_words_teaches_a_student_that_reads_sentences(avs: Avs, data: Path) -> None:
     teacher(avs, *stores(), *stores("words", "--text"), "--head", "xclip:dim=16,frames=4,words=3", *XPOOL[2:])
     line = distilled("--teacher", "t.safetensors", "--epochs", 8)
@@ -845,26 +854,27 @@ def all_clips(towers: Path) -> list[Path]:
 
 
 @needs_clips
-@pytest.mark.parametrize("student", ["clip", "xclip", "xpool", "ts2net"])
 def test_from_captions_alone_the_loss_falls_and_more_captions_find_their_clips(
-    avs: Avs, all_clips: list[Path], towers: Path, student: str
+    avs: Avs, all_clips: list[Path], towers: Path
 ) -> None:
-    own = [] if student == "clip" else ["--student", student]
-    line = [*own, "--batch-size", 13, "--validate", "c.txt", "--metric", "SumR", "--learning-rate", 1e-3]
-    found = []
-    for name, more in (("begun", ["--epochs", 1, "--learning-rate", 0]), ("s", ["--epochs", 10])):
-        ran = avs(*alone(*line, *more, name=f"{name}.safetensors", inputs=all_clips))
-        assert ran.returncode == 0, ran.stderr
-        found.append(values(f"{name}.safetensors.csv")[-1])
-    first = values("s.safetensors.csv")[0]
-    assert found[1]["loss"] < 0.9 * first["loss"]
-    assert found[1]["SumR"] > 1.3 * found[0]["SumR"]
-    told = load_head(towers / "s.safetensors").head
-    assert told["training"]["teachers"] == []
-    if student == "clip":
-        assert (told["kind"], told["settings"]["aggregate"]) == ("teachclip", "mean")
-    else:
-        assert (told["kind"], told["settings"]["teacher"]) == ("clip-teacher", student)
+    line = ["--batch-size", 13, "--validate", "c.txt", "--metric", "SumR", "--learning-rate", 1e-3]
+    for student in ("clip", *teachers.names()):
+        rows = {}
+        for name, more in (("begun", ["--epochs", 1, "--learning-rate", 0]), ("s", ["--epochs", 10])):
+            name = f"{student}-{name}.safetensors"
+            ran = avs(*alone(*line, "--student", student, *more, name=name, inputs=all_clips))
+            assert ran.returncode == 0, ran.stderr
+            rows[name] = values(f"{name}.csv")
+        begun, learned = rows.values()
+        assert learned[-1]["loss"] < 0.9 * learned[0]["loss"], student
+        assert learned[-1]["SumR"] > 1.3 * begun[-1]["SumR"], student
+        told = load_head(towers / f"{student}-s.safetensors").head
+        assert told["training"]["teachers"] == []
+        if student == "clip":
+            assert (told["kind"], told["settings"]["aggregate"]) == ("teachclip", "mean")
+        else:
+            assert (told["kind"], told["settings"]["teacher"]) == ("clip-teacher", student)
+    assert len([*towers.glob("kept/frames-*")]) == 1  # decoded once
 
 
 @needs_clips
@@ -924,6 +934,22 @@ def test_mistakes_without_teachers_are_told_in_one_line(
 ) -> None:
     ran = avs(*alone("--epochs", 1, *more, inputs=["shots.tsv"]))
     assert (ran.returncode, told in ran.stderr, len(ran.stderr.splitlines())) == (code, True, 1), ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        (["--teacher", "xclip=none.safetensors"], 3, "none.safetensors: no such file"),
+        (["--teacher", "xclap=xclip.safetensors"], 2, "did you mean 'xclip'?"),
+        (["--weights", "none"], 3, "none: no such file"),
+    ],
+)
+def test_weights_that_are_missing_are_told_before_anything_is_decoded(
+    avs: Avs, films: Path, more: list[str], code: int, told: str
+) -> None:
+    ran = avs(*alone("--epochs", 1, *more, inputs=["shots.tsv"]))
+    assert (ran.returncode, told in ran.stderr) == (code, True), ran.stderr
+    assert not Path("kept").exists()
 
 
 def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, films: Path) -> None:

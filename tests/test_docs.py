@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from avs_cli import cli, config, docgen
+from avs_cli.core.heads import heads
+from avs_cli.core.heads._blocks import Input
 from avs_cli.core.heads._described import settings_of
 
 README = (docgen.ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,6 +37,12 @@ def test_generated_files_are_in_step_with_the_commands(path: str) -> None:
 
 def test_no_page_is_left_of_a_command_that_is_gone() -> None:
     assert {f"man/{path.name}" for path in (docgen.ROOT / "man").iterdir()} == set(PAGES), "run `make docs`"
+
+
+def test_heads_that_cannot_be_students_are_not_among_them() -> None:
+    sizes = [Input("frames", 4, True)], [Input("sent", 4), Input("words", 4, True)]
+    slow = [name for name in heads.names() if not heads.load(name)(*sizes, []).one_product]
+    assert docgen.LEFT_OUT["distill", "student"] == tuple(slow)
 
 
 def test_equal_commands_give_equal_files() -> None:

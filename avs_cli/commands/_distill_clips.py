@@ -133,6 +133,11 @@ def run(
 
     encoder, folder = _encoder(clips, team), keep.folder
     settings = _settings(encoder, clips)
+    # Decoding may take days: what is wrong with weights is said before.
+    begun = encoder.files.digest(encoder.runtime.remember)
+    for spec, path in map(named, taught_by):
+        _check(spec, path, clips)
+    by = [f"{spec} {digest(path)}" for spec, path in map(named, taught_by)]
     sampling, pixels = Sampling(fps=1.0, count=clips.frames, clip=clips.frames), encoder.pixels
     wanted = {item_of(caption) for files in (captions, validate) for caption in read_all(files)}
     found = decoded(team, clips.inputs, wanted, keep, sampling, pixels, clips.workers)
@@ -141,7 +146,6 @@ def run(
 
     torch.manual_seed(plan.seed)
     model, clip = _student(encoder, settings, clips, team.device)
-    begun = encoder.files.digest(encoder.runtime.remember)
     tutors, rows = _taught(stack, team, taught_by, footage, clip, pixels, begun, folder)
     made_by = [begun, settings]
     seen: Footage | FrozenFootage = footage
@@ -149,7 +153,6 @@ def run(
     if not clips.towers:
         seen = FrozenFootage.of(footage, model, made_by, stack, team, folder)
         shown = FrozenFootage.of(judged, model, made_by, stack, team, folder) if judged else None
-    by = [f"{spec} {digest(path)}" for spec, path in map(named, taught_by)]
     decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": by}
     if keep.jpeg:
         decides["cache_frames"] = "jpeg"
@@ -273,6 +276,21 @@ def named(teacher: str) -> tuple[str, str]:
     return spec, path
 
 
+def _check(spec: str, path: str, clips: Clips) -> None:
+    """Raises UnknownName for a name that is no teacher's, FormatError for a file without weights, and MismatchError for
+    weights that were trained with other numbers of frames and words.
+    """
+    from avs_cli.core.footprint import of_published
+    from avs_cli.core.weights import Source, locate
+    from avs_cli.io.checkpoint import tensor_shapes
+
+    teachers.load(spec)
+    locate(Source(0), path, spec)
+    found = of_published(tensor_shapes(path), clips.frames, clips.words)
+    if found and (found.frames, found.words) != (clips.frames, clips.words):
+        raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; give these")
+
+
 def _cost(path: str, clips: Clips) -> dict[str, int]:
     """What a search with a teacher would cost."""
     from avs_cli.core.footprint import of_published
@@ -306,17 +324,6 @@ def _taught(
         tutors.append(ModelTutor(one.teacher, texts.shapes, videos.shapes))
         rows.append((texts.column(), videos.column()))
     return tutors, rows
-
-
-def _same_size(path: str, footage: Footage) -> None:
-    """Raises MismatchError for a teacher whose weights are for other numbers of frames and words."""
-    from avs_cli.core.footprint import of_published
-    from avs_cli.io.checkpoint import tensor_shapes
-
-    own = (footage.frames(0)[0].shape[0], footage.tokens.shape[1])
-    found = of_published(tensor_shapes(path), *own)
-    if found and (found.frames, found.words) != own:
-        raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; give these")
 
 
 def _told(header: Mapping[str, str], spec: str, path: str) -> dict[str, Any]:
@@ -353,7 +360,6 @@ class ModelTeacher:
         from avs_cli.core.weights import Source, locate
 
         build = teachers.load(spec)
-        _same_size(path, footage)
         files = locate(Source(0), path, spec)
         state, told = files.read(), _told(files.header, spec, path)
         build = partial(build, **{**told.get("settings", {}), **chosen_in(build)})

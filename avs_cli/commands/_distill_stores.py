@@ -80,6 +80,8 @@ def run(
     from avs_cli.provenance import digest
 
     texts = [name for name in stores.text if not is_encoder(name)]
+    _names_differ(stores.video, stores.teacher_video)
+    _names_differ(texts, stores.teacher_text)
     compared = comparison(stores.allow_mismatch)
     watched, written = [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text]
     every = Data(stack, watched, written, stores.skip_missing, compared)
@@ -114,6 +116,20 @@ def run(
         judge=judge,
         about=lambda: {"weights": mean_weights(head, seen, SAMPLE)},
     ).run()
+
+
+def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
+    """Raises MismatchError where teachers have another feature than the student under the same name."""
+    from avs_cli.io.galleries import Galleries
+
+    with Galleries(own) as ours, Galleries(others) as theirs:
+        for name in ours.features.keys() & theirs.features.keys():
+            one, other = ours.features[name], theirs.features[name]
+            if (one.dim, one.frame_level) != (other.dim, other.frame_level):
+                raise MismatchError(
+                    f"{ours.stores_of(name)} and {theirs.stores_of(name)} are two features of one name, which student "
+                    "and teacher cannot tell apart; store one under another name, as avs extract -o FILE::frames does"
+                )
 
 
 def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:

@@ -4,7 +4,7 @@ X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285), TS2-Net (Liu et al. 2022, ECC
 et al. 2022, CVPR, arXiv:2203.15086) have the loss of CLIP4Clip: the mean of both directions' cross-entropies over the
 scaled scores of a batch. Captions of one video in a batch are no negatives of it, which in the published code they are.
 
-Weights are saved under the authors' names, CLIP's as OpenAI's, and so are a checkpoint of theirs.
+Weights are saved under the authors' names, and CLIP's under OpenAI's, so that a file is read as one of the authors'.
 """
 
 from collections.abc import Mapping, Sequence
