@@ -81,8 +81,9 @@ def convert(
             write_tensors(target, held.tensors)
         return
     from avs_cli.core.submission import as_run
-    from avs_cli.io.captions import are_foreign, parse_captions, write_captions
+    from avs_cli.io.captions import are_captions, are_foreign, parse_captions, write_captions
     from avs_cli.io.pipe import read_text
+    from avs_cli.io.records import are_json
     from avs_cli.io.score_files import are_scores, parse_scores
     from avs_cli.io.trec import write_run
     from avs_cli.io.trecvid_xml import submission_in
@@ -92,14 +93,12 @@ def convert(
         raise SpecError("XML for NIST is written by avs submit, which also checks it")
     if text.lstrip().startswith("<"):
         write_run(target, as_run(submission_in(source, text)), tag, depth)
-    elif are_foreign(text):
-        write_captions(target, parse_captions(source, text))
-    elif are_scores(text):
+    elif are_scores(text) and not are_foreign(text):
         write_run(target, parse_scores(source, text), tag, depth)
+    elif are_captions(text) or are_json(text):
+        write_captions(target, parse_captions(source, text))
     else:
-        raise FormatError(
-            source, "neither a submission's XML, nor RUC scores, nor captions in JSON, TGIF or Flickr format"
-        )
+        raise FormatError(source, "neither a submission's XML, nor RUC scores, nor captions in a format that avs reads")
 
 
 def _is_store(source: str) -> bool:
