@@ -1,6 +1,6 @@
 """Options and arguments that several commands share, so that one thing has one name and one help text."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -8,6 +8,7 @@ Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Whe
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
 Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
 Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
+Field = Annotated[Literal["query", "narrative", "both"], typer.Option(help="The text of a topic that is encoded.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads for the arithmetic; 0 takes the cores there are.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one.")]

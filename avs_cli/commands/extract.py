@@ -2,19 +2,20 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from avs_cli.commands import _queries
 from avs_cli.commands._inputs import find_shots
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
-from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
-from avs_cli.types import Failure, Sampling, Shot, feature_name
+from avs_cli.options import Device, Field, Json, Output, Threads, Weights, Workers
+from avs_cli.types import Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
     from avs_cli.core.features import Feature
@@ -47,6 +48,7 @@ def extract(
     text: Annotated[
         str, typer.Option(metavar="FILE", help="Encode a file of topics or captions instead of pictures; - is stdin.")
     ] = "",
+    field: Field = "query",
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames per second of video.", show_default="2, or the model's own")
     ] = None,
@@ -99,6 +101,8 @@ def extract(
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
+    if field != "query" and not text:
+        raise SpecError("--field chooses a text of topics; it goes with --text")
     own, parts = _part(shard)
     load = features.load(model)
     from avs_cli.core.device import prepare
@@ -110,7 +114,7 @@ def extract(
     path, name = _target(output, model)
     known = feature.provenance  # weights that are missing or wrong are told before any video is opened
     if text:
-        _extract_texts(feature, known, model, text, path, name, dtype)
+        _extract_texts(feature, known, model, _queries.read(text, field), field, path, name, dtype)
         return
     if feature.pixels is None:
         raise SpecError(f"{model} encodes text alone; give it a file with --text")
@@ -252,23 +256,28 @@ def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
 
 
 def _extract_texts(
-    feature: "Feature", known: Mapping[str, Any], model: str, text: str, path: str, name: str, dtype: str
+    feature: "Feature",
+    known: Mapping[str, Any],
+    model: str,
+    topics: Sequence[Topic],
+    field: str,
+    path: str,
+    name: str,
+    dtype: str,
 ) -> None:
-    """Encode topics or captions, a vector each; word-level, one for each word."""
+    """Encode topics or captions, a vector each (of wordings, their blend); word-level, one for each word."""
     from avs_cli.io.store_writer import Item, StoreWriter
-    from avs_cli.io.topics import read_topics
     from avs_cli.provenance import describe, versions
 
     if not feature.has_text:
         raise SpecError(f"{model} encodes no text")
-    topics = read_topics(text)
-    provenance = describe(
-        known, spec=model, pooling="none", dtype=dtype, packages=versions("numpy", "torch", "transformers")
-    )
+    chosen = {} if field == "query" else {"field": field}
+    packages = versions("numpy", "torch", "transformers")
+    provenance = describe({**known, **chosen}, spec=model, pooling="none", dtype=dtype, packages=packages)
     with StoreWriter(path, name, feature.dim, provenance, dtype, feature.word_level) as writer:
         for first in range(0, len(topics), PART_SHOTS):
             batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
             if batch:
-                vectors = feature.encode_text([topic.query for topic in batch])
+                vectors = _queries.vectors_by(feature, model, batch)
                 writer.add([Item(None, topic.id, vector) for topic, vector in zip(batch, vectors, strict=True)])
         writer.finish([topic.id for topic in topics])

@@ -3,14 +3,14 @@
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from avs_cli.commands import _queries
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.options import Depth, Device, Output, Tag, Threads, Weights
+from avs_cli.options import Depth, Device, Field, Output, Tag, Threads, Weights
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def search(
     explain: Annotated[
         str, typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots.")
     ] = "",
-    field: Annotated[Literal["query", "narrative", "both"], typer.Option(help="What of a topic is encoded.")] = "query",
+    field: Field = "query",
     depth: Depth = 1000,
     tag: Tag = "avs",
     output: Output = "-",
