@@ -132,6 +132,21 @@ class StoreWriter:
         self._count += 1
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
+    def differing(self, batch: Sequence[Item]) -> list[str]:
+        """Of items that are done, the ids of those whose vectors are not the ones that the store or a part holds."""
+        wrong = []
+        for number, source in enumerate(self._sources):
+            mine = {item.id: item for item in batch if self._where.get(item.id, (-1, 0))[0] == number}
+            if not mine:
+                continue
+            with Store(source, self.feature) as store:
+                held = store.read([*mine])
+            offsets = np.arange(len(mine) + 1) if held.offsets is None else held.offsets
+            for item, low, high in zip(mine.values(), offsets, offsets[1:], strict=False):
+                if not np.array_equal(self._fitting(item), held.vectors[low:high]):
+                    wrong.append(item.id)
+        return wrong
+
     def fail(self, failure: Failure) -> None:
         """Write into the ledger that an item could not be done."""
         self.failed[failure.id] = failure

@@ -1,6 +1,6 @@
 """Topics: what is searched for, in the formats that organisers and users write.
 
-    661 a hang glider floating in the sky            an id with a digit, white space, the query
+    661 a hang glider floating in the sky            an id, white space, the query
     661<TAB>a hang glider<TAB>Any kind of glider …   a narrative may follow as a second field
     661<TAB>0.5<TAB>paraglider                       wordings (or example pictures) of one topic, each with its weight
     <videoAdhocSearchTopic num="661">…               TRECVID's XML
@@ -114,10 +114,8 @@ def _of_line(path: str, number: int, line: str) -> Topic:
         raise FormatError(path, f"{identity!r} is no topic id; write the id, a space or a tab, and the query", number)
     if len(fields) < 2 or not any(map(str.isalnum, fields[1])):
         raise FormatError(path, f"topic {identity!r} has no query", number)
-    if foreign is _NO_ID and not any(map(str.isdigit, identity)):
-        raise FormatError(
-            path, f"each line begins with its topic's id, and {identity!r} has no digit; else a tab follows it", number
-        )
+    if foreign is _NO_ID and identity.lower() in ("a", "an", "the"):
+        raise FormatError(path, f"each line begins with its topic's id, and {identity!r} is none", number)
     query, *narrative = fields[1:]
     weight = _weight(query)
     if weight is None or not narrative:
