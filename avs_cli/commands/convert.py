@@ -137,7 +137,7 @@ def _is_store(source: str) -> bool:
 
 def _imported(source: str, frames: bool) -> "Imported":
     """The vectors of another tool's files."""
-    from avs_cli.io.arrays import is_clip_retrieval, look_like_frames, read_clip_retrieval, read_npy
+    from avs_cli.io.arrays import is_clip_retrieval, read_clip_retrieval, read_npy
     from avs_cli.io.bigfile import is_bigfile, read_bigfile
 
     if not Path(source).is_dir():
@@ -154,14 +154,12 @@ def _imported(source: str, frames: bool) -> "Imported":
         raise SpecError("--frames is for a BigFile or an .npy; clip-retrieval's rows are pictures")
     else:
         found = read_clip_retrieval(source)
-    if found.offsets is None and not frames and look_like_frames(found.ids):
-        note(f"{source}: ids look like frames, <item>_0 and so on; --frames makes them frames of one item each")
     return found
 
 
 def _store_from(found: "Imported", source: str, target: str) -> None:
     """A store of one feature, called as in `target` (FILE::FEATURE) or as the source; a killed one is continued."""
-    from avs_cli.io.arrays import rows_of
+    from avs_cli.io.arrays import look_like_frames, rows_of
     from avs_cli.io.store_writer import Item, StoreWriter
 
     path, _, name = target.partition("::")
@@ -178,6 +176,8 @@ def _store_from(found: "Imported", source: str, target: str) -> None:
                 )
             writer.add([item for item in items if item.id not in writer.done])
         writer.finish(found.ids)
+    if found.offsets is None and look_like_frames(found.ids):
+        note(f"{source}: ids look like frames, <item>_0 and so on; --frames makes them frames of one item each")
 
 
 def _export(source: str, target: str, layout: str | None) -> None:

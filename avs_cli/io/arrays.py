@@ -7,6 +7,7 @@ No pickle is ever loaded: an array of Python objects is refused.
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tokenize import TokenError
@@ -204,7 +205,8 @@ def _ids_path(path: Path) -> Path:
 def _array(path: Path) -> np.ndarray:
     """(M, D) floating-point numbers, mapped from an .npy file that holds just these."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # numpy's, about files of Python 2
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, by_column, dtype = read(file)

@@ -115,7 +115,7 @@ def _number(path: str, captions: dict[str, str], found: _Captions) -> None:
     counts: dict[str, int] = {}
     for line, item, sentence in found:
         sentence = " ".join(sentence.split())
-        if not item or not sentence or len(item.split()) != 1 or "#" in item:
+        if not sentence or item.split() != [item] or "#" in item:
             raise FormatError(path, f"caption {len(captions) + 1}: no item id, or no words", line)
         number = counts.get(item, 0)
         counts[item] = number + 1
