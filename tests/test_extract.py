@@ -144,6 +144,63 @@ def test_the_shards_of_a_folder_together_hold_every_shot_once(extract: Program, 
     assert sorted(ids) == ["blue", "green", "mixed", "red"]
 
 
+def picture(path: Path, colour: tuple[int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), colour).save(path)
+
+
+def test_frames_that_other_tools_extracted_are_shots_again(here: Here, tmp_path: Path) -> None:
+    for number, colour in {0: RED, 12: BLUE, 100: RED, 24: RED}.items():
+        picture(tmp_path / "ImageData" / "00001" / f"shot00001_1_{number}.png", colour)
+        picture(tmp_path / "frames" / "00001" / f"frame_{number:04}.png", colour)
+    picture(tmp_path / "ImageData" / "00001" / "shot00001_2_0.png", GREEN)
+    picture(tmp_path / "frames" / "v1.5" / "1.png", GREEN)
+    options = ("--workers", 1, "--dtype", "float32", "--pool", "none")
+    assert here("extract", "ImageData", "--frames", "name", *options, "-o", "name.h5").returncode == 0
+    assert here("extract", "frames", "--frames", "folder", *options, "-o", "folder.h5").returncode == 0
+    for name, ids in {"name": ["shot00001_1", "shot00001_2"], "folder": ["00001", "v1.5"]}.items():
+        with open_store(str(tmp_path / f"{name}.h5")) as store:
+            assert store.ids == ids
+            # In the order of the numbers, which is not that of the names: 0, 12, 24, 100.
+            assert store.read(ids[:1]).vectors.tolist() == [list(colour) for colour in (RED, BLUE, RED, RED)]
+            assert store.read(ids[1:]).vectors.tolist() == [list(GREEN)]
+            assert store.shots()[ids[0]][2:] == (0.0, 2.0) and store.thumbnail(ids[0])
+    assert here("extract", "ImageData", *options, "-o", "pictures.h5").returncode == 0
+    with open_store(str(tmp_path / "pictures.h5")) as store:
+        assert len(store) == 5
+
+
+def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path) -> None:
+    for shot in ("a", "b"):
+        for number in range(6):
+            picture(tmp_path / "flat" / f"{shot}_{number}.png", (40 * number, 0, 0))
+    assert (
+        here("extract", "flat", "--frames", "name", "--max-frames", 3, "-o", "a.h5", "--shard", "1/2").returncode == 0
+    )
+    assert colours(tmp_path / "a.h5") == {"a": [(40 + 120 + 200) / 3, 0, 0]}  # the middles of three equal parts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("odd", "--frames", "name"), 3, "pic.png: no frame, which is called <shot>_<number>; or give --frames folder"),
+        (("twice", "--frames", "name"), 3, "frames of shot 'v' lie here and in twice/1"),
+        (("films", "--frames", "folder"), 3, "a video among frames"),
+        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it goes with neither --shots nor --text"),
+        (("broken", "--frames", "name"), 5, "broken/v_1.png: not a picture"),
+    ],
+)
+def test_frames_that_are_none_are_refused(
+    here: Here, films: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    picture(tmp_path / "odd" / "pic.png", RED)
+    for name in ("twice/1/v_1.png", "twice/2/v_2.png", "broken/v_0.png"):
+        picture(tmp_path / name, RED)
+    (tmp_path / "broken" / "v_1.png").write_text("no picture")
+    done = here("extract", *arguments, "--workers", 1, "-o", "a.h5")
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
 def test_texts_are_encoded_under_their_topics_ids(extract: Program, tmp_path: Path) -> None:
     (tmp_path / "topics.txt").write_text("661 red rug\n662 big bag\n")
     assert extract("--text", "topics.txt", "-o", "t.h5").returncode == 0

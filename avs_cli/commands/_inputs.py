@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from avs_cli.types import Failure, Shot
 
 
+def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
+    """The shots whose frames are the pictures among the inputs, as `io.media.frame_shots` has them."""
+    from avs_cli.io.media import frame_shots
+    from avs_cli.io.video import find_media
+
+    return frame_shots(find_media(inputs), by, rate)
+
+
 def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) -> list[Shot | Failure]:
     """The shots of the tables, else every file as one; a file that is no video is a Failure.
 

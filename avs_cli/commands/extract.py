@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from avs_cli.commands import _queries
-from avs_cli.commands._inputs import find_shots
+from avs_cli.commands._inputs import find_frames, find_shots
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # A kill loses at most this much work: a part is closed when either is reached.
 PART_SHOTS = 1024
+FRAME_RATE = 2.0  # of extracted frames: two a second is what RUC's tools take
 PART_SECONDS = 5.0
 # Failures told one by one on stderr; the ledger has them all.
 
@@ -51,6 +52,14 @@ def extract(
     field: Field = "query",
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames per second of video.", show_default="2, or the model's own")
+    ] = None,
+    frames: Annotated[
+        Literal["name", "folder"] | None,
+        typer.Option(
+            help="INPUT holds frames of shots: pictures called <shot>_<number>, or a folder of pictures per shot. They "
+            "count as --fps a second, or 2.",
+            show_default="each picture is a shot",
+        ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="At most this many frames of a shot.")] = None,
     pool: Annotated[
@@ -91,6 +100,10 @@ def extract(
     Frames are taken by time stamp and scaled while they are decoded, in processes that run ahead of the model. Work is
     kept as it is done: given again, the command goes on where it was interrupted. A file that cannot be read goes into
     STORE.errors.jsonl and does not stop the others; the exit code is then 5.
+
+    --text reads topics: lines of an id and a query, with a narrative or a weight after a tab; TRECVID's XML; JSON lines
+    or a CSV with a header (id, text, narrative, weight). It also reads captions in every format of avs convert, under
+    the ids that avs train looks for.
     """
     if list_models:
         _list(json)
@@ -103,6 +116,8 @@ def extract(
         raise SpecError("extract takes either INPUT or --text FILE")
     if field != "query" and not text:
         raise SpecError("--field chooses a text of topics; it goes with --text")
+    if frames and (shots or text):
+        raise SpecError("--frames says what the pictures of INPUT are; it goes with neither --shots nor --text")
     own, parts = _part(shard)
     load = features.load(model)
     from avs_cli.core.device import prepare
@@ -122,9 +137,10 @@ def extract(
         note("conse needs no download: good on objects and animals, weak on people, actions and written words")
     sampling = _sampling(feature, fps, max_frames)
     settings = _Settings(sampling, pool or feature.pooling, frame_norm, batch_size, workers or place.workers, timeout)
-    found = _share(find_shots(inputs, shots, settings.workers, timeout), own, parts)
+    pictures = find_frames(inputs, frames, fps or FRAME_RATE) if frames else {}
+    found = _share([*pictures] or find_shots(inputs, shots, settings.workers, timeout), own, parts)
     with _writer(feature, known, model, path, name, dtype, settings) as writer:
-        _extract_frames(feature, writer, found, settings, retry_failed)
+        _extract_frames(feature, writer, found, pictures, settings, retry_failed)
         failed = _report(writer, found)
     if failed:
         raise IncompleteError(f"{path}: {failed} of {len(found)} shots are missing; see {path}.errors.jsonl")
@@ -210,13 +226,21 @@ def _writer(
 
 
 def _extract_frames(
-    feature: "Feature", writer: "StoreWriter", found: "list[Shot | Failure]", settings: _Settings, retry_failed: bool
+    feature: "Feature",
+    writer: "StoreWriter",
+    found: "list[Shot | Failure]",
+    pictures: Mapping[Shot, tuple[str, ...]],
+    settings: _Settings,
+    retry_failed: bool,
 ) -> None:
-    """Encode what is not done yet, and keep it part by part."""
+    """Encode what is not done yet, and keep it part by part.
+
+    pictures  the frames of shots that are no part of a file
+    """
     from avs_cli.core.extraction import encode
     from avs_cli.core.sampling import sample_times
     from avs_cli.io.store_writer import Item
-    from avs_cli.io.video import decode, jobs_of
+    from avs_cli.io.video import Job, decode, jobs_of
 
     skip = writer.done if retry_failed else writer.done | writer.failed.keys()
     todo = [item for item in found if item.id not in skip and (not retry_failed or item.id in writer.failed)]
@@ -224,8 +248,9 @@ def _extract_frames(
     for item in todo:
         if isinstance(item, Failure):
             writer.fail(item)
+    ours = [Job(shot.video, (shot,), pictures[shot]) for shot in shots.values()] if pictures else []
     pieces = decode(
-        jobs_of(shots.values()),
+        ours or jobs_of(shots.values()),
         partial(sample_times, sampling=settings.sampling),
         feature.pixels,
         feature.sampling.clip,
