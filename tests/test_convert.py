@@ -65,6 +65,15 @@ def test_captions_are_topics_under_the_ids_that_training_takes(tmp_path: Path, n
     assert {topic.id: topic.query for topic in topics} == CAPTIONS
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_captions_are_judgments_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / "captions").write_text(TEXTS[name], newline="")
+    ranked = [("v1#enc#0", "v1"), ("v1#enc#1", "v2"), ("v2#enc#0", "v2")]  # two of three at rank 1
+    (tmp_path / "run").write_text("".join(f"{caption} Q0 {item} 1 1 t\n" for caption, item in ranked))
+    assert exit_code(["eval", str(tmp_path / "captions"), str(tmp_path / "run"), "-m", "P@1", "--json"]) == 0
+    assert "0.6666" in capsys.readouterr().out
+
+
 def test_whatever_follows_the_item_numbers_its_captions(tmp_path: Path) -> None:
     (tmp_path / "captions").write_text("v1#0 a dog  runs\nv1#1\ta dog\nv2#long#7 a cat\n")
     assert read_captions(str(tmp_path / "captions")) == dict(

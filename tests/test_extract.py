@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avs_cli.commands import _queries
+from avs_cli.errors import MismatchError
 from avs_cli.io.captions import read_captions
 from avs_cli.io.store import open_store
 from avs_cli.io.trec import read_run
+from avs_cli.types import Topic, Variant
 
 ENCODERS = Path(__file__).with_name("data") / "encoders"
 PROGRAM = (
@@ -255,6 +258,20 @@ def test_a_store_of_topics_answers_as_the_topics_do(here: Here, films: Path, tmp
     assert [[*shots] for shots in direct.values()] == [[*shots] for shots in stored.values()]
     for topic, shots in direct.items():
         assert stored[topic] == pytest.approx(shots, abs=1e-6)
+
+
+def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, films: Path) -> None:
+    from avs_cli.core.features import features
+
+    encoder: Any = features.load("colour")(None)
+    words = (Variant(1.0, "red"), Variant(0.5, "green"))
+    encoder.word_level = True
+    with pytest.raises(MismatchError, match="topic 661 has several wordings, which cannot be blended"):
+        _queries.vectors_by(encoder, "colour", [Topic("661", "red", variants=words)])
+    assert _queries.vectors_by(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
+    encoder.word_level, encoder.pixels = False, None
+    with pytest.raises(MismatchError, match="is a picture, and colour encodes text alone"):
+        _queries.vectors_by(encoder, "colour", [Topic("661", "", variants=(Variant(1.0, str(films / "blue.png")),))])
 
 
 def test_narratives_are_encoded_when_they_are_chosen(here: Here, tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_trecvids_xml_is_read_with_narratives(topics) -> None:
         ("731|a dog\n", 1, "'731|a' is no topic id"),
         ("731, a dog\n", 1, "'731,' is no topic id"),
         ("731,a dog\n", 1, "'731,a' is no topic id"),
+        ("731;a dog\n", 1, "'731;a' is no topic id"),
+        ("Topic 731: a dog\n", 1, "each line begins with its topic's id, and 'Topic' is none"),
         ("731. a dog\n", 1, "'731.' is no topic id"),
         ("731) a dog\n", 1, "'731)' is no topic id"),
         ('731 a dog\n"732" a cat\n', 2, "is no topic id"),

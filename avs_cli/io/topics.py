@@ -29,7 +29,7 @@ _Value = TypeVar("_Value")
 
 
 # Separators of formats that this is none of, in what stands before the first white space or tab.
-_NO_ID = re.compile(r"""[|,{}\[\]"]|[:;.)]$""")
+_NO_ID = re.compile(r"""[|,;{}\[\]"]|[:;.)]$""")
 _NO_FIELD = re.compile(r"[|,:;.)]$")
 
 
@@ -114,7 +114,7 @@ def _of_line(path: str, number: int, line: str) -> Topic:
         raise FormatError(path, f"{identity!r} is no topic id; write the id, a space or a tab, and the query", number)
     if len(fields) < 2 or not any(map(str.isalnum, fields[1])):
         raise FormatError(path, f"topic {identity!r} has no query", number)
-    if foreign is _NO_ID and identity.lower() in ("a", "an", "the"):
+    if foreign is _NO_ID and identity.lower() in ("a", "an", "the", "topic", "query"):
         raise FormatError(path, f"each line begins with its topic's id, and {identity!r} is none", number)
     query, *narrative = fields[1:]
     weight = _weight(query)
