@@ -66,7 +66,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str |
 
 def _is_number(text: str) -> bool:
     try:
-        float(text.rstrip("%*") or "0")
+        float(text.lstrip("<").rstrip("%*") or "0")
     except ValueError:
         return False
     return True

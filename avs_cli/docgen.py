@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import typer
 
 from avs_cli import __version__, cli
+from avs_cli.core.fusion import MEASURES
 from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
@@ -29,7 +30,6 @@ REGISTRIES = {
     ("train", "head"): Registry("head", "avs_cli.core.heads", "build"),
     ("train", "objective"): Registry("objective", "avs_cli.core.objectives", "build"),
     ("fuse", "method"): Registry("method", "avs_cli.core.fusion", "fuse"),
-    ("fuse", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
     ("rerank", "method"): Registry("method", "avs_cli.core.reranking", "rerank"),
     ("eval", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
 }
@@ -40,6 +40,8 @@ BESIDE_FILES = {
     ("distill", "teacher"): Registry("teacher", "avs_cli.core.teachers", "build"),
     ("distill", "student"): Registry("head", "avs_cli.core.heads", "build"),
 }
+# Options that take more than these words, which are no registry's names.
+OFFERED = {("fuse", "measure"): list(MEASURES)}
 REPEATS = " May be given more than once."
 EXIT_CODES = {
     0: "done",
@@ -112,7 +114,7 @@ def parameter(command: str, given: Any, hint: Any) -> Parameter:
     key = (command, cli.long_name(given) if option else "")
     registry = REGISTRIES.get(key)
     words = [str(choice) for choice in typing.get_args(kind)] if typing.get_origin(kind) is Literal else []
-    words = words or (registry.names() if registry else [])
+    words = words or OFFERED.get(key) or (registry.names() if registry else [])
     value = "NUMBER" if kind in (int, float) else "|".join(words) if words and not registry else "TEXT"
     value = "" if option and given.is_flag else (given.metavar or (value if option else given.name.upper())).rstrip(".")
     text = sentence(given.help)

@@ -1,14 +1,20 @@
 """Options and arguments that several commands share, so that one thing has one name and one help text."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
+Topics = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|RANGE",
+        help="Topics to select: a topics file, or ids and ranges such as 731-750,761. All of them if not given.",
+    ),
+]
 Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
 Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
-Field = Annotated[Literal["query", "narrative", "both"], typer.Option(help="The text of a topic that is encoded.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads for the arithmetic; 0 takes the cores there are.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one.")]
@@ -26,3 +32,21 @@ SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
 ]
 TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")]
+AllowMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mismatch",
+        help="Warn instead of refusing where vectors come from different models, weights or preprocessing.",
+    ),
+]
+
+
+def written(context: typer.Context, *names: str) -> list[str]:
+    """Those of a command's options that stand on its command line, as users write them (`--folds`).
+
+    avs.toml and the environment give options to many commands at once, also where they do not apply; only what was
+    written for this command may be refused for that.
+    """
+    spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -142,10 +142,14 @@ class Block(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Some items with all their features: the ids, and per feature a block of those items in that order."""
+    """Some items with all their features: the ids, and per feature a block of those items in that order.
+
+    lacking  feature -> (N,) which items lack it, and have a vector of zeros in its block; None: none does
+    """
 
     ids: Sequence[str]
     features: Mapping[str, Block]
+    lacking: "Mapping[str, np.ndarray] | None" = None
 
 
 class WordVectors(NamedTuple):
@@ -172,9 +176,10 @@ class Fuser:
     kind      how a run's opinion of a shot becomes a number, one of core's `score_blocks.INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       Step 2's share; 0 is Step 1 alone
-    boosters  Step 2, each in XGBoost's own JSON; none when `mix` is 0
+    boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
     topics    the judged topics that it learned from
     verdict   why `mix` is what it is, as a sentence
+    trial     Step 2's share if it were used, where `mix` is 0 and reports want to know; never saved
     """
 
     runs: tuple[str, ...]
@@ -185,6 +190,7 @@ class Fuser:
     boosters: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     verdict: str = ""
+    trial: float = 0.0
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:

@@ -80,10 +80,17 @@ def test_outputs_have_the_rights_of_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "store.h5").stat().st_mode) == 0o640
 
 
-def test_a_folder_that_is_absent_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught, writing(tmp_path / "none" / "a.run"):
+def test_folders_on_the_way_to_an_output_are_made(tmp_path: Path) -> None:
+    with writing(tmp_path / "2023" / "runs" / "a.run") as out:
+        out.write("new")
+    assert (tmp_path / "2023" / "runs" / "a.run").read_text() == "new"
+
+
+def test_a_file_on_the_way_to_an_output_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(OSError) as caught, writing(tmp_path / "runs" / "a.run"):
         pass
-    assert caught.value.filename == str(tmp_path / "none" / "a.run")
+    assert caught.value.filename == str(tmp_path / "runs" / "a.run")
 
 
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:

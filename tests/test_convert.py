@@ -164,3 +164,31 @@ def test_flickr8k_is_read_whole(shared_data) -> None:
     captions = read_captions(str(shared_data("flickr8k/dev.caption.txt")))
     assert len(captions) == 5000
     assert captions["1022454332_6af2c1449a#enc#2"] == "A little boy at a lake watching a duck ."
+
+
+RESULT = "<videoAdhocSearchTopicResult tNum='{}' elapsedTime='1'><item seqNum='1' shotId='{}'/>{}"
+SUBMISSION = (
+    "<videoAdhocSearchResults><videoAdhocSearchRunResult>"
+    + RESULT.format(731, "a", "</videoAdhocSearchTopicResult>")
+    + RESULT.format(732, "b", "</videoAdhocSearchTopicResult>")
+    + "</videoAdhocSearchRunResult></videoAdhocSearchResults>"
+)
+
+
+@pytest.mark.parametrize("text", ["731 a 1\n732 b 1\n", "731 Q0 a 1 1 x\n732 Q0 b 1 1 x\n", SUBMISSION])
+def test_topics_select_a_part_of_any_run(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "in").write_text(text)
+    line = ["convert", str(tmp_path / "in"), str(tmp_path / "out.run"), "--topics"]
+    assert exit_code([*line, "1732-1733"]) == 0
+    assert read_run(str(tmp_path / "out.run")) == {"732": {"b": 1.0}}
+    assert "1 of 2 selected topics are in no run: 1733" in capsys.readouterr().err
+    assert exit_code([*line, "501-530"]) == 3
+
+
+def test_captions_have_no_topics_to_select(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").write_text(TEXTS["msrvtt"])
+    line = ["convert", str(tmp_path / "in"), str(tmp_path / "out")]
+    assert exit_code([*line, "--topics", "731"]) == 2
+    # Given to all commands, it concerns those that read runs.
+    monkeypatch.setenv("AVS_TOPICS", "731")
+    assert exit_code(line) == 0

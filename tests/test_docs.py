@@ -113,6 +113,18 @@ def test_names_of_a_registry_are_offered_where_an_option_takes_them(name: str, o
         assert docgen.escape(word) in MADE[f"man/avs-{name}.1"]
 
 
+def test_fuse_offers_the_measures_that_it_can_learn_for_and_no_others() -> None:
+    from avs_cli.core.batched_measures import NAMES, parsed
+
+    (words,) = [
+        each.words for each in docgen.parameters(cli.build(["fuse"]).commands["fuse"]) if "--measure" in each.names
+    ]
+    assert {re.sub(r"\d+$", "k", word) for word in words} == set(NAMES)
+    for word in words:
+        parsed(word)
+    assert "medr" not in MADE["man/avs-fuse.1"]
+
+
 def test_options_of_one_name_offer_what_their_own_command_takes() -> None:
     assert "borda" in MADE["man/avs-fuse.1"]
     assert "hubness" in MADE["man/avs-rerank.1"]

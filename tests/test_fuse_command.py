@@ -70,8 +70,8 @@ def test_a_method_takes_parameters_and_given_weights(avs: Avs, tmp_path: Path) -
 def test_learning_writes_every_topic_and_says_how_on_stderr(avs: Avs, folder: Path) -> None:
     done = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "-o", "f.run", "--folds", 3)
     assert done.returncode == 0 and done.stdout == ""
-    assert "5 judged topics fused out of fold (3 folds, AP), 1 others" in done.stderr
-    assert "Step 1 alone in" in done.stderr and "too few" in done.stderr
+    assert "5 judged topics ranked out of fold (3 folds, AP), 1 others" in done.stderr
+    assert "Step 1 only (linear weights) in 4 of 4 fits" in done.stderr and "too few" in done.stderr
     run = read_run(str(folder / "f.run"))
     assert len(run) == 6 and {len(scores) for scores in run.values()} == {60}
 
@@ -97,6 +97,30 @@ def test_learning_pipes_into_eval(avs: Avs, folder: Path) -> None:
     alone = avs("eval", "-m", "AP", "q.txt", folder / "runs" / "three.trec")
     assert done.returncode == 0
     assert float(done.stdout.split()[1]) > float(alone.stdout.split()[1])
+
+
+@pytest.mark.parametrize("method", [(), ("--method", "combsum"), ("--ltr", "--qrels", "q.txt")])
+def test_topics_select_what_is_fused(avs: Avs, folder: Path, method: tuple[str, ...]) -> None:
+    """The runs' other topics might as well not be there."""
+    chosen = avs("fuse", *method, *paths(folder), "--topics", "1662-1663,666")
+    assert chosen.returncode == 0
+    (folder / "topics.txt").write_text("662 a dog\n663 a cat\n1666 a bird\n")
+    assert avs("fuse", *method, *paths(folder), "--topics", "topics.txt").stdout == chosen.stdout
+    for path in paths(folder):
+        rows = path.read_text().splitlines(True)
+        path.write_text("".join(row for row in rows if row.split()[0] in ("1662", "1663", "1666")))
+    assert avs("fuse", *method, *paths(folder)).stdout == chosen.stdout != ""
+
+
+def test_selected_topics_that_no_run_has_are_noted_and_none_at_all_is_an_error(avs: Avs, folder: Path) -> None:
+    for method in ("rrf", "combsum"):
+        line = ("fuse", "--method", method, *paths(folder), "--topics")
+        done = avs(*line, "665-669")
+        assert done.returncode == 0 and {row.split()[0] for row in done.stdout.splitlines()} == {"1665", "1666"}
+        assert done.stderr == "avs: 3 of 5 selected topics are in no run: 667, 668, 669\n"
+        failed(avs(*line, "731-750"), 3, "731", "no run has any", "1661")
+        failed(avs(*line, "topics.txt"), 3, "topics.txt", "no such file")
+    failed(avs("fuse", "-", *paths(folder)[1:], "--topics", "-", input=""), 2, "stdin")
 
 
 def test_a_run_comes_through_a_pipe(avs: Avs, folder: Path) -> None:
@@ -146,9 +170,9 @@ def test_topic_numbers_of_judgments_may_be_those_of_nist(avs: Avs, folder: Path)
 
 
 def test_a_saved_fuser_fuses_other_topics_of_the_same_runs_in_any_order(avs: Avs, folder: Path) -> None:
-    learned = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "--save", "fuser.json")
+    learned = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "--save", "fuser.json", "-o", "-")
     done = avs("fuse", "--load", "fuser.json", *paths(folder)[::-1])
-    assert done.returncode == 0 and "learned from 5 of these 6 topics" in done.stderr
+    assert done.returncode == 0 and "was fitted on 5 of these 6 topics" in done.stderr
     # 1666 was not judged: learning ranked it by the whole fuser, and so does the saved one.
     theirs, ours = (
         [row for row in out.splitlines() if row.startswith("1666 ")] for out in (learned.stdout, done.stdout)
@@ -255,6 +279,76 @@ def test_a_report_tells_weights_steps_and_losses_in_four_forms(avs: Avs, folder:
     assert (folder / "r.svg").read_text().startswith("<?xml")
 
 
+def test_saving_a_model_alone_writes_no_run_and_fits_no_folds(avs: Avs, folder: Path) -> None:
+    line = ("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "--save", "fuser.json")
+    whole = avs(*line, "-o", "f.run")
+    assert whole.returncode == 0
+    saved = (folder / "fuser.json").read_bytes()
+    (folder / "fuser.json").unlink()
+    alone = avs(*line)
+    assert (alone.returncode, alone.stdout) == (0, "")
+    assert "fuser.json: fitted on 5 judged topics (AP); no run written, as -o is not given" in alone.stderr
+    assert "out of fold" not in alone.stderr
+    assert (folder / "fuser.json").read_bytes() == saved
+    reported = avs(*line, "--report", "-")
+    assert "Step 1 *" in reported.stdout and " Q0 " not in reported.stdout
+
+
+def test_judgments_of_earlier_topics_serve_new_topics_of_the_same_runs(avs: Avs, folder: Path) -> None:
+    """Fit on the judged topics, apply to the new one: as if all topics were fused together."""
+    together = avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder))
+    new = ("fuse", *paths(folder), "--topics", "666")
+    failed(avs(*new, "--ltr", "--qrels", "q.txt"), 3, "q.txt judges none", "1666", "1661", "--save", "--load")
+    assert (
+        avs("fuse", "--ltr", "--qrels", "q.txt", *paths(folder), "--topics", "661-665", "--save", "f.json").stdout == ""
+    )
+    done = avs(*new, "--load", "f.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "".join(row for row in together.stdout.splitlines(True) if row.startswith("1666 "))
+
+
+def test_judgments_of_several_years_are_several_files(avs: Avs, folder: Path) -> None:
+    rows = (folder / "q.txt").read_text().splitlines(True)
+    (folder / "early").write_text("".join(row[1:] for row in rows if row < "1663"))
+    (folder / "late").write_text("".join(row for row in rows if row >= "1663"))
+    (folder / "other").write_text("1801 0 shot1 1\n")
+    line = ("fuse", "--method", "weighted", *paths(folder), "--qrels")
+    done = avs(*line, "early", "--qrels", "late", "--qrels", "other")
+    assert done.stdout == avs(*line, "q.txt").stdout != ""
+    assert "other judges none of the runs' topics" in done.stderr
+    failed(avs(*line, "q.txt", "--qrels", "late"), 3, "topic 1663 is judged in q.txt and in late")
+
+
+def test_steps_are_chosen_or_left_to_cross_validation(
+    avs: Avs, shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    runs = sorted(shared_data("trec-covid-r1/runs").iterdir())[:4]
+    qrels = shared_data("trec-covid-r1/qrels.covid-round1.txt")
+    reports = {}
+    for steps in ("1", "2", "auto"):
+        files = ("-o", f"{steps}.run", "--save", f"{steps}.json", "--report", f"{steps}.report.json")
+        done = avs("fuse", "--ltr", "--steps", steps, "--qrels", qrels, "--folds", 2, *runs, *files)
+        assert done.returncode == 0, done.stderr
+        found = reports[steps] = json.loads((tmp_path / f"{steps}.report.json").read_text())
+        by_name = {step["name"]: step["value"] for step in found["steps"]}
+        # The fused run is the one that the report names.
+        assert avs("eval", "-m", "AP", qrels, f"{steps}.run").stdout.split()[1] == f"{by_name[found['fused']]:.4f}"
+    one, two, auto = ({step["name"]: step["value"] for step in reports[steps]["steps"]} for steps in reports)
+    assert one.keys() == two.keys() - {"Step 1 + 2"}
+    assert one["Step 1"] == two["Step 1"] == auto["Step 1"]
+    # What cross-validation left out is in the report as if it had been forced.
+    assert two["Step 1 + 2"] == auto.get("Step 1 + 2 in every fold", auto.get("Step 1 + 2"))
+    assert read_fuser(str(tmp_path / "1.json")).mix == 0
+    assert read_fuser(str(tmp_path / "2.json")).mix > 0
+    assert json.loads((tmp_path / "1.json").read_text())["verdict"] == "Step 1 was asked for"
+    assert json.loads((tmp_path / "2.json").read_text())["verdict"].startswith("Step 2 was asked for; LambdaMART")
+
+
+def test_step_2_cannot_be_forced_on_too_few_topics(avs: Avs, folder: Path) -> None:
+    line = ("fuse", "--ltr", "--steps", "2", "--qrels", "q.txt", *paths(folder))
+    failed(avs(*line), 3, "4 training topics are too few for Step 2; it needs 6")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -264,6 +358,18 @@ def test_a_report_tells_weights_steps_and_losses_in_four_forms(avs: Avs, folder:
         (("--save", "f.json"), "--save"),
         (("--save", "f.json", "--load", "g.json"), "--save"),
         (("--ltr", "--method", "borda", "--qrels", "q.txt"), "choose one"),
+        (("--ltr", "--method", "rrf", "--qrels", "q.txt"), "choose one"),
+        (("--ltr", "--method", "weighted:weights=1/2/3", "--qrels", "q.txt"), "choose one"),
+        (("--load", "f.json", "--method", "borda"), "choose one"),
+        (("--load", "f.json", "--qrels", "q.txt", "--seed", "1"), "--qrels and --seed have no effect with --load"),
+        (("--load", "f.json", "--folds", "5"), "--folds has no effect with --load"),
+        (("--load", "f.json", "--measure", "AP"), "--measure has no effect with --load"),
+        (("--load", "f.json", "--steps", "auto"), "--steps has no effect with --load"),
+        (("--qrels", "q.txt"), "--qrels has no effect with --method rrf; add --ltr"),
+        (("--method", "combsum", "--seed", "0", "--measure", "AP"), "--measure and --seed have no effect"),
+        (("--method", "weighted", "--qrels", "q.txt", "--steps", "1"), "--steps has no effect without --ltr"),
+        (("--ltr", "--qrels", "q.txt", "--save", "f.json", "--folds", "3"), "--folds has no effect on the saved model"),
+        (("--ltr", "--qrels", "q.txt", "--steps", "3"), "--steps"),
         (("--ltr", "--qrels", "q.txt", "--folds", "1"), "--folds"),
         (("--ltr", "--qrels", "q.txt", "--folds", "year"), "--folds"),
         (("--ltr", "--qrels", "q.txt", "--measure", "bpref"), "bpref"),
@@ -303,8 +409,8 @@ def test_both_steps_learn_from_real_runs_and_beat_rrf(
     )
     assert done.returncode == 0
     steps = {step["name"]: step["value"] for step in json.loads((tmp_path / "r.json").read_text())["steps"]}
-    # Step 2 stands aside, and has no step in the report, unless it is sure to help.
+    # Step 2 stands aside, and the report says what it would have brought, unless it is sure to help.
     assert steps["RRF"] < steps["Step 1"] <= steps.get("Step 1 + 2", 1.0)
-    assert ("Step 2 helps" in done.stderr) == ("Step 1 + 2" in steps), done.stderr
+    assert ("Step 1 only" in done.stderr) == ("Step 1 + 2 in every fold" in steps), done.stderr
     evaluated = avs("eval", "-m", "AP", qrels, "ltr.run").stdout.split()[1]
     assert evaluated == f"{steps.get('Step 1 + 2', steps['Step 1']):.4f}"

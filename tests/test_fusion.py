@@ -75,6 +75,15 @@ def test_huge_and_tiny_scores_overflow_nothing(name: str, huge: float) -> None:
     assert all(math.isfinite(score) for score in fused["1"].values())
 
 
+def test_average_fusion_takes_scores_as_they_are_and_0_for_shots_that_a_run_lacks() -> None:
+    one, two = {"1": {"a": 0.5, "b": 0.25, "c": -0.5}}, {"1": {"b": 0.75, "d": 0.125}}
+    assert methods.load("average")([one, two]) == {"1": {"a": 0.25, "b": 0.5, "c": -0.25, "d": 0.0625}}
+    # A run of ten times the scores decides alone, where CombSUM gives both runs the same say.
+    ten = {"1": {shot: 10 * score for shot, score in two["1"].items()}}
+    assert order(methods.load("average")([one, ten])) == ["b", "d", "a", "c"]
+    assert methods.load("combsum")([one, ten]) == methods.load("combsum")([one, two])
+
+
 @NORMS
 def test_a_normalisation_keeps_the_order_and_the_shots(norm: str) -> None:
     scores = {"a": 3.0, "b": 7.0, "c": -2.0, "d": 3.0}
@@ -125,6 +134,7 @@ def test_normalisations_are_the_arithmetic_that_they_say(norm: str, expected: li
         ("combsum", 0.875 + 1 + 1 / 3, 0),
         ("combmnz", 3 * (0.875 + 1 + 1 / 3), 0),
         ("combanz", (0.875 + 1 + 1 / 3) / 3, 0),
+        ("average", (8 + 0.5 + 10) / 3, 1 / 3),  # raw scores; c is in A alone, where it has 1
         ("combmax", 1, 0),
         ("combmed", 0.875, 0),
         ("combmed:norm=rank", 2 / 3, 0),  # b: 2/3, 1, 1/2; c: 1/3, 0, 0

@@ -95,7 +95,7 @@ def test_measures_that_cannot_be_climbed_on_are_refused(measure: str) -> None:
 
 def test_good_runs_get_weight_and_noise_gets_little() -> None:
     runs, qrels = synthetic()
-    fuser = learning_to_rank.learn(blocks_of(runs, qrels), list(runs), "AP", False, 0)
+    fuser = learning_to_rank.learn(blocks_of(runs, qrels), list(runs), "AP", "1", 0)
     weights = dict(zip(fuser.runs, fuser.weights, strict=True))
     assert weights["good"] > weights["fair"] > max(weights["noise1"], weights["noise2"])
     assert sum(fuser.weights) == pytest.approx(1)
@@ -104,7 +104,7 @@ def test_good_runs_get_weight_and_noise_gets_little() -> None:
 def test_a_run_of_no_use_may_get_no_weight_at_all() -> None:
     runs, qrels = synthetic()
     against = {t: {shot: -score for shot, score in scores.items()} for t, scores in runs["good"].items()}
-    fuser = learning_to_rank.learn(blocks_of({**runs, "against": against}, qrels), [*runs, "against"], "AP", False, 0)
+    fuser = learning_to_rank.learn(blocks_of({**runs, "against": against}, qrels), [*runs, "against"], "AP", "1", 0)
     assert fuser.weights[-1] == 0
 
 
@@ -134,7 +134,7 @@ def test_a_topic_is_never_ranked_by_its_own_labels() -> None:
         rankings = []
         for labels in (qrels, shuffled):
             blocks = blocks_of(runs, labels)
-            fuser = learning_to_rank.cross_fit(blocks, [held_out], list(runs), "AP", True, 0)[0]
+            fuser = learning_to_rank.cross_fit(blocks, [held_out], list(runs), "AP", "auto", 0)[0]
             assert not set(held_out) & set(fuser.topics)
             rankings.append(fused({topic: blocks[topic] for topic in held_out}, fuser))
         assert rankings[0] == rankings[1]
@@ -146,7 +146,7 @@ def test_random_labels_teach_step_2_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     noise = {t: {shot: Judgment(int(rng.random() < 1 / 3)) for shot in judgments} for t, judgments in qrels.items()}
     blocks, parts = blocks_of(runs, noise), folds.split(list(noise), 5, 0)
-    found = report(blocks, parts, learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", True, seed))
+    found = report(blocks, parts, learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", "auto", seed))
     gain = found.steps[3] if len(found.steps) > 3 else None
     assert gain is None or gain.p is None or gain.gain is None or gain.gain < 0.01 or gain.p > 0.05
 
@@ -155,28 +155,28 @@ def test_learning_is_the_same_every_time_and_with_any_number_of_threads() -> Non
     runs, qrels = synthetic()
     blocks = blocks_of(runs, qrels)
     parts = folds.split(list(qrels), 3, 7)
-    one, two = (learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", True, 7, threads) for threads in (1, 4))
+    one, two = (learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", "auto", 7, threads) for threads in (1, 4))
     assert one == two
-    other = learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", True, 8)
+    other = learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", "auto", 8)
     assert other != one
 
 
 def test_few_topics_keep_step_1_alone_and_say_so() -> None:
     runs, qrels = synthetic(4)
-    fuser = learning_to_rank.learn(blocks_of(runs, qrels), list(runs), "AP", True, 0)
+    fuser = learning_to_rank.learn(blocks_of(runs, qrels), list(runs), "AP", "auto", 0)
     assert fuser.mix == 0 and "too few" in fuser.verdict
 
 
 def test_one_topic_teaches_weights() -> None:
     runs, qrels = synthetic(1)
-    fuser = learning_to_rank.learn(blocks_of(runs, qrels), list(runs), "AP", False, 0)
+    fuser = learning_to_rank.learn(blocks_of(runs, qrels), list(runs), "AP", "1", 0)
     assert sum(fuser.weights) == pytest.approx(1)
 
 
 def test_topics_without_a_relevant_shot_teach_nothing_and_break_nothing() -> None:
     runs, qrels = synthetic(8)
     none = {topic: {shot: Judgment(0) for shot in judgments} for topic, judgments in qrels.items()}
-    fuser = learning_to_rank.learn(blocks_of(runs, none), list(runs), "AP", True, 0)
+    fuser = learning_to_rank.learn(blocks_of(runs, none), list(runs), "AP", "auto", 0)
     assert fuser.mix == 0
 
 
@@ -186,7 +186,7 @@ def test_a_pooled_shot_that_nobody_judged_teaches_nothing() -> None:
     for topic, judgments in pooled.items():
         unjudged = {shot for run in runs.values() for shot in run.get(topic, {})} - judgments.keys()
         judgments.update(dict.fromkeys(sorted(unjudged)[::2], Judgment(-1)))
-    learned = [learning_to_rank.learn(blocks_of(runs, q), list(runs), "AP", True, 0) for q in (qrels, pooled)]
+    learned = [learning_to_rank.learn(blocks_of(runs, q), list(runs), "AP", "auto", 0) for q in (qrels, pooled)]
     assert learned[0] == learned[1]
     assert any(len(pooled[topic]) > len(qrels[topic]) for topic in qrels)
 
@@ -202,7 +202,7 @@ def test_a_shot_has_as_many_features_as_a_fuser_file_expects() -> None:
 def test_learning_beats_every_run_where_runs_see_different_things() -> None:
     runs, qrels = synthetic(15)
     blocks, parts = blocks_of(runs, qrels), folds.split(list(qrels), 5, 0)
-    found = report(blocks, parts, learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", False, 0))
+    found = report(blocks, parts, learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", "1", 0))
     values = {step.name: step.value for step in found.steps}
     assert values["Step 1"] > values["RRF"] and values["Step 1"] > values["best run (good)"]
     lost = {part.run: part.loss for part in found.parts}
@@ -227,7 +227,7 @@ def test_step_1_climbs_xinfap_where_strata_hide_relevant_shots(shared_data: Call
     blocks = {topic: pool(list(copies.values()), topic, qrels[topic]) for topic in run}
     assert usual(qrels) == "xinfAP"
     parts = folds.split(list(blocks), 4, 0)
-    fusers = learning_to_rank.cross_fit(blocks, parts, list(copies), "xinfAP", False, 0)
+    fusers = learning_to_rank.cross_fit(blocks, parts, list(copies), "xinfAP", "1", 0)
     together = {}
     for part, fuser in zip(parts, fusers, strict=True):
         assert min(fuser.weights[:2]) > max(fuser.weights[2:])

@@ -207,6 +207,29 @@ def test_several_runs_keep_their_names_in_a_folder(avs: Avs, files: None) -> Non
     assert avs(*line)[0] == 2
 
 
+def test_topics_select_what_is_reranked(avs: Avs, files: None) -> None:
+    Path("b.run").write_text("1661 Q0 b 1 1 x\n1662 Q0 a 1 2 x\n1662 Q0 c 2 1 x\n1663 Q0 c 1 1 x\n")
+    Path("verdicts").write_text("a 1\nb 2\nc 9\n")
+    line = ("rerank", "b.run", "--method", "scores", "--scores", "verdicts", "-o", "out.run")
+    assert avs(*line)[0] == 0
+    whole = read_run("out.run")
+    Path("topics.txt").write_text("662 a dog\n664 a cat\n")
+    code, told = avs(*line, "--topics", "topics.txt")
+    assert (code, read_run("out.run")) == (0, {"1662": whole["1662"]})
+    assert "1 of 2 selected topics are in no run: 664" in told
+    assert "left out 2 topics of the runs" in told
+    assert avs(*line, "--topics", "661-662")[0] == 0
+    assert read_run("out.run") == {topic: whole[topic] for topic in ("1661", "1662")}
+
+
+def test_vectors_of_more_topics_rerank_those_that_are_selected(avs: Avs, files: None) -> None:
+    Path("b.run").write_text("1661 Q0 a 1 2 x\n1661 Q0 b 2 1 x\n1662 Q0 a 1 2 x\n")
+    line = ("rerank", "b.run", *NEAR, "-g", "means.h5", "--vectors", "topics.h5", "-o", "out.run")
+    assert "no query for 1 of its topics: 1662" in avs(*line)[1]
+    assert avs(*line, "--topics", "661")[0] == 0
+    assert list(read_run("out.run")) == ["1661"]
+
+
 NEAR = ("--method", "neighbours")
 
 
@@ -218,15 +241,19 @@ NEAR = ("--method", "neighbours")
         (["a.run", *NEAR, "-g", "means.h5"], 2, "give --topics FILE or --vectors STORE"),
         (["a.run", *NEAR, "--vectors", "topics.h5"], 2, "give --gallery STORE"),
         (["a.run", "-g", "means.h5", "--method", "neighbors"], 2, "did you mean 'neighbours'?"),
-        (
-            ["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "t.txt", *NEAR],
-            2,
-            "either encoded or given",
-        ),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "t.txt", *NEAR], 3, "t.txt: no such file"),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "731-750", *NEAR], 3, "no run has any"),
+        (["a.run", "b.run", "--topics", "1662", *NEAR, "-g", "means.h5", "-o", "folder"], 3, "a.run has none of the"),
+        (["a.run", "-g", "means.h5", "--topics", "1661", *NEAR], 2, "give --topics FILE or --vectors STORE"),
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--method", "hubness"], 2, "give --bank STORE"),
         (["a.run", "-g", "bank.h5", "--vectors", "topics.h5", *NEAR], 3, "lacks 3 of the shots of a.run: a, b, c"),
         (["a.run", "-g", "means.h5", "--vectors", "bank.h5", *NEAR], 3, "no query for 1 of its topics: 1661"),
-        (["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR], 3, "other.h5 has model 'other'"),
+        (
+            ["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR],
+            3,
+            "other.h5 and means.h5::tiny do not fit together: model",
+        ),
+        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch is about what is compared with shots"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],
@@ -240,6 +267,7 @@ NEAR = ("--method", "neighbours")
 def test_mistakes_are_told_in_one_line(avs: Avs, files: None, arguments: list[str], code: int, told: str) -> None:
     store("other.h5", {"661": [[1, 0]]}, made="other")
     store("topics.h5", {"1661": [[1, 0]]})
+    Path("b.run").write_text("1662 Q0 c 1 1 x\n")
     found, message = avs("rerank", *arguments)
     assert (found, len(message.splitlines())) == (code, 1), message
     assert told in message

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from avs_cli.errors import FormatError
-from avs_cli.io.topics import align_topics, read_topics
+from avs_cli.errors import FormatError, MismatchError, SpecError
+from avs_cli.io.topics import absent_topics, align_topics, read_topics, select_topics, topic_ids
 from avs_cli.types import Topic, Variant
 
 
@@ -159,6 +159,57 @@ def test_three_digits_and_the_same_behind_a_one_are_one_topic() -> None:
 )
 def test_other_ids_stay_as_they_are(ids: list[str], names: list[str]) -> None:
     assert align_topics(dict.fromkeys(ids), names) == (dict.fromkeys(ids), "")
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        ("731", ["731"]),
+        ("731-733", ["731", "732", "733"]),
+        ("1731-1732, 1761,1731", ["1731", "1732", "1761"]),
+        ("08-10", ["08", "09", "10"]),
+        ("vbs23-avs1,7-7", ["vbs23-avs1", "7"]),
+    ],
+)
+def test_topics_are_chosen_by_ids_and_ranges(given: str, ids: list[str]) -> None:
+    assert topic_ids(given) == ids
+
+
+def test_a_list_of_ids_may_be_longer_than_a_files_name() -> None:
+    ids = [str(number) for number in range(1000, 1200)]
+    assert topic_ids(",".join(ids)) == ids
+
+
+def test_topics_are_chosen_by_a_topics_file_also_by_one_called_like_a_range(tmp_path: Path) -> None:
+    (tmp_path / "7-9").write_text("661 a dog\n662 a cat\n")
+    assert topic_ids(str(tmp_path / "7-9")) == ["661", "662"]
+
+
+@pytest.mark.parametrize("given", ["topics.txt", "runs/731", "", "731,,732", "731;732 733", "tv"])
+def test_what_is_neither_a_file_nor_ids_says_what_could_be(given: str) -> None:
+    with pytest.raises(FormatError, match="731-750,761"):
+        topic_ids(given)
+
+
+@pytest.mark.parametrize("given", ["750-731", "1-999999999"])
+def test_a_range_goes_upwards_and_has_an_end(given: str) -> None:
+    with pytest.raises(SpecError, match=given):
+        topic_ids(given)
+
+
+def test_chosen_topics_keep_the_runs_order_and_its_ids() -> None:
+    run = {"1733": "c", "1731": "a", "740": "x", "732": "b"}
+    assert list(select_topics(run, topic_ids("731-733")).items()) == [("1733", "c"), ("1731", "a"), ("732", "b")]
+    assert select_topics({"731": "a", "1731": "b"}, ["731"]) == {"731": "a"}
+    assert select_topics({"731": "a"}, ["1731"]) == {"731": "a"}
+
+
+def test_chosen_topics_that_no_run_has_are_counted_and_named() -> None:
+    runs = [{"1731": 1, "740": 1}, {"732": 1}]
+    assert absent_topics(["731", "732"], runs) == ""
+    assert absent_topics(topic_ids("731-736"), runs) == "4 of 6 selected topics are in no run: 733, 734, 735, …"
+    with pytest.raises(MismatchError, match=r"selects 661, 662.* the runs have 1731, 740, 732"):
+        absent_topics(["661", "662"], runs)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from avs_cli.commands._inputs import comparison
 from avs_cli.commands._teachers import HeadTeacher
 from avs_cli.commands._training import (
     SAMPLE,
@@ -36,6 +37,7 @@ class Stores(NamedTuple):
     teacher_video: list[str]
     teacher_text: list[str]
     skip_missing: bool
+    allow_mismatch: bool = False
 
 
 class CaptionJudge:
@@ -74,8 +76,10 @@ def run(
     from avs_cli.provenance import digest
 
     texts = [name for name in stores.text if not is_encoder(name)]
-    every = Data(stack, [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text], stores.skip_missing)
-    own = Data(stack, stores.video, texts, stores.skip_missing)
+    compared = comparison(stores.allow_mismatch)
+    watched, written = [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text]
+    every = Data(stack, watched, written, stores.skip_missing, compared)
+    own = Data(stack, stores.video, texts, stores.skip_missing, compared)
     whole = every.pairs(captions)
     pairs = own.same(whole)
     described = described_head(student, stores.text, "", own, pairs, "")

@@ -1,8 +1,37 @@
-"""What videos, folders and shot tables on a command line hold."""
+"""What a command line gives: videos and shot tables, topics of runs, and how the stores among them are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
+from avs_cli.console import note
 from avs_cli.types import Failure, Shot
+
+if TYPE_CHECKING:
+    from avs_cli.io.compatibility import Comparison
+
+_Value = TypeVar("_Value")
+
+
+def comparison(allow_mismatch: bool) -> "Comparison":
+    """How a command compares the provenances of its stores and heads: its warnings go to stderr."""
+    from avs_cli.io.compatibility import Comparison
+
+    return Comparison(note, allow_mismatch, "--allow-mismatch goes on with a warning")
+
+
+def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str, _Value]]:
+    """The runs with the topics that `--topics` gives, or with all of theirs where it is "".
+
+    Notes which of the topics are in no run. Raises MismatchError when the runs have none of them.
+    """
+    if not topics:
+        return list(map(dict, runs))
+    from avs_cli.io.topics import absent_topics, select_topics, topic_ids
+
+    wanted = topic_ids(topics)
+    if absent := absent_topics(wanted, runs):
+        note(absent)
+    return [select_topics(run, wanted) for run in runs]
 
 
 def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from avs_cli.core.fitting import Epoch, Optimizer, Precision, Schedule, Trainable
     from avs_cli.core.heads._blocks import Head
     from avs_cli.core.pairs import Denial, Pairs
+    from avs_cli.io.compatibility import Comparison
 
 # Captions, and videos, over which a head's attention is averaged for `avs info`.
 SAMPLE = 500
@@ -71,11 +72,18 @@ def is_encoder(name: str) -> bool:
 class Data:
     """The stores of a training, open; and what they hold of some captions."""
 
-    def __init__(self, stack: ExitStack, videos: Sequence[str], texts: Sequence[str], skip_missing: bool):
+    def __init__(
+        self,
+        stack: ExitStack,
+        videos: Sequence[str],
+        texts: Sequence[str],
+        skip_missing: bool,
+        comparison: "Comparison | None" = None,
+    ):
         from avs_cli.io.galleries import Galleries
 
-        self.videos: Galleries = stack.enter_context(Galleries(videos))
-        self.texts: Galleries = stack.enter_context(Galleries(texts))
+        self.videos: Galleries = stack.enter_context(Galleries(videos, comparison))
+        self.texts: Galleries = stack.enter_context(Galleries(texts, comparison))
         self.skip_missing = skip_missing
 
     def arrange(self, init: str) -> None:
@@ -143,9 +151,11 @@ class Data:
                 there = galleries.places(feature, ids) >= 0
                 if not there.all() and not self.skip_missing:
                     lost = list(dict.fromkeys(ids[i] for i in np.flatnonzero(~there)))
+                    option = "--video" if galleries is self.videos else "--text"
                     raise MismatchError(
                         f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
-                        "--skip-missing leaves them out"
+                        f"if another store has them, add it as another {option} STORE, else --skip-missing leaves "
+                        "their captions out"
                     )
                 whole &= there
         if not whole.all():
@@ -205,15 +215,15 @@ def described_head(
         described.pop("weights", None)
         described.pop("state", None)
         return described
-    ends = [
-        [Input(name, gallery.dim, gallery.frame_level) for name, gallery in galleries.features.items()]
-        for galleries in (data.videos, data.texts)
-    ]
+    galleries = {"videos": data.videos.features, "texts": data.texts.features}
+    videos, stored = (
+        [Input(name, gallery.dim, gallery.frame_level) for name, gallery in end.items()] for end in galleries.values()
+    )
     specs = [name for name in texts if is_encoder(name)]
-    if not ends[1] and not specs:
+    if not stored and not specs:
         raise SpecError("a head needs --text: a store of the captions' vectors, or a text encoder such as bow")
-    provenances = {n: g.provenance for side in (data.videos, data.texts) for n, g in side.features.items()}
-    return describe(spec, ends[0], ends[1], specs, corpus_of(pairs, word_vectors), provenances)
+    provenances = {end: {name: gallery.provenance for name, gallery in held.items()} for end, held in galleries.items()}
+    return describe(spec, videos, stored, specs, corpus_of(pairs, word_vectors), provenances)
 
 
 class Judging(Protocol):

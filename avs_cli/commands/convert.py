@@ -23,17 +23,19 @@ CHECKPOINTS = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
 
 
 def convert(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
             metavar="IN",
-            help="A submission's XML, RUC scores, captions, a checkpoint, vectors or a store; - is stdin.",
+            help="A submission's XML, RUC scores, a TREC run, captions, a checkpoint, vectors or a store; - is stdin.",
         ),
     ],
     target: Annotated[
         str, typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or vectors; - is stdout.")
     ],
     tag: options.Tag = "avs",
+    topics: options.Topics = "",
     depth: options.Depth = 1000,
     trust_pickle: Annotated[
         bool,
@@ -64,10 +66,10 @@ def convert(
 ) -> None:
     """Convert files of other tools; what a file is shows in its content.
 
-    Text: a TRECVID submission (XML) or RUC's id.sent.score.txt becomes a TREC run. Captions of MSR-VTT, VATEX and
-    ChinaOpen (JSON), WebVid (CSV), TGIF (TSV), Flickr (token files) and RUC become lines of <item>#enc#<n> and a
-    sentence; so do other JSON lines, CSV and TSV whose records have video_id (or shot_id, image …) and caption.
-    For XML from a run, see avs submit.
+    Text: a TRECVID submission (XML) or RUC's id.sent.score.txt becomes a TREC run; --topics selects a part of it, or of
+    a TREC run. Captions of MSR-VTT, VATEX and ChinaOpen (JSON), WebVid (CSV), TGIF (TSV), Flickr (token files) and RUC
+    become lines of <item>#enc#<n> and a sentence; so do other JSON lines, CSV and TSV whose records have video_id (or
+    shot_id, image …) and caption. For XML from a run, see avs submit.
 
     Vectors: RUC's BigFile folder, an .npy file with its ids beside it (x.npy and x.ids.txt, an id per line) and
     clip-retrieval's folder become a feature store, and a feature store becomes any of the three. The frames of a shot
@@ -76,10 +78,14 @@ def convert(
     Weights: a PyTorch checkpoint (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights; one of
     LAFF, W2VV++ or SEA, which is known by its weights' names, becomes a head for avs search --head.
     """
+    if [source, topics].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
     told = bool(head or feature or vocabulary or word_vectors)
     if told and not _is_checkpoint(source):
         raise SpecError("--head, --feature, --vocabulary and --word-vectors are for a checkpoint of a head")
     store, vectors = _is_store(source), Path(source).is_dir() or _is_array(source)
+    if store or vectors or _is_checkpoint(source):
+        _no_topics(context)
     if layout and not store:
         raise SpecError("--layout is for a store that becomes a folder")
     if frames and not vectors:
@@ -104,12 +110,13 @@ def convert(
         else:
             write_tensors(target, held.tensors)
         return
+    from avs_cli.commands._inputs import selected
     from avs_cli.core.submission import as_run
     from avs_cli.io.captions import are_captions, are_foreign, parse_captions, write_captions
     from avs_cli.io.pipe import read_text
     from avs_cli.io.records import are_json
     from avs_cli.io.score_files import are_scores, parse_scores
-    from avs_cli.io.trec import write_run
+    from avs_cli.io.trec import is_run, parse_run, write_run
     from avs_cli.io.trecvid_xml import submission_in
 
     text = read_text(source)
@@ -118,13 +125,27 @@ def convert(
     if Path(target).suffix.lower() in BINARY:
         raise SpecError(f"{target}: {source} holds runs or captions, which become text, and no {Path(target).suffix}")
     if text.lstrip().startswith("<"):
-        write_run(target, as_run(submission_in(source, text)), tag, depth)
+        run = as_run(submission_in(source, text))
     elif are_scores(text) and not are_foreign(text):
-        write_run(target, parse_scores(source, text), tag, depth)
+        run = parse_scores(source, text)
+    elif is_run(text) and not are_foreign(text):
+        run = parse_run(source, text)
     elif are_captions(text) or are_json(text):
+        _no_topics(context)
         write_captions(target, parse_captions(source, text))
+        return
     else:
-        raise FormatError(source, "neither a submission's XML, nor RUC scores, nor captions in a format that avs reads")
+        raise FormatError(
+            source,
+            "neither a submission's XML, nor RUC scores, nor a TREC run, nor captions in a format that avs reads",
+        )
+    write_run(target, selected([run], topics)[0], tag, depth)
+
+
+def _no_topics(context: typer.Context) -> None:
+    """Raises SpecError for a `--topics` that has nothing to select from."""
+    if options.written(context, "topics"):
+        raise SpecError("--topics selects topics of a run, and this is none")
 
 
 def _is_store(source: str) -> bool:

@@ -12,7 +12,18 @@ from avs_cli.commands._distill_stores import Stores
 from avs_cli.commands._training import Plan, Team
 from avs_cli.core.teachers import teachers
 from avs_cli.errors import SpecError
-from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit, Workers
+from avs_cli.options import (
+    AllowMismatch,
+    BatchSize,
+    Device,
+    Epochs,
+    Seed,
+    SkipMissing,
+    TensorBoard,
+    Threads,
+    TimeLimit,
+    Workers,
+)
 
 Method = Literal["pear", "ce", "l1"]
 
@@ -105,6 +116,7 @@ def distill(
     seed: Seed = 0,
     time_limit: TimeLimit = 0.0,
     skip_missing: SkipMissing = False,
+    allow_mismatch: AllowMismatch = False,
     tensorboard: TensorBoard = "",
     device: Device = "auto",
     threads: Threads = 0,
@@ -123,6 +135,8 @@ def distill(
         raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
     if inputs and (text or teacher_video or teacher_text):
         raise SpecError("--text, --teacher-video and --teacher-text name stores, which go with --video")
+    if allow_mismatch and inputs:
+        raise SpecError("--allow-mismatch is about stores, which go with --video")
     if weights and not inputs:
         raise SpecError("--weights is of the student's CLIP, which learns from INPUT clips")
     from avs_cli.core.device import prepare
@@ -152,7 +166,7 @@ def distill(
         plan = Plan(
             output, {**given, "temperature": temperature}, epochs, seed, precision, epochs, time_limit, tensorboard
         )
-        stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], skip_missing)
+        stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], skip_missing, allow_mismatch)
         _distill_stores.run(
             stack, team, plan, stores, captions, validate or [], student or "afa", teacher, recipe, folder
         )

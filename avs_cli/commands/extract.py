@@ -14,7 +14,7 @@ from avs_cli.commands._inputs import find_frames, find_shots
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, SpecError
-from avs_cli.options import Device, Field, Json, Output, Threads, Weights, Workers
+from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
 from avs_cli.types import Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def extract(
     text: Annotated[
         str, typer.Option(metavar="FILE", help="Encode a file of topics or captions instead of pictures; - is stdin.")
     ] = "",
-    field: Field = "query",
+    field: Annotated[
+        Literal["query", "narrative", "both"], typer.Option(help="Text of the topics of --text that is encoded.")
+    ] = "query",
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames per second of video.", show_default="2, or the model's own")
     ] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -19,92 +19,165 @@ Method = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
-        help="rrf, combsum, combmnz, combmax, combmed, combanz, isr, borda, with parameters as in rrf:k=60 or "
-        "combsum:norm=zscore; weighted learns a weight per run from --qrels, or takes weighted:weights=2/1.",
+        help="rrf, combsum, combmnz, combmax, combmed, combanz, average (of raw scores), isr, borda, with parameters "
+        "as in rrf:k=60 or combsum:norm=zscore; weighted learns one weight per run from --qrels (Step 1 of --ltr), or "
+        "takes weighted:weights=2/1.",
+    ),
+]
+Steps = Annotated[
+    Literal["auto", "1", "2"],
+    typer.Option(
+        help="Steps of --ltr: 1, weights per run only; 2, LambdaMART in any case; auto, LambdaMART where "
+        "cross-validation on the training topics shows a gain beyond its standard error.",
     ),
 ]
 Reports = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="Weights per run, gain per step, loss without each run: .txt, .json, .svg, .png, .pdf, or - for a table "
-        "on stdout; repeatable.",
+        help="Weights per run, gain of each step, ablation loss of each run: .txt, .json, .svg, .png, .pdf, or - for a "
+        "table on stdout; repeatable.",
     ),
 ]
 
 
+class Learning(NamedTuple):
+    """How to learn.
+
+    measure  "" for the usual one of the judgments
+    steps    "1", "2" or "auto"
+    folds    a number, or "by-year"
+    """
+
+    measure: str
+    steps: str
+    folds: str
+    seed: int
+    threads: int
+
+
 def fuse(
+    context: typer.Context,
     runs: options.Runs,
     method: Method = "rrf",
-    ltr: Annotated[bool, typer.Option("--ltr", help="Learn to rank: weights per run, then LambdaMART.")] = False,
-    qrels: Annotated[str, typer.Option(metavar="FILE", help="Judgments to learn from.")] = "",
+    ltr: Annotated[
+        bool, typer.Option("--ltr", help="Learn to rank from --qrels: weights per run, then LambdaMART.")
+    ] = False,
+    steps: Steps = "auto",
+    qrels: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Judgments to learn from; repeatable, as for the files of several years."),
+    ] = None,
     measure: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="What to learn for: xinfAP, AP, nDCG, nDCG@20, P@10; xinfAP for sampled judgments, else AP.",
+            help="Measure to optimise: xinfAP, AP, nDCG, nDCG@k, P@k. If not given, xinfAP for sampled judgments, else "
+            "AP.",
         ),
     ] = "",
     folds: Annotated[
-        str, typer.Option(metavar="K|by-year", help="Judged topics are ranked by what others taught, in K parts.")
+        str,
+        typer.Option(metavar="K|by-year", help="K-fold cross-validation over the judged topics, or one fold per year."),
     ] = "5",
     seed: options.Seed = 0,
     threads: options.Threads = 0,
-    save: Annotated[str, typer.Option(metavar="FILE", help="Keep what all judged topics taught: fuser.json.")] = "",
-    load: Annotated[str, typer.Option(metavar="FILE", help="Fuse by a fuser that --save kept.")] = "",
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Save the model fitted on all judged topics (JSON); the fused run is then written only with -o.",
+        ),
+    ] = "",
+    load: Annotated[str, typer.Option(metavar="FILE", help="Apply a model that --save wrote.")] = "",
     report: Reports = None,
+    topics: options.Topics = "",
     depth: options.Depth = 1000,
     tag: options.Tag = "fused",
     output: options.Output = "-",
 ) -> None:
     """Merge several runs into one.
 
-    Without judgments, rrf is a good choice. With some, --ltr learns from them; a judged topic is ranked by what the
-    topics of the other folds taught and never by its own judgments, other topics by what all judged ones taught.
+    Without judgments, rrf is a good choice. With judgments, --ltr learns in two steps. Step 1 finds one weight per run
+    by coordinate ascent on the measure. Step 2 reranks Step 1's best 1000 shots of each topic by LambdaMART, boosted
+    trees over the scores and ranks of all runs, and interpolates its scores with Step 1's.
+
+    A judged topic is ranked out of fold, by a model fitted on the judged topics of the other folds; a topic without
+    judgments is ranked by a model fitted on all judged topics. Judgments of earlier years serve new topics in two
+    commands: --save fits on the runs' earlier topics, --load applies the model to runs of the same names.
     """
     import os.path
 
+    from avs_cli.commands._inputs import selected
     from avs_cli.core.fusion import methods
+    from avs_cli.errors import SpecError
     from avs_cli.io.trec import read_run, write_run
 
+    qrels, report = qrels or [], report or []
+    if [*runs, *qrels, topics].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
+    source = context.get_parameter_source("output")
+    writes = not save or source is None or source.name != "DEFAULT"
     learns = ltr or bool(load) or method == "weighted"
-    _check(method, ltr, learns, qrels, save, load, report or [], output, folds)
+    _check(context, method, ltr, learns, bool(qrels), save, load, report, output if writes else "", folds)
     merge = None if learns else methods.load(method)
     paths = _expanded(runs)
     named = _named(paths)
     if merge is not None and hasattr(methods.module(method), "shares") and all(map(os.path.isfile, paths)):
-        write_run(output, _by_ranks(paths, method, depth), tag, depth)
+        write_run(output, _by_ranks(paths, method, topics, depth), tag, depth)
         return
-    loaded = dict(zip(named, map(read_run, paths), strict=True))
+    loaded = dict(zip(named, selected(list(map(read_run, paths)), topics), strict=True))
     _check_topics(paths, list(loaded.values()))
     if merge is not None:
         write_run(output, merge(list(loaded.values())), tag, depth)
     elif load:
         write_run(output, _by_saved(load, loaded, depth), tag, depth)
     else:
-        fused, told = _learned(loaded, qrels, measure, folds, ltr, seed, threads, save, bool(report), depth)
-        write_run(output, fused, tag, depth)
-        if told:
-            _tell(told, report or [])
+        how = Learning(measure, steps if ltr else "1", folds, seed, threads)
+        fused, found = _learned(loaded, qrels, how, save, writes, bool(report), depth)
+        if writes:
+            write_run(output, fused, tag, depth)
+        if found:
+            _write_reports(found, report)
 
 
 def _check(
-    method: str, ltr: bool, learns: bool, qrels: str, save: str, load: str, report: list[str], output: str, folds: str
+    context: typer.Context,
+    method: str,
+    ltr: bool,
+    learns: bool,
+    judged: bool,
+    save: str,
+    load: str,
+    report: list[str],
+    output: str,
+    folds: str,
 ) -> None:
-    """Refuse combinations that mean nothing, before files are read."""
+    """Refuse combinations that mean nothing, before files are read; `output` is "" when no run is written."""
     from avs_cli.errors import SpecError
 
-    if ltr and method not in ("rrf", "weighted"):
-        raise SpecError(f"--ltr and --method {method} are two ways to fuse; choose one")
-    if learns and not qrels and not load:
+    if (ltr or load) and method != "weighted" and (method != "rrf" or options.written(context, "method")):
+        raise SpecError(f"{'--ltr' if ltr else '--load'} and --method {method} are two ways to fuse; choose one")
+    if learns and not judged and not load:
         raise SpecError(
             f"{'learning to rank' if ltr else '--method weighted'} needs judgments (--qrels FILE, qrels in avs.toml or "
             "AVS_QRELS) or a saved fuser (--load FILE); --method rrf needs nothing"
         )
-    if (save or report) and (load or not learns):
-        raise SpecError(
-            f"{'--save' if save else '--report'} is for what is learned now: with --ltr or --method weighted"
-        )
+    learning = ("qrels", "measure", "steps", "folds", "seed", "save", "report")
+    if load:
+        idle, why = options.written(context, *learning), "with --load, which applies a model as it was saved"
+    elif not learns:
+        idle, why = options.written(context, *learning), f"with --method {method}; add --ltr to learn from judgments"
+    elif not ltr:
+        idle, why = options.written(context, "steps"), "without --ltr"
+    elif not output and not report:
+        idle, why = options.written(context, "folds"), "on the saved model; add -o FILE or --report FILE"
+    else:
+        idle, why = [], ""
+    if (save or report) and (load or not learns) and not idle:
+        idle = ["--save" if save else "--report"]
+    if idle:
+        raise SpecError(f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no effect {why}")
     if "-" in report and output == "-":
         raise SpecError("the run and the report cannot both go to stdout; add -o FILE")
     if folds != "by-year" and not (folds.isascii() and folds.isdigit() and 2 <= int(folds) <= 10_000):
@@ -158,24 +231,34 @@ def _check_topics(paths: list[str], runs: Sequence[Iterable[str]]) -> None:
         note(f"{alone} of {len(counts)} topics are missing from some of the {len(runs)} runs")
 
 
-def _by_ranks(paths: list[str], method: str, depth: int) -> Run:
+def _by_ranks(paths: list[str], method: str, topics: str, depth: int) -> Run:
     """The runs fused by a method that looks at ranks alone: each process sums its part of the runs."""
     from avs_cli.core import rank_sums
     from avs_cli.core.fusion import shares
     from avs_cli.io.forks import forked, worth
     from avs_cli.io.rankings import read_rankings
+    from avs_cli.io.topics import absent_topics, select_topics, topic_ids
 
+    wanted = topic_ids(topics) if topics else None
     by_rank = shares.load(method)
 
     def part(some: list[str]) -> tuple[list[list[str]], rank_sums.Sums]:
         rankings = [read_rankings(path) for path in some]
-        longest = max(len(shots) for one in rankings for shots in one.values())
-        return [list(one) for one in rankings], rank_sums.sums(rankings, by_rank(len(paths), longest))
+        have = [list(one) for one in rankings]
+        if wanted is not None:
+            rankings = [select_topics(one, wanted) for one in rankings]
+        longest = max((len(shots) for one in rankings for shots in one.values()), default=0)
+        return have, rank_sums.sums(rankings, by_rank(len(paths), longest))
 
     workers = worth(len(paths))
     size = -(-len(paths) // workers)
     parts = forked(part, [paths[start : start + size] for start in range(0, len(paths), size)], workers)
-    _check_topics(paths, [topics for several, _ in parts for topics in several])
+    have = [run for several, _ in parts for run in several]
+    if wanted is not None:
+        if absent := absent_topics(wanted, have):
+            note(absent)
+        have = [list(select_topics(dict.fromkeys(run), wanted)) for run in have]
+    _check_topics(paths, have)
     return rank_sums.best(rank_sums.added([total for _, total in parts]), depth)
 
 
@@ -189,14 +272,14 @@ def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
     fuser = read_fuser(path)
     for name in fuser.runs:
         if name not in runs:
-            raise MismatchError(f"{path} learned from a run called {name}, which is not among those given")
+            raise MismatchError(f"{path} was fitted on a run called {name}, which is not among those given")
     for name in runs:
         if name not in fuser.runs:
-            raise MismatchError(f"{path} did not learn from a run called {name}; leave it out or learn again")
+            raise MismatchError(f"{path} was not fitted on a run called {name}; leave it out or fit again")
     topics = dict.fromkeys(topic for run in runs.values() for topic in run)
     known = [topic for topic in topics if topic in fuser.topics]
     if known:
-        note(f"{path} learned from {len(known)} of these {len(topics)} topics: their rankings know their own judgments")
+        note(f"{path} was fitted on {len(known)} of these {len(topics)} topics, so their scores are optimistic")
     ordered = [runs[name] for name in fuser.runs]
     fused = {}
     for topic in topics:
@@ -206,21 +289,15 @@ def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
 
 
 def _learned(
-    runs: dict[str, Run],
-    qrels: str,
-    measure: str,
-    folds: str,
-    both: bool,
-    seed: int,
-    threads: int,
-    save: str,
-    reported: bool,
-    depth: int,
+    runs: dict[str, Run], qrels: list[str], how: Learning, save: str, writes: bool, reported: bool, depth: int
 ) -> tuple[Run, Report | None]:
-    """The runs fused by what judgments teach, and the report when it is asked for."""
+    """The runs fused by what judgments teach, and the report when it is asked for.
+
+    Without a run to write nothing is fused, and without a report too, no folds are fitted.
+    """
     import os
 
-    from avs_cli.core import batched_measures
+    from avs_cli.core import batched_measures, fusion_reports
     from avs_cli.core.folds import by_year, split
     from avs_cli.core.learning_to_rank import as_scores, cross_fit, learn, steps
     from avs_cli.core.score_blocks import pool
@@ -228,73 +305,88 @@ def _learned(
 
     topics = list(dict.fromkeys(topic for run in runs.values() for topic in run))
     judged = _judged(qrels, topics)
-    measure = measure or batched_measures.usual(judged)
+    measure = how.measure or batched_measures.usual(judged)
     batched_measures.parsed(measure)
-    parts = by_year(list(judged)) if folds == "by-year" else split(list(judged), int(folds), seed)
+    parts: list[list[str]] = []
+    if writes or reported:
+        parts = by_year(list(judged)) if how.folds == "by-year" else split(list(judged), int(how.folds), how.seed)
     # In an order of their own, so that it makes no difference in which order they are given.
     names = sorted(runs)
-    blocks = {topic: pool([runs[name] for name in names], topic, judged.get(topic, {})) for topic in topics}
+    needed = topics if writes else list(judged)
+    blocks = {topic: pool([runs[name] for name in names], topic, judged.get(topic, {})) for topic in needed}
     known = {topic: blocks[topic] for topic in sorted(judged)}
-    threads = threads or os.cpu_count() or 1
-    fusers = cross_fit(known, parts, names, measure, both, seed, threads)
+    threads = how.threads or os.cpu_count() or 1
+    fusers = cross_fit(known, parts, names, measure, how.steps, how.seed, threads, reported)
     mine = {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
-    others = [topic for topic in topics if topic not in judged]
-    whole = learn(known, names, measure, both, seed, threads) if others or save else None
+    others = len(blocks) - len(known)
+    whole = learn(known, names, measure, how.steps, how.seed, threads) if others or save else None
     fused = {}
-    for topic, block in blocks.items():
+    for topic, block in blocks.items() if writes else ():
         fuser = mine.get(topic) or whole
         assert fuser is not None
         fused[topic] = as_scores(block, steps(fuser, block)[1], depth)
-    _note_learned(measure, fusers, whole, len(known), len(others), both)
+    if fusers:
+        note(
+            f"{len(known)} judged topics ranked out of fold ({len(fusers)} folds, {measure}), {others} others by a "
+            "model fitted on all judged topics"
+        )
+    _note_steps([*fusers, whole] if whole else fusers, how.steps)
     if save and whole:
         write_fuser(save, whole)
-    if not reported:
-        return fused, None
-    from avs_cli.core import fusion_reports
-
-    return fused, fusion_reports.report(known, parts, fusers, seed)
+        if not writes:
+            note(f"{save}: fitted on {len(known)} judged topics ({measure}); no run written, as -o is not given")
+    return fused, fusion_reports.report(known, parts, fusers, how.seed) if reported else None
 
 
-def _judged(path: str, topics: Sequence[str]) -> Qrels:
+def _judged(paths: list[str], topics: Sequence[str]) -> Qrels:
     """The judgments of the runs' topics, by the runs' names for them."""
-    from avs_cli.errors import MismatchError
+    from avs_cli.errors import MismatchError, few
     from avs_cli.io.topics import align_topics
     from avs_cli.io.trec import read_qrels
 
-    qrels, renamed = align_topics(read_qrels(path), topics)
-    if renamed:
-        note(f"{path}: {renamed}")
-    judged = {topic: qrels[topic] for topic in topics if topic in qrels}
-    if not judged:
+    found: Qrels = {}
+    where: dict[str, str] = {}
+    theirs: dict[str, None] = {}
+    for path in paths:
+        qrels, renamed = align_topics(read_qrels(path), topics)
+        if renamed:
+            note(f"{path}: {renamed}")
+        theirs |= dict.fromkeys(qrels)
+        judged = [topic for topic in topics if topic in qrels]
+        if not judged and len(paths) > 1:
+            note(f"{path} judges none of the runs' topics")
+        for topic in judged:
+            if topic in where:
+                raise MismatchError(f"topic {topic} is judged in {where[topic]} and in {path}; give one of them")
+            where[topic], found[topic] = path, qrels[topic]
+    if not found:
+        one = paths[0] if len(paths) == 1 else "--qrels"
         raise MismatchError(
-            f"{path} judges none of the runs' topics: they have {topics[0]} …, it has {next(iter(qrels), 'none')} …"
+            f"{one} judges none of the runs' topics ({few(topics)}), but {few(theirs)}: fit on runs of the judged "
+            "topics with --save fuser.json, then fuse these runs with --load fuser.json"
         )
-    return judged
+    return {topic: found[topic] for topic in topics if topic in found}
 
 
-def _note_learned(
-    measure: str, fusers: Sequence[Fuser], whole: Fuser | None, judged: int, others: int, both: bool
-) -> None:
-    note(
-        f"{judged} judged topics fused out of fold ({len(fusers)} folds, {measure}), "
-        f"{others} others by what all judged ones taught"
-    )
-    fits = [*fusers, whole] if whole else list(fusers)
-    kept = [fuser for fuser in fits if not fuser.mix]
-    if both and kept:
-        note(f"Step 1 alone in {len(kept)} of {len(fits)} fits: {kept[0].verdict}")
+def _note_steps(fits: Sequence[Fuser], asked: str) -> None:
+    """Say what became of Step 2 where cross-validation decided it."""
+    left = [fuser for fuser in fits if not fuser.mix]
+    if asked == "auto" and left:
+        note(f"Step 1 only (linear weights) in {len(left)} of {len(fits)} fits: {left[0].verdict}")
+    elif asked == "auto" and fits:
+        note(f"Steps 1 and 2 in all of {len(fits)} fits: {fits[-1].verdict}")
 
 
-def _tell(found: Report, files: list[str]) -> None:
-    """The report to each of `files`, as its ending says."""
+def _write_reports(found: Report, files: list[str]) -> None:
+    """The report to each of `files`, in the format that its ending names."""
     from avs_cli.console import table
     from avs_cli.core import fusion_reports
     from avs_cli.io.atomic import writing
 
     for path in files:
         if path == "-":
-            table(*fusion_reports.step_rows(found), title=f"{found.topics} judged topics, out of fold")
-            table(*fusion_reports.part_rows(found), title="runs in Step 1")
+            table(*fusion_reports.step_rows(found), title=fusion_reports.legend(found))
+            table(*fusion_reports.part_rows(found), title="Step 1")
         elif path.endswith((".txt", ".json")):
             with writing(path) as out:
                 out.write(fusion_reports.as_text(found) if path.endswith(".txt") else fusion_reports.as_json(found))

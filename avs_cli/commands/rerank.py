@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from avs_cli.commands import _queries
+from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.options import Device, Output, Runs, Tag, Threads
+from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads
 from avs_cli.types import Run, ranked
 
 if TYPE_CHECKING:
@@ -29,7 +30,14 @@ def rerank(
     gallery: Annotated[
         list[str] | None, typer.Option("--gallery", "-g", metavar="STORE", help="The shots' vectors; repeatable.")
     ] = None,
-    topics: Annotated[str, typer.Option(metavar="FILE", help="The topics, encoded as the gallery says.")] = "",
+    topics: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|RANGE",
+            help="The topics to rerank: a topics file, which the gallery's model encodes if there are no --vectors, or "
+            "ids and ranges such as 731-750,761. All of them if not given.",
+        ),
+    ] = "",
     vectors: Annotated[str, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")] = "",
     bank: Annotated[
         str, typer.Option(metavar="STORE", help="Vectors of other texts, as training captions, for hubness.")
@@ -45,6 +53,7 @@ def rerank(
     ] = 0.5,
     tag: Tag = "reranked",
     output: Output = "-",
+    allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -59,10 +68,10 @@ def rerank(
         raise SpecError("two runs have one name, and reranked runs keep their names; rename one")
     if len(runs) > 1 and output == "-":
         raise SpecError("several runs are reranked into a folder; give --output FOLDER")
-    if topics and vectors:
-        raise SpecError("the topics are either encoded or given as vectors; give --topics or --vectors")
-    if (topics or vectors or bank) and not gallery:
-        raise SpecError("--topics, --vectors and --bank are compared with shots; give --gallery STORE")
+    if (vectors or bank) and not gallery:
+        raise SpecError("--vectors and --bank are compared with shots; give --gallery STORE")
+    if allow_mismatch and not gallery:
+        raise SpecError("--allow-mismatch is about what is compared with shots; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
         raise SpecError("--scores FILE and --method scores belong together")
     if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
@@ -71,15 +80,17 @@ def rerank(
     from avs_cli.core.device import prepare
     from avs_cli.io.score_files import read_verdicts
     from avs_cli.io.store import open_gallery
+    from avs_cli.io.topics import is_topics_file
     from avs_cli.io.trec import read_run, write_run
 
     place = prepare(device, threads)
-    given = {path: read_run(path) for path in runs}
+    given = _selected({path: read_run(path) for path in runs}, topics)
+    asked = topics if is_topics_file(topics) and not vectors else ""
     with ExitStack() as stack:
-        shots = stack.enter_context(open_gallery(gallery)) if gallery else None
+        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
         evidence = _Evidence(
             shots,
-            _queries_of(topics, vectors, shots, place.device, place.threads) if shots is not None else {},
+            _queries_of(asked, vectors, shots, place.device, place.threads) if shots is not None else {},
             _bank(bank, shots, place.threads) if bank and shots is not None else None,
             read_verdicts(scores) if scores else None,
         )
@@ -90,6 +101,20 @@ def rerank(
     Path(output).mkdir(parents=True, exist_ok=True)
     for path, run in made.items():
         write_run(str(Path(output) / Path(path).name), run, tag, _longest(run))
+
+
+def _selected(runs: dict[str, Run], topics: str) -> dict[str, Run]:
+    """The runs with the topics to rerank; raises MismatchError for a run that has none of them."""
+    from avs_cli.commands._inputs import selected
+
+    chosen = dict(zip(runs, selected(list(runs.values()), topics), strict=True))
+    for path, run in chosen.items():
+        if not run:
+            raise MismatchError(f"{path} has none of the topics that --topics selects; leave it out")
+    left = len({topic for path, run in runs.items() for topic in run.keys() - chosen[path].keys()})
+    if left:
+        note(f"left out {left} topic{'s' * (left > 1)} of the runs, which --topics does not select")
+    return chosen
 
 
 class _Evidence(NamedTuple):
@@ -175,7 +200,8 @@ def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, thread
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
-    asked = _queries.read(topics, "query") if topics else None
+    asked = _queries.read(topics) if topics else None
+    _queries.check_pictures(asked or [], topics)
     return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads), strict=True))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from avs_cli.commands._inputs import comparison
 from avs_cli.commands._training import (
     SAMPLE,
     Data,
@@ -24,7 +25,7 @@ from avs_cli.core.heads import heads
 from avs_cli.core.objectives import objectives
 from avs_cli.core.text import encoders
 from avs_cli.errors import SpecError
-from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit
+from avs_cli.options import AllowMismatch, BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit
 
 if TYPE_CHECKING:
     from avs_cli.core.pairs import Pairs
@@ -77,6 +78,7 @@ def train(
     seed: Seed = 0,
     time_limit: TimeLimit = 0.0,
     skip_missing: SkipMissing = False,
+    allow_mismatch: AllowMismatch = False,
     tensorboard: TensorBoard = "",
     device: Device = "auto",
     threads: Threads = 0,
@@ -112,7 +114,8 @@ def train(
     place = prepare(device, threads)
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
-        data = Data(stack, video, [name for name in given["text"] if not is_encoder(name)], skip_missing)
+        stored = [name for name in given["text"] if not is_encoder(name)]
+        data = Data(stack, video, stored, skip_missing, comparison(allow_mismatch))
         if init:
             data.arrange(init)
         learned = data.pairs(captions, negated)

@@ -1,4 +1,4 @@
-"""What learning brought: weights per run, gain per step, and what is lost without each run."""
+"""What learning brought: the weight of each run, the gain of each step, and the ablation loss of each run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,10 @@ from avs_cli.types import Fuser
 
 @dataclass(frozen=True)
 class Step:
-    """One way to fuse: its mean over the judged topics, its gain over the way before, and that gain's p."""
+    """One way to fuse: its mean over the judged topics, its gain over the way before it, and that gain's p.
+
+    Both rows with Step 2 are compared with Step 1.
+    """
 
     name: str
     value: float
@@ -38,13 +41,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything is out of fold: each topic's value comes from what was learned from the others."""
+    """Everything is out of fold: each topic's value is that of a model fitted on the other folds.
+
+    steps     the best run, RRF, Step 1, and Step 1 + 2 where a fold uses Step 2; `TRIAL` where a fold left it out
+    fused     the name of the step by which the runs were fused
+    verdicts  why each fold uses Step 2 or not
+    """
 
     measure: str
     topics: int
     steps: list[Step]
+    fused: str
     parts: list[Part]
     verdicts: list[str]
+
+
+STEP_1, BOTH, TRIAL = "Step 1", "Step 1 + 2", "Step 1 + 2 in every fold"
 
 
 def report(
@@ -55,21 +67,25 @@ def report(
     topics = list(blocks)
     judge = Measure(name, list(blocks.values()))
     mine = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
-    ways: dict[str, list[float]] = {"RRF": [], "Step 1": [], "Step 1 + 2": []}
+    ways: dict[str, list[float]] = {"RRF": [], STEP_1: [], BOTH: [], TRIAL: []}
     alone, without = np.zeros((len(topics), len(runs))), np.zeros((len(topics), len(runs)))
     for place, topic in enumerate(topics):
         block, fuser = blocks[topic], mine[topic]
         codes = judge.coded(block)
         step1, both = learning_to_rank.steps(fuser, block)
-        for scores, values in zip((block.evidence("reciprocal").sum(axis=0), step1, both), ways.values(), strict=True):
+        trial = learning_to_rank.steps(learning_to_rank.with_both(fuser), block)[1] if fuser.trial else both
+        several = (block.evidence("reciprocal").sum(axis=0), step1, both, trial)
+        for scores, values in zip(several, ways.values(), strict=True):
             values.append(_value(judge, codes[best_first(scores)[:DEPTH]], place))
         for run, ranks in enumerate(block.ranks):
             returned = np.flatnonzero(ranks)
             alone[place, run] = _value(judge, codes[returned[np.argsort(ranks[returned])][:DEPTH]], place)
         without[place] = _ablated(judge, codes, block, fuser, step1, place)
     if not any(fuser.mix for fuser in fusers):
-        del ways["Step 1 + 2"]
-    lost = np.array(ways["Step 1"])[:, None] - without
+        del ways[BOTH]
+    if not any(fuser.trial for fuser in fusers):
+        del ways[TRIAL]
+    lost = np.array(ways[STEP_1])[:, None] - without
     weights = np.mean([fuser.weights for fuser in fusers], axis=0)
     parts = [
         Part(run, float(weights[r]), mean(alone[:, r]), mean(lost[:, r]), randomization(lost[:, r].tolist(), seed))
@@ -78,13 +94,18 @@ def report(
     parts.sort(key=lambda part: (-part.weight, part.run))
     best = max(parts, key=lambda part: part.alone)
     named = {f"best run ({best.run})": alone[:, runs.index(best.run)].tolist(), **ways}
-    return Report(name, len(topics), _compared(named, seed), parts, [f.verdict for f in fusers if f.verdict])
+    fused = BOTH if BOTH in ways else STEP_1
+    return Report(name, len(topics), _compared(named, seed), fused, parts, [f.verdict for f in fusers if f.verdict])
 
 
 def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
-    """Column names and lines: the ways to fuse, each with its gain over the one before."""
+    """Column names and lines: the ways to fuse, each with its gain; the one that was used is marked."""
     lines = [
-        [step.name, f"{step.value:.4f}", *(["", ""] if step.p is None else [f"{step.gain:+.4f}", f"{step.p:.4f}"])]
+        [
+            step.name + " *" * (step.name == found.fused),
+            f"{step.value:.4f}",
+            *(["", ""] if step.p is None else [f"{step.gain:+.4f}", _p(step.p)]),
+        ]
         for step in found.steps
     ]
     return ["fusion", found.measure, "gain", "p"], lines
@@ -92,8 +113,8 @@ def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
 
 def part_rows(found: Report) -> tuple[list[str], list[list[str]]]:
     """Column names and lines: the runs, heaviest first."""
-    lines = [[p.run, f"{p.weight:.4f}", f"{p.alone:.4f}", f"{p.loss:+.4f}", f"{p.p:.4f}"] for p in found.parts]
-    return ["run", "weight", f"{found.measure} alone", "lost without it", "p"], lines
+    lines = [[p.run, f"{p.weight:.4f}", f"{p.alone:.4f}", f"{p.loss:+.4f}", _p(p.p)] for p in found.parts]
+    return ["run", "weight", f"{found.measure} alone", "ablation loss", "p"], lines
 
 
 def as_json(found: Report) -> str:
@@ -103,11 +124,21 @@ def as_json(found: Report) -> str:
 
 def as_text(found: Report) -> str:
     """The report for a person, in columns."""
-    return "\n".join(f"{_columns(*rows)}" for rows in (step_rows(found), part_rows(found)))
+    return f"{_columns(*step_rows(found))}{legend(found)}\n\n{_columns(*part_rows(found))}"
+
+
+def legend(found: Report) -> str:
+    """What the lines of `step_rows` are."""
+    told = f"{found.topics} judged topics, out of fold; * the fused run"
+    trial = next((step for step in found.steps if step.name == TRIAL), None)
+    if trial:
+        left = "Step 2 was left out" if found.fused == STEP_1 else "some folds left Step 2 out"
+        told += f"; {left}, as cross-validation on the training topics showed no gain"
+    return told
 
 
 def figure(found: Report) -> Any:
-    """Left, the runs' weights; middle, what is lost without each; right, the value of each way to fuse."""
+    """Left, the runs' weights; middle, the ablation loss of each; right, the value of each way to fuse."""
     from matplotlib.figure import Figure
 
     shown = found.parts[:60]
@@ -119,7 +150,7 @@ def figure(found: Report) -> Any:
     weights.set_xlabel("weight")
     losses.barh(places, [part.loss for part in shown], color="#444444")
     losses.set_yticks(places, [""] * len(shown))
-    losses.set_xlabel(f"{found.measure} lost without it")
+    losses.set_xlabel(f"{found.measure} ablation loss")
     ways.barh(range(len(found.steps)), [step.value for step in found.steps], color="#3b6ea5")
     ways.set_yticks(range(len(found.steps)), [step.name for step in found.steps], fontsize=8)
     ways.set_xlabel(f"{found.measure}, {found.topics} topics out of fold")
@@ -147,15 +178,21 @@ def _ablated(
 
 
 def _compared(ways: Mapping[str, list[float]], seed: int) -> list[Step]:
-    steps, before = [], None
+    steps: list[Step] = []
+    before: list[float] = []
     for name, values in ways.items():
-        if before is None:
-            steps.append(Step(name, mean(np.array(values))))
-        else:
+        if before:
             gains = [value - old for value, old in zip(values, before, strict=True)]
             steps.append(Step(name, mean(np.array(values)), mean(np.array(gains)), randomization(gains, seed)))
-        before = values
+        else:
+            steps.append(Step(name, mean(np.array(values))))
+        if name not in (BOTH, TRIAL):
+            before = values
     return steps
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.0001" if value < 0.00005 else f"{value:.4f}"
 
 
 def _columns(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -2,7 +2,8 @@
 
 Step 1 gives each run a weight (core/run_weights.py). Step 2 reorders Step 1's best shots by LambdaMART
 (core/lambdamart.py); the two are mixed in standard deviations, and how much each counts is chosen by cross-validation
-within the training topics. Where that shows no gain beyond its own error, Step 1 stays alone.
+within the training topics. Where that shows no gain beyond its own error, Step 1 stays alone, unless the caller asks
+for Step 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from avs_cli.core import run_weights
 from avs_cli.core.batched_measures import Measure
 from avs_cli.core.measures.xinfap import DEPTH
 from avs_cli.core.score_blocks import Block, best_first
+from avs_cli.errors import MismatchError
 from avs_cli.types import Fuser
 
 MIXES = (0.25, 0.5, 0.75)
@@ -36,21 +38,34 @@ def steps(fuser: Fuser, block: Block) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learn(
-    blocks: Mapping[str, Block], runs: Sequence[str], measure: str, both: bool, seed: int, threads: int = 1
+    blocks: Mapping[str, Block],
+    runs: Sequence[str],
+    measure: str,
+    asked: str,
+    seed: int,
+    threads: int = 1,
+    keep: bool = False,
 ) -> Fuser:
-    """A fuser from judged topics; `both` asks for Step 2 too.
+    """A fuser from judged topics.
 
-    Step 2 needs `LEAST` topics. Raises SpecError for a measure that cannot be climbed on.
+    asked  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
+    keep   keep what Step 2 would be also where "auto" leaves it out (`Fuser.trial`)
+
+    With fewer than `LEAST` topics "auto" takes Step 1 alone, and "2" raises MismatchError. Raises SpecError for a
+    measure that cannot be optimised.
     """
     training = list(blocks.values())
     judge = Measure(measure, training)
     found = run_weights.learn(training, judge, seed)
     step1 = Fuser(tuple(runs), measure, found.kind, tuple(found.weights.tolist()), topics=tuple(blocks))
-    if not both:
-        return step1
+    if asked == "1":
+        return replace(step1, verdict="Step 1 was asked for")
     if len(blocks) < LEAST:
-        return replace(step1, verdict=f"{len(blocks)} judged topics are too few for Step 2; it needs {LEAST}")
-    return _second_step(step1, training, judge, found.left_out, seed, threads)
+        few = f"{len(blocks)} training topics are too few for Step 2; it needs {LEAST}"
+        if asked == "2":
+            raise MismatchError(few)
+        return replace(step1, verdict=few)
+    return _second_step(step1, training, judge, found.left_out, asked, seed, threads, keep)
 
 
 def cross_fit(
@@ -58,18 +73,24 @@ def cross_fit(
     folds: Sequence[Sequence[str]],
     runs: Sequence[str],
     measure: str,
-    both: bool,
+    asked: str,
     seed: int,
     threads: int = 1,
+    keep: bool = False,
 ) -> list[Fuser]:
-    """For each fold, a fuser that learned from the topics of all the others."""
+    """For each fold, a fuser that learned from the topics of all the others; see `learn`."""
 
     def fit(fold: Sequence[str]) -> Fuser:
         others = {topic: block for topic, block in blocks.items() if topic not in fold}
-        return learn(others, runs, measure, both, seed)
+        return learn(others, runs, measure, asked, seed, keep=keep)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(fit, folds))
+
+
+def with_both(fuser: Fuser) -> Fuser:
+    """The fuser with Step 2 also where cross-validation left it out, if it was kept."""
+    return replace(fuser, mix=fuser.mix or fuser.trial)
 
 
 def as_scores(block: Block, scores: np.ndarray, depth: int) -> dict[str, float]:
@@ -78,7 +99,14 @@ def as_scores(block: Block, scores: np.ndarray, depth: int) -> dict[str, float]:
 
 
 def _second_step(
-    step1: Fuser, blocks: Sequence[Block], judge: Measure, left_out: np.ndarray, seed: int, threads: int
+    step1: Fuser,
+    blocks: Sequence[Block],
+    judge: Measure,
+    left_out: np.ndarray,
+    asked: str,
+    seed: int,
+    threads: int,
+    keep: bool,
 ) -> Fuser:
     """Step 2 on top of Step 1, whose weights in `left_out`, (T, R), never saw the topic that they are used on."""
     from avs_cli.core import lambdamart
@@ -106,11 +134,20 @@ def _second_step(
     means, errors = gains.mean(axis=1), gains.std(axis=1, ddof=1) / np.sqrt(len(blocks))
     chosen = int(means.argmax())
     gain, error = float(means[chosen]), float(errors[chosen])
-    told = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
-    if gain <= error:
-        return replace(step1, verdict=f"Step 2 does not help ({told})")
-    boosters = lambdamart.fit(tables, labels, seed, threads=threads)
-    return replace(step1, mix=MIXES[chosen], boosters=boosters, verdict=f"Step 2 helps ({told})")
+    helps = gain > error
+    verdict = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
+    verdict = f"LambdaMART {'helps' if helps else 'gave no gain'} ({verdict})"
+    if asked == "2":
+        verdict = f"Step 2 was asked for; {verdict}"
+    taken = helps or asked == "2"
+    boosters = lambdamart.fit(tables, labels, seed, threads=threads) if taken or keep else ()
+    return replace(
+        step1,
+        mix=MIXES[chosen] if taken else 0.0,
+        boosters=boosters,
+        verdict=verdict,
+        trial=MIXES[chosen] if keep and not taken else 0.0,
+    )
 
 
 def _weighed(weights: Sequence[float] | np.ndarray, block: Block, kind: str) -> np.ndarray:

@@ -15,7 +15,10 @@ from typing import TextIO
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not.
+
+    Folders on the way to `path` that are missing are made.
+    """
     target = Path(path).resolve()
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -23,6 +26,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield target  # a device or a named pipe is written to, never replaced
         return
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
@@ -58,3 +62,8 @@ def writing(path: str | Path) -> Iterator[TextIO]:
         else:
             with part.open("w", encoding="utf-8", newline="\n") as text:
                 yield text
+
+
+def names_folder(path: str) -> bool:
+    """Whether an output is a folder: one that exists, or a name that ends in a slash."""
+    return path.endswith("/") or Path(path).is_dir()

@@ -15,17 +15,21 @@ Topic files call a topic 661 where NIST's judgments call it 1661; `align_topics`
 """
 
 import math
+import os.path
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, MismatchError, SpecError, few
 from avs_cli.io.captions import are_captions, parse_captions
 from avs_cli.io.pipe import read_text
 from avs_cli.io.records import TOPIC_IDS, TOPIC_TEXTS, Record, are_records, checked, found, kind_of, records_in
 from avs_cli.types import Topic, Variant
 
 _Value = TypeVar("_Value")
+
+# More than any benchmark has; a mistyped range would fill the memory.
+_MOST = 100_000
 
 
 # Separators of formats that this is none of, in what stands before the first white space or tab.
@@ -85,6 +89,62 @@ def align_topics(by_topic: Mapping[str, _Value], names: Collection[str]) -> tupl
         )
         note = f"{len(renamed)} topic{'s' * (len(renamed) > 1)} renamed: {old} read as {new}"
     return {renamed.get(topic, topic): value for topic, value in by_topic.items()}, note
+
+
+def is_topics_file(given: str) -> bool:
+    """Whether `--topics` gives a file, and not a list of ids."""
+    return given == "-" or (os.path.exists(given) and not os.path.isdir(given))
+
+
+def topic_ids(given: str) -> list[str]:
+    """The ids that `--topics` gives: those of a topics file, else of a list of ids and ranges such as 731-750,761.
+
+    Raises FormatError for what is neither, SpecError for a range that ends before it begins.
+    """
+    if is_topics_file(given):
+        return [topic.id for topic in read_topics(given)]
+    ids: dict[str, None] = {}
+    for piece in map(str.strip, given.split(",")):
+        if bounds := re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", piece):
+            low, high = map(int, bounds.groups())
+            if not low <= high < low + _MOST:
+                raise SpecError(f"--topics {piece}: a range goes from a lower to a higher id, over {_MOST} ids at most")
+            width = len(bounds[1])
+            ids |= dict.fromkeys(str(number).zfill(width) for number in range(low, high + 1))
+        elif re.fullmatch(r"[^\s./\\]*[0-9][^\s./\\]*", piece):
+            ids[piece] = None
+        else:
+            raise FormatError(given, "no such file; --topics takes a topics file, or ids such as 731-750,761")
+    return list(ids)
+
+
+def select_topics(by_topic: Mapping[str, _Value], wanted: Collection[str]) -> dict[str, _Value]:
+    """The part of a run (or of other values by topic) whose topics are `wanted`, in its order and with its ids.
+
+    731 also selects 1731 where there is no 731, and 1731 selects 731, as `align_topics` says.
+    """
+    chosen = _chosen(by_topic, wanted)
+    return {topic: value for topic, value in by_topic.items() if topic in chosen}
+
+
+def absent_topics(wanted: Collection[str], runs: Iterable[Collection[str]]) -> str:
+    """A sentence that counts and names the `wanted` topics which no run has ("" if there are none).
+
+    Raises MismatchError when the runs have none of the topics.
+    """
+    runs = list(runs)
+    found = {topic for run in runs for topic in _chosen(run, wanted).values()}
+    absent = [topic for topic in wanted if topic not in found]
+    if not found:
+        have = few(dict.fromkeys(topic for run in runs for topic in run)) or "no topics"
+        raise MismatchError(f"--topics selects {few(wanted)}, of which no run has any; the runs have {have}")
+    return f"{len(absent)} of {len(wanted)} selected topics are in no run: {few(absent)}" if absent else ""
+
+
+def _chosen(topics: Collection[str], wanted: Collection[str]) -> dict[str, str]:
+    """The ids among `topics` that are wanted -> the wanted ids that they stand for."""
+    aligned, _ = align_topics({topic: topic for topic in wanted}, topics)
+    return {topic: name for topic, name in aligned.items() if topic in topics}
 
 
 def _other_form(topic: str) -> str:

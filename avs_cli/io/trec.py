@@ -59,6 +59,12 @@ def parse_run(path: str, text: str) -> Run:
     return run
 
 
+def is_run(text: str) -> bool:
+    """Whether a text begins as a run does: six columns, the fourth a whole number and the fifth any number."""
+    columns = text.lstrip().partition("\n")[0].split()
+    return len(columns) == 6 and _is_whole(columns[3]) and _is_finite(columns[4])
+
+
 def read_qrels(path: str) -> Qrels:
     """The judgments of each topic; equal judgments are one object.
 

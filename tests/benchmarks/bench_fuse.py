@@ -57,7 +57,7 @@ def gains(runs: dict[str, Run], qrels: Qrels, seed: int) -> dict[str, float]:
     """Out-of-fold AP by way to fuse."""
     blocks = {topic: pool(list(runs.values()), topic, qrels[topic]) for topic in sorted(qrels)}
     parts = folds.split(list(qrels), 5, seed)
-    fusers = learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", True, seed, 2)
+    fusers = learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", "auto", seed, 2)
     steps = {step.name.split(" (")[0]: step.value for step in fusion_reports.report(blocks, parts, fusers).steps}
     return {"Step 1 + 2": steps["Step 1"], **steps}
 

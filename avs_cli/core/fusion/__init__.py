@@ -9,3 +9,5 @@ from avs_cli.core.registry import Registry
 methods = Registry("fusion method", __name__, "fuse")
 # Those that sum what ranks are worth also have `shares(runs, longest, ...) -> list[float]`.
 shares = Registry("fusion method", __name__, "shares")
+# The measures that learning to rank can optimise, at the cutoffs that are usual: what completion offers.
+MEASURES = ("xinfAP", "AP", "nDCG", "nDCG@10", "nDCG@20", "P@5", "P@10", "P@20")
