@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,16 @@ class Sampling:
     clip: int = 1
     interval: int = 1
     max_frames: int | None = None
+
+
+class Facts(NamedTuple):
+    """What an encoder says of itself: enough to tell whether a store is its work; see `core.features.Feature`."""
+
+    dim: int
+    pixels: Pixels | None
+    sampling: Sampling
+    pooling: str
+    provenance: "Mapping[str, Any]"
 
 
 class Frames(NamedTuple):

@@ -143,6 +143,16 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
         assert [row.rpartition(",")[0] for row in one] == [row.rpartition(",")[0] for row in other]
 
 
+def test_a_table_that_a_kill_left_an_epoch_behind_is_written_again(avs: Avs, data: Path) -> None:
+    line = ["train", "a.txt", *stores("a", "v"), "--validate", "v.txt", "-o", "h.safetensors", "--epochs", 2, *TINY]
+    assert avs(*line).returncode == 0
+    table = data / "h.safetensors.csv"
+    whole = table.read_text()
+    table.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert avs(*line).returncode == 0
+    assert table.read_text() == whole
+
+
 def test_two_trainings_into_one_file_are_refused(avs: Avs, data: Path) -> None:
     line = ["train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY]
     with locked(data / "h.safetensors"):

@@ -83,6 +83,11 @@ def load(paths: Sequence[str], device: str) -> list[Loaded]:
                 f"{path} is a model of clips, not a head: extract with --model teachclip --weights {path}, and search "
                 "what that gives with the same --weights"
             )
+        if kept.head["kind"] == "clip-teacher":
+            name = kept.head["settings"]["teacher"]
+            raise SpecError(
+                f"{path} is a teacher of clips, not a head: give it to avs distill as --teacher {name}={path}"
+            )
         head = rebuild(kept.head)
         load_weights(head, kept.weights, path)
         loaded.append(Loaded(path, head.eval().to(device), kept.head))

@@ -263,11 +263,12 @@ class Judge:
 
     def values(self, head: "Head") -> dict[str, float]:
         """The measure, more is better."""
-        from avs_cli.core.pairs import caption_measures, caption_ranks, score_matrix
+        from avs_cli.core.caption_ranks import measures, text_ranks
+        from avs_cli.core.pairs import score_matrix
 
         scores = score_matrix(head, self.pairs)
         if self.evaluator is None:
-            return {self.metric: caption_measures(caption_ranks(scores, self.pairs.item))[self.metric]}
+            return {self.metric: measures(text_ranks(scores, self.pairs.item))[self.metric]}
         rows = zip(self.pairs.captions, scores.tolist(), strict=True)
         run = {topic: dict(zip(self.pairs.items, row, strict=True)) for topic, row in rows}
         means = self.evaluator.evaluate(run).means
@@ -454,6 +455,9 @@ class Training(Generic[B]):
             self.scaler.load_state_dict(state["scaler"])
         log = Log(**state["log"])
         note(f"going on after epoch {len(log.rows)} of {self._last}")
+        if log.rows and self.team.rank == 0:
+            # A kill between the two files leaves this one an epoch behind.
+            _write_csv(f"{self.plan.output}.csv", log.rows)
         return log
 
     def _check(self, told: Mapping[str, Any]) -> None:
@@ -511,10 +515,13 @@ def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
 
 
 def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """The columns stand as in the newest row: those that come from a file to resume from are sorted there."""
+    """A line per epoch: its number and loss, the metrics, what it took."""
     from avs_cli.io.atomic import writing
 
-    columns = [*rows[-1]]
+    first, last = ["epoch", "loss"], ["learning_rate", "seconds"]
+    # R@5 before R@10; rows that come from a file to resume from have their keys sorted.
+    metrics = sorted(rows[-1].keys() - {*first, *last}, key=lambda name: (len(name), name))
+    columns = [*first, *metrics, *last]
     with writing(path) as out:
         out.write(",".join(columns) + "\n")
         for row in rows:

@@ -13,6 +13,7 @@ from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads
+from avs_cli.outputs import spare
 from avs_cli.types import Run, ranked
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def rerank(
         raise SpecError("--scores FILE and --method scores belong together")
     if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
+    if len(runs) > 1:
+        for path in runs:
+            spare(str(Path(output) / Path(path).name), runs)
     method_of = rerankers.load(method)
     from avs_cli.core.device import prepare
     from avs_cli.io.score_files import read_verdicts

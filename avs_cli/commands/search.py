@@ -13,6 +13,7 @@ from avs_cli.commands._inputs import comparison
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import AllowMismatch, Depth, Device, Threads
+from avs_cli.outputs import WRITES
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def search(
         ),
     ] = None,
     explain: Annotated[
-        str, typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots.")
+        str,
+        typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots."),
+        WRITES,
     ] = "",
     times: Annotated[
         str,
@@ -66,6 +69,7 @@ def search(
             help="Write each topic's search time, as `avs submit --elapsed` reads it; of several heads a folder of "
             "HEAD.times.",
         ),
+        WRITES,
     ] = "",
     field: Annotated[
         Literal["query", "narrative", "both"] | None,
@@ -96,6 +100,7 @@ def search(
             metavar="FILE|FOLDER",
             help="Where to write; - is stdout. A folder, which may end in /, gets HEAD.run, or TAG.run without a head.",
         ),
+        WRITES,
     ] = "-",
     weights: Annotated[
         list[str] | None,

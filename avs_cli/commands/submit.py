@@ -9,6 +9,7 @@ import typer
 
 from avs_cli import options
 from avs_cli.console import note
+from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
     from avs_cli.types import Run, Topic
@@ -41,7 +42,9 @@ def submit(
     elapsed: Seconds = None,
     tag: options.Tag = "avs",
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="File or folder; by default NIST's file name, here.")
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="File or folder; by default NIST's file name, here."),
+        WRITES,
     ] = "",
 ) -> None:
     """Write a run for TRECVID or TREC: the best 1000 shots of each topic, checked by NIST's rules.
