@@ -6,7 +6,8 @@ import pytest
 
 from avs_cli.cli import exit_code
 from avs_cli.errors import FormatError
-from avs_cli.io.captions import read_captions
+from avs_cli.io.captions import item_of, read_captions
+from avs_cli.io.topics import read_topics
 from avs_cli.io.trec import read_run
 
 TEXTS = {
@@ -15,6 +16,15 @@ TEXTS = {
     '{"video_id": "v2", "caption": "a cat"}, {"video_id": "v1", "caption": "a dog"}]}',
     "vatex": '[{"videoID": "v1", "enCap": ["a dog runs", "a dog"], "chCap": ["x"]}, '
     '{"videoID": "v2", "enCap": ["a cat"]}]',
+    "jsfusion": "key,vid_key,video_id,sentence\nret0,msr1,v1,a dog runs\nret1,msr1,v1,a dog\nret2,msr2,v2,a cat\n",
+    "webvid": "videoid,contentUrl,duration,page_dir,name\nv1,https://x/v1.mp4,PT00H00M09S,0_1,a dog  runs\n"
+    'v1,https://x/v1.mp4,PT00H00M09S,0_1,"a dog"\nv2,https://x/v2.mp4,PT00H00M20S,0_1,"a cat"\n',
+    "chinaopen-50k": '{"v1": {"title": ["好像呀"], "caption": ["a dog runs", "a dog"]}, "v2": {"caption": ["a cat"]}}',
+    "chinaopen in lines": '{"video_id": "v1", "title": ["x"], "caption": ["a dog runs", "a dog"]}\n'
+    '{"video_id": "v2", "caption": "a cat"}\n',
+    "json lines": '{"video": "films/v1.mp4", "caption": "a dog runs"}\n{"video": "films/v1.mp4", "caption": "a dog"}\n'
+    '{"video": "v2.mp4", "caption": "a cat"}\n',
+    "csv of pictures": 'image,caption\nv1.jpg,a dog runs\nv1.jpg,a dog\nv2.jpg,"a\ncat"\n',
     "tgif": "https://38.media.example/9f6c/v1.gif\ta dog runs\nhttps://38.media.example/1/v1.gif\ta dog\n"
     "http://38.media.example/v2.gif\ta cat\n",
     "flickr": "v1.jpg#0\ta dog runs\r\nv1.jpg#1\ta dog\r\nv2.jpg#0\ta cat\r\n",
@@ -26,6 +36,42 @@ CAPTIONS = {"v1#enc#0": "a dog runs", "v1#enc#1": "a dog", "v2#enc#0": "a cat"}
 def test_captions_are_the_same_in_every_format(tmp_path: Path, name: str) -> None:
     (tmp_path / "captions").write_text(TEXTS[name], newline="")
     assert read_captions(str(tmp_path / "captions")) == CAPTIONS
+
+
+def test_chinaopen_1k_is_read_in_english_where_there_is_english(tmp_path: Path) -> None:
+    chinese = '"Captions": {"User-title": "压弯", "Manual-caption": "一个男人骑着自行车。"}'
+    english = '"Captions-en": {"User-title": "Bikes", "Manual-caption": "A man rode his bicycle."}, "Labels": {}'
+    (tmp_path / "captions").write_text(f'{{"BV1CN411o7WE": {{{chinese}, {english}}}}}')
+    assert read_captions(str(tmp_path / "captions")) == {"BV1CN411o7WE#enc#0": "A man rode his bicycle."}
+    (tmp_path / "captions").write_text(f'{{"BV1CN411o7WE": {{{chinese}}}}}')
+    assert read_captions(str(tmp_path / "captions")) == {"BV1CN411o7WE#enc#0": "一个男人骑着自行车。"}
+
+
+def test_v3c1_pc_is_read_under_the_ids_of_trecvids_shots(tmp_path: Path) -> None:
+    for name, text in {
+        "lines": "shot00001_1#0 a man on a stage\nshot00001_1#1 a man sings\n",
+        "csv": "shot_id,caption\nshot00001_1,a man on a stage\nshot00001_1,a man sings\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+        captions = read_captions(str(tmp_path / name))
+        assert [item_of(caption) for caption in captions] == ["shot00001_1"] * 2
+        assert [*captions.values()] == ["a man on a stage", "a man sings"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_captions_are_topics_under_the_ids_that_training_takes(tmp_path: Path, name: str) -> None:
+    (tmp_path / "captions").write_text(TEXTS[name], newline="")
+    topics = read_topics(str(tmp_path / "captions"))
+    assert {topic.id: topic.query for topic in topics} == CAPTIONS
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_captions_are_judgments_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / "captions").write_text(TEXTS[name], newline="")
+    ranked = [("v1#enc#0", "v1"), ("v1#enc#1", "v2"), ("v2#enc#0", "v2")]  # two of three at rank 1
+    (tmp_path / "run").write_text("".join(f"{caption} Q0 {item} 1 1 t\n" for caption, item in ranked))
+    assert exit_code(["eval", str(tmp_path / "captions"), str(tmp_path / "run"), "-m", "P@1", "--json"]) == 0
+    assert "0.6666" in capsys.readouterr().out
 
 
 def test_whatever_follows_the_item_numbers_its_captions(tmp_path: Path) -> None:
@@ -55,8 +101,13 @@ def test_foreign_captions_become_lines(tmp_path: Path, name: str) -> None:
         ("{", 1, "not JSON"),
         ("{}", None, "neither MSR-VTT's"),
         ('{"sentences": 3}', None, "neither MSR-VTT's"),
+        ('{"video_id": "v1", "caption": "a dog"}\n{"video_id": "v2"}\n', 2, "is no video with captions"),
+        ('{"video_id": "v1", "caption": "a dog"}\nv2 a cat\n', 2, "not JSON"),
+        ('{"video_id": "v1", "caption": "\\udc00 a dog"}\n', 1, "half a surrogate pair"),
+        ("videoid,contentUrl,duration,page_dir,name\n1,u,d,p,a dog\n2,u,d,p,a dog, and a cat\n", 3, "6 columns, not 5"),
+        ('videoid,contentUrl,duration,page_dir,name\n1,u,d,p,"a dog\n', 2, "not CSV"),
         ('[{"videoID": "v1"}]', None, "is no video with captions"),
-        ('[{"videoID": "v1", "enCap": "a dog"}]', None, "is no video with captions"),
+        ('[{"videoID": "v1", "enCap": [3]}]', None, "is no video with captions"),
         ('[{"videoID": "v 1", "enCap": ["a dog"]}]', None, "no item id, or no words"),
         ("[" * 100_000, None, "not JSON"),
         ("v1.jpg#0\ta dog\nv2.jpg a cat\n", 2, "a Flickr line is"),

@@ -13,13 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from avs_cli.commands import _queries
+from avs_cli.errors import MismatchError
+from avs_cli.io.captions import read_captions
 from avs_cli.io.store import open_store
+from avs_cli.io.trec import read_run
+from avs_cli.types import Topic, Variant
 
 ENCODERS = Path(__file__).with_name("data") / "encoders"
 PROGRAM = (
@@ -27,6 +33,7 @@ PROGRAM = (
     "from avs_cli.cli import main; main()"
 )
 Program = Callable[..., subprocess.CompletedProcess[str]]
+Here = Callable[..., Any]
 
 
 def command(*arguments: object) -> list[str]:
@@ -162,10 +169,167 @@ def test_the_shards_of_a_folder_together_hold_every_shot_once(extract: Program, 
     assert sorted(ids) == ["blue", "green", "mixed", "red"]
 
 
+def picture(path: Path, colour: tuple[int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), colour).save(path)
+
+
+def test_frames_that_other_tools_extracted_are_shots_again(here: Here, tmp_path: Path) -> None:
+    for number, colour in {0: RED, 12: BLUE, 100: RED, 24: RED}.items():
+        picture(tmp_path / "ImageData" / "00001" / f"shot00001_1_{number}.png", colour)
+        picture(tmp_path / "frames" / "00001" / f"frame_{number:04}.png", colour)
+    picture(tmp_path / "ImageData" / "00001" / "shot00001_2_0.png", GREEN)
+    picture(tmp_path / "frames" / "v1.5" / "1.png", GREEN)
+    options = ("--workers", 1, "--dtype", "float32", "--pool", "none")
+    assert here("extract", "ImageData", "--frames", "name", *options, "-o", "name.h5").returncode == 0
+    assert here("extract", "frames", "--frames", "folder", *options, "-o", "folder.h5").returncode == 0
+    for name, ids in {"name": ["shot00001_1", "shot00001_2"], "folder": ["00001", "v1.5"]}.items():
+        with open_store(str(tmp_path / f"{name}.h5")) as store:
+            assert store.ids == ids
+            # In the order of the numbers, which is not that of the names: 0, 12, 24, 100.
+            assert store.read(ids[:1]).vectors.tolist() == [list(colour) for colour in (RED, BLUE, RED, RED)]
+            assert store.read(ids[1:]).vectors.tolist() == [list(GREEN)]
+            assert store.shots()[ids[0]][2:] == (0.0, 2.0) and store.thumbnail(ids[0])
+    assert here("extract", "ImageData", *options, "-o", "pictures.h5").returncode == 0
+    with open_store(str(tmp_path / "pictures.h5")) as store:
+        assert len(store) == 5
+
+
+def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path) -> None:
+    for shot in ("a", "b"):
+        for number in range(6):
+            picture(tmp_path / "flat" / f"{shot}_{number}.png", (40 * number, 0, 0))
+    assert (
+        here("extract", "flat", "--frames", "name", "--max-frames", 3, "-o", "a.h5", "--shard", "1/2").returncode == 0
+    )
+    assert colours(tmp_path / "a.h5") == {"a": [(40 + 120 + 200) / 3, 0, 0]}  # the middles of three equal parts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("odd", "--frames", "name"), 3, "pic.png: no frame, which is called <shot>_<number>; or give --frames folder"),
+        (("twice", "--frames", "name"), 3, "frames of shot 'v' lie here and in twice/1"),
+        (("films", "--frames", "folder"), 3, "a video among frames"),
+        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it goes with neither --shots nor --text"),
+        (("broken", "--frames", "name"), 5, "broken/v_1.png: not a picture"),
+    ],
+)
+def test_frames_that_are_none_are_refused(
+    here: Here, films: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    picture(tmp_path / "odd" / "pic.png", RED)
+    for name in ("twice/1/v_1.png", "twice/2/v_2.png", "broken/v_0.png"):
+        picture(tmp_path / name, RED)
+    (tmp_path / "broken" / "v_1.png").write_text("no picture")
+    done = here("extract", *arguments, "--workers", 1, "-o", "a.h5")
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
 def test_texts_are_encoded_under_their_topics_ids(extract: Program, tmp_path: Path) -> None:
     (tmp_path / "topics.txt").write_text("661 red rug\n662 big bag\n")
     assert extract("--text", "topics.txt", "-o", "t.h5").returncode == 0
     assert colours(tmp_path / "t.h5") == {"661": [2, 1, 0], "662": [0, 2, 2]}
+
+
+@pytest.fixture
+def here(avs_here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The program in this process, with the test's own encoders in the registry."""
+    import avs_cli.core.features as package
+
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(ENCODERS)])
+    return lambda command, *arguments: avs_here(
+        command, *(["--model", "colour"] if command == "extract" else []), *arguments
+    )
+
+
+CAPTIONS = {
+    "msrvtt.json": '{"sentences": [{"video_id": "v1", "caption": "red rug"}, '
+    '{"video_id": "v1", "caption": "big bag"}]}',
+    "tgif.tsv": "https://x/v1.gif\tred rug\nhttps://x/v1.gif\tbig bag\n",
+    "flickr.token": "v1.jpg#0\tred rug\nv1.jpg#1\tbig bag\n",
+    "webvid.csv": "videoid,contentUrl,duration,page_dir,name\nv1,u,d,p,red rug\nv1,u,d,p,big bag\n",
+    "ruc.txt": "v1#enc#0 red rug\nv1#enc#1 big bag\n",
+}
+
+
+@pytest.mark.parametrize("name", CAPTIONS)
+def test_captions_are_encoded_under_the_ids_that_training_asks_for(here: Here, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(CAPTIONS[name])
+    assert here("extract", "--text", name, "-o", "t.h5").returncode == 0
+    assert colours(tmp_path / "t.h5") == {"v1#enc#0": [2, 1, 0], "v1#enc#1": [0, 2, 2]}
+    assert [*read_captions(str(tmp_path / name))] == ["v1#enc#0", "v1#enc#1"]
+
+
+NARRATIVES = "661\tred\tAny green or blue bag.\n662\tbig bag\tA rug.\n"
+
+
+@pytest.mark.parametrize("field", ["query", "narrative", "both"])
+def test_a_store_of_topics_answers_as_the_topics_do(here: Here, films: Path, tmp_path: Path, field: str) -> None:
+    (tmp_path / "narratives.tsv").write_text(NARRATIVES)
+    variants = f"661\t1\trrb\n661\t-0.5\tggb\n661\t.25\t{films}/blue.png\n662\t2\tbig bag\n"
+    (tmp_path / "variants.tsv").write_text(variants)
+    name = "variants.tsv" if field == "query" else "narratives.tsv"
+    chosen = [] if field == "query" else ["--field", field]
+    assert here("extract", films, "--workers", 1, "-o", "gallery.h5", "--dtype", "float32").returncode == 0
+    done = here("extract", "--text", name, *chosen, "--dtype", "float32", "-o", "topics.h5")
+    assert done.returncode == 0, done.stderr
+    for target, asked in {"direct": ["--topics", name, *chosen], "stored": ["--vectors", "topics.h5"]}.items():
+        assert here("search", "gallery.h5", *asked, "-o", target).returncode == 0
+    direct, stored = (read_run(str(tmp_path / target)) for target in ("direct", "stored"))
+    assert [[*shots] for shots in direct.values()] == [[*shots] for shots in stored.values()]
+    for topic, shots in direct.items():
+        assert stored[topic] == pytest.approx(shots, abs=1e-6)
+
+
+def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, films: Path) -> None:
+    from avs_cli.core.features import features
+
+    encoder: Any = features.load("colour")(None)
+    words = (Variant(1.0, "red"), Variant(0.5, "green"))
+    encoder.word_level = True
+    with pytest.raises(MismatchError, match="topic 661 has several wordings, which cannot be blended"):
+        _queries.vectors_by(encoder, "colour", [Topic("661", "red", variants=words)])
+    assert _queries.vectors_by(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
+    encoder.word_level, encoder.pixels = False, None
+    with pytest.raises(MismatchError, match="is a picture, and colour encodes text alone"):
+        _queries.vectors_by(encoder, "colour", [Topic("661", "", variants=(Variant(1.0, str(films / "blue.png")),))])
+
+
+def test_narratives_are_encoded_when_they_are_chosen(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "topics.tsv").write_text(NARRATIVES)
+    vectors = {"query": [1, 0, 0], "narrative": [2, 2, 2], "both": [3, 2, 2]}  # letters r, g, b
+    for field, counts in vectors.items():
+        assert here("extract", "--text", "topics.tsv", "--field", field, "-o", f"{field}.h5").returncode == 0
+        with open_store(str(tmp_path / f"{field}.h5")) as store:
+            assert store.read(["661"]).vectors.tolist() == [counts]
+            assert store.provenance.get("field") == (None if field == "query" else field)
+    assert here("extract", "--text", "topics.tsv", "-o", "plain.h5").returncode == 0
+    assert (tmp_path / "plain.h5").read_bytes() == (tmp_path / "query.h5").read_bytes()
+    done = here("extract", "--text", "topics.tsv", "--field", "both", "-o", "query.h5")
+    assert done.returncode == 3 and 'field is null and "both"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code", "said"),
+    [
+        ("v1#enc#0 a dog\n", ("--text", "t", "--field", "both"), 2, "captions have no narratives"),
+        ("661 a dog\n", ("--text", "t", "--field", "narrative"), 3, "topic 661 has no narrative"),
+        ("661 a dog\n", ("films", "--field", "both"), 2, "it goes with --text"),
+        ("661 a dog\n734: a cat\n", ("--text", "t"), 3, "t:2: '734:' is no topic id"),
+        ('{"sentences": [{"video_id": "v1"}]}', ("--text", "t"), 3, "is no topic, which has an id"),
+        ("661\t1\tbad.png\n662\t1\ta dog\n", ("--text", "t"), 3, "bad.png: not a picture"),
+    ],
+)
+def test_texts_that_cannot_be_encoded_as_asked_are_refused(
+    here: Here, tmp_path: Path, text: str, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    (tmp_path / "t").write_text(text)
+    (tmp_path / "bad.png").write_text("no picture")
+    done = here("extract", *arguments, "-o", "a.h5")
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert said in done.stderr
+    assert not (tmp_path / "a.h5").exists()
 
 
 def test_bad_files_are_named_once_and_the_good_ones_are_kept(extract: Program, films: Path, tmp_path: Path) -> None:

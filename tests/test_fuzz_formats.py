@@ -4,15 +4,19 @@ import gzip
 import math
 import random
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from avs_cli.core.evaluation import Evaluator
 from avs_cli.core.submission import as_run, violations
 from avs_cli.errors import AvsError, FormatError
+from avs_cli.io.arrays import read_npy
+from avs_cli.io.bigfile import read_bigfile
 from avs_cli.io.captions import read_captions
 from avs_cli.io.leaderboard import read_leaderboard
 from avs_cli.io.score_files import read_scores
@@ -39,6 +43,11 @@ SUBMISSION = (
 )
 CAPTIONS = "v1#enc#0 a dog runs\nv1#enc#1 a dog\nv2#enc#0 a cat\n"
 MSRVTT = '{"sentences": [\n{"video_id": "v1", "caption": "a dog"},\n{"video_id": "v2", "caption": "a cat"}]}\n'
+WEBVID = 'videoid,contentUrl,duration,page_dir,name\n1,u,d,p,a dog\n1,u,d,p,"a dog, running"\n2,u,d,p,a cat\n'
+CHINAOPEN = '{"BV1": {"title": ["x"], "caption": ["a dog", "a dog runs"]},\n "BV2": {"caption": ["a cat"]}}\n'
+LINES = '{"video_id": "v1", "caption": ["a dog"]}\n{"video_id": "v2", "caption": "a cat"}\n'
+TOPIC_LINES = '{"id": "661", "text": "a dog"}\n{"id": 662, "text": "a cat", "narrative": "Any cat."}\n'
+TOPIC_TABLE = 'id,weight,text\n661,1,a dog\n661,.5,"a dog, running"\n662,1,a cat\n'
 SCORES = "661 shot1_1 0.5 shot1_2 0.25\n662 shot1_2 1e-3\n"
 BOARD = "one 0.3\ntwo 0.25\n"
 
@@ -152,9 +161,65 @@ def check_board(path: Path) -> None:
 KINDS: list[tuple[str, Callable[[Path], None]]] = [
     (RUN, check_run), (QRELS, check_qrels), (FOUR, check_qrels), (TOPICS, check_topics), (VARIANTS, check_topics),
     (TOPICS_XML, check_topics), (SUBMISSION, check_submission), (CAPTIONS, check_captions), (MSRVTT, check_captions),
-    (SCORES, check_scores), (BOARD, check_board),
+    (SCORES, check_scores), (BOARD, check_board), (WEBVID, check_captions), (CHINAOPEN, check_captions),
+    (LINES, check_captions), (TOPIC_LINES, check_topics), (TOPIC_TABLE, check_topics),
 ]  # fmt: skip
 NO_LINE = ("no lines", "no topics", "no captions", "broken gzip", "JSON", "it defines entities", "no item id")
+
+
+VECTORS = np.arange(21, dtype="<f4").reshape(7, 3)
+FRAMES = [f"v{k // 2}_{k % 2}" for k in range(7)]
+OWNERS = {f"v{k}": [id for id in FRAMES if id.startswith(f"v{k}_")] for k in range(4)}
+SIZES = ["0", "-1", "1", "3", "7", "9" * 18, "9" * 5000, "²", "1e3", "nan", "", "4294967296"]
+SHAPES = [(7, 3), (3,), (), (-3, -2), (10**30, 2), (2**62, 4), (True, 21), "x", [7, 3], (7, 3, 1), (0, 5), (7, 10**12)]
+TYPES = ["<f4", ">f4", "<f8", "<f2", "<i4", "|O", "<f16", "x", None, [("a", "<f4")], ("<f4", (2,)), "<V8"]
+
+
+def array(shape: object, kind: object) -> bytes:
+    header = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + VECTORS.tobytes()
+
+
+def check_folder(folder: Path, frames: bool) -> None:
+    for found in (read_bigfile(folder, frames), read_npy(folder / "a.npy", frames)):
+        blocks = [*found.blocks(2)]
+        assert [id for block in blocks for id in block.ids] == [*found.ids]
+        assert len(found.ids) <= sum(len(block.vectors) for block in blocks) == len(found.vectors) == 7
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_damaged_folders_and_arrays_are_refused_or_read_rightly_and_take_no_room(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    refused = 0
+    tracemalloc.start()
+    for _ in range(60):
+        files = {
+            "feature.bin": VECTORS.tobytes(),
+            "shape.txt": b"7 3",
+            "id.txt": "\n".join(FRAMES).encode(),
+            "a.npy": array((7, 3), "<f4"),
+            "a.ids.txt": "\n".join(FRAMES).encode(),
+        }
+        if rng.random() < 0.5:
+            files["video2frames.txt"] = str(OWNERS).encode()
+        name = rng.choice(sorted(files))
+        files[name] = damaged(files[name], rng)
+        if name == "shape.txt":
+            files[name] = f"{rng.choice(SIZES)} {rng.choice(SIZES)}".encode()
+        elif name == "a.npy" and rng.random() < 0.5:
+            files[name] = array(rng.choice(SHAPES), rng.choice(TYPES))
+        (tmp_path / "video2frames.txt").unlink(missing_ok=True)
+        for part, content in files.items():
+            (tmp_path / part).write_bytes(content)
+        try:
+            check_folder(tmp_path, rng.random() < 0.5)
+        except AvsError as error:
+            assert isinstance(error, FormatError) and str(error).startswith(str(tmp_path)) and "\n" not in str(error)
+            refused += 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 10 < refused < 60
+    assert peak < 4 << 20
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -162,7 +227,7 @@ def test_damaged_files_are_refused_with_their_line_or_read_rightly(tmp_path: Pat
     rng = random.Random(seed)
     path = tmp_path / "damaged"
     refused: list[Any] = []
-    for number in range(110):
+    for number in range(10 * len(KINDS)):
         text, check = KINDS[number % len(KINDS)]
         path.write_bytes(damaged(text.encode(), rng))
         try:
@@ -173,4 +238,4 @@ def test_damaged_files_are_refused_with_their_line_or_read_rightly(tmp_path: Pat
             assert "\n" not in str(error)
             refused.append(error)
     # The damage is neither always fatal nor always harmless, so both answers were looked at.
-    assert 20 < len(refused) < 105
+    assert 30 < len(refused) < 155

@@ -20,7 +20,7 @@ from avs_cli.io.bigfile import write_bigfile
 from avs_cli.io.checkpoint import load_head
 from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
-from avs_cli.types import WordVectors
+from avs_cli.types import Block, WordVectors
 
 Arrays = dict[str, np.ndarray]
 Avs = Callable[..., tuple[int, str]]
@@ -110,7 +110,7 @@ def test_a_published_laff_ranks_as_its_authors_code_does(
     videos, words = ids("v", len(arrays["vis_emb"])), ids("word", arrays["txt/bow_encoder"].shape[1])
     save("model_best.pth.tar", under(arrays, "w/"), words, vis_attention="Multi_head_MyApply_Attention")
     vectors = arrays["txt/w2v_encoder"]
-    write_bigfile(tmp_path / "w2v", vectors.shape[1], [(ids("sentence", len(vectors)), vectors)])
+    write_bigfile(tmp_path / "w2v", vectors.shape[1], [Block(ids("sentence", len(vectors)), vectors)])
     line = ["convert", "model_best.pth.tar", "h.safetensors", "--trust-pickle", "--word-vectors", "w2v"]
     ave = ["--head", "laff:ave=true,mul=false"] if name.endswith("ave") else []
     first, *others = arrays["vis_order"].tolist()
@@ -243,7 +243,7 @@ def test_every_text_encoder_comes_over(avs: Avs, tmp_path: Path, recurrent: str)
     save("m.pth", model | {"txt_net.encoder.CLIP_encoder.ClipModel.positional": torch.ones(2)})
     for name, words in (("bow", told["encoders"][1]["words"]), ("gru", told["encoders"][0]["words"])):
         Path(f"{name}.txt").write_text("".join(f"{word} {9 - n}\n" for n, word in enumerate(words)).rstrip("\n"))
-    write_bigfile(tmp_path / "w2v", 4, [(list(vectors.rows), vectors.vectors)])
+    write_bigfile(tmp_path / "w2v", 4, [Block(list(vectors.rows), vectors.vectors)])
     line = ["convert", "m.pth", "h.safetensors", "--trust-pickle", "--word-vectors", "w2v"]
     code, message = avs(*line, "--vocabulary", "bow=bow.txt", "--vocabulary", "gru=gru.txt")
     assert code == 0, message

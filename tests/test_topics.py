@@ -44,6 +44,35 @@ def test_a_weight_in_the_second_field_makes_wordings_of_one_topic(topics) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": "661", "text": "a hang glider"}\n\n{"id": 662, "text": "a dog,  running"}\n',
+        '[{"_id": "661", "text": "a hang glider"},\n {"qid": "662", "query": "a dog, running"}]',
+        'id,text\n661,a hang glider\n662,"a dog, running"\n',
+        'Topic, Title\r\n661, a hang glider\r\n662,"a dog, running"\r\n',
+        "\ufeffquery_id\tquery\n661\ta hang glider\n662\ta dog, running\n",
+    ],
+    ids=["JSON lines", "JSON", "CSV", "CSV of Windows", "TSV"],
+)
+def test_records_are_topics(topics, text: str) -> None:
+    assert topics(text) == [Topic("661", "a hang glider"), Topic("662", "a dog, running")]
+
+
+def test_records_have_narratives_and_weights(topics) -> None:
+    assert topics('{"id": "661", "text": "a kite", "narrative": "Any kite.", "year": 2021}') == [
+        Topic("661", "a kite", "Any kite.")
+    ]
+    assert topics("id,weight,text\n661,0.5,a kite\n661,1,a hang glider\n") == [
+        Topic("661", "a hang glider", variants=(Variant(0.5, "a kite"), Variant(1.0, "a hang glider")))
+    ]
+
+
+def test_lines_without_ids_are_refused(shared_data: Callable[[str], Path]) -> None:
+    with pytest.raises(FormatError, match="each line begins with its topic's id"):
+        read_topics(str(shared_data("topics/tv16_17_18.avs.topics_parsed.txt")))
+
+
 def test_trecvids_xml_is_read_with_narratives(topics) -> None:
     text = """<?xml version="1.0" encoding="ISO-8859-1"?>
 <!DOCTYPE videoAdhocSearchTopics SYSTEM "http://nowhere.invalid/topics.dtd">
@@ -60,7 +89,28 @@ def test_trecvids_xml_is_read_with_narratives(topics) -> None:
         ("661\n", 1, "has no query"),
         ("661 a dog\n\n661 a cat\n", 3, "'661' is there twice"),
         ("661\t.\n", 1, "has no query"),
-        ("a person playing guitar\na man indoors\n", 2, "each line begins with its topic's id"),
+        ("a person playing guitar\na man indoors\n", 1, "each line begins with its topic's id"),
+        ("661 a dog\n734: a cat\n", 2, "'734:' is no topic id; write the id, a space or a tab, and the query"),
+        ("731|a dog\n", 1, "'731|a' is no topic id"),
+        ("731, a dog\n", 1, "'731,' is no topic id"),
+        ("731,a dog\n", 1, "'731,a' is no topic id"),
+        ("731;a dog\n", 1, "'731;a' is no topic id"),
+        ("Topic 731: a dog\n", 1, "each line begins with its topic's id, and 'Topic' is none"),
+        ("731. a dog\n", 1, "'731.' is no topic id"),
+        ("731) a dog\n", 1, "'731)' is no topic id"),
+        ('731 a dog\n"732" a cat\n', 2, "is no topic id"),
+        ("731:\ta dog\n", 1, "'731:' is no topic id"),
+        ('{"id": "731", "text": "a dog"}\n{"id": "732"}\n', 2, "is no topic, which has an id and a text"),
+        ('{"id": "731", "text": "a dog"}\n732 a cat\n', 2, "not JSON"),
+        ('{"id": "731", "text": "a dog"}\n{"id": "731", "text": "a cat"}\n', 2, "is there twice"),
+        ('{"id": "7 1", "text": "a dog"}\n', 1, "has white space"),
+        ('{"id": "731", "text": ["a dog"]}\n', 1, "query is no text"),
+        ('{"id": "731", "text": "\\ud800"}\n', 1, "half a surrogate pair"),
+        ('{"id": "731", "text": "a dog", "weight": "much"}\n', 1, "'much', which is no number"),
+        ("id,text\n731,a dog\n732,a cat, asleep\n", 3, "3 columns, not 2: id, text"),
+        ('id,text\n731,"a dog\n', 2, "not CSV"),
+        ('id,text\n731,"a\ndog"\n732,.\n', 4, "topic '732' has no query"),
+        ("id,text\n", None, "no topics"),
         ("", None, "no topics"),
         ("<a><topic num='1'>\n<title/></topic></a>", 1, "has no text"),
         ("<a>\n<topic num='1' text='x'/>\n<topic num='1' text='y'/></a>", 3, "is there twice"),

@@ -36,6 +36,14 @@ def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str
     return [select_topics(run, wanted) for run in runs]
 
 
+def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
+    """The shots whose frames are the pictures among the inputs, as `io.media.frame_shots` has them."""
+    from avs_cli.io.media import frame_shots
+    from avs_cli.io.video import find_media
+
+    return frame_shots(find_media(inputs), by, rate)
+
+
 def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
     """The shots of the tables, else every file as one, whose end is NaN where only its video can tell.
 

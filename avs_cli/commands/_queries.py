@@ -17,10 +17,13 @@ CURE = "encode the topics with the gallery's model, with `avs extract --text`, a
 
 
 def read(path: str, field: str = "query") -> list[Topic]:
-    """The topics, each with the chosen text as its query."""
-    from avs_cli.io.topics import read_topics
+    """The topics (or captions) of a file, each with the chosen text as its query; SpecError for a field of captions."""
+    from avs_cli.io.topics import read_texts
 
-    return of_field(path, read_topics(path), field)
+    topics, captions = read_texts(path)
+    if captions and field != "query":
+        raise SpecError(f"{path}: captions have no narratives; --field {field} is for topics")
+    return of_field(path, topics, field)
 
 
 def of_field(path: str, topics: list[Topic], field: str) -> list[Topic]:
@@ -125,18 +128,36 @@ def encoded(
         what = "words one by one" if feature.has_text else "no text"
         raise SpecError(f"{spec} encodes {what}, so it cannot be searched by words without a head; or give --vectors")
     _fit(spec, feature.provenance, shots)
+    vectors = vectors_by(feature, spec, topics)
+    # One text's vector is blended too: its length is no part of the query.
+    pairs = zip(topics, vectors, strict=True)
+    return np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
+
+
+def vectors_by(feature: "Feature", spec: str, topics: Sequence[Topic]) -> "list[np.ndarray]":
+    """Per topic the encoder's vector of its text, (D,), or (W, D) of a word-level one; or the blend of its wordings.
+
+    spec  what the encoder is called in errors. Raises MismatchError for wordings that it cannot encode or blend
+    """
+    import numpy as np
+
+    from avs_cli.core.ranking import blend
+
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
-    pictures = _pictures(feature, [text for text in wordings if is_picture(text)])
-    texts = [text for text in wordings if text not in pictures]
-    known = pictures | (dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {})
-    return np.array(
-        [
-            blend(
-                np.array([known[text] for _, text in wordings_of(topic)]), [weight for weight, _ in wordings_of(topic)]
-            )
-            for topic in topics
-        ]
-    )
+    pictures = [text for text in wordings if is_picture(text)]
+    if pictures and feature.pixels is None:
+        raise MismatchError(f"{pictures[0]} is a picture, and {spec} encodes text alone")
+    if feature.word_level and (many := next((topic.id for topic in topics if len(topic.variants) > 1), "")):
+        raise MismatchError(f"topic {many} has several wordings, which cannot be blended: {spec} encodes words")
+    known: dict[str, np.ndarray] = dict(_pictures(feature, pictures))
+    texts = [text for text in wordings if text not in known]
+    known |= dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {}
+    return [
+        blend(np.array([known[text] for _, text in topic.variants]), [weight for weight, _ in topic.variants])
+        if topic.variants and not feature.word_level
+        else known[wordings_of(topic)[0][1]]
+        for topic in topics
+    ]
 
 
 def wordings_of(topic: Topic) -> Sequence[tuple[float, str]]:

@@ -1,21 +1,24 @@
 """avs convert: other tools' files into ours."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from avs_cli import options
 from avs_cli.commands._published import write_head
+from avs_cli.console import note
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.outputs import BY_HAND, WRITES
 from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
+    from avs_cli.io.arrays import Imported
     from avs_cli.io.pickles import Pickled
-    from avs_cli.types import Block
 
-PART = 4096
+PART = 4096  # rows
+STORES = (".h5", ".hdf5")
+BINARY = (*STORES, ".npy", ".npz", ".parquet", ".safetensors")
 
 CHECKPOINTS = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
 
@@ -26,13 +29,12 @@ def convert(
         str,
         typer.Argument(
             metavar="IN",
-            help="A submission's XML, RUC scores, a TREC run, captions, a checkpoint, a BigFile or a store; - is "
-            "stdin.",
+            help="A submission's XML, RUC scores, a TREC run, captions, a checkpoint, vectors or a store; - is stdin.",
         ),
     ],
     target: Annotated[
         str,
-        typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or a BigFile; - is stdout."),
+        typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or vectors; - is stdout."),
         WRITES,
     ],
     tag: options.Tag = "avs",
@@ -54,31 +56,51 @@ def convert(
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="Words of a head's bow or gru, if its checkpoint lacks them."),
     ] = None,
+    frames: Annotated[
+        bool,
+        typer.Option("--frames", help="Rows called <item>_<number> are frames: they become the vectors of one item."),
+    ] = False,
+    layout: Annotated[
+        Literal["bigfile", "clip-retrieval"] | None,
+        typer.Option(help="Of a folder that a store becomes.", show_default="bigfile"),
+    ] = None,
     word_vectors: Annotated[
         str, typer.Option(metavar="PATH", help="A head's word vectors: a BigFile folder or a text file.")
     ] = "",
 ) -> None:
-    """Convert a file, by what is in it.
+    """Convert files of other tools; what a file is shows in its content.
 
-    A TRECVID submission (XML) or an id.sent.score.txt of RUC's tools becomes a TREC run; --topics selects a part of it,
-    or of a TREC run. Captions of MSR-VTT and VATEX (JSON), TGIF (TSV) and Flickr (token files) become lines of
-    <item>#enc#<n> and a sentence. A PyTorch checkpoint (.pth, .pt, .bin) becomes safetensors, which avs extract takes
-    as --weights; one of LAFF, W2VV++ or SEA, which is known by its weights' names, becomes a head for avs search
-    --head. RUC's BigFile folder becomes a feature store, and a feature store such a folder. For XML from a run, see avs
-    submit.
+    Text: a TRECVID submission (XML) or RUC's id.sent.score.txt becomes a TREC run; --topics selects a part of it, or of
+    a TREC run. Captions of MSR-VTT, VATEX and ChinaOpen (JSON), WebVid (CSV), TGIF (TSV), Flickr (token files) and RUC
+    become lines of <item>#enc#<n> and a sentence; so do other JSON lines, CSV and TSV whose records have video_id (or
+    shot_id, image …) and caption. For XML from a run, see avs submit.
+
+    Vectors: RUC's BigFile folder, an .npy file with its ids beside it (x.npy and x.ids.txt, an id per line) and
+    clip-retrieval's folder become a feature store, and a feature store becomes any of the three. The frames of a shot
+    stay together: in a BigFile by its video2frames.txt, in x.ids.txt by the shot's id on each of its rows.
+
+    Weights: a PyTorch checkpoint (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights; one of
+    LAFF, W2VV++ or SEA, which is known by its weights' names, becomes a head for avs search --head.
     """
     if [source, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     told = bool(head or feature or vocabulary or word_vectors)
     if told and not _is_checkpoint(source):
         raise SpecError("--head, --feature, --vocabulary and --word-vectors are for a checkpoint of a head")
-    if Path(source).is_dir() or _is_store(source) or _is_checkpoint(source):
+    store, vectors = _is_store(source), Path(source).is_dir() or _is_array(source)
+    if store or vectors or _is_checkpoint(source):
         _no_topics(context)
-    if Path(source).is_dir():
-        _store_from_bigfile(source, target)
+    if layout and not store:
+        raise SpecError("--layout is for a store that becomes a folder")
+    if frames and not vectors:
+        raise SpecError("--frames is for a BigFile or an .npy")
+    if vectors:
+        if Path(target.partition("::")[0]).suffix.lower() not in ("", *STORES):
+            raise SpecError(f"{target}: vectors become a feature store, {' or '.join(STORES)}")
+        _store_from(_imported(source, frames), source, target)
         return
-    if _is_store(source):
-        _bigfile_from_store(source, target)
+    if store:
+        _export(source, target, layout)
         return
     if _is_checkpoint(source):
         held = _trusted(source, target, trust_pickle)
@@ -94,8 +116,9 @@ def convert(
         return
     from avs_cli.commands._inputs import selected
     from avs_cli.core.submission import as_run
-    from avs_cli.io.captions import are_foreign, parse_captions, write_captions
+    from avs_cli.io.captions import are_captions, are_foreign, parse_captions, write_captions
     from avs_cli.io.pipe import read_text
+    from avs_cli.io.records import are_json
     from avs_cli.io.score_files import are_scores, parse_scores
     from avs_cli.io.trec import is_run, parse_run, write_run
     from avs_cli.io.trecvid_xml import submission_in
@@ -103,20 +126,22 @@ def convert(
     text = read_text(source)
     if target.endswith(".xml"):
         raise SpecError("XML for NIST is written by avs submit, which also checks it")
+    if Path(target).suffix.lower() in BINARY:
+        raise SpecError(f"{target}: {source} holds runs or captions, which become text, and no {Path(target).suffix}")
     if text.lstrip().startswith("<"):
         run = as_run(submission_in(source, text))
-    elif are_foreign(text):
+    elif are_scores(text) and not are_foreign(text):
+        run = parse_scores(source, text)
+    elif is_run(text) and not are_foreign(text):
+        run = parse_run(source, text)
+    elif are_captions(text) or are_json(text):
         _no_topics(context)
         write_captions(target, parse_captions(source, text))
         return
-    elif are_scores(text):
-        run = parse_scores(source, text)
-    elif is_run(text):
-        run = parse_run(source, text)
     else:
         raise FormatError(
             source,
-            "neither a submission's XML, nor RUC scores, nor a TREC run, nor captions in JSON, TGIF or Flickr format",
+            "neither a submission's XML, nor RUC scores, nor a TREC run, nor captions in a format that avs reads",
         )
     write_run(target, selected([run], topics)[0], tag, depth)
 
@@ -135,40 +160,83 @@ def _is_store(source: str) -> bool:
         return file.read(4) == b"\x89HDF"
 
 
-def _store_from_bigfile(source: str, target: str) -> None:
-    """A store of one feature, called as in `target` (FILE::FEATURE) or as the folder."""
-    from avs_cli.io.bigfile import BigFile, is_bigfile
+def _imported(source: str, frames: bool) -> "Imported":
+    """The vectors of another tool's files."""
+    from avs_cli.io.arrays import is_clip_retrieval, read_clip_retrieval, read_npy
+    from avs_cli.io.bigfile import is_bigfile, read_bigfile
+
+    if not Path(source).is_dir():
+        found = read_npy(source, frames)
+    elif is_bigfile(source):
+        found = read_bigfile(source, frames)
+    elif not is_clip_retrieval(source):
+        raise FormatError(
+            source,
+            "a folder without feature.bin, id.txt and shape.txt is no BigFile, without img_emb and metadata none "
+            "of clip-retrieval",
+        )
+    elif frames:
+        raise SpecError("--frames is for a BigFile or an .npy; clip-retrieval's rows are pictures")
+    else:
+        found = read_clip_retrieval(source)
+    return found
+
+
+def _store_from(found: "Imported", source: str, target: str) -> None:
+    """A store of one feature, called as in `target` (FILE::FEATURE) or as the source; a killed one is continued."""
+    from avs_cli.io.arrays import look_like_frames, rows_of
     from avs_cli.io.store_writer import Item, StoreWriter
 
-    if not is_bigfile(source):
-        raise FormatError(source, "a folder without feature.bin, id.txt and shape.txt is no BigFile")
-    big = BigFile(source)
     path, _, name = target.partition("::")
-    feature = name or feature_name(Path(source).resolve().name)
-    with StoreWriter(path, feature, big.vectors.shape[1], {"model": feature}, "float32") as writer:
-        for low in range(0, len(big.ids), PART):
-            ids = big.ids[low : low + PART]
-            writer.add([Item(None, id, row) for id, row in zip(ids, big.vectors[low : low + PART], strict=True)])
-        writer.finish(big.ids)
+    feature = name or feature_name(Path(source).resolve().name.removesuffix(".npy"))
+    dtype = "float16" if found.vectors.dtype.itemsize == 2 else "float32"
+    provenance = {"model": feature}
+    with StoreWriter(path, feature, found.vectors.shape[1], provenance, dtype, found.offsets is not None) as writer:
+        for block in found.blocks(PART):
+            items = [Item(None, id, vectors) for id, vectors in rows_of(block)]
+            done = [item for item in items if item.id in writer.done]
+            if other := writer.differing(done):
+                raise MismatchError(
+                    f"{path}: {other[0]!r} is there already with other vectors; write to another file or remove it"
+                )
+            writer.add([item for item in items if item.id not in writer.done])
+        writer.finish(found.ids)
+    if found.offsets is None and look_like_frames(found.ids):
+        note(f"{source}: ids look like frames, <item>_0 and so on; --frames makes them frames of one item each")
 
 
-def _bigfile_from_store(source: str, target: str) -> None:
-    """A folder; the vectors of an item that has several are called <id>_0, <id>_1 …, as RUC's tools call frames."""
-    from avs_cli.errors import SpecError
+def _export(source: str, target: str, layout: str | None) -> None:
+    """A folder or an .npy of a store."""
+    from avs_cli.io.arrays import write_clip_retrieval, write_npy
     from avs_cli.io.bigfile import write_bigfile
     from avs_cli.io.store import open_store
 
-    if target == "-" or Path(target).is_file():
-        raise SpecError(f"{target}: a BigFile is a folder")
+    suffix = "" if target.endswith("/") or Path(target).is_dir() else Path(target).suffix.lower()
+    if suffix not in ("", ".npy") or target == "-" or (not suffix and Path(target).is_file()):
+        raise SpecError(
+            f"{target}: a store becomes an .npy file or a folder (a BigFile, or --layout clip-retrieval); "
+            "a / ends a folder's name that has a dot"
+        )
+    if suffix and layout:
+        raise SpecError(f"--layout is of a folder, and {target} is a file")
     with open_store(source) as store:
-        write_bigfile(target, store.dim, ((_row_ids(block), block.vectors) for block in store.blocks()))
+        shape = (int(store.offsets[-1]), store.dim)
+        if suffix:
+            write_npy(target, shape, store.dtype, store.blocks())
+        elif layout == "clip-retrieval":
+            if store.frame_level:
+                raise SpecError(f"{source}: several vectors per shot, and clip-retrieval has one; export a BigFile")
+            write_clip_retrieval(target, shape, store.dtype, store.blocks())
+        else:
+            write_bigfile(target, store.dim, store.blocks())
 
 
-def _row_ids(block: "Block") -> list[str]:
-    if block.offsets is None:
-        return list(block.ids)
-    ends = block.offsets.tolist()
-    return [f"{id}_{k}" for id, low, high in zip(block.ids, ends, ends[1:], strict=False) for k in range(high - low)]
+def _is_array(source: str) -> bool:
+    path = Path(source)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(6) == b"\x93NUMPY"
 
 
 def _is_checkpoint(source: str) -> bool:

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands._inputs import named_shots, spare_media
+from avs_cli.commands import _queries
+from avs_cli.commands._inputs import find_frames, named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
 from avs_cli.outputs import Writes
-from avs_cli.types import Facts, Failure, Sampling, Shot, feature_name
+from avs_cli.types import Facts, Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
     from avs_cli.core.features import Feature
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # A kill loses at most this much work: a part is closed when either is reached.
 PART_SHOTS = 1024
+FRAME_RATE = 2.0  # of extracted frames: two a second is what RUC's tools take
 PART_SECONDS = 5.0
 THUMBNAIL = 320
 # Those whose versions a store of frames names.
@@ -52,8 +54,19 @@ def extract(
     text: Annotated[
         str, typer.Option(metavar="FILE", help="Encode a file of topics or captions instead of pictures; - is stdin.")
     ] = "",
+    field: Annotated[
+        Literal["query", "narrative", "both"], typer.Option(help="Text of the topics of --text that is encoded.")
+    ] = "query",
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames per second of video.", show_default="2, or the model's own")
+    ] = None,
+    frames: Annotated[
+        Literal["name", "folder"] | None,
+        typer.Option(
+            help="INPUT holds frames of shots: pictures called <shot>_<number>, or a folder of pictures per shot. They "
+            "count as --fps a second, or 2.",
+            show_default="each picture is a shot",
+        ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="At most this many frames of a shot.")] = None,
     pool: Annotated[
@@ -104,6 +117,10 @@ def extract(
     Frames are taken by time stamp and scaled while they are decoded, in processes that run ahead of the model. Work is
     kept as it is done: given again, the command goes on where it was interrupted. A file that cannot be read goes into
     STORE.errors.jsonl and does not stop the others; the exit code is then 5.
+
+    --text reads topics: lines of an id and a query, with a narrative or a weight after a tab; TRECVID's XML; JSON lines
+    or a CSV with a header (id, text, narrative, weight). It also reads captions in every format of avs convert, under
+    the ids that avs train looks for.
     """
     if list_models:
         _list(json)
@@ -114,6 +131,10 @@ def extract(
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
+    if field != "query" and not text:
+        raise SpecError("--field chooses a text of topics; it goes with --text")
+    if frames and (shots or text):
+        raise SpecError("--frames says what the pictures of INPUT are; it goes with neither --shots nor --text")
     spare_media(output.partition("::")[0], inputs)
     if text and thumbnails is not None:
         raise SpecError("--thumbnails applies to videos and pictures, not to --text")
@@ -128,11 +149,13 @@ def extract(
 
     asked = _asked(model, weights, device, precision)
     found: list[Shot | Failure] = []
+    pictures: dict[Shot, tuple[str, ...]] = {}
     if text and text != "-":
         Path(text).stat()
     if not text:
         # What is missing is told, and what is done is found done, before a model is loaded.
-        found = _share(named_shots(inputs, shots), own, parts)
+        pictures = find_frames(inputs, frames, fps or FRAME_RATE) if frames else {}
+        found = _share([*pictures] or named_shots(inputs, shots), own, parts)
         if (failed := _failed_of_finished(asked, opened, found, retry_failed)) is not None:
             _end(path, failed, found)
             return
@@ -145,7 +168,7 @@ def extract(
     feature: Feature = load(Runtime(place.device, place.threads, weights, remembered, precision))
     known = feature.provenance  # weights that are missing or wrong are told before any video is opened
     if text:
-        _extract_texts(feature, known, model, text, path, name, dtype)
+        _extract_texts(feature, known, model, _queries.read(text, field), field, path, name, dtype)
         return
     if feature.pixels is None:
         raise SpecError(f"{model} encodes text alone; give it a file with --text")
@@ -154,7 +177,7 @@ def extract(
     settings, store = opened(feature, workers or place.workers)
     with store as writer:
         _keep_facts(asked, feature)
-        _extract_frames(feature, writer, found, settings, retry_failed)
+        _extract_frames(feature, writer, found, pictures, settings, retry_failed)
         failed = _report(writer, found)
     _end(path, failed, found)
 
@@ -307,22 +330,31 @@ def _todo(writer: "StoreWriter", found: "list[Shot | Failure]", retry_failed: bo
 
 
 def _extract_frames(
-    feature: "Feature", writer: "StoreWriter", found: "list[Shot | Failure]", settings: _Settings, retry_failed: bool
+    feature: "Feature",
+    writer: "StoreWriter",
+    found: "list[Shot | Failure]",
+    pictures: Mapping[Shot, tuple[str, ...]],
+    settings: _Settings,
+    retry_failed: bool,
 ) -> None:
-    """Encode what is not done yet, and keep it part by part."""
+    """Encode what is not done yet, and keep it part by part.
+
+    pictures  the frames of shots that are no part of a file
+    """
     from avs_cli.core.extraction import encode
     from avs_cli.core.sampling import sample_times
     from avs_cli.io.media import measured
     from avs_cli.io.store_writer import Item
-    from avs_cli.io.video import decode, jobs_of
+    from avs_cli.io.video import Job, decode, jobs_of
 
     todo = list(measured(_todo(writer, found, retry_failed), settings.workers, settings.timeout))
     shots = {item.id: item for item in todo if isinstance(item, Shot)}
     for item in todo:
         if isinstance(item, Failure):
             writer.fail(item)
+    ours = [Job(shot.video, (shot,), pictures[shot]) for shot in shots.values()] if pictures else []
     pieces = decode(
-        jobs_of(shots.values()),
+        ours or jobs_of(shots.values()),
         partial(sample_times, sampling=settings.sampling),
         feature.pixels,
         feature.sampling.clip,
@@ -354,23 +386,28 @@ def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
 
 
 def _extract_texts(
-    feature: "Feature", known: Mapping[str, Any], model: str, text: str, path: str, name: str, dtype: str
+    feature: "Feature",
+    known: Mapping[str, Any],
+    model: str,
+    topics: Sequence[Topic],
+    field: str,
+    path: str,
+    name: str,
+    dtype: str,
 ) -> None:
-    """Encode topics or captions, a vector each; word-level, one for each word."""
+    """Encode topics or captions, a vector each (of wordings, their blend); word-level, one for each word."""
     from avs_cli.io.store_writer import Item, StoreWriter
-    from avs_cli.io.topics import read_topics
     from avs_cli.provenance import describe, versions
 
     if not feature.has_text:
         raise SpecError(f"{model} encodes no text")
-    topics = read_topics(text)
-    provenance = describe(
-        known, spec=model, pooling="none", dtype=dtype, packages=versions("numpy", "torch", "transformers")
-    )
+    chosen = {} if field == "query" else {"field": field}
+    packages = versions("numpy", "torch", "transformers")
+    provenance = describe({**known, **chosen}, spec=model, pooling="none", dtype=dtype, packages=packages)
     with StoreWriter(path, name, feature.dim, provenance, dtype, feature.word_level) as writer:
         for first in range(0, len(topics), PART_SHOTS):
             batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
             if batch:
-                vectors = feature.encode_text([topic.query for topic in batch])
+                vectors = _queries.vectors_by(feature, model, batch)
                 writer.add([Item(None, topic.id, vector) for topic, vector in zip(batch, vectors, strict=True)])
         writer.finish([topic.id for topic in topics])

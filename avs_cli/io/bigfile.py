@@ -1,19 +1,26 @@
 """BigFile folders, in which the published tools keep features, and files of word vectors.
 
-feature.bin  rows of float32, little endian, no header
-shape.txt    "rows numbers-per-row"
-id.txt       an id per row, separated by line breaks or by single spaces
+feature.bin        rows of float32, little endian, no header
+shape.txt          "rows numbers-per-row"
+id.txt             an id per row, separated by line breaks or by single spaces
+video2frames.txt   of frame-level features: {'video': ['video_0', 'video_1', …], …}, the rows of each video
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from avs_cli.errors import FormatError
+from avs_cli.io.arrays import Imported, framed, imported
 from avs_cli.io.atomic import replacing, writing
 from avs_cli.io.pipe import read_text
-from avs_cli.types import WordVectors
+from avs_cli.types import Block, WordVectors
+
+_FRAMES = "video2frames.txt"
+_STRING = re.compile(r"""u?"((?:[^"\\]|\\.)*)"|u?'((?:[^'\\]|\\.)*)'""")
 
 
 class BigFile:
@@ -24,25 +31,24 @@ class BigFile:
     """
 
     def __init__(self, folder: str | Path):
-        """Raises FormatError when its three files do not agree."""
+        """Raises FormatError when its three files do not agree, or hold nothing."""
         folder = Path(folder)
-        shape = (folder / "shape.txt").read_text(encoding="utf-8").split()
-        if len(shape) != 2 or not all(number.isdigit() for number in shape):
+        shape = read_text(folder / "shape.txt").split()
+        if len(shape) != 2 or not all(re.fullmatch("[0-9]{1,15}", number) for number in shape):
             raise FormatError(folder / "shape.txt", "not two numbers, rows and numbers per row", 1)
         rows, dim = map(int, shape)
-        text = (folder / "id.txt").read_text(encoding="utf-8").strip()
-        self.ids = text.split("\n") if text else []
+        if not rows or not dim:
+            raise FormatError(folder / "shape.txt", f"no vectors: {rows} rows of {dim} numbers", 1)
+        held = (folder / "feature.bin").stat().st_size
+        if held != rows * dim * 4:
+            raise FormatError(folder / "feature.bin", f"{held} bytes, and {rows} x {dim} float32 are {rows * dim * 4}")
+        text = read_text(folder / "id.txt").strip()
+        self.ids = [line.rstrip("\r") for line in text.split("\n")] if text else []
         if len(self.ids) != rows:
             self.ids = text.split(" ")
         if len(self.ids) != rows:
             raise FormatError(folder / "id.txt", f"{len(self.ids)} ids, and shape.txt says {rows}")
-        held = (folder / "feature.bin").stat().st_size
-        if held != rows * dim * 4:
-            raise FormatError(folder / "feature.bin", f"{held} bytes, and {rows} x {dim} float32 are {rows * dim * 4}")
-        empty = np.empty((rows, dim), "<f4")
-        self.vectors: np.ndarray = (
-            np.memmap(folder / "feature.bin", "<f4", "r", shape=(rows, dim)) if rows * dim else empty
-        )
+        self.vectors: np.ndarray = np.memmap(folder / "feature.bin", "<f4", "r", shape=(rows, dim))
 
 
 def is_bigfile(folder: str | Path) -> bool:
@@ -50,19 +56,79 @@ def is_bigfile(folder: str | Path) -> bool:
     return all((Path(folder) / name).is_file() for name in ("feature.bin", "shape.txt", "id.txt"))
 
 
-def write_bigfile(folder: str | Path, dim: int, blocks: Iterable[tuple[Sequence[str], np.ndarray]]) -> None:
-    """Write blocks of ids and their (N, dim) vectors as a folder, an id per line."""
+def read_bigfile(folder: str | Path, frames: bool) -> Imported:
+    """The items of a folder: those of video2frames.txt with their frames where there is one, else its rows.
+
+    frames  rows are frames called <item>_<number>. Raises FormatError for an id that comes twice
+    """
+    big = BigFile(folder)
+    known = Path(folder) / _FRAMES
+    if not known.exists():
+        return (framed if frames else imported)(Path(folder) / "id.txt", big.ids, big.vectors)
+    place = {id: row for row, id in enumerate(big.ids)}
+    rows, videos = [], _videos(known)
+    for video, names in videos.items():
+        for name in names:
+            if name not in place:
+                raise FormatError(known, f"frame {name!r} of {video!r} is not in id.txt, or is named twice")
+            rows.append(place.pop(name))
+    if place or len(rows) != len(big.ids):
+        raise FormatError(known, f"{len(big.ids) - len(rows)} rows of id.txt are frames of no video")
+    return Imported([*videos], big.vectors, np.cumsum([0, *map(len, videos.values())]), np.array(rows, np.int64))
+
+
+def _videos(path: Path) -> dict[str, list[str]]:
+    """The frames of each video; the file is JSON or Python's notation of a dict."""
+    text = read_text(path)
+    try:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            plain = lambda string: json.dumps(re.sub(r"\\(.)", r"\1", string[1] or string[2] or ""))  # noqa: E731
+            found = json.loads(_STRING.sub(plain, text))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(
+        isinstance(names, list) and names and all(isinstance(name, str) for name in names) for names in found.values()
+    ):
+        raise FormatError(path, "not a dict of videos and their frames: {'video': ['video_0', …], …}")
+    return found
+
+
+def write_bigfile(folder: str | Path, dim: int, blocks: Iterable[Block]) -> None:
+    """Write blocks of vectors as a folder, an id per line.
+
+    Frames are called <id>_0, <id>_1 …, as RUC's tools call them, and video2frames.txt says whose they are.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # Until its new shape.txt is there, the last of all, the folder is no BigFile.
+    (folder / "shape.txt").unlink(missing_ok=True)
     ids: list[str] = []
+    videos: dict[str, list[str]] = {}
     with replacing(folder / "feature.bin") as part, part.open("wb") as out:
-        for some, vectors in blocks:
-            ids += some
-            out.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+        for block in blocks:
+            if block.offsets is not None:
+                ends = zip(block.ids, np.diff(block.offsets).tolist(), strict=True)
+                videos |= {id: [f"{id}_{k}" for k in range(length)] for id, length in ends}
+                ids += [frame for id in block.ids for frame in videos[id]]
+            else:
+                ids += block.ids
+            out.write(np.ascontiguousarray(block.vectors, "<f4").tobytes())
     with writing(folder / "id.txt") as text:
         text.write("\n".join(ids) + "\n" * bool(ids))
+    if videos:
+        with writing(folder / _FRAMES) as text:
+            lines = (f"{json.dumps(id, ensure_ascii=False)}: {_listed(names)}" for id, names in videos.items())
+            text.write("{" + ",\n".join(lines) + "}\n")
+    else:
+        (folder / _FRAMES).unlink(missing_ok=True)
     with writing(folder / "shape.txt") as text:
         text.write(f"{len(ids)} {dim}")
+
+
+def _listed(names: list[str]) -> str:
+    return json.dumps(names, ensure_ascii=False)
 
 
 def read_word_vectors(path: str) -> WordVectors:

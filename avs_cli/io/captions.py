@@ -1,16 +1,21 @@
-"""Captions: sentences that people wrote of videos or pictures, in the formats of the data sets.
+"""Captions: sentences that describe videos or pictures, in the formats of the data sets.
 
-    video1#enc#0 a dog runs                                   RUC, what `avs` itself writes; video1#0 too
-    {"sentences": [{"video_id": …, "caption": …}]}            MSR-VTT
-    [{"videoID": …, "enCap": [ … ]}]                          VATEX
+    video1#enc#0 a dog runs                                   RUC, what `avs` itself writes, and V3C1-PC; video1#0 too
+    {"sentences": [{"video_id": …, "caption": …}]}            MSR-VTT; its splits in CSV have video_id and sentence
+    [{"videoID": …, "enCap": [ … ]}]                          VATEX, its English captions
+    {"BV1CN…": {"title": [ … ], "caption": [ … ]}}            ChinaOpen-50k; its titles are no captions
+    {"BV1CN…": {"Captions-en": {"Manual-caption": …}}}        ChinaOpen-1k; Captions if Captions-en is absent
+    videoid,contentUrl,duration,page_dir,name                 WebVid
     https://…/tumblr_x.gif<TAB>a dog runs                     TGIF
     1000268201_693b08cb0e.jpg#0<TAB>a dog runs                Flickr8k, Flickr30k
+
+Any other JSON, JSON lines, CSV or TSV with a header is read if its records have an item (`video_id`, `videoid`,
+`shot_id`, `shot`, `video`, `image` or `id`) and sentences (`caption` or `sentence`, a text or a list of texts).
 
 A caption's id in RUC's lines is `<item>#<anything>`; `avs` itself names captions `<item>#enc#<n>`, n counting an item's
 captions from 0.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -19,11 +24,13 @@ from typing import Any
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.atomic import writing
 from avs_cli.io.pipe import read_text
+from avs_cli.io.records import ITEMS, SENTENCES, Record, are_records, checked, contents, found, records_in
 from avs_cli.types import Judgment, Qrels
 
 _ID = re.compile(r"[^\s#]+#\S+")
 _FLICKR = re.compile(r"(\S+)\.\w+#\d+\t")
 _TGIF = re.compile(r"https?://\S+\t")
+_SUFFIX = re.compile(r"\.(3gp|avi|flv|gif|jpe?g|m4v|mkv|mov|mp4|mpe?g|png|webm|webp|wmv)$", re.IGNORECASE)
 
 _Captions = Iterator[tuple[int | None, str, str]]
 """Line, item, sentence."""
@@ -35,14 +42,14 @@ def item_of(caption: str) -> str:
 
 
 def are_captions(text: str) -> bool:
-    """Whether the content of a file is captions in lines of id and sentence."""
-    return bool(_ID.match(text.lstrip().partition("\n")[0]))
+    """Whether the content of a file is captions, in any of the formats."""
+    return are_foreign(text) or bool(_ID.match(text.lstrip().partition("\n")[0]))
 
 
 def are_foreign(text: str) -> bool:
-    """Whether the content of a file is captions in another data set's format."""
+    """Whether the content of a file is captions in another format than RUC's lines."""
     start = text.lstrip()
-    return start[:1] in ("{", "[") or bool(_FLICKR.match(start) or _TGIF.match(start))
+    return bool(_FLICKR.match(start) or _TGIF.match(start)) or contents(start) == "captions"
 
 
 def read_captions(path: str) -> dict[str, str]:
@@ -69,8 +76,8 @@ def parse_captions(path: str, text: str) -> dict[str, str]:
     """As `read_captions`, from a text that is read already."""
     first = text.lstrip()
     captions: dict[str, str] = {}
-    if first[:1] in ("{", "["):
-        _number(path, captions, _in_json(path, text))
+    if are_records(first):
+        _number(path, captions, _in_records(path, text))
     elif _FLICKR.match(first):
         _number(path, captions, _in_flickr(path, text))
     elif _TGIF.match(first):
@@ -108,7 +115,7 @@ def _number(path: str, captions: dict[str, str], found: _Captions) -> None:
     counts: dict[str, int] = {}
     for line, item, sentence in found:
         sentence = " ".join(sentence.split())
-        if not item or not sentence or len(item.split()) != 1 or "#" in item:
+        if not sentence or item.split() != [item] or "#" in item:
             raise FormatError(path, f"caption {len(captions) + 1}: no item id, or no words", line)
         number = counts.get(item, 0)
         counts[item] = number + 1
@@ -143,25 +150,31 @@ def _in_tgif(path: str, text: str) -> _Captions:
             yield number, PurePosixPath(address).stem, sentence
 
 
-def _in_json(path: str, text: str) -> _Captions:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise FormatError(path, f"not JSON: {error}", getattr(error, "lineno", None)) from None
-    except RecursionError:
-        raise FormatError(path, "JSON that is nested too deeply to be captions") from None
-    msrvtt = isinstance(content, dict) and "sentences" in content
-    records: Any = content["sentences"] if msrvtt else content
-    if not isinstance(records, list):
-        raise FormatError(path, "JSON, but neither MSR-VTT's (sentences) nor VATEX's (a list of videos)")
-    for record in records:
-        item = record.get("video_id" if msrvtt else "videoID") if isinstance(record, dict) else None
-        sentences = [record.get("caption")] if msrvtt and item else (record.get("enCap") if item else None)
-        if (
-            not isinstance(item, str)
-            or not isinstance(sentences, list)
-            or not all(isinstance(s, str) for s in sentences)
-        ):
-            raise FormatError(path, f"JSON, but {str(record)[:60]!r} is no video with captions")
+def _in_records(path: str, text: str) -> _Captions:
+    for number, (line, record) in enumerate(records_in(path, text), start=1):
+        item, sentences = _item(record), _sentences(record)
+        if not item or sentences is None:
+            where = f"{'JSON ' * (line is None)}record {number}"
+            raise FormatError(path, f"{where}, {str(dict(record))[:60]!r}, is no video with captions", line)
         for sentence in sentences:
-            yield None, item, sentence
+            yield line, checked(path, item, line), checked(path, sentence, line)
+
+
+def _item(record: Record) -> str:
+    """The video or picture of a record; files are called by their stems, as `avs extract` calls them."""
+    name = found(record, ITEMS)
+    item = record.get(name)
+    if isinstance(item, int) and not isinstance(item, bool):
+        return str(item)
+    if not isinstance(item, str):
+        return ""
+    return _SUFFIX.sub("", PurePosixPath(item).name) if name in ("video", "image") else item
+
+
+def _sentences(record: Record) -> list[str] | None:
+    """The captions of a record; None when they are no texts."""
+    said: Any = record.get(found(record, SENTENCES) or "name")
+    if isinstance(said, dict):
+        said = said.get("Manual-caption")
+    said = [said] if isinstance(said, str) else said
+    return said if isinstance(said, list) and all(isinstance(one, str) for one in said) else None

@@ -91,6 +91,7 @@ class StoreWriter:
             self._where: dict[str, tuple[int, int]] = {}
             self._pictures: dict[str, tuple[int, int]] = {}
             self._sources: list[Path] = []
+            self._open: tuple[int, Store] | None = None
             self._count = 0
             if self.path.exists():
                 self._include(self.path)
@@ -105,6 +106,8 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._open is not None:
+            self._open[1].close()
         self._resources.close()
 
     def add(self, batch: Sequence[Item]) -> None:
@@ -132,6 +135,29 @@ class StoreWriter:
             _flush(temporary)
         self._count += 1
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
+
+    def differing(self, batch: Sequence[Item]) -> list[str]:
+        """Of items that are done, the ids of those whose vectors are not the ones that the store or a part holds."""
+        by_source: dict[int, list[Item]] = {}
+        for item in batch:
+            if item.id in self._where:
+                by_source.setdefault(self._where[item.id][0], []).append(item)
+        wrong = []
+        for number, items in by_source.items():
+            held = self._reader(number).read([item.id for item in items])
+            offsets = np.arange(len(items) + 1) if held.offsets is None else held.offsets
+            for item, low, high in zip(items, offsets, offsets[1:], strict=False):
+                if not np.array_equal(self._fitting(item), held.vectors[low:high]):
+                    wrong.append(item.id)
+        return wrong
+
+    def _reader(self, number: int) -> Store:
+        """A source, open; the one before is closed."""
+        if self._open is None or self._open[0] != number:
+            if self._open is not None:
+                self._open[1].close()
+            self._open = (number, Store(self._sources[number], self.feature))
+        return self._open[1]
 
     def fail(self, failure: Failure) -> None:
         """Write into the ledger that an item could not be done."""

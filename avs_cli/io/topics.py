@@ -4,6 +4,12 @@
     661<TAB>a hang glider<TAB>Any kind of glider …   a narrative may follow as a second field
     661<TAB>0.5<TAB>paraglider                       wordings (or example pictures) of one topic, each with its weight
     <videoAdhocSearchTopic num="661">…               TRECVID's XML
+    {"id": "661", "text": "a hang glider"}           JSON lines, or a JSON list of such objects
+    id,text,narrative                                CSV or TSV with a header line
+
+Records of JSON and tables have an id (`id`, `_id`, `topic`, `topic_id`, `query_id`, `qid` or `num`), a text (`text`,
+`query` or `title`), and may have a `narrative` and a `weight`. Captions (see `captions.py`) are topics too: each
+sentence is a query under its caption's id.
 
 Topic files call a topic 661 where NIST's judgments call it 1661; `align_topics` is the one place that settles it.
 """
@@ -11,11 +17,13 @@ Topic files call a topic 661 where NIST's judgments call it 1661; `align_topics`
 import math
 import os.path
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 from avs_cli.errors import FormatError, MismatchError, SpecError, few
+from avs_cli.io.captions import are_captions, parse_captions
 from avs_cli.io.pipe import read_text
+from avs_cli.io.records import TOPIC_IDS, TOPIC_TEXTS, Record, are_records, checked, found, kind_of, records_in
 from avs_cli.types import Topic, Variant
 
 _Value = TypeVar("_Value")
@@ -24,21 +32,43 @@ _Value = TypeVar("_Value")
 _MOST = 100_000
 
 
-def read_topics(path: str) -> list[Topic]:
-    """The topics of a file, in its order.
+# Separators of formats that this is none of, in what stands before the first white space or tab.
+_NO_ID = re.compile(r"""[|,;{}\[\]"]|[:;.)]$""")
+_NO_FIELD = re.compile(r"[|,:;.)]$")
 
-    Raises FormatError, with the line, for an id without a query, an id that comes twice, and a file without topics.
+
+class Texts(NamedTuple):
+    """The texts of a file, and whether they are captions, which have no narratives."""
+
+    topics: list[Topic]
+    captions: bool
+
+
+def read_topics(path: str) -> list[Topic]:
+    """The topics (or captions) of a file, in its order.
+
+    Raises FormatError, with the line, for an id without a query, an id that comes twice, a line of another format, and
+    a file without topics.
     """
+    return read_texts(path).topics
+
+
+def read_texts(path: str) -> Texts:
+    """As `read_topics`."""
     text = read_text(path)
     if text.lstrip().startswith("<"):
         from avs_cli.io.trecvid_xml import topics_in
 
         topics = topics_in(path, text)
+    elif are_captions(text):
+        return Texts([Topic(caption, sentence) for caption, sentence in parse_captions(path, text).items()], True)
+    elif are_records(text):
+        topics = _joined(path, ((line, _of_record(path, line, record)) for line, record in records_in(path, text)))
     else:
-        topics = _in_lines(path, text)
+        topics = _joined(path, _in_lines(path, text))
     if not topics:
         raise FormatError(path, "no topics in it")
-    return topics
+    return Texts(topics, False)
 
 
 def align_topics(by_topic: Mapping[str, _Value], names: Collection[str]) -> tuple[dict[str, _Value], str]:
@@ -126,32 +156,72 @@ def _other_form(topic: str) -> str:
     return topic[1:] if len(topic) == 4 and topic.startswith("1") else ""
 
 
-def _in_lines(path: str, text: str) -> list[Topic]:
-    topics: dict[str, Topic] = {}
+def _in_lines(path: str, text: str) -> Iterator[tuple[int, Topic]]:
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        topic = _topic(path, number, line.strip())
-        before = topics.get(topic.id)
-        if before and not (before.variants and topic.variants):
-            raise FormatError(path, f"topic {topic.id!r} is there twice; each line begins with its topic's id", number)
-        topics[topic.id] = _joined(before, topic) if before else topic
-    return list(topics.values())
+        if line.strip():
+            yield number, _of_line(path, number, line.strip())
 
 
-def _topic(path: str, number: int, line: str) -> Topic:
+def _of_line(path: str, number: int, line: str) -> Topic:
     fields = [" ".join(field.split()) for field in line.split("\t")]
+    foreign = _NO_FIELD
     if len(fields) < 2 or " " in fields[0]:
         identity, *words = line.split()
-        fields = [identity, " ".join(words)]
+        fields, foreign = [identity, " ".join(words)], _NO_ID
     fields = [field for field in fields if field]
+    identity = fields[0]
+    if foreign.search(identity):
+        raise FormatError(path, f"{identity!r} is no topic id; write the id, a space or a tab, and the query", number)
     if len(fields) < 2 or not any(map(str.isalnum, fields[1])):
-        raise FormatError(path, f"topic {fields[0]!r} has no query", number)
-    identity, query, *narrative = fields
+        raise FormatError(path, f"topic {identity!r} has no query", number)
+    if foreign is _NO_ID and identity.lower() in ("a", "an", "the", "topic", "query"):
+        raise FormatError(path, f"each line begins with its topic's id, and {identity!r} is none", number)
+    query, *narrative = fields[1:]
     weight = _weight(query)
     if weight is None or not narrative:
         return Topic(identity, query, " ".join(narrative))
     return Topic(identity, narrative[0], variants=(Variant(weight, narrative[0]),))
+
+
+def _of_record(path: str, line: int | None, record: Record) -> Topic:
+    if kind_of(record) != "topics":
+        what = f"{'JSON ' * (line is None)}record {str(dict(record))[:60]!r}"
+        raise FormatError(path, f"{what} is no topic, which has an id and a text (or query, or title)", line)
+    fields = {}
+    for field, names in (("id", TOPIC_IDS), ("query", TOPIC_TEXTS), ("narrative", ("narrative",))):
+        value = record.get(found(record, names), "")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise FormatError(
+                path, f"{'JSON ' * (line is None)}record {str(dict(record))[:60]!r}: {field} is no text", line
+            )
+        fields[field] = " ".join(checked(path, str(value), line).split())
+    identity, query, narrative = fields.values()
+    if not identity or " " in identity:
+        raise FormatError(path, f"topic id {identity!r} is empty or has white space, which runs cannot hold", line)
+    if not any(map(str.isalnum, query)):
+        raise FormatError(path, f"topic {identity!r} has no query", line)
+    if not str(record.get("weight") or ""):
+        return Topic(identity, query, narrative)
+    weight = _weight(str(record["weight"]))
+    if weight is None:
+        raise FormatError(path, f"topic {identity!r} has weight {record['weight']!r}, which is no number", line)
+    if narrative:
+        raise FormatError(path, f"topic {identity!r} has a weight and a narrative; wordings have no narratives", line)
+    return Topic(identity, query, variants=(Variant(weight, query),))
+
+
+def _joined(path: str, found: Iterable[tuple[int | None, Topic]]) -> list[Topic]:
+    """The topics, each with all its wordings; its query is the one of greatest weight."""
+    topics: dict[str, Topic] = {}
+    for line, topic in found:
+        before = topics.get(topic.id)
+        if before and not (before.variants and topic.variants):
+            raise FormatError(path, f"topic {topic.id!r} is there twice; each line begins with its topic's id", line)
+        variants = (before.variants if before else ()) + topic.variants
+        if before:
+            topic = Topic(topic.id, max(variants, key=lambda variant: variant.weight).text, variants=variants)
+        topics[topic.id] = topic
+    return list(topics.values())
 
 
 def _weight(text: str) -> float | None:
@@ -163,9 +233,3 @@ def _weight(text: str) -> float | None:
     except ValueError:
         return None
     return weight if math.isfinite(weight) else None
-
-
-def _joined(before: Topic, more: Topic) -> Topic:
-    """A topic with one more wording; its query is the one of greatest weight."""
-    variants = before.variants + more.variants
-    return Topic(before.id, max(variants, key=lambda variant: variant.weight).text, variants=variants)

@@ -77,10 +77,11 @@ class VideoInfo(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One file and its shots."""
+    """One file and its shots; or one shot whose frames are pictures, in their order and evenly spread over it."""
 
     path: str
     shots: tuple[Shot, ...]
+    frames: tuple[str, ...] = ()
 
 
 def jobs_of(shots: Iterable[Shot]) -> list[Job]:
@@ -197,7 +198,7 @@ def decode(
     A file that cannot be read, hangs (`timeout` seconds without a decoded packet) or crashes its worker gives a
     Failure for each of its shots that is not done; the others go on.
     """
-    parts = [Job(job.path, part) for job in jobs for part in _stretches(job)]
+    parts = [job._replace(shots=part) for job in jobs for part in _stretches(job)]
     stretches = [_Stretch(part, times, pixels, clip, thumbnail) for part in parts]
     done: set[str] = set()
     for stretch, result in apart(_read_stretch, stretches, workers, timeout, _size):
@@ -224,6 +225,9 @@ class _Stretch(NamedTuple):
 
 
 def _read_stretch(stretch: _Stretch) -> Iterator[Frames | Failure]:
+    if stretch.job.frames:
+        yield from _read_pictures(stretch)
+        return
     job, times, pixels, clip, thumbnail = stretch
     try:
         yield from read_frames(job.path, job.shots, times, pixels, clip, thumbnail=thumbnail)
@@ -238,7 +242,7 @@ def _size(result: Frames | Failure) -> int:
 def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
     """A job's shots in parts of about two minutes where the format allows to begin in the middle."""
     shots = sorted(job.shots, key=lambda shot: (shot.start, shot.end))
-    if Path(job.path).suffix.lower() == ".gif" or is_picture(job.path):
+    if job.frames or Path(job.path).suffix.lower() == ".gif" or is_picture(job.path):
         yield tuple(shots)
         return
     first = 0
@@ -665,21 +669,9 @@ def _read_picture(
     path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
 ) -> Iterator[Frames | Failure]:
     """A still picture is a video of one frame."""
-    side = 2 * (pixels.resize or pixels.size) if pixels else 0
-    with _picture(path) as opened:
-        # A big JPEG is decoded at a half, a quarter or an eighth, still twice as large as what is made of it.
-        # It does not depend on the thumbnail that is wanted, since the vectors must not.
-        opened.draft("RGB", (max(side, THUMBNAIL),) * 2)
-        picture = _upright(opened)
-    jpeg = None
-    if thumbnail:
-        small = _thumbnail_size(picture.width, picture.height, thumbnail)
-        jpeg = _jpeg(picture.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0))
-    made = None
-    if pixels:
-        size = _target(picture.width, picture.height, pixels, path)
-        kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
-        made = _cut(np.asarray(picture.resize(size, kernel, reducing_gap=3.0)), pixels)
+    picture = _decoded(path, pixels)
+    jpeg = _small(picture, thumbnail)
+    made = _made(path, picture, pixels) if pixels else None
     for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
         wanted = times(0.0, 0.0, frame_rate=0.0) if pixels else []
         assembly = _Assembly(shot, wanted, clip, pixels.crops if pixels else 1, thumbnail > 0)
@@ -687,6 +679,47 @@ def _read_picture(
         if made is not None:
             assembly.pictures = dict.fromkeys(range(len(assembly.times)), made)
         yield from assembly.pieces()
+
+
+def _read_pictures(stretch: _Stretch) -> Iterator[Frames | Failure]:
+    """The wanted frames of a shot whose frames are pictures, each of them read once in a row."""
+    (shot,), files, pixels = stretch.job.shots, stretch.job.frames, stretch.pixels
+    rate = len(files) / (shot.end - shot.start)
+    wanted = stretch.times(shot.start, shot.end, frame_rate=rate) if pixels else []
+    assembly = _Assembly(shot, wanted, stretch.clip, pixels.crops if pixels else 1, stretch.thumbnail > 0)
+    if stretch.thumbnail:
+        assembly.thumbnail = _small(_decoded(files[len(files) // 2], pixels), stretch.thumbnail)
+    last, made = -1, np.empty(0)
+    for place, time in enumerate(wanted):
+        alive()
+        number = min(int((time - shot.start) * rate + 1e-6), len(files) - 1)
+        if number != last and pixels:
+            last, made = number, _made(files[number], _decoded(files[number], pixels), pixels)
+        assembly.pictures[place] = made
+        yield from assembly.pieces()
+    yield from assembly.pieces()
+
+
+def _decoded(path: str | Path, pixels: Pixels | None) -> Any:
+    side = 2 * (pixels.resize or pixels.size) if pixels else 0
+    with _picture(path) as opened:
+        # A big JPEG is decoded at a half, a quarter or an eighth, still twice as large as what is made of it.
+        # It does not depend on the thumbnail that is wanted, since the vectors must not.
+        opened.draft("RGB", (max(side, THUMBNAIL),) * 2)
+        return _upright(opened)
+
+
+def _small(picture: Any, thumbnail: int) -> bytes | None:
+    if not thumbnail:
+        return None
+    small = _thumbnail_size(picture.width, picture.height, thumbnail)
+    return _jpeg(picture.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _made(path: str | Path, picture: Any, pixels: Pixels) -> np.ndarray:
+    size = _target(picture.width, picture.height, pixels, path)
+    kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
+    return _cut(np.asarray(picture.resize(size, kernel, reducing_gap=3.0)), pixels)
 
 
 def _upright(picture: Any) -> Any:

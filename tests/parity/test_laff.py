@@ -22,7 +22,7 @@ from avs_cli.core.text import bow, netvlad, word2vec
 from avs_cli.core.text._words import Corpus, tokens
 from avs_cli.core.text.gru import SPECIAL, Recurrent
 from avs_cli.io.bigfile import BigFile, read_word_vectors, write_bigfile
-from avs_cli.types import WordVectors
+from avs_cli.types import Block, WordVectors
 
 Arrays = dict[str, np.ndarray]
 Parity = Callable[[str], Path]
@@ -299,7 +299,7 @@ def test_sentences_are_encoded_as_published(text_io: dict[str, Any], tmp_path: P
 def test_bigfile_bytes_are_the_published_ones(text_io: dict[str, Any], tmp_path: Path) -> None:
     found = word_vectors(text_io, tmp_path)
     expected = text_io["bigfile"]
-    write_bigfile(tmp_path / "big", found.vectors.shape[1], [(list(found.rows), found.vectors)])
+    write_bigfile(tmp_path / "big", found.vectors.shape[1], [Block(list(found.rows), found.vectors)])
     assert (tmp_path / "big" / "feature.bin").read_bytes().hex() == expected["feature.bin_hex"]
     assert (tmp_path / "big" / "shape.txt").read_text() == expected["shape.txt"]
     # They write ids on one line and read both; we write a line each.

@@ -1,0 +1,250 @@
+"""Vectors in NumPy's files, with their ids: one .npy, and the folders of clip-retrieval.
+
+x.npy, x.ids.txt   (M, D) numbers, and an id per row, a line each; rows that follow each other under one id are frames
+FOLDER             img_emb/img_emb_0.npy …, and metadata/metadata_0.parquet …, whose column image_path names the rows
+
+No pickle is ever loaded: an array of Python objects is refused.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.io.atomic import replacing, writing
+from avs_cli.io.pipe import read_text
+from avs_cli.types import Block
+
+MAGIC = b"\x93NUMPY"
+_PICTURE = re.compile(r"\.(bmp|jpe?g|png|tiff?|webp)$", re.IGNORECASE)
+_FRAME = re.compile(r"(.+)_([0-9]+)")
+
+
+class Imported(NamedTuple):
+    """Items of another tool's files.
+
+    vectors  (M, D), mapped from the files
+    offsets  (N+1,) when items own several rows: item i owns vectors[order[offsets[i]:offsets[i+1]]]; None: N = M
+    order    the rows in the order of the items; None: as they come
+    """
+
+    ids: Sequence[str]
+    vectors: Any
+    offsets: np.ndarray | None = None
+    order: np.ndarray | None = None
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """The items, about so many rows at a time."""
+        offsets = np.arange(len(self.ids) + 1) if self.offsets is None else self.offsets
+        low = 0
+        while low < len(self.ids):
+            high = max(low + 1, int(np.searchsorted(offsets, offsets[low] + rows, "right")) - 1)
+            span = slice(int(offsets[low]), int(offsets[high]))
+            some = self.vectors[span if self.order is None else self.order[span]]
+            yield Block(
+                self.ids[low:high], some, None if self.offsets is None else offsets[low : high + 1] - span.start
+            )
+            low = high
+
+
+class _Stacked:
+    """Arrays of equal rows as one, which is read in slices."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]):
+        self.arrays, self.dtype = arrays, arrays[0].dtype
+        self.starts = np.cumsum([0, *map(len, arrays)])
+        self.shape = (int(self.starts[-1]), arrays[0].shape[1])
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        parts = zip(self.starts.tolist(), self.arrays, strict=False)
+        return np.concatenate([a[max(0, rows.start - low) : max(0, rows.stop - low)] for low, a in parts])
+
+
+def imported(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
+    """A row per item. Raises FormatError for an id that comes twice in `path`, an id per line."""
+    seen: set[str] = set()
+    for line, id in enumerate(ids, start=1):
+        if id in seen:
+            raise FormatError(path, f"id {id!r} is there twice", line)
+        seen.add(id)
+    return Imported(ids, vectors)
+
+
+def framed(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
+    """Rows that are frames called <item>_<number>, in the order of the numbers.
+
+    Raises FormatError for an id of another kind, and for one that comes twice.
+    """
+    imported(path, ids, vectors)
+    frames: dict[str, list[tuple[int, int]]] = {}
+    for row, id in enumerate(ids):
+        match = _FRAME.fullmatch(id)
+        if not match:
+            raise FormatError(path, f"{id!r} is no frame, which is called <item>_<number>", row + 1)
+        frames.setdefault(match[1], []).append((int(match[2][-18:]), row))
+    order = [row for rows in frames.values() for _, row in sorted(rows)]
+    ends = np.cumsum([0, *map(len, frames.values())])
+    return Imported([*frames], vectors, ends, np.array(order, np.int64))
+
+
+def rows_of(block: Block) -> Iterator[tuple[str, np.ndarray]]:
+    """Each item of a block with its vectors."""
+    offsets = np.arange(len(block.ids) + 1) if block.offsets is None else block.offsets
+    for id, low, high in zip(block.ids, offsets.tolist(), offsets[1:].tolist(), strict=False):
+        yield id, block.vectors[low:high]
+
+
+def look_like_frames(ids: Sequence[str]) -> bool:
+    """Whether ids are <item>_0, <item>_1 …: every item has a frame 0, and some have more."""
+    matches = [_FRAME.fullmatch(id) for id in ids]
+    items = {match[1] for match in matches if match}
+    firsts = {match[1] for match in matches if match and not match[2].strip("0")}
+    return all(matches) and items == firsts and len(items) < len(ids)
+
+
+def read_npy(path: str | Path, frames: bool) -> Imported:
+    """The items of an array and of the ids beside it.
+
+    frames  rows are frames called <item>_<number>. Raises FormatError when array and ids do not fit
+    """
+    vectors, names = _array(Path(path)), _ids_path(Path(path))
+    if not names.exists():
+        raise FormatError(path, f"its rows have no ids; write them, a line each, into {names.name} beside it")
+    ids = [line.strip() for line in read_text(names).rstrip("\n").split("\n")]
+    if len(ids) != len(vectors):
+        raise FormatError(names, f"{len(ids)} ids, and {path} has {len(vectors)} rows")
+    if frames:
+        return framed(names, ids, vectors)
+    starts = [row for row, id in enumerate(ids) if not row or id != ids[row - 1]]
+    items = imported(names, [ids[row] for row in starts], vectors)
+    return items if len(starts) == len(ids) else items._replace(offsets=np.array([*starts, len(ids)], np.int64))
+
+
+def write_npy(path: str | Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterable[Block]) -> None:
+    """Write (M, D) vectors, and an id per row beside them; a shot's frames have its id each."""
+    path = Path(path)
+    ids: list[str] = []
+    with replacing(path) as part:
+        array = np.lib.format.open_memmap(part, "w+", dtype, shape)
+        for block in blocks:
+            array[len(ids) : len(ids) + len(block.vectors)] = block.vectors
+            lengths = np.ones(len(block.ids), np.int64) if block.offsets is None else np.diff(block.offsets)
+            ids += np.repeat(np.array(block.ids, object), lengths).tolist()
+        array.flush()
+        # Ids never lie beside an array that they do not belong to.
+        path.unlink(missing_ok=True)
+        with writing(_ids_path(path)) as text:
+            text.writelines(f"{id}\n" for id in ids)
+
+
+def is_clip_retrieval(folder: str | Path) -> bool:
+    """Whether a folder is laid out as `clip-retrieval inference` does it."""
+    return (Path(folder) / "img_emb").is_dir() and (Path(folder) / "metadata").is_dir()
+
+
+def read_clip_retrieval(folder: str | Path) -> Imported:
+    """The rows of all partitions, under their pictures' names as `avs extract` gives them.
+
+    Raises FormatError, and UnavailableError without a reader of parquet.
+    """
+    found = sorted((int(match[1]), path) for path in Path(folder).glob("img_emb/*") if (match := _part_of(path)))
+    if not found:
+        raise FormatError(folder, "no img_emb/img_emb_0.npy in it")
+    arrays: list[np.ndarray] = []
+    ids: list[str] = []
+    for _, path in found:
+        metadata = Path(folder) / "metadata" / f"metadata_{path.stem.removeprefix('img_emb_')}.parquet"
+        array, names = _array(path), _image_paths(metadata)
+        if len(names) != len(array):
+            raise FormatError(metadata, f"{len(names)} rows, and {path.name} has {len(array)}")
+        if arrays and (array.shape[1:], array.dtype) != (arrays[0].shape[1:], arrays[0].dtype):
+            raise FormatError(path, f"rows of {array.shape[1]} {array.dtype}; {found[0][1].name} has others")
+        arrays.append(array)
+        ids += names
+    if all(_PICTURE.search(id) for id in ids):
+        from avs_cli.io.shots import video_names
+
+        ids = video_names([Path(id) for id in ids])
+    return imported(Path(folder) / "metadata", ids, _Stacked(arrays))
+
+
+def write_clip_retrieval(folder: str | Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterable[Block]) -> None:
+    """Write vectors as clip-retrieval's folder of one partition. Raises UnavailableError, FormatError for others."""
+    parquet, arrow = _parquet()
+    for path in Path(folder).glob("img_emb/*"):
+        if path.name != "img_emb_0.npy":
+            raise FormatError(path, "another partition lies in this folder; write to a new one")
+    for name in ("img_emb", "metadata"):
+        (Path(folder) / name).mkdir(parents=True, exist_ok=True)
+    ids: list[str] = []
+    target = Path(folder) / "img_emb" / "img_emb_0.npy"
+    with replacing(target) as part:
+        array = np.lib.format.open_memmap(part, "w+", dtype, shape)
+        for block in blocks:
+            array[len(ids) : len(ids) + len(block.vectors)] = block.vectors
+            ids += block.ids
+        array.flush()
+        target.unlink(missing_ok=True)
+        with replacing(Path(folder) / "metadata" / "metadata_0.parquet") as rows:
+            parquet.write_table(arrow.table({"image_path": ids}), rows)
+
+
+def _part_of(path: Path) -> re.Match[str] | None:
+    return re.fullmatch(r"img_emb_([0-9]{1,9})\.npy", path.name)
+
+
+def _ids_path(path: Path) -> Path:
+    return path.with_suffix(".ids.txt")
+
+
+def _array(path: Path) -> np.ndarray:
+    """(M, D) floating-point numbers, mapped from an .npy file that holds just these."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # numpy's, about files of Python 2
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_column, dtype = read(file)
+            start = file.tell()
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FormatError(path, f"not an array of numbers ({what[:80]})") from None
+    if dtype.hasobject:
+        raise FormatError(path, "an array of Python objects, which is a pickle; avs loads none")
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise FormatError(path, f"numbers of type {dtype}, not float16, float32 or float64")
+    if len(shape) != 2 or not all(size > 0 for size in shape):
+        raise FormatError(path, f"an array of shape {shape}, not (rows, numbers per row)")
+    wanted, held = shape[0] * shape[1] * dtype.itemsize, path.stat().st_size - start
+    if held != wanted:
+        raise FormatError(path, f"{held} bytes of numbers, and {shape[0]} x {shape[1]} of {dtype} are {wanted}")
+    return np.memmap(path, dtype, "r", start, shape, "F" if by_column else "C")
+
+
+def _image_paths(path: Path) -> list[str]:
+    parquet, arrow = _parquet()
+    try:
+        column: list[Any] = parquet.read_table(path, columns=["image_path"]).column(0).to_pylist()
+    except (arrow.ArrowException, OSError, ValueError, IndexError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise FormatError(path, "no such file; each img_emb_N.npy has its metadata_N.parquet") from None
+        raise FormatError(
+            path, f"no parquet file with a column image_path ({str(error).splitlines()[0][:80]})"
+        ) from None
+    if not all(isinstance(value, str) for value in column):
+        raise FormatError(path, "image_path holds something else than texts")
+    return column
+
+
+def _parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UnavailableError("clip-retrieval's metadata is parquet: pip install 'avs-cli[parquet]'") from None
+    return parquet, pyarrow
