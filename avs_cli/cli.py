@@ -1,17 +1,21 @@
 """The command line: finds the command, reads the configuration, runs it, and turns failures into exit codes."""
 
+import contextlib
+import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
-from avs_cli import __version__, config
+from avs_cli import __version__, config, outputs
+from avs_cli.console import note
 from avs_cli.errors import AvsError
 
 # In the order of the pipeline and of `avs --help`; each is a module of `commands` with a function of its name.
@@ -32,9 +36,17 @@ COMMANDS = (
 
 EPILOG = (
     "Stages read and write feature stores (HDF5) and TREC runs; stdout is data, all else is stderr, '-' is a pipe. "
-    "avs.toml in the working folder, or AVS_OPTION in the environment, may give any option. "
+    "avs.toml in the working folder, or AVS_OPTION in the environment, may give any option but those that grant trust. "
     "Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not installed or not downloaded, 5 done but items are missing."
 )
+
+# Commands that keep what is done and go on from it.
+RESUMED = frozenset({"distill", "extract", "index", "train"})
+
+# Signals that end the program, and what it says then.
+ENDING: dict[int, str] = {signal.SIGHUP: "hung up", signal.SIGTERM: "terminated"}
+# The standard streams; where one is closed, /dev/null opened so stands in.
+STREAMS = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
 
 # Where a value comes from that was not written on the command line.
 SOURCES = {"DEFAULT_MAP": f"given in {config.FILE}", "ENVIRONMENT": "given in the environment"}
@@ -48,7 +60,13 @@ def available() -> list[str]:
 
 def build(names: Sequence[str]) -> Any:
     """The command line with the named commands: one is enough to run it, and is all that is imported then."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, epilog=EPILOG)
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        epilog=EPILOG,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
     def version(asked: bool) -> None:
         if asked:
@@ -68,11 +86,54 @@ def build(names: Sequence[str]) -> Any:
         app.command(name, no_args_is_help=False)(getattr(module, name))
     root = get_command(app)
     for name, command in root.commands.items():  # type: ignore[attr-defined]
+        command.marks = outputs.marks(command.callback.__wrapped__)
         for parameter in command.params:
             if parameter.param_type_name == "option":
-                parameter.envvar = config.environment_names(name, long_name(parameter))
+                by_hand = outputs.BY_HAND in command.marks.get(parameter.name, ())
+                parameter.envvar = None if by_hand else config.environment_names(name, long_name(parameter))
                 parameter.show_envvar = False
+        command.invoke = _checked(name, command, command.invoke)
     return root
+
+
+def _checked(name: str, command: Any, invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Run a command once its parameters, from wherever they come, are known to do no harm."""
+
+    def run_checked(context: Any) -> Any:
+        known = parameters(command)
+        config.check_environment(name, known, os.environ)
+        sources = {key: context.get_parameter_source(key) for key in context.params}
+        from_file = {key for key, source in sources.items() if source and source.name == "DEFAULT_MAP"}
+        if told := config.told(known, {key: value for key, value in context.params.items() if key in from_file}):
+            note(f"{config.FILE} gives {told}")
+        outputs.check(*_files(command, known, context.params))
+        return invoke(context)
+
+    return run_checked
+
+
+def _files(
+    command: Any, known: config.Parameters, given: Mapping[str, Any]
+) -> tuple[list[tuple[outputs.Named, outputs.Writes]], list[outputs.Named]]:
+    """What a command line names to write, and what to read."""
+    written, read = [], []
+    for parameter in command.params:
+        value = given.get(parameter.name)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, str):
+                named = outputs.Named(_shown(parameter), one)
+                if parameter.name in known.outputs:
+                    written.append((named, known.outputs[parameter.name]))
+                elif outputs.reads(parameter.metavar):
+                    read.append(named)
+    return written, read
+
+
+def _shown(parameter: Any) -> str:
+    """What messages call a parameter: `--video`, `RUN`."""
+    if parameter.param_type_name == "option":
+        return f"--{long_name(parameter)}"
+    return str(parameter.metavar or parameter.name.upper()).rstrip(".")
 
 
 def long_name(parameter: Any) -> str:
@@ -86,7 +147,14 @@ def parameters(command: Any) -> config.Parameters:
     named = [parameter for parameter in command.params if parameter.name != "help"]
     options = {long_name(p): p.name for p in named if p.param_type_name == "option"}
     arguments = {p.name: p.name for p in named if p.param_type_name == "argument"}
-    return config.Parameters(options, arguments, frozenset(p.name for p in named if p.multiple or p.nargs == -1))
+    marked = {name: found for name, found in command.marks.items() if found}
+    return config.Parameters(
+        options,
+        arguments,
+        many=frozenset(p.name for p in named if p.multiple or p.nargs == -1),
+        outputs={name: mark for name, found in marked.items() if (mark := outputs.mark_of(found)) is not None},
+        by_hand=frozenset(name for name, found in marked.items() if outputs.BY_HAND in found),
+    )
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -101,38 +169,78 @@ def run(arguments: Sequence[str]) -> None:
         root.invoke(context)
 
 
+class Ended(KeyboardInterrupt):
+    """A signal that asks the program to end: like Ctrl-C, so that nothing half written stays."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `avs` program: runs the command line and exits with the code of what happened."""
+    _open_streams()
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _end)
     sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def _end(number: int, frame: object) -> None:
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)  # one is enough; what is half written is being removed
+    raise Ended(number)
+
+
+def _open_streams() -> None:
+    """Put something in the place of closed standard streams, or the next file that is opened would take it."""
+    for number, (name, mode, access) in enumerate(STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one. What may be neither read nor written fails as if still closed.
+            os.set_inheritable(os.open(os.devnull, access), True)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def exit_code(arguments: Sequence[str]) -> int:
     """Run one command line and say on stderr, in one line, what failed."""
+    code = 0
     try:
-        run(arguments)
+        try:
+            run(arguments)
+        except typer.Exit as stop:
+            code = stop.exit_code
         print(end="", flush=True)
     except AvsError as error:
         return _say(str(error), error.exit_code)
-    except typer.Exit as stop:
-        return stop.exit_code
+    except Ended as signalled:
+        return _say(ENDING[signalled.number] + _cure(arguments), 128 + signalled.number)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", 130)
+        return _say("interrupted" + _cure(arguments), 130)
     except BrokenPipeError:
-        # The reader of our stdout has left (`avs … | head`); nothing more can be said to it, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()  # its reader has left: avs … | head
         return 0
     except OSError as error:
         if error.errno is None:
             traceback.print_exc()
             return 1
-        # A write that fails (a full disk) does not know its file's name.
-        return _say(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}", 3)
+        if error.filename is None:
+            _leave_stdout()
+        # A write that fails may not know its file's name.
+        where = error.filename or ("stdout" if error.errno == errno.EBADF else "output")
+        return _say(f"{where}: {(error.strerror or str(error)).lower()}", 3)
     except Exception as error:
         if not hasattr(error, "format_message"):
             traceback.print_exc()
             return 1
         return _usage(error, arguments)
-    return 0
+    return code
+
+
+def _leave_stdout() -> None:
+    """Nothing more can be written there, also not what is buffered when Python exits."""
+    with contextlib.suppress(OSError):  # no file of the system, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: Any, arguments: Sequence[str]) -> int:
@@ -147,6 +255,10 @@ def _usage(error: Any, arguments: Sequence[str]) -> int:
         message += f" ({SOURCES[source.name]})"
     command = arguments[0] if arguments and arguments[0] in available() else ""
     return _say(f"{message[:1].lower()}{message[1:]}; see: avs {command}{' ' * bool(command)}--help", 2)
+
+
+def _cure(arguments: Sequence[str]) -> str:
+    return "; the same command resumes" if arguments and arguments[0] in RESUMED else ""
 
 
 def _say(message: str, code: int) -> int:

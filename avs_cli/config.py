@@ -8,31 +8,45 @@ key in a table named for a command is for that command alone and may give its ar
     inputs = ["videos"]
     output = "videos.h5"
 
-In the environment, `AVS_FUSE_QRELS` is for one command and `AVS_QRELS` for all of them.
+In the environment, `AVS_FUSE_QRELS` is for one command and `AVS_QRELS` for all of them. Neither gives an option that
+grants trust, and what avs.toml names as an output lies inside the working folder.
 """
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, SpecError
+from avs_cli.outputs import Writes, outside
 
 FILE = "avs.toml"
 
 
+# Options that decide which model computes.
+MODELS = frozenset({"head", "init", "load", "model", "student", "teacher", "weights"})
+
+
 class Parameters(NamedTuple):
-    """A command's parameters: the name that users write -> the name in Python; `many` are those that take a list."""
+    """A command's parameters: the name that users write -> the name in Python.
+
+    The others are names in Python: `many` of those that take a list, `outputs` of those that name what is written,
+    `by_hand` of those that only the command line may give.
+    """
 
     options: dict[str, str]
     arguments: dict[str, str]
     many: frozenset[str] = frozenset()
+    outputs: Mapping[str, Writes] = MappingProxyType({})
+    by_hand: frozenset[str] = frozenset()
 
 
 def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict[str, Any]]:
     """Per command, the values that `avs.toml` in `folder` gives to its parameters, by the parameters' Python names.
 
-    Raises FormatError for a file that is not TOML and for a key that no command has.
+    The folder may be anybody's. Raises FormatError for a file that is not TOML, for a key that no command has, for an
+    option that gives trust, and for an output outside the folder.
     """
     path = folder / FILE
     if not path.is_file():
@@ -61,7 +75,43 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
     for command, found in values.items():
         for name in commands[command].many & {name for name, value in found.items() if isinstance(value, str)}:
             found[name] = [found[name]]
+        _check(path, commands[command], found)
     return values
+
+
+def _check(path: Path, parameters: Parameters, found: Mapping[str, Any]) -> None:
+    """Refuse what a file that lies in a downloaded folder may not decide."""
+    names = {python: name for name, python in (parameters.options | parameters.arguments).items()}
+    for python, value in found.items():
+        name = names[python]
+        if python in parameters.by_hand:
+            raise FormatError(path.name, f"{name} is taken from the command line alone; give --{name} there")
+        if python in parameters.outputs:
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, str) and outside(one, path.parent, parameters.outputs[python]):
+                    raise FormatError(
+                        path.name,
+                        f"{name} = {one!r} leads out of the working folder; give such an output on the command line",
+                    )
+
+
+def told(parameters: Parameters, values: Mapping[str, Any]) -> str:
+    """What a file decides about outputs and models, for a message; `values` are those that come from the file."""
+    options = {python: f"--{name}" for name, python in parameters.options.items()}
+    return ", ".join(
+        f"{options.get(python, python)} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        for python, value in values.items()
+        if python in parameters.outputs or python in MODELS
+    )
+
+
+def check_environment(command: str, parameters: Parameters, environment: Mapping[str, str]) -> None:
+    """Raises SpecError when the environment gives an option that only the command line may give."""
+    for option, python in parameters.options.items():
+        if python in parameters.by_hand:
+            for variable in environment_names(command, option):
+                if environment.get(variable):
+                    raise SpecError(f"{variable}: --{option} is taken from the command line alone; unset it")
 
 
 def environment_names(command: str, option: str) -> list[str]:

@@ -53,6 +53,10 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str |
     from rich.console import Console
     from rich.table import Table
 
+    class _Console(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # which ends the program quietly; rich's own way is exit code 1
+
     texts = [[str(cell) for cell in row] for row in rows]
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for position, name in enumerate(columns):
@@ -61,7 +65,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str |
     for row in texts:
         drawn.add_row(*row)
     # A pipe or a file gets every column whole; only a terminal is narrow.
-    Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty()).print(drawn)
+    _Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=not sys.stdout.isatty()).print(drawn)
 
 
 def _is_number(text: str) -> bool:

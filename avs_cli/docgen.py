@@ -10,7 +10,7 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ import typer
 
 from avs_cli import __version__, cli
 from avs_cli.core.fusion import MEASURES
+from avs_cli.core.measures import PLAIN
 from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
@@ -42,6 +43,8 @@ BESIDE_FILES = {
 }
 # Options that take more than these words, which are no registry's names.
 OFFERED = {("fuse", "measure"): list(MEASURES)}
+# What a registry offers to other options only: the score of a student is one dot product, which these heads' is not.
+LEFT_OUT = {("distill", "student"): ("xclip", "xpool")}
 REPEATS = " May be given more than once."
 EXIT_CODES = {
     0: "done",
@@ -50,7 +53,9 @@ EXIT_CODES = {
     3: "bad input: a file that is absent, broken, or does not fit the others",
     4: "something is not installed or not downloaded; the message says how to get it",
     5: "done, and some items are missing from the output; the ledger names them",
-    130: "interrupted",
+    129: "hung up: the terminal is gone (SIGHUP)",
+    130: "interrupted (Ctrl-C)",
+    143: "terminated (SIGTERM)",
 }
 
 
@@ -60,7 +65,7 @@ class Parameter(NamedTuple):
     names    all spellings of an option; none for an argument
     value    what stands for its value in the text: FILE, NUMBER, a|b; "" for a flag
     words    the values it can have, where they are few or a registry's
-    registry what the pages tell the names of
+    registry what the pages tell the names of, but for those of `left_out`
     """
 
     names: list[str]
@@ -70,6 +75,7 @@ class Parameter(NamedTuple):
     required: bool = False
     many: bool = False
     registry: Registry | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def pages() -> dict[str, str]:
@@ -114,7 +120,7 @@ def parameter(command: str, given: Any, hint: Any) -> Parameter:
     key = (command, cli.long_name(given) if option else "")
     registry = REGISTRIES.get(key)
     words = [str(choice) for choice in typing.get_args(kind)] if typing.get_origin(kind) is Literal else []
-    words = words or OFFERED.get(key) or (registry.names() if registry else [])
+    words = words or OFFERED.get(key) or (offered(key, registry) if registry else [])
     value = "NUMBER" if kind in (int, float) else "|".join(words) if words and not registry else "TEXT"
     value = "" if option and given.is_flag else (given.metavar or (value if option else given.name.upper())).rstrip(".")
     text = sentence(given.help)
@@ -124,7 +130,9 @@ def parameter(command: str, given: Any, hint: Any) -> Parameter:
         text += f" Default: {', '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in values)}."
     many = typing.get_origin(bare(hint)) is list
     names = [*given.opts, *given.secondary_opts] if option else []
-    return Parameter(names, value, words, text, given.required, many, registry or BESIDE_FILES.get(key))
+    return Parameter(
+        names, value, words, text, given.required, many, registry or BESIDE_FILES.get(key), LEFT_OUT.get(key, ())
+    )
 
 
 def bare(hint: Any) -> Any:
@@ -199,19 +207,42 @@ def option_items(command: Any) -> Iterator[str]:
             names = ", ".join(f"\\fB{escape(name)}\\fR" for name in short_first)
             yield item(names + value, option.help + REPEATS * (option.many and "repeat" not in option.help))
             if option.registry:
-                yield from entries(option.registry)
+                yield from entries(option.registry, option.left_out)
 
 
-def entries(registry: Registry) -> Iterator[str]:
+def entries(registry: Registry, left_out: Sequence[str] = ()) -> Iterator[str]:
     """What a registry offers: each entry's name, what it is and its parameters, of its file, read and not imported."""
     yield ".RS\n"
-    for name in registry.names():
-        spec = find_spec(registry.package)
-        folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-        module = folder / name.replace("-", "_")
-        file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
-        yield item(f"\\fB{escape(name)}\\fR", told_of(ast.parse(file.read_text(encoding="utf-8")), registry.entry))
+    for name in (name for name in registry.names() if name not in left_out):
+        tree = source(registry, name)
+        spelled = ", ".join(f"\\fB{escape(each)}\\fR" for each in written(tree) or [name])
+        yield item(spelled, told_of(tree, registry.entry))
     yield ".RE\n"
+
+
+def source(registry: Registry, name: str) -> ast.Module:
+    """An entry's file, read and not imported."""
+    spec = find_spec(registry.package)
+    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
+    module = folder / name.replace("-", "_")
+    file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def offered(key: tuple[str, str], registry: Registry) -> list[str]:
+    """What completion offers: the entries' names; of the measures of `eval`, all that it takes as papers write them."""
+    if key != ("eval", "measure"):
+        return registry.names()
+    own = (each for name in registry.names() for each in written(source(registry, name)))
+    return sorted([*own, *PLAIN], key=str.lower)
+
+
+def written(module: ast.Module) -> list[str]:
+    """How an entry's `NAMES` write it, where its file's name is not what the field writes."""
+    for line in module.body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "NAMES":
+            return list(ast.literal_eval(line.value))
+    return []
 
 
 def told_of(module: ast.Module, entry: str) -> str:

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout.")]
+from avs_cli.outputs import WRITES, Writes
+
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout."), WRITES]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
 Topics = Annotated[
     str,
@@ -13,6 +15,8 @@ Topics = Annotated[
         help="Topics to select: a topics file, or ids and ranges such as 731-750,761. All of them if not given.",
     ),
 ]
+# What train and distill write beside a model.
+TRAINED = Writes((".last", ".csv", ".lock"))
 Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
 Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
@@ -31,7 +35,14 @@ TimeLimit = Annotated[
 SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
 ]
-TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard.")]
+TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard."), WRITES]
+AllowMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mismatch",
+        help="Warn instead of failing when vectors come from different models, weights or preprocessing.",
+    ),
+]
 
 
 def written(context: typer.Context, *names: str) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,6 +113,16 @@ class Sampling:
     max_frames: int | None = None
 
 
+class Facts(NamedTuple):
+    """What an encoder says of itself: enough to tell whether a store is its work; see `core.features.Feature`."""
+
+    dim: int
+    pixels: Pixels | None
+    sampling: Sampling
+    pooling: str
+    provenance: "Mapping[str, Any]"
+
+
 class Frames(NamedTuple):
     """A piece of one shot on its way to the encoder.
 
@@ -142,10 +152,14 @@ class Block(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Some items with all their features: the ids, and per feature a block of those items in that order."""
+    """Some items with all their features: the ids, and per feature a block of those items in that order.
+
+    lacking  feature -> (N,) which items lack it, and have a vector of zeros in its block; None: none does
+    """
 
     ids: Sequence[str]
     features: Mapping[str, Block]
+    lacking: "Mapping[str, np.ndarray] | None" = None
 
 
 class WordVectors(NamedTuple):

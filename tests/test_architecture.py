@@ -26,7 +26,7 @@ ALLOWED = {
     "cli": {"side", "commands", "errors"},
     "docgen": {"cli", "side", "core", "io", "errors"},
 }
-SIDE = {"config", "console", "options", "provenance"}
+SIDE = {"config", "console", "options", "outputs", "provenance"}
 TOP = {".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "avs_cli", "completions", "man"}
 TOP |= {"pyproject.toml", "tests"}
 HEAVY = {
@@ -202,6 +202,7 @@ def dangers(source: ast.Module) -> list[str]:
                 or words.get("shell") == "True"
                 or words.get("allow_pickle") == "True"
                 or (called == "torch.load" and words.get("weights_only") != "True")
+                or (called.endswith("from_pretrained") and words.get("trust_remote_code") != "False")
                 or (called.endswith(("etree.fromstring", "etree.parse")) and len(node.args) + len(words) < 2)
                 or (
                     called.endswith(("etree.XMLParser", "etree.iterparse")) and words.get("resolve_entities") != "False"
@@ -234,6 +235,9 @@ def test_pickles_are_read_for_convert_alone() -> None:
         "torch.load(path, weights_only=False)",
         "numpy.load(path, allow_pickle=True)",
         "subprocess.run(line, shell=True)",
+        "AutoTokenizer.from_pretrained(folder)",
+        "reader.from_pretrained(folder, trust_remote_code=True)",
+        "reader.from_pretrained(folder, **settings)",
         "lxml.etree.XMLParser()",
         "lxml.etree.fromstring(text)",
     ],

@@ -80,10 +80,39 @@ def test_outputs_have_the_rights_of_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "store.h5").stat().st_mode) == 0o640
 
 
-def test_a_folder_that_is_absent_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught, writing(tmp_path / "none" / "a.run"):
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_a_file_that_is_replaced_keeps_its_rights(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "a.run").write_text("old")
+    (tmp_path / "a.run").chmod(mode)
+    with writing(tmp_path / "a.run") as out:
+        out.write("new")
+    assert stat.S_IMODE((tmp_path / "a.run").stat().st_mode) == mode
+    assert (tmp_path / "a.run").read_text() == "new"
+
+
+def test_an_array_that_does_not_fit_names_its_file(tmp_path: Path) -> None:
+    """numpy's own message says how many numbers were written, and neither why nor where."""
+    program = (
+        "import resource, numpy; from avs_cli.io.atomic import replacing\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (999, 999))\n"
+        "with replacing('a.npy') as part, part.open('wb') as out: numpy.save(out, numpy.ones(9999))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert "No space left on device: 'a.npy'" in ran.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_folders_on_the_way_to_an_output_are_made(tmp_path: Path) -> None:
+    with writing(tmp_path / "2023" / "runs" / "a.run") as out:
+        out.write("new")
+    assert (tmp_path / "2023" / "runs" / "a.run").read_text() == "new"
+
+
+def test_a_file_on_the_way_to_an_output_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(OSError) as caught, writing(tmp_path / "runs" / "a.run"):
         pass
-    assert caught.value.filename == str(tmp_path / "none" / "a.run")
+    assert caught.value.filename == str(tmp_path / "runs" / "a.run")
 
 
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The collector behind `make bench`: every row is shown, what is missing is a reason and not a failure."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,6 +56,32 @@ def test_a_benchmark_that_breaks_fails_the_run_and_not_the_others(tmp_path: Path
     assert ran.returncode == 1
     assert "ZeroDivisionError" in ran.stderr
     assert [line.split()[:2] for line in ran.stdout.splitlines()[2:]] == [["broken", "failed"], ["a", "1"]]
+
+
+def test_a_peer_that_is_not_installed_is_a_row_and_the_others_go_on() -> None:
+    absent, there = loaded("eval").others({"nosuchpeer": "import nosuchpeer", "json": "import json"}, [], 1.0)
+    assert absent[1:] == ("skipped", "needs the package nosuchpeer")
+    assert there[1] != "skipped"
+
+
+def test_fusing_is_timed_without_its_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fuse = loaded("fuse")
+    monkeypatch.setattr(fuse, "REPEATS", 1)
+    for name, order in (("a", "ab"), ("b", "ba")):
+        (tmp_path / name).write_text("".join(f"{t} Q0 {s} 1 {-n} x\n" for t in range(10) for n, s in enumerate(order)))
+    (tmp_path / "qrels").write_text("".join(f"{t} 0 {s} {int(s == 'a')}\n" for t in range(10) for s in "ab"))
+    rows = list(fuse.timed([str(tmp_path / "a"), str(tmp_path / "b")], str(tmp_path / "qrels"), "nosuchpeer"))
+    assert ("RRF, nosuchpeer", "skipped", "needs the package nosuchpeer") in rows
+    assert len(rows) == 4
+
+
+def loaded(name: str) -> ModuleType:
+    """A benchmark's module."""
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", RUN.with_name(f"bench_{name}.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)

@@ -1,5 +1,7 @@
 """What the program promises to shells: exit codes, one line per failure, data alone on stdout."""
 
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -144,6 +146,38 @@ def test_a_reader_that_leaves_ends_the_program_quietly(count: int) -> None:
     assert (running.stderr.read(), running.wait(60)) == ("", 0)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["eval", "qrels", "a.run", "-q"],
+        ["eval", "qrels", "a.run", "b.run"],
+        ["eval", "qrels", "a.run", "-q", "--json"],
+        ["fuse", "a.run", "b.run", "--ltr", "--qrels", "qrels", "--folds", "2", "--report", "-", "-o", "fused.run"],
+        ["extract", "--list-models"],
+        ["info", "a.run"],
+        ["eval", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_of_a_table_that_leaves_ends_the_program_quietly(tmp_path: Path, line: list[str]) -> None:
+    topics = range(101, 105)
+    (tmp_path / "qrels").write_text("".join(f"{t} 0 {shot} 1 {int(shot == 'a')}\n" for t in topics for shot in "ab"))
+    for name, order in (("a", "ab"), ("b", "ba")):
+        rows = (f"{topic} Q0 {shot} 1 {-place} t\n" for topic in topics for place, shot in enumerate(order))
+        (tmp_path / f"{name}.run").write_text("".join(rows))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "avs_cli", *line],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout and running.stderr
+    running.stdout.close()
+    told = running.stderr.read()
+    assert (running.wait(60), [row for row in told.splitlines() if not row.startswith("avs: ")]) == (0, [])
+
+
 def test_a_full_disk_behind_stdout_is_told() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
@@ -153,10 +187,91 @@ def test_a_full_disk_behind_stdout_is_told() -> None:
         assert running.returncode == 3
 
 
-def test_a_closed_stdout_is_no_bug() -> None:
-    shell = f"{sys.executable} -m avs_cli --version >&-"
-    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
-    assert (ran.returncode, ran.stderr) == (0, "")
+CLOSED = "avs: stdout: bad file descriptor\n"
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "told"),
+    [
+        ("avs --version >&-", 3, CLOSED),
+        ("avs fuse --help >&-", 3, CLOSED),
+        ("avs eval a.qrels a.run 2>/dev/null >&-", 3, ""),
+        ("avs fuse a.run b.run >&-", 3, CLOSED),
+        ("avs fuse a.run b.run -o out >&-", 0, ""),
+        ("avs fuse a.run b.run -o out >&- 2>&- <&-", 0, ""),
+        ("avs eval a.qrels a.run >/dev/null 2>&-", 0, ""),
+        ("avs eval a.qrels none.run 2>&-", 3, ""),
+        ("avs fuse a.run - <&-", 3, "avs: stdin: bad file descriptor\n"),
+        ("avs info - <&-", 3, "avs: stdin"),
+        ("avs eval a.qrels a.run --json 2>/dev/null <&-", 0, ""),
+        ("avs eval a.qrels a.run 2>/dev/null >/dev/full", 3, ""),
+        ("avs nosuch >&-", 2, "avs: no such command"),
+    ],
+)
+def test_closed_standard_streams_are_no_bug(shell: str, code: int, told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.qrels").write_text("1 0 a 1\n")
+    for name in ("a.run", "b.run"):
+        (tmp_path / name).write_text("1 Q0 a 1 0.5 r\n")
+    script = f'avs() {{ "{sys.executable}" -m avs_cli "$@"; }}; {shell}'
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr.count("\n")) == (code, int(bool(told)))
+    assert ran.stderr.startswith(told)
+    if "out" in shell.split():
+        assert (tmp_path / "out").read_text().startswith("1 Q0 a 1 0.032786885")  # 2 / 61
+
+
+def test_a_file_that_is_opened_never_becomes_a_closed_stream() -> None:
+    """What a library writes to descriptor 2 would else go into the first output."""
+    program = "import os, sys; from avs_cli import cli; cli.run = lambda _: print(os.open('x', 65), file=sys.stdout)"
+    ran = subprocess.run(
+        ["bash", "-c", f'cd "$(mktemp -d)"; "{sys.executable}" -c "{program}; cli.main([])" 2>&- <&-'],
+        capture_output=True,
+        text=True,
+    )
+    assert int(ran.stdout) > 2
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "limit"),
+    [
+        (["fuse", "a.run", "b.run", "-o", "out.run"], "out.run", 4096),
+        (["fuse", "a.run", "b.run", "-o", "out.run.gz"], "out.run.gz", 4096),
+        (["eval", "a.qrels", "a.run", "b.run", "--plot", "out.svg"], "out.svg", 4096),
+        # HDF5 would crash at the end, from values, ids or its own tables that it could not write.
+        *((["convert", "big", "out.h5"], "out.h5", limit) for limit in (500, 4096, 9000, 12288, 16384)),
+        (["train", "captions", "--video", "v.h5", "--text", "bow", "-o", "out.safetensors"], "out.safetensors", 4096),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
+    avs: Avs, line: list[str], file: str, limit: int, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    from avs_cli.io.bigfile import write_bigfile
+    from avs_cli.io.store_writer import Item, StoreWriter
+
+    rows = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+    ids = [f"video{n}" for n in range(40)]
+    write_bigfile(tmp_path / "big", 64, [(ids, rows)])
+    with StoreWriter(tmp_path / "v.h5", "clip", 64, {"model": "clip"}, "float32") as writer:
+        writer.add([Item(None, id, row) for id, row in zip(ids, rows, strict=True)])
+        writer.finish(ids)
+    (tmp_path / "captions").write_text("".join(f"{id}#enc#0 a dog number {id}\n" for id in ids))
+    (tmp_path / "a.qrels").write_text("1 0 a 1\n2 0 a 1\n")
+    for name in ("a.run", "b.run"):
+        shots = (f"{topic} Q0 {name[0]}{rng} {rng} {1 / rng!r} r\n" for topic in (1, 2) for rng in range(1, 900))
+        (tmp_path / name).write_text("".join(shots))
+    before = set(os.listdir(tmp_path))
+
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # Python ignores SIGXFSZ: writes fail with EFBIG
+
+    ran = avs(*line, preexec_fn=small)
+    assert ran.returncode == 3, ran.stderr
+    last = ran.stderr.splitlines()[-1]
+    assert "Traceback" not in ran.stderr
+    assert last.startswith(f"avs: {file}") and last.endswith(": file too large")
+    assert set(os.listdir(tmp_path)) - before <= {"out.h5.parts"}
 
 
 def test_interrupted_from_the_keyboard_exits_130_with_one_line() -> None:
@@ -169,8 +284,77 @@ def test_interrupted_from_the_keyboard_exits_130_with_one_line() -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "line"),
+    [
+        (signal.SIGINT, 130, "avs: interrupted\n"),
+        (signal.SIGTERM, 143, "avs: terminated\n"),
+        (signal.SIGHUP, 129, "avs: hung up\n"),
+    ],
+)
+def test_a_signal_to_end_leaves_no_litter(number: int, code: int, line: str, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("old")
+    body = "from avs_cli.io.atomic import writing\n    with writing('out') as out: out.write('half'); out.flush(); "
+    running = program(body + "print('ready', flush=True); time.sleep(60)", cwd=tmp_path)
+    assert running.stdout and running.stderr
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(number)
+    assert (running.wait(60), running.stderr.read()) == (code, line)
+    assert (os.listdir(tmp_path), (tmp_path / "out").read_text()) == (["out"], "old")
+
+
+def test_a_second_signal_does_not_interrupt_the_tidying_up(tmp_path: Path) -> None:
+    body = "try: print('ready', flush=True); time.sleep(60)\n    finally: time.sleep(0.5); open('tidied', 'w').close()"
+    running = program(body, cwd=tmp_path)
+    assert running.stdout and running.stdout.readline() == "ready\n"
+    running.terminate()
+    time.sleep(0.1)
+    running.terminate()
+    assert (running.wait(60), os.listdir(tmp_path)) == (143, ["tidied"])
+
+
+def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
+    started = "print('ready', flush=True); time.sleep(0.5); print('done')"
+    running = program(started, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert running.stdout and running.stdout.readline() == "ready\n"
+    running.send_signal(signal.SIGHUP)
+    assert (running.stdout.read(), running.wait(60)) == ("done\n", 0)
+
+
+def test_processes_that_share_the_work_die_quietly_with_the_first(tmp_path: Path) -> None:
+    body = (
+        "from avs_cli.io.forks import forked\n"
+        "    forked(lambda n: (print('ready', flush=True), time.sleep(60)), [1, 2, 3], 3)"
+    )
+    running = program(body, start_new_session=True)
+    assert running.stdout and running.stderr
+    assert [running.stdout.readline() for _ in range(3)] == ["ready\n"] * 3
+    os.killpg(running.pid, signal.SIGTERM)
+    assert (running.wait(60), running.stderr.read()) == (143, "avs: terminated\n")
+
+
+@pytest.mark.parametrize("name", sorted(cli.RESUMED & set(cli.available())))
+def test_an_interrupted_command_that_keeps_its_work_says_so(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", interrupt)
+    assert cli.exit_code([name]) == 130
+    assert capsys.readouterr().err == "avs: interrupted; the same command resumes\n"
+
+
+@pytest.mark.parametrize("line", [["-h"], *([name, "-h"] for name in cli.available())], ids=" ".join)
+def test_h_is_help(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.exit_code(line) == 0
+    short = capsys.readouterr().out
+    assert cli.exit_code([*line[:-1], "--help"]) == 0
+    assert (short, short[:10]) == (capsys.readouterr().out, "Usage: avs")
+
+
 def test_exit_codes_are_those_of_the_manual() -> None:
     from avs_cli.docgen import EXIT_CODES
 
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
-    assert {each.exit_code for each in classes} | {0, 130} == set(EXIT_CODES)  # type: ignore[attr-defined]
+    assert {each.exit_code for each in classes} | {0, 129, 130, 143} == set(EXIT_CODES)  # type: ignore[attr-defined]

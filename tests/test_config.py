@@ -1,5 +1,7 @@
 """Where an option's value comes from: command line, environment, avs.toml, default, in this order."""
 
+import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import typer
 
 from avs_cli import cli, config
 from avs_cli.errors import FormatError
+from avs_cli.outputs import BY_HAND, WRITES
 
 COMMANDS = {
     "probe": config.Parameters(
@@ -19,6 +22,7 @@ COMMANDS = {
     "other": config.Parameters({"count": "number"}, {}),
 }
 Result = tuple[int, dict[str, Any]]
+Avs = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -33,8 +37,12 @@ def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Resu
             count: int = 1,
             min_seconds: float = 0.5,
             fast: Annotated[bool, typer.Option("--fast")] = False,
+            output: Annotated[str, typer.Option("--output", "-o"), WRITES] = "",
+            model: str = "",
+            trust: Annotated[bool, typer.Option("--trust"), BY_HAND] = False,
         ) -> None:
             got.update(inputs=inputs, count=count, min_seconds=min_seconds, fast=fast)
+            got.update({"output": output} if output else {}, **({"trust": trust} if trust else {}))
 
         monkeypatch.setitem(sys.modules, "avs_cli.commands.probe", SimpleNamespace(probe=probe))  # type: ignore[arg-type]
         monkeypatch.setattr(cli, "available", lambda: ["probe"])
@@ -118,3 +126,78 @@ def test_a_file_that_is_not_toml_is_told_apart(tmp_path: Path, data: bytes) -> N
 
 def test_no_file_gives_nothing(tmp_path: Path) -> None:
     assert config.defaults(COMMANDS, tmp_path) == {}
+
+
+# What a folder that somebody else made may decide
+
+
+@pytest.mark.parametrize("toml", ["trust = true", "[probe]\ntrust = true", "trust = false"])
+def test_trust_is_not_taken_from_the_file(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], toml: str
+) -> None:
+    assert probe("a", toml) == (3, {})
+    assert capsys.readouterr().err == "avs: avs.toml: trust is taken from the command line alone; give --trust there\n"
+    assert probe("a --trust")[1]["trust"] is True
+
+
+@pytest.mark.parametrize("variable", ["AVS_TRUST", "AVS_PROBE_TRUST"])
+def test_trust_is_not_taken_from_the_environment(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    assert probe("a", **{variable: "1"}) == (2, {})
+    told = f"avs: {variable}: --trust is taken from the command line alone; unset it\n"
+    assert capsys.readouterr().err == told
+    assert probe("a --trust", **{variable: "1"}) == (2, {})
+
+
+@pytest.mark.parametrize("toml", ["trust-pickle = true", "[convert]\ntrust-pickle = true"])
+def test_a_pickle_is_not_read_because_a_folder_or_a_variable_says_so(avs: Avs, tmp_path: Path, toml: str) -> None:
+    class Marks:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (open, (str(tmp_path / "mark"), "w"))
+
+    (tmp_path / "x.pth").write_bytes(pickle.dumps(Marks()))
+    line = ["convert", "x.pth", "y.safetensors"]
+    assert avs(*line, env={"AVS_TRUST_PICKLE": "1"}).returncode == 2
+    (tmp_path / "avs.toml").write_text(toml)
+    ran = avs(*line)
+    assert (ran.returncode, ran.stderr.count("\n")) == (3, 1)
+    assert "trust-pickle is taken from the command line alone" in ran.stderr
+    assert not (tmp_path / "mark").exists()
+    # Trusted by hand it is executed: what the test would see, it does see.
+    (tmp_path / "avs.toml").unlink()
+    avs(*line, "--trust-pickle")
+    assert (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("output", ["../x", "/tmp/x", "a/../../x", "link/x", "link", "a::/../../x", "link::x"])
+@pytest.mark.parametrize("table", ["", "[probe]\n"])
+def test_the_file_names_no_output_outside_its_folder(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], tmp_path: Path, output: str, table: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    assert probe("a", f'{table}output = "{output}"') == (3, {})
+    told = capsys.readouterr().err
+    assert told.startswith(f"avs: avs.toml: output = '{output}' leads out of the working folder")
+
+
+def test_an_output_outside_is_the_command_lines_to_give(probe: Callable[..., Result]) -> None:
+    assert probe("a -o ../x")[1]["output"] == "../x"
+    assert probe("a", AVS_OUTPUT="../x")[1]["output"] == "../x"
+
+
+def test_what_is_written_beside_an_output_leads_out_no_more_than_the_output(avs: Avs, tmp_path: Path) -> None:
+    (tmp_path / "head.csv").symlink_to(tmp_path.parent / "victim")
+    (tmp_path / "avs.toml").write_text('[train]\noutput = "head"\n')
+    ran = avs("train", "captions", "--video", "v.h5")
+    assert (ran.returncode, "output = 'head' leads out" in ran.stderr) == (3, True)
+
+
+def test_the_file_says_itself_when_it_decides_an_output_or_a_model(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert probe("a", 'count = 2\noutput = "out/x"\n[probe]\nmodel = "clip"')[1]["output"] == "out/x"
+    assert capsys.readouterr().err == "avs: avs.toml gives --output out/x, --model clip\n"
+    assert probe("a -o y --model z", 'count = 2\noutput = "x"\nmodel = "clip"')[1]["output"] == "y"
+    assert capsys.readouterr().err == ""

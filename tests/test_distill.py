@@ -3,12 +3,14 @@
 import contextlib
 import importlib
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import av
@@ -18,23 +20,27 @@ import torch
 from pytest import approx
 from safetensors.torch import save_file
 
+from avs_cli import cli
 from avs_cli.commands import _distill_clips, _heads, _teachers
-from avs_cli.commands._clips import decoded, footage_of
+from avs_cli.commands._clips import Keep, decoded, footage_of
 from avs_cli.commands._training import Data, Team
 from avs_cli.core import published_clip
+from avs_cli.core.caption_ranks import both_ways
 from avs_cli.core.clip_sampling import counted
 from avs_cli.core.clip_student import ClipBatch, ClipStudent
+from avs_cli.core.clip_teacher import ClipTeacher, Contrast
 from avs_cli.core.distillation import Recipe, Taught
 from avs_cli.core.features import Runtime, features
 from avs_cli.core.heads._blocks import Input, Ragged
 from avs_cli.core.heads._described import describe, rebuild
 from avs_cli.core.heads._framed import framed
-from avs_cli.core.paired_retrieval import both_ways
 from avs_cli.core.pairs import Batch, score_matrix
 from avs_cli.core.teachers import teachers
 from avs_cli.core.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.core.text._words import Corpus
+from avs_cli.errors import FormatError
 from avs_cli.io.checkpoint import load_head
+from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.store import Store
 from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.io.trec import read_run
@@ -140,6 +146,26 @@ def test_a_student_comes_closer_to_its_teacher_than_it_began(avs: Avs, data: Pat
     assert begun.returncode == 0
     taught = scores("t.safetensors")
     assert correlation(taught, scores("s.safetensors")) > correlation(taught, scores("begun.safetensors")) + 0.1
+
+
+def test_without_a_teacher_the_student_learns_from_its_captions(avs: Avs, data: Path) -> None:
+    ran = avs(*distilled("--validate", "v.txt", "--epochs", 8))
+    assert ran.returncode == 0, ran.stderr
+    rows = values("s.safetensors.csv")
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert max(row["SumR"] for row in rows) > 1.5 * 100 * (1 + 5 + 10) / 20  # what chance would give
+    told = load_head(data / "s.safetensors").head
+    assert (told["teachers"], told["training"].keys() & {"coarse", "fine", "loss_weights"}) == ({}, set())
+    assert not Path("s.safetensors.kept").exists()
+    # As with a teacher whose losses do not count.
+    teacher(avs, *stores(), *XPOOL)
+    deaf = distilled("--teacher", "t.safetensors", "--loss-weights", "1,0,0", "--epochs", 8, name="deaf.safetensors")
+    assert avs(*deaf).returncode == 0
+    alone = avs(*distilled("--epochs", 8, name="alone.safetensors"))
+    assert alone.returncode == 0
+    one = load_head(data / "alone.safetensors").weights
+    for key, value in load_head(data / "deaf.safetensors").weights.items():
+        torch.testing.assert_close(one[key], value, atol=1e-5, rtol=1e-4)
 
 
 def test_weight_decay_takes_away_from_the_students_weights(avs: Avs, data: Path) -> None:
@@ -288,21 +314,27 @@ def test_teacher_and_student_are_searched_as_any_head(avs: Avs, data: Path, head
         assert [ranking[f"v{k}"] for k in range(20)] == approx(expected[row].tolist(), abs=1e-5)
 
 
-def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
-    teacher(avs, *stores(), *XPOOL)
-    line = distilled("--teacher", "t.safetensors", "--epochs", 1, "--cache", "kept", name="two.safetensors")
+def together(avs: Avs, folder: Path, line: list[object]) -> tuple[Any, int]:
+    """Two processes of a torchrun: what ran here, and the other's exit code."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
     command = [sys.executable, "-m", "avs_cli", *map(str, line)]
     with (
-        subprocess.Popen(command, cwd=data, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": "1"}) as other,
+        subprocess.Popen(command, cwd=folder, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": "1"}) as other,
         pytest.MonkeyPatch.context() as environment,
     ):
         for name, value in {**team, "RANK": "0"}.items():
             environment.setenv(name, value)
         ran = avs(*line)
-    assert (ran.returncode, other.returncode) == (0, 0), ran.stderr
+    return ran, other.returncode
+
+
+def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    line = distilled("--teacher", "t.safetensors", "--epochs", 1, "--cache", "kept", name="two.safetensors")
+    ran, other = together(avs, data, line)
+    assert (ran.returncode, other) == (0, 0), ran.stderr
     assert avs(*line, "--batch-size", 40, "-o", "one.safetensors").returncode == 0
     one, two = (load_head(data / f"{name}.safetensors").weights for name in ("one", "two"))
     # A softmax takes no notice of this one: its gradient is rounding, of which AdamW makes a step.
@@ -313,15 +345,17 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        ([], 2, "missing option '--teacher'"),
+        (["--fine", "l1"], 2, "--fine applies only with --teacher"),
+        (["--cache", "kept"], 2, "--cache applies only with INPUT clips or --teacher"),
+        (["--teacher-text", "a-text.h5"], 2, "--teacher-text applies only with --teacher"),
         (["--teacher", "none.safetensors"], 3, "none.safetensors: no such file"),
         (["--teacher", "a.txt"], 3, "a.txt: not a head file"),
-        (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 3, "a student's score is one dot"),
+        (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 3, "it is trained by avs train"),
         (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
         (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, and the student at 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
         (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
-        (["--teacher", "t.safetensors", "--weights", "w"], 2, "learns from INPUT clips"),
+        (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights applies only with INPUT clips"),
         (["--teacher", "t.safetensors", "-o", "-"], 2, "needs a file for --output"),
     ],
 )
@@ -339,6 +373,81 @@ def test_the_student_needs_frames(avs: Avs, data: Path) -> None:
     ran = avs(*line, "--teacher", "t.safetensors", *STUDENT, *PLACE)
     assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
     assert "afa looks at the frames of one video feature" in ran.stderr
+
+
+# Options that apply in some uses only
+
+
+VALUES = {
+    "--captions": "c.txt", "--teacher": "xclip=t.st", "--output": "s.st", "--student": "clip", "--validate": "c.txt",
+    "--coarse": "ce", "--fine": "l1", "--loss-weights": "1,1,1", "--cache": "kept", "--optimizer": "adamw",
+    "--learning-rate": 1, "--weight-decay": 1, "--epochs": 1, "--batch-size": 2, "--precision": "bf16", "--seed": 1,
+    "--time-limit": 1, "--skip-missing": None, "--tensorboard": "curves", "--device": "cpu", "--threads": 1,
+}  # fmt: skip
+CLIPS_ALONE = {
+    "--weights": "w", "--frames": 4, "--words": 9, "--aggregate": "mean", "--pool-temperature": 1, "--masked": None,
+    "--tower-rate": 1, "--chunk": 1, "--workers": 1, "--cache-frames": "jpeg", "--cache-limit": 1,
+}  # fmt: skip
+STORES_ALONE = {
+    "--text": "bow", "--word-vectors": "w", "--teacher-video": "v.h5", "--teacher-text": "t.h5", "--temperature": 1,
+}  # fmt: skip
+# Without the other option that it is about, one of these says nothing.
+BESIDE = {"--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow")}
+
+
+def written(option: str) -> list[object]:
+    value = {**VALUES, **CLIPS_ALONE, **STORES_ALONE, "--metric": "R@1"}[option]
+    return [option] if value is None else [option, value]
+
+
+def test_the_uses_of_all_options_are_known_here() -> None:
+    (command,) = cli.build(["distill"]).commands.values()
+    options = {max(one.opts, key=len) for one in command.params if one.param_type_name == "option"} - {"--help"}
+    assert options - {"--video"} == {*VALUES, *CLIPS_ALONE, *STORES_ALONE, "--metric"}
+
+
+@pytest.mark.parametrize("option", sorted({*VALUES, *CLIPS_ALONE, *STORES_ALONE, "--metric"}))
+@pytest.mark.parametrize("use", ["--video", "INPUT clips"])
+def test_an_option_that_would_have_no_effect_is_refused(avs: Avs, option: str, use: str) -> None:
+    source, foreign = (["--video", "v.h5"], CLIPS_ALONE) if use == "--video" else (["v.mp4"], STORES_ALONE)
+    line = ["distill", *source, "--captions", "c.txt", "--teacher", "xclip=t.st", "-o", "s.st"]
+    ran = avs(*line, *written(option), *(() if option in foreign else BESIDE.get(option, ())[1:]))
+    if option in foreign:
+        other = "INPUT clips" if use == "--video" else "--video"
+        assert (ran.returncode, ran.stderr) == (2, f"avs: {option} applies only with {other}\n")
+    else:
+        assert ran.returncode in (3, 4), ran.stderr  # there are no such files
+    if option in BESIDE and option not in foreign:
+        ran = avs(*line, *written(option))
+        assert (ran.returncode, f"avs: {option} applies only with " in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("more", [["--masked"], ["--pool-temperature", 1]])
+@pytest.mark.parametrize("aggregate", ["seqtransf", "mean"])
+def test_a_mean_of_frames_has_no_attention_to_be_set(avs: Avs, more: list[object], aggregate: str) -> None:
+    line = ["distill", "v.mp4", "--captions", "c.txt", "--teacher", "xclip=t.st", "-o", "s.st"]
+    ran = avs(*line, "--aggregate", aggregate, *more)
+    assert (ran.returncode, ran.stderr) == (2, f"avs: {more[0]} applies only with --aggregate attention\n")
+
+
+def test_settings_for_other_runs_are_no_mistake(avs: Avs, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    (data / "avs.toml").write_text("[distill]\nframes = 4\n")
+    monkeypatch.setenv("AVS_WORKERS", "1")
+    ran = avs(*distilled("--teacher", "t.safetensors", "--epochs", 1))
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_student_reads_pretrained_word_vectors(avs: Avs, data: Path) -> None:
+    teacher(avs, *stores(), *XPOOL)
+    line = [part for part in distilled("--teacher", "t.safetensors", "--epochs", 1, "--text", "word2vec")]
+    ran = avs(*line)
+    assert (ran.returncode, "give them with --word-vectors" in ran.stderr) == (2, True)
+    (data / "vectors.txt").write_text("".join(f"thing{k} {k} 1 0\n" for k in range(THINGS)))
+    ran = avs(*line, "--word-vectors", "vectors.txt")
+    assert ran.returncode == 0, ran.stderr
+    (encoder,) = load_head(data / "s.safetensors").head["encoders"]
+    assert (encoder["name"], encoder["word_dim"], len(encoder["words"])) == ("word2vec", 3, THINGS)
 
 
 # Parts
@@ -368,9 +477,9 @@ def test_arrays_come_back_out_of_one_row_per_item() -> None:
 def test_both_directions_are_measured() -> None:
     # Captions 0 and 1 are of video 0, caption 2 is of video 1; caption 1 finds the other video first.
     found = both_ways(torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]]), np.array([0, 0, 1]))
-    assert found["R@1"] == approx(100 * 2 / 3)
+    assert found["R@1"] == approx(2 / 3)
     assert found["SumR"] == approx(100 * 2 / 3 + 200)
-    assert found["v2t R@1"] == 100
+    assert found["v2t R@1"] == 1
 
 
 def test_pictures_that_repeat_at_the_end_are_no_frames() -> None:
@@ -511,7 +620,7 @@ def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
     model = ClipStudent(**{key: value for key, value in told.head["settings"].items() if key != "interpolation"})
     model.load_state_dict(told.weights)
     sampling, ids = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), {video.stem for video in videos}
-    found = decoded(Team(0, 1, "cpu"), [*map(str, videos)], ids, path / "kept", sampling, Pixels(32, 32), 1)
+    found = decoded(Team(0, 1, "cpu"), [*map(str, videos)], ids, Keep(path / "kept"), sampling, Pixels(32, 32), 1)
     scored = _distill_clips.score_matrix(model, footage_of([str(path / "c.txt")], found, WORDS, False))
     assert scored.shape == (len(videos), len(videos))
     return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
@@ -560,10 +669,11 @@ def test_a_bad_video_is_told_and_the_others_are_learned_from(avs: Avs, footage: 
 @pytest.mark.parametrize("aggregate", ["attention", "seqtransf", "mean"])
 def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, aggregate: str) -> None:
     line = from_clips("--epochs", 2, "--tower-rate", 0, "--aggregate", aggregate)
-    ran = avs(*line, "--masked", "--pool-temperature", 0.2)
+    attends = aggregate == "attention"
+    ran = avs(*line, *(["--masked", "--pool-temperature", 0.2] if attends else []))
     assert ran.returncode == 0, ran.stderr
     settings = load_head(footage / "s.safetensors").head["settings"]
-    assert (settings["masked"], settings["temperature"]) == (True, 0.2)
+    assert (settings["masked"], settings["temperature"]) == ((True, 0.2) if attends else (False, 0.1))
     weights = load_head(footage / "s.safetensors").weights
     assert all(torch.equal(weights[f"towers.network.{key}"], value) for key, value in clip(0).items())
     assert any(key.startswith("student.temporal.") for key in weights) == (aggregate != "mean")
@@ -585,7 +695,7 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
         (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
         (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; give these"),
-        (["--text", "bow"], 2, "go with --video"),
+        (["--text", "bow"], 2, "--text applies only with --video"),
     ],
 )
 def test_mistakes_with_clips_are_told_in_one_line(
@@ -638,6 +748,274 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.from_numpy(feature.encode_frames(pictures)), expected)
 
 
+# What decoded frames take
+
+
+def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Four films of 3 frames of 32 x 32 pixels, three bytes each, and 128 bytes for each file's header.
+    taken = 4 * (3 * 32 * 32 * 3)
+    line = alone("--epochs", 1, inputs=["shots.tsv"])
+    ran = avs(*line, "--cache-limit", (taken - 1) / 1e9)
+    assert ran.returncode == 2
+    assert "avs: frames of 4 clips take 3.69e-05 GB as raw pixels in kept/frames-" in ran.stderr
+    assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg takes about a seventh; or give a lar" in (
+        ran.stderr
+    )
+    assert not Path("kept").exists()
+    with monkeypatch.context() as full:
+        full.setattr("avs_cli.commands._clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
+        ran = avs(*line)
+    assert (ran.returncode, "has 1e-06 GB; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
+    ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)
+    assert ran.returncode == 0, ran.stderr
+    assert "frames of 4 clips take 3.69e-05 GB as raw pixels, kept in kept/frames-" in ran.stderr
+    again = avs(*line, "--cache-limit", 0, "-o", "other.safetensors")  # nothing is to be decoded
+    assert (again.returncode, "frames of" in again.stderr) == (0, False), again.stderr
+
+
+def test_jpeg_is_bounded_by_what_it_takes_and_goes_on_from_there(avs: Avs, films: Path) -> None:
+    line = alone("--epochs", 1, "--cache-frames", "jpeg", inputs=["shots.tsv"])
+    ran = avs(*line, "--cache-limit", 1e-5)
+    assert ran.returncode == 2
+    assert "more than --cache-limit allows (1e-05 GB); give a larger --cache-limit" in ran.stderr
+    done = {path.name: path.stat().st_mtime_ns for path in Path("kept").glob("frames-*/*.npz")}
+    assert 0 < len(done) < 4
+    ran = avs(*line)
+    assert ran.returncode == 0, ran.stderr
+    now = {path.name: path.stat().st_mtime_ns for path in Path("kept").glob("frames-*/*.npz")}
+    assert len(now) == 4
+    assert done.items() <= now.items()
+    ran = avs(*alone("--epochs", 1, inputs=["shots.tsv"]))
+    assert (ran.returncode, "of a training with cache_frames 'jpeg', and this is one with None" in ran.stderr) == (
+        3, True,
+    )  # fmt: skip
+
+
+@needs_clips
+def test_frames_as_jpeg_are_nearly_those_of_the_clips_in_a_quarter_of_the_bytes(avs: Avs, footage: Path) -> None:
+    videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
+    found = []
+    for jpeg in (False, True):
+        sampling, pixels = Sampling(fps=1.0, count=12, clip=12), Pixels(224, 224)
+        keep = Keep(footage / "kept", jpeg)
+        seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, keep, sampling, pixels, 1)
+        found.append(footage_of([str(footage / "c.txt")], seen, WORDS, False))
+    raw, small = found
+    assert raw.key() != small.key()
+    taken = [sum(one.cache.path(name).stat().st_size for name in one.names) for one in found]
+    assert taken[1] < taken[0] / 4
+    for place in range(len(raw.names)):
+        (pictures, there), (others, also) = raw.frames(place), small.frames(place)
+        assert torch.equal(there, also)  # what fills a clip up still does
+        assert float((pictures.float() - others.float()).abs().mean()) < 3
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+@pytest.mark.parametrize("damage", [b"", b"no frames", None])
+def test_damaged_frames_are_told(tmp_path: Path, jpeg: bool, damage: bytes | None) -> None:
+    cache = FrameCache(tmp_path, jpeg)
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), np.uint8)
+    frames[2] = frames[1]
+    cache.write("a", frames, 2)
+    path, (pixels, there) = cache.path("a"), cache.read("a")
+    assert pixels.shape == frames.shape
+    assert there == (2 if jpeg else None)
+    assert np.array_equal(pixels[2], pixels[1])
+    path.write_bytes(path.read_bytes()[:200] if damage is None else damage)
+    with pytest.raises(FormatError, match="not decoded frames; remove it"):
+        cache.read("a")
+
+
+# From clips, without teachers; and teachers
+
+
+def alone(*more: object, name: str = "s.safetensors", inputs: Sequence[object] = ()) -> list[object]:
+    """The same without a teacher."""
+    line = from_clips(*more, name=name, inputs=inputs)
+    place = line.index("--teacher")
+    return line[:place] + line[place + 2 :]
+
+
+@pytest.fixture
+def all_clips(towers: Path) -> list[Path]:
+    """All clips there are, with a caption each."""
+    lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
+    (towers / "c.txt").write_text("".join(f"{Path(file).stem}#enc#0 {caption}\n" for file, _, caption in lines))
+    return [CLIPS / file for file, _, _ in lines]
+
+
+@needs_clips
+@pytest.mark.parametrize("student", ["clip", "xclip", "xpool", "ts2net"])
+def test_from_captions_alone_the_loss_falls_and_more_captions_find_their_clips(
+    avs: Avs, all_clips: list[Path], towers: Path, student: str
+) -> None:
+    own = [] if student == "clip" else ["--student", student]
+    line = [*own, "--batch-size", 13, "--validate", "c.txt", "--metric", "SumR", "--learning-rate", 1e-3]
+    found = []
+    for name, more in (("begun", ["--epochs", 1, "--learning-rate", 0]), ("s", ["--epochs", 10])):
+        ran = avs(*alone(*line, *more, name=f"{name}.safetensors", inputs=all_clips))
+        assert ran.returncode == 0, ran.stderr
+        found.append(values(f"{name}.safetensors.csv")[-1])
+    first = values("s.safetensors.csv")[0]
+    assert found[1]["loss"] < 0.9 * first["loss"]
+    assert found[1]["SumR"] > 1.3 * found[0]["SumR"]
+    told = load_head(towers / "s.safetensors").head
+    assert told["training"]["teachers"] == []
+    if student == "clip":
+        assert (told["kind"], told["settings"]["aggregate"]) == ("teachclip", "mean")
+    else:
+        assert (told["kind"], told["settings"]["teacher"]) == ("clip-teacher", student)
+
+
+@needs_clips
+@pytest.mark.parametrize("name", teachers.names())
+def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, footage: Path, name: str) -> None:
+    ran = avs(*alone("--student", name, "--epochs", 2, name="t.safetensors"))
+    assert ran.returncode == 0, ran.stderr
+    # Its file has the names of the authors' file, and no others.
+    theirs = published(name, 0).keys()
+    assert load_head(footage / "t.safetensors").weights.keys() == theirs
+    ran = avs(*alone("--teacher", f"{name}=t.safetensors", "--epochs", 1))
+    assert ran.returncode == 0, ran.stderr
+    assert f"{name} over clips, vectors of 64, 3 frames, 12 words" in avs("info", "t.safetensors").stdout
+    # What it makes of captions and clips for a student is what it was trained on.
+    told = load_head(footage / "t.safetensors")
+    model = ClipTeacher(**{key: value for key, value in told.head["settings"].items() if key != "interpolation"})
+    model.load_state_dict(told.weights)
+    videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
+    sampling, pixels = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), Pixels(32, 32)
+    seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, Keep(footage / "kept"), sampling, pixels, 1)
+    found = footage_of([str(footage / "c.txt")], seen, WORDS, False)
+    whole = [np.arange(len(ids)) for ids in (found.pairs.captions, found.pairs.items)]
+    taught = _distill_clips.ModelTeacher(name, str(footage / "t.safetensors"), found, clip(5), pixels, "cpu")
+    with torch.inference_mode():
+        scores = taught.teacher.similarities(taught.texts(whole[0]), taught.videos(whole[1]))
+        expected = _distill_clips.score_matrix(model, found) * model.teacher.logit_scale.exp()
+    torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-4)
+
+
+@needs_clips
+def test_towers_that_stay_as_they_are_give_a_teacher_its_words_once(
+    avs: Avs, footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = alone("--student", "xclip", "--epochs", 2, "--tower-rate", 0, "--validate", "c.txt", name="t.safetensors")
+    ran = avs(*line)
+    assert ran.returncode == 0, ran.stderr
+    weights = load_head(footage / "t.safetensors.last").weights
+    assert all(torch.equal(weights[f"clip.{key}"], value) for key, value in clip(0).items())
+    assert not torch.equal(weights["global_mat_weight"], torch.eye(64))
+    with Store(next(footage.glob("kept/student-*-texts.h5"))) as kept:
+        assert kept.provenance["shapes"] == {"sentence": [1 + WORDS, 64]}
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        (["--student", "xclip", "--teacher", "xclip=t.st"], 2, "--teacher applies only with a --student that has one"),
+        (["--student", "xclip", "--aggregate", "mean"], 2, "--aggregate applies only with a --student that has one"),
+        (["--student", "xclip", "--fine", "l1"], 2, "--fine applies only with --teacher"),
+        (["--masked"], 2, "--masked applies only with --aggregate attention"),
+        (["--student", "xclip:layer=1"], 2, "teacher 'xclip' has no parameter 'layer'; it has: header, masked"),
+        (["--student", "clip:output=words"], 2, "or one of ts2net, xclip, xpool to train a teacher"),
+    ],
+)
+def test_mistakes_without_teachers_are_told_in_one_line(
+    avs: Avs, films: Path, more: list[str], code: int, told: str
+) -> None:
+    ran = avs(*alone("--epochs", 1, *more, inputs=["shots.tsv"]))
+    assert (ran.returncode, told in ran.stderr, len(ran.stderr.splitlines())) == (code, True, 1), ran.stderr
+
+
+def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, films: Path) -> None:
+    for name, student in (("t.safetensors", "xclip"), ("c.safetensors", "clip")):
+        assert avs(*alone("--student", student, "--epochs", 1, name=name, inputs=["shots.tsv"])).returncode == 0
+    ran = avs(*alone("--teacher", "xpool=t.safetensors", inputs=["shots.tsv"]))
+    assert (ran.returncode, "is of xclip, not of xpool; give --teacher xclip=" in ran.stderr) == (3, True)
+    ran = avs(*alone("--teacher", "xclip=c.safetensors", inputs=["shots.tsv"]))
+    assert (ran.returncode, "c.safetensors is a head or a student, not a teacher of clips" in ran.stderr) == (3, True)
+    (films / "g.h5").touch()
+    ran = avs("search", "g.h5", "--query", "a dog", "--head", "t.safetensors", *PLACE)
+    assert ran.returncode != 0
+    assert "t.safetensors is a teacher of clips, not a head" in ran.stderr
+
+
+def batch_of(captions: int, place: list[int], vectors: torch.Tensor, sentences: torch.Tensor) -> ClipBatch:
+    """What frozen towers made of videos of one frame."""
+    there = torch.ones(len(vectors), 1, dtype=torch.bool)
+    return ClipBatch(vectors[:, None], there, sentences, torch.tensor(place), torch.tensor(place))
+
+
+def test_alone_the_loss_is_the_cross_entropy_of_the_scaled_cosines_in_both_directions() -> None:
+    vectors, sentences = torch.zeros(2, 64), torch.zeros(3, 64)
+    vectors[0, 0] = vectors[1, 1] = 3.0
+    sentences[0, 0], sentences[1, 0], sentences[2, 1] = 2.0, 2.0, 5.0
+    sentences[1, 1] = 2.0  # at 45 degrees to both
+    # Captions 0 and 1 are of video 0: neither is a negative of the other's.
+    batch = batch_of(3, [0, 0, 1], vectors, sentences)
+    half = 2**0.5
+    scale = 4.0
+    rows = [
+        -math.log(math.exp(scale) / (math.exp(scale) + 1)),  # caption 0: its own, and video 1 at right angles
+        -math.log(0.5),  # caption 1: as near to one as to the other
+        -math.log(math.exp(scale) / (math.exp(scale) + 2)),  # caption 2: its own, and video 0 twice
+    ]
+    columns = [
+        -math.log(math.exp(scale) / (math.exp(scale) + 1)),  # video 0 and caption 0: caption 2 is a negative
+        -math.log(math.exp(scale / half) / (math.exp(scale / half) + 1)),
+        -math.log(math.exp(scale) / (math.exp(scale) + 1 + math.exp(scale / half))),
+    ]
+    expected = (sum(rows) + sum(columns)) / 6
+
+    student = ClipStudent(CONFIG, 1, 1, aggregate="mean")
+    with torch.no_grad():
+        student.student.logit_scale.fill_(math.log(scale))
+    loss = Teaching(student, [], Recipe(matching_weight=1.0))(Lesson(batch, []))
+    assert float(loss.detach()) == approx(expected, rel=1e-5)
+
+    # Of one frame and one word, which is the sentence, and with matrices that change nothing, X-CLIP's four scores are
+    # the cosine.
+    model = ClipTeacher(CONFIG, 1, 1, "xclip", {"header": "meanp"})
+    with torch.no_grad():
+        model.teacher.logit_scale.fill_(math.log(scale))
+    twice = batch._replace(texts=torch.stack([sentences, sentences], 1))
+    assert float(Contrast(model)(Lesson(twice, [])).detach()) == approx(expected, rel=1e-5)
+
+
+def test_the_scale_is_clips_and_stays_below_a_hundred() -> None:
+    model = ClipTeacher(CONFIG, 1, 1, "xclip", {"layers": 1})
+    assert model.towers.network.logit_scale is model.teacher.logit_scale
+    with torch.no_grad():
+        model.teacher.logit_scale.fill_(9.0)
+    Contrast(model)(Lesson(batch_of(2, [0, 1], torch.eye(64)[:2], torch.eye(64)[:2, None].expand(-1, 2, -1)), []))
+    assert float(model.state_dict()["clip.logit_scale"]) == approx(math.log(100))
+
+
+@pytest.mark.parametrize("name", teachers.names())
+def test_a_teachers_frames_in_chunks_give_the_same_gradients(name: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = ClipBatch(
+        torch.randint(0, 255, (4, FRAMES, 32, 32, 3), dtype=torch.uint8, generator=draw),
+        torch.tensor([[True] * 3, [True, True, False], [True, False, False], [True] * 3]),
+        torch.randint(1, 400, (5, WORDS), generator=draw),
+        torch.tensor([0, 1, 2, 3, 3]),
+        torch.tensor([5, 6, 7, 8, 8]),
+    )
+    torch.manual_seed(0)
+    model = ClipTeacher(CONFIG, FRAMES, WORDS, name, {} if name == "xpool" else {"layers": 1})
+    # As if the only block of this tower were one of the two in which TS2-Net shifts patches.
+    model.towers.shifted = (0,) if name == "ts2net" else ()
+    found = []
+    for chunk in (0, 5):
+        model.chunk = chunk
+        model.zero_grad()
+        torch.manual_seed(1)
+        Contrast(model)(Lesson(batch, [])).backward()
+        found.append({key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(found[1][key], gradient, atol=1e-5, rtol=1e-3)
+
+
 # Killed and begun again
 
 
@@ -677,6 +1055,14 @@ FROM_CLIPS = [
     Moment("avs_cli.io.checkpoint.save_file", 2, True, TAUGHT),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 3, False, TAUGHT, epochs=1),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 4, True, TAUGHT, epochs=1),
+]
+# The same films and captions without teachers.
+FROM_CAPTIONS = [
+    Moment("avs_cli.io.frame_cache.FrameCache.write", 3, False, BEFORE, frames=2, stores=0),
+    Moment("avs_cli.core.bert_adam.BertAdam.step", 1, True, DECODED, stores=0),
+    Moment("avs_cli.io.checkpoint.save_file", 2, True, DECODED, stores=0),
+    Moment("avs_cli.core.bert_adam.BertAdam.step", 3, False, DECODED, stores=0, epochs=1),
+    Moment("avs_cli.io.checkpoint.save_file", 4, False, DECODED, stores=0, epochs=1),
 ]
 # Eighty captions in three parts, forty videos in two; four steps an epoch.
 OVER_STORES = [
@@ -753,6 +1139,36 @@ def test_a_distillation_from_clips_killed_at_any_moment_goes_on_to_the_same_byte
         avs, killed,
         lambda name: from_clips(*more, "--cache", f"{name}.kept", name=f"{name}.st", inputs=["shots.tsv"]), FROM_CLIPS,
     )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("student", ["clip", "xclip", "ts2net"])
+def test_a_training_from_captions_alone_killed_at_any_moment_goes_on_to_the_same_bytes(
+    avs: Avs, killed: Callable[..., bool], films: Path, student: str
+) -> None:
+    more = ["--student", student, "--epochs", 2, "--batch-size", 4]
+    goes_on(
+        avs, killed,
+        lambda name: alone(*more, "--cache", f"{name}.kept", name=f"{name}.st", inputs=["shots.tsv"]), FROM_CAPTIONS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("student", ["clip", "xclip"])
+def test_two_processes_learn_from_captions_what_one_does(avs: Avs, films: Path, student: str) -> None:
+    line = alone("--student", student, "--epochs", 2, "--batch-size", 4, name="two.st", inputs=["shots.tsv"])
+    assert avs(*line, "-o", "one.st", "--batch-size", 8).returncode == 0
+    ran, other = together(avs, films, line)
+    assert (ran.returncode, other) == (0, 0), ran.stderr
+    ends = [load_head(films / f"{name}.st.last", training=True) for name in ("one", "two")]
+    for key, value in ends[0].training.items():  # gradients as they were, which the steps alone do not show
+        torch.testing.assert_close(ends[1].training[key], value, atol=2e-5, rtol=1e-3)
+    one, two = (end.weights for end in ends)
+    moved = 0.0
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, atol=2e-5, rtol=1e-4)
+        begun = clip(0).get(key.removeprefix("clip.").removeprefix("towers.network."))
+        moved = max(moved, 0.0 if begun is None else float((value - begun).abs().max()))
+    assert moved > 1e-3
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -108,6 +108,8 @@ def test_bash_offers_the_options_of_a_command_and_leaves_files_to_readline(name:
 def test_names_of_a_registry_are_offered_where_an_option_takes_them(name: str, option: str) -> None:
     parameters = docgen.parameters(cli.build([name]).commands[name])
     (words,) = [each.words for each in parameters if f"--{option}" in each.names]
+    if option == "measure":
+        return
     assert words == docgen.REGISTRIES[name, option].names()
     for word in words:
         assert docgen.escape(word) in MADE[f"man/avs-{name}.1"]
@@ -123,6 +125,23 @@ def test_fuse_offers_the_measures_that_it_can_learn_for_and_no_others() -> None:
     for word in words:
         parsed(word)
     assert "medr" not in MADE["man/avs-fuse.1"]
+
+
+def test_measures_are_offered_as_the_field_writes_them_and_each_is_one_that_eval_takes() -> None:
+    from avs_cli.core.evaluation import measure_named
+
+    parameters = docgen.parameters(cli.build(["eval"]).commands["eval"])
+    (words,) = [each.words for each in parameters if "--measure" in each.names]
+    assert {"AP", "P@10", "nDCG@20", "R@1000", "xinfAP", "infNDCG", "iP@100", "Judged@10", "ERR@20"} <= set(words)
+    assert not {"ip", "meanr", "inum-rel", "infndcg"} & set(words)
+    for word in words:
+        assert measure_named(word).name == word
+    assert "\\fBiP@10\\fR, \\fBiP@100\\fR" in MADE["man/avs-eval.1"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_names_no_source_file(path: str) -> None:
+    assert not re.search(r"\w+\.py\b", MADE[path])
 
 
 def test_options_of_one_name_offer_what_their_own_command_takes() -> None:

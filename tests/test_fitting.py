@@ -18,7 +18,6 @@ from avs_cli.core.fitting import (
     optimizer_arrays,
     restore_optimizer,
 )
-from avs_cli.core.pairs import caption_measures, caption_ranks
 from avs_cli.errors import AvsError
 
 
@@ -112,13 +111,3 @@ def test_a_plateau_halves_after_three_epochs_in_vain() -> None:
     assert schedule.factor() == approx(0.99**3)
     schedule.step(0.4)
     assert schedule.factor() == approx(0.99**4 / 2)
-
-
-def test_ties_and_numbers_that_are_none_never_help_a_caption() -> None:
-    scores = torch.tensor([[0.1, 0.9, 0.5], [0.3, 0.3, 0.3], [math.nan] * 3])
-    ranks = caption_ranks(scores, np.array([1, 0, 2]))
-    assert ranks.tolist() == [1, 3, 3]
-    got = caption_measures(ranks)
-    assert got["R@1"] == approx(1 / 3)
-    assert got["SumR"] == approx(100 * (1 / 3 + 1 + 1))
-    assert got["mir"] == approx((1 + 1 / 3 + 1 / 3) / 3)

@@ -1,6 +1,7 @@
 """Heads: what every one keeps to, their files, and searching with several of them."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -270,9 +271,8 @@ def collection(tmp_path: Path) -> Path:
     (tmp_path / "topics.txt").write_text("661 a dog runs\n662 two cats\n")
     made = {"model": "tiny"}
     for name in ("laff", "sea", "w2vvpp"):
-        told = describe(
-            SPECS[name], VIDEOS, [SENT], ["bow:min_count=1"], CORPUS, {"clip": made, "frames": made, "sent": made}
-        )
+        ends = {"videos": {"clip": made, "frames": made}, "texts": {"sent": made}}
+        told = describe(SPECS[name], VIDEOS, [SENT], ["bow:min_count=1"], CORPUS, ends)
         torch.manual_seed(len(name))
         save_head(tmp_path / f"{name}.safetensors", told, rebuild(told).state_dict())
     return tmp_path
@@ -417,6 +417,12 @@ def test_wordings_that_a_head_cannot_take_are_told(
     [
         (("clip.h5", *GALLERY[2:]), 3, "laff.safetensors was trained with the feature 'frames'; the stores hold clip"),
         (("clip.h5", "few.h5", *GALLERY[2:]), 3, "few.h5::frames lacks 290 shots that clip.h5::clip has: shot000, "),
+        (
+            ("clip.h5", "few.h5", *GALLERY[2:]),
+            3,
+            "use --missing skip to skip these shots, or --missing zero to",
+        ),
+        ((*GALLERY, "--times", "-", "--output", "-"), 2, "- is stdout, which takes one of --output, --times and"),
         (("other.h5", "frames.h5", *GALLERY[2:]), 3, "another 'clip' than other.h5::clip holds: model is"),
         (("clip.h5", "frames.h5", "--topics", "topics.txt"), 3, "text feature 'sent' names no model"),
         (("clip.h5", "frames.h5", "--topics", "more.txt", "--vectors", "topics.h5"), 3, "has no vector of topic '663'"),
@@ -436,6 +442,125 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_both(
     ran = avs("search", *line, "--head", "laff.safetensors")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr
     assert told in ran.stderr
+
+
+@pytest.fixture
+def partial_stores(collection: Path) -> Path:
+    """Stores of which each lacks shots: clip the last two, frames all but the last ten; and a head over clip alone."""
+    rng = np.random.default_rng(3)
+    ids = [f"shot{k:03d}" for k in range(300)]
+    with Galleries([str(collection / "clip.h5"), str(collection / "frames.h5")]) as whole:
+        clip = dict(zip(ids, whole.features["clip"].take(whole.places("clip", ids)).vectors, strict=True))
+        frames = {id: rng.normal(size=(1 + k % 2, 4)).astype(np.float16) for k, id in enumerate(ids[290:])}
+    store(collection / "some.h5", "clip", {id: clip[id] for id in ids[:298]})
+    store(collection / "few.h5", "frames", frames, True)
+    store(collection / "clip-both.h5", "clip", {id: clip[id] for id in ids[290:298]})
+    store(collection / "frames-both.h5", "frames", {id: frames[id] for id in ids[290:298]}, True)
+    store(collection / "clip-zero.h5", "clip", {id: clip[id] if id in ids[:298] else np.zeros(6) for id in ids})
+    store(collection / "frames-zero.h5", "frames", {id: frames.get(id, np.zeros((1, 4))) for id in ids}, True)
+    told = describe(SPECS["w2vvpp"], VIDEOS[:1], [], ["bow:min_count=1"], CORPUS, {})
+    save_head(collection / "alone.safetensors", told, rebuild(told).state_dict())
+    return collection
+
+
+def test_shots_that_lack_a_feature_are_left_out_or_have_zeros_for_it(
+    avs: Callable[..., Any], partial_stores: Path
+) -> None:
+    line = (*GALLERY[2:], "--depth", 300, *HEADS, "-o")
+    lacks = "few.h5::frames lacks 290 shots that some.h5::clip has: shot000, shot001, shot002, …"
+    clip_lacks = "some.h5::clip lacks 2 shots that few.h5::frames has: shot298, shot299"
+    for missing, twin, told in (
+        ("skip", ("clip-both.h5", "frames-both.h5"), "these shots are skipped"),
+        ("zero", ("clip-zero.h5", "frames-zero.h5"), "zero vectors are used instead"),
+    ):
+        ran = avs("search", "some.h5", "few.h5", *line, missing, "--missing", missing)
+        assert ran.returncode == 0, ran.stderr
+        assert sorted(ran.stderr.splitlines()) == [f"avs: {lacks}; {told}", f"avs: {clip_lacks}; {told}"]
+        assert avs("search", *twin, *line, "twin").returncode == 0
+        for name in ("laff", "sea", "w2vvpp"):
+            ours, theirs = (read_run(f"{folder}/{name}.run") for folder in (missing, "twin"))
+            assert [*ours] == ["661", "662"]
+            for topic, scores in ours.items():
+                assert len(scores) == (8 if missing == "skip" else 300)
+                assert scores == approx(theirs[topic], abs=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["skip", "zero"])
+def test_a_head_ranks_what_its_own_features_have_whatever_other_heads_lack(
+    avs: Callable[..., Any], partial_stores: Path, missing: str
+) -> None:
+    alone = avs("search", "some.h5", *GALLERY[2:4], "--head", "alone.safetensors", "-o", "alone/")
+    assert (alone.returncode, alone.stderr) == (0, "")
+    line = ("some.h5", "few.h5", *GALLERY[2:], "--head", "alone.safetensors", *HEADS, "--missing", missing)
+    assert avs("search", *line, "-o", "runs").returncode == 0
+    runs = [read_run(f"{folder}/alone.run") for folder in ("alone", "runs")]
+    for topic in ("661", "662"):
+        assert len(runs[0][topic]) == 298
+        assert runs[1][topic] == approx(runs[0][topic], abs=1e-6)
+
+
+def test_stores_that_lack_shots_of_another_head_are_no_obstacle(avs: Callable[..., Any], partial_stores: Path) -> None:
+    told = describe(SPECS["w2vvpp"], VIDEOS[1:], [], ["bow:min_count=1"], CORPUS, {})
+    save_head(partial_stores / "framed.safetensors", told, rebuild(told).state_dict())
+    heads_ = ("--head", "alone.safetensors", "--head", "framed.safetensors")
+    ran = avs("search", "some.h5", "few.h5", *GALLERY[2:4], *heads_, "-o", "runs")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert [len(read_run(f"runs/{name}.run")["661"]) for name in ("alone", "framed")] == [298, 10]
+
+
+def test_features_without_a_shot_in_common_give_no_run(avs: Callable[..., Any], partial_stores: Path) -> None:
+    rng = np.random.default_rng(5)
+    store(partial_stores / "apart.h5", "frames", {f"other{k}": rng.normal(size=(1, 4)) for k in range(3)}, True)
+    line = ("search", "some.h5", "apart.h5", *GALLERY[2:], *HEADS[:2], "-o", "a.run")
+    ran = avs(*line, "--missing", "skip")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+    assert "laff.safetensors: no shot to search has all of its features" in ran.stderr
+    assert not (partial_stores / "a.run").exists()
+    assert avs(*line, "--missing", "zero").returncode == 0
+    assert len(read_run("a.run")["661"]) == 301
+
+
+def test_one_head_writes_into_a_folder_as_several_do(avs: Callable[..., Any], collection: Path) -> None:
+    assert avs("search", *GALLERY, *HEADS, "-o", "several", "--depth", 5).returncode == 0
+    for path in ("new/", "new", "deep/er/"):
+        assert avs("search", *GALLERY, *HEADS[:2], "-o", path, "--depth", 5).returncode == 0
+        assert [one.name for one in (collection / path).iterdir()] == ["laff.run"]
+        assert (collection / path / "laff.run").read_bytes() == (collection / "several" / "laff.run").read_bytes()
+    ran = avs("search", *GALLERY, *HEADS, "-o", "several", "--tag", "mine")
+    assert (ran.returncode, "--tag names one run" in ran.stderr) == (2, True)
+
+
+def test_the_times_of_heads_are_their_shares_of_the_search(avs: Callable[..., Any], collection: Path) -> None:
+    begun = time.perf_counter()
+    ran = avs("search", *GALLERY, *HEADS, "-o", "runs", "--times", "times")
+    whole = time.perf_counter() - begun
+    assert ran.returncode == 0, ran.stderr
+    total = 0.0
+    for name in ("laff", "sea", "w2vvpp"):
+        rows = [line.split("\t") for line in (collection / "times" / f"{name}.times").read_text().splitlines()]
+        assert [row[0] for row in rows] == ["661", "662"]
+        assert rows[0][1] == rows[1][1] and float(rows[0][1]) > 0
+        total += 2 * float(rows[0][1])
+    assert total < whole
+    assert avs("search", *GALLERY, *HEADS[:2], "-o", "a.run", "--times", "seconds.tsv").returncode == 0
+    assert (collection / "seconds.tsv").read_text().startswith("661\t")
+    assert avs("search", *GALLERY, *HEADS[:2], "-o", "a.run", "--times", "new/").returncode == 0
+    assert [one.name for one in (collection / "new").iterdir()] == ["laff.times"]
+
+
+@pytest.mark.parametrize(("end", "told"), [("video", "the score of shot shot"), ("text", "its text vectors are NaN")])
+def test_a_head_with_weights_that_are_no_numbers_gives_no_run(
+    avs: Callable[..., Any], collection: Path, end: str, told: str
+) -> None:
+    kept = load_head(collection / "laff.safetensors")
+    (key, *_) = [name for name in kept.weights if name.startswith(f"{end}.") and name.endswith("fc.weight")]
+    spoilt = kept.weights[key].clone()
+    spoilt[:, 0] = torch.nan
+    save_head(collection / "spoilt.safetensors", kept.head, {**kept.weights, key: spoilt})
+    ran = avs("search", *GALLERY, "--head", "spoilt.safetensors", "-o", "a.run")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1), ran.stderr
+    assert f"spoilt.safetensors: {told}" in ran.stderr
+    assert not (collection / "a.run").exists()
 
 
 def test_info_tells_of_a_head_what_it_takes_and_how_it_was_trained(avs: Callable[..., Any], collection: Path) -> None:

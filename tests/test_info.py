@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +123,21 @@ def test_a_bad_file_is_one_line_and_exit_3(
     monkeypatch.chdir(tmp_path)
     code, (out, told) = cli.exit_code(["info", "x"]), capsys.readouterr()
     assert (code, out) == (3, "") and message in told and told.count("\n") == 1
+
+
+# Prints which libraries a command line loaded that take longer to import than the command needs.
+LOADED = (
+    "import sys; from avs_cli.cli import exit_code; exit_code(sys.argv[1:]); "
+    "print('loaded:', *sorted({'torch', 'transformers', 'timm', 'av', 'scipy', 'pandas'} & set(sys.modules)))"
+)
+
+
+@pytest.mark.parametrize("name", ["a.run", "a.qrels", "a.tsv", "a.h5"])
+def test_a_file_that_is_no_head_is_told_without_loading_torch(store: Path, name: str) -> None:
+    (store.parent / "a.run").write_text("731 Q0 s1 1 0.5 tag\n")
+    (store.parent / "a.qrels").write_text("731 0 s1 1\n")
+    (store.parent / "a.tsv").write_text("shot\tvideo\tstart\tend\ns0\tv0.mp4\t0.0\t1.0\n")
+    line = [sys.executable, "-c", LOADED, "info", name]
+    ran = subprocess.run(line, cwd=store.parent, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(f"{name}: ")
+    assert ran.stdout.splitlines()[-1] == "loaded:"

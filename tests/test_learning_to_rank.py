@@ -49,7 +49,8 @@ def fused(blocks: dict[str, Block], fuser: Fuser) -> Run:
 def test_the_measure_that_is_climbed_on_is_the_measure_that_is_evaluated(measure: str, strata: bool) -> None:
     runs, qrels = synthetic(4, strata=strata)
     graded = {
-        t: {s: Judgment(j.relevance * (1 + len(s) % 2), j.stratum) for s, j in js.items()} for t, js in qrels.items()
+        t: {s: Judgment(j.relevance * (1 + int(s[1:]) % 3 if j.relevance > 0 else 1), j.stratum) for s, j in js.items()}
+        for t, js in qrels.items()
     }
     blocks = blocks_of(runs, graded)
     batch = Measure(measure, list(blocks.values()))
@@ -59,6 +60,30 @@ def test_the_measure_that_is_climbed_on_is_the_measure_that_is_evaluated(measure
         ours.append(batch.values(batch.coded(block)[order][None], np.array([place]))[0])
     theirs = Evaluator(graded, [measure]).evaluate(runs["fair"]).by_topic[measure]
     assert ours == pytest.approx([theirs[topic] for topic in blocks], abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", ["xinfAP", "AP", "nDCG", "nDCG@20", "nDCG@1000", "P@100"])
+def test_it_is_so_for_graded_samples_of_many_strata_and_more_than_1000_relevant_shots(measure: str) -> None:
+    rng = np.random.default_rng(5)
+    qrels: Qrels = {}
+    run: Run = {}
+    for topic in map(str, range(1801, 1813)):
+        size, rates, share = int(rng.integers(20, 3000)), rng.random(4).round(1), rng.choice([0.05, 0.4, 0.9])
+        strata = rng.integers(0, rng.integers(1, 5), size)
+        sampled = rng.random(size) < rates[strata]
+        grades = np.where(rng.random(size) < share, rng.integers(1, 5, size), 0)
+        qrels[topic] = {f"s{n:04}": Judgment(int(grades[n]) if sampled[n] else -1, str(strata[n])) for n in range(size)}
+        shots = rng.choice([*qrels[topic], *(f"x{n}" for n in range(500))], min(1000, size), replace=False)
+        run[topic] = {
+            str(shot): float(score) for shot, score in zip(shots, rng.integers(0, 200, len(shots)), strict=True)
+        }
+    assert max(sum(j.relevance > 0 for j in topic.values()) for topic in qrels.values()) > 1000
+    blocks = [pool([run], topic, qrels[topic]) for topic in qrels]
+    batch = Measure(measure, blocks)
+    orders = [batch.coded(block)[best_first(-block.ranks[0].astype(float))][None] for block in blocks]
+    ours = [float(batch.values(order, np.array([place]))[0]) for place, order in enumerate(orders)]
+    theirs = Evaluator(qrels, [measure]).evaluate(run).by_topic[measure]
+    assert ours == pytest.approx([theirs[topic] for topic in qrels], abs=1e-9)
 
 
 def test_xinfap_of_a_real_run_is_nists(shared_data: Callable[[str], Path]) -> None:

@@ -1,7 +1,10 @@
 """Measures: small cases worked out by hand, and what every file of the registry promises."""
 
 import math
-from collections.abc import Mapping
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +12,10 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from avs_cli.core.evaluation import Evaluator, measure_named, measures
-from avs_cli.core.measures import hit, infndcg, ip, iprec_rec, meanr, medr, mir, sumr, xinfap
+from avs_cli.core.measures import err, hit, infndcg, ip, iprec_rec, judged, meanr, medr, mir, rbp, sumr, xinfap
 from avs_cli.core.registry import Registry
-from avs_cli.errors import SpecError, UnknownName
+from avs_cli.errors import MismatchError, SpecError, UnknownName
+from avs_cli.io.trec import read_qrels, read_run, write_run
 from avs_cli.types import Judgment, Run, ranked
 
 RELEVANT, IRRELEVANT, UNSAMPLED = Judgment(1), Judgment(0), Judgment(-1)
@@ -178,10 +182,10 @@ def test_new_names_for_shots_move_nothing_but_ties(scores: dict[str, float], jud
 def test_an_unjudged_tail_below_rank_1000_changes_nothing(
     scores: dict[str, float], judgments: dict[str, Judgment], length: int
 ) -> None:
-    names = [name for name in NAMES if name not in ("num-ret", "medr", "meanr")]
+    names = [name for name in NAMES if name not in ("num-ret", "medr", "meanr", "judged")]
     full: Run = {"1": scores | {f"filler{n}": -1.0 - n for n in range(1000 - len(scores))}}
     longer = full["1"] | {f"tail{n}": -2000.0 - n for n in range(length)}
-    # num_ret is the length itself, and the rank of an answer that is not returned lies behind the end.
+    # num_ret is the length, Judged without a cutoff a share of it, and an answer not returned ranks behind the end.
     assert evaluated(longer, judgments, names) == evaluated(full["1"], judgments, names)
 
 
@@ -247,5 +251,96 @@ def test_a_name_that_nobody_knows_gets_a_hint(name: str, error: type[Exception],
 
 @pytest.mark.parametrize("name", ["iP@0", "ip:k=-3", "hit@0", "iprec-rec@2", "iprec-rec@nan"])
 def test_cutoffs_and_levels_that_mean_nothing_are_refused(name: str) -> None:
+    with pytest.raises(SpecError):
+        evaluated({"a": 1.0}, {"a": RELEVANT}, [name])
+
+
+# Judgment rate and user models.
+
+
+def test_judged_is_the_share_of_the_first_ranks_that_was_judged() -> None:
+    judgments = {"a": RELEVANT, "b": IRRELEVANT, "c": UNSAMPLED}
+    assert judged.score(["a", "x", "b", "c"], judgments, k=2) == 1 / 2
+    assert judged.score(["a", "x", "b", "c"], judgments) == 2 / 4
+    # A shorter ranking is measured by its own length.
+    assert judged.score(["a", "c"], judgments, k=10) == 1 / 2
+    assert judged.score([], judgments, k=10) == 0
+
+
+def test_rbp_is_what_a_patient_user_sees() -> None:
+    judgments = {"a": Judgment(2), "b": RELEVANT, "c": UNSAMPLED}
+    assert rbp.score(["a", "x", "b"], judgments) == approx(0.2 * (1 + 0.8**2))
+    assert rbp.score(["a", "x", "b"], judgments, p=0.5) == approx(0.5 * (1 + 0.25))
+    assert rbp.score(["a", "x", "b"], judgments, k=2) == approx(0.2)
+    assert rbp.score(["c", "b", "a"], judgments, rel=2) == approx(0.2 * 0.64)
+
+
+def test_rbp_of_a_real_run_is_trectools(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    from trectools import TrecEval, TrecQrel, TrecRun
+
+    folder = shared_data("trec-covid-r1")
+    qrels, run = str(folder / "qrels.covid-round1.txt"), str(folder / "runs" / "crowd1.trec")
+    # trectools orders ties by its own rule; places as scores leave none.
+    untied = {
+        topic: {s: -float(place) for place, s in enumerate(ranked(scores))} for topic, scores in read_run(run).items()
+    }
+    write_run(str(tmp_path / "untied.run"), untied)
+    theirs = TrecEval(TrecRun(str(tmp_path / "untied.run")), TrecQrel(qrels)).get_rbp(
+        p=0.9, depth=1000, per_query=True, average_ties=False
+    )
+    values = {str(topic): value for topic, value in theirs[0].iloc[:, 0].items()}
+    ours = Evaluator(read_qrels(qrels), ["RBP(p=0.9)@1000"]).evaluate(read_run(run)).by_topic["RBP(p=0.9)@1000"]
+    assert {topic: value for topic, value in ours.items() if value} == approx(values, abs=1e-6)
+
+
+def test_err_is_the_expected_reciprocal_of_the_rank_that_satisfies() -> None:
+    judgments = {"a": Judgment(1), "b": Judgment(2)}
+    # At most 2: grade 1 satisfies with probability 1/4, grade 2 with 3/4.
+    assert err.score(["a", "b"], judgments, max=2) == approx(1 / 4 + 3 / 4 * 3 / 4 / 2)
+    assert err.score(["x", "b", "a"], judgments, k=2, max=2) == approx(3 / 4 / 2)
+    # At most 4: 1/16 and 3/16.
+    assert err.score(["a", "b"], judgments) == approx(1 / 16 + 15 / 16 * 3 / 16 / 2)
+    with pytest.raises(MismatchError, match="shot b has grade 2, above the highest, 1"):
+        err.score(["b"], judgments, max=1)
+
+
+def test_err_of_a_real_run_is_what_trecs_gdeval_prints(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    import ir_measures
+
+    perl, script = shutil.which("perl"), Path(ir_measures.__file__).parent / "bin" / "gdeval.pl"
+    if not perl or not script.exists():
+        pytest.skip("needs perl and ir_measures' gdeval.pl")
+    folder = shared_data("trec-covid-r1")
+    qrels, run = folder / "qrels.covid-round1.txt", folder / "runs" / "crowd1.trec"
+    rows = [line.split() for line in qrels.read_text().splitlines()]
+    (tmp_path / "qrels").write_text("".join(f"{topic} 0 {shot} {rel}\n" for topic, _, shot, rel in rows))
+    ran = subprocess.run([perl, script, tmp_path / "qrels", run, "20"], capture_output=True, text=True, check=True)
+    printed = [line.split(",") for line in ran.stdout.splitlines()[1:]]
+    theirs = {topic: float(value) for _, topic, _, value in printed if topic != "amean"}
+    ours = Evaluator(read_qrels(str(qrels)), ["ERR@20"]).evaluate(read_run(str(run))).by_topic["ERR@20"]
+    assert len(theirs) == 30
+    assert ours == approx(theirs, abs=5.001e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("RBP", "RBP(p=0.8)"),
+        ("RBP(p=0.5)@2", "rbp:k=2,p=0.5"),
+        ("RBP(p=0.5, rel=2)", "rbp:p=0.5,rel=2"),
+        ("ERR(max=3)@20", "err:k=20,max=3"),
+        ("Judged@2", "judged:k=2"),
+    ],
+)
+def test_parameters_are_written_as_ir_measures_writes_them(name: str, same: str) -> None:
+    judgments = {"a": Judgment(2), "b": RELEVANT, "c": UNSAMPLED}
+    scores = {"x": 4.0, "b": 3.0, "a": 2.0, "c": 1.0}
+    assert evaluated(scores, judgments, [name])[name] == evaluated(scores, judgments, [same])[same] > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["RBP(p=1)", "RBP(p=-0.1)", "RBP(rel=0)", "ERR(max=0)", "Judged@0", "RBP(q=1)", "ERR@x"]
+)
+def test_parameters_that_mean_nothing_are_refused(name: str) -> None:
     with pytest.raises(SpecError):
         evaluated({"a": 1.0}, {"a": RELEVANT}, [name])

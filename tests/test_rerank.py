@@ -233,6 +233,18 @@ def test_vectors_of_more_topics_rerank_those_that_are_selected(avs: Avs, files: 
 NEAR = ("--method", "neighbours")
 
 
+def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: Avs, files: None) -> None:
+    store("other.h5", {"1661": [[1, 0]]}, made="other")
+    line = ("rerank", "a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR, "-o", "out.run")
+    code, told = avs(*line)
+    assert (code, told.count("use --allow-mismatch to continue with a warning")) == (3, 1)
+    code, told = avs(*line, "--allow-mismatch")
+    assert code == 0
+    assert told == (
+        'avs: other.h5 and means.h5::tiny do not fit together: model is "other" and "tiny"; continuing anyway\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -248,7 +260,12 @@ NEAR = ("--method", "neighbours")
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--method", "hubness"], 2, "give --bank STORE"),
         (["a.run", "-g", "bank.h5", "--vectors", "topics.h5", *NEAR], 3, "lacks 3 of the shots of a.run: a, b, c"),
         (["a.run", "-g", "means.h5", "--vectors", "bank.h5", *NEAR], 3, "no query for 1 of its topics: 1661"),
-        (["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR], 3, "other.h5 has model 'other'"),
+        (
+            ["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR],
+            3,
+            "other.h5 and means.h5::tiny do not fit together: model",
+        ),
+        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch is about what is compared with shots"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,18 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         (["gallery.h5::clip", "-q", "a dog"], 3, "holds no feature 'clip'; it holds: tiny"),
         (["gallery.h5", "gallery.h5", "-q", "a dog"], 3, "the stores of a gallery share no id"),
         (["gallery.h5", "--vectors", "wide.h5"], 3, "wide.h5: vectors of 3 dimensions, and the gallery's have 2"),
-        (["gallery.h5", "--vectors", "other.h5"], 3, "other.h5 has model 'large' and the gallery 'tiny'"),
+        (
+            ["gallery.h5", "--vectors", "other.h5"],
+            3,
+            'other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; encode the topics with',
+        ),
+        (["gallery.h5", "--vectors", "no-topics.h5"], 3, "no-topics.h5: no topics in this store"),
+        (["gallery.h5", "-q", "nosuch.jpg"], 3, "nosuch.jpg: no such picture; a text ending in .jpg is read as a path"),
+        (["gallery.h5", "--topics", "pictures.tsv"], 3, "pictures.tsv: topic 661: gone.PNG: no such picture"),
+        (["gallery.h5", "-q", "a dog", "--field", "both"], 2, "--field selects a text of the --topics"),
+        (["gallery.h5", "-q", "a dog", "--missing", "skip"], 2, "--missing is about the features of a head"),
+        (["gallery.h5", "-q", "a dog", "--weights", "a", "--weights", "b"], 2, "several --weights are for heads"),
+        (["gallery.h5", "--vectors", "topics.h5", "--weights", "a"], 2, "which --vectors does without"),
         (["gallery.h5", "--vectors", "zero.h5"], 3, "topic 663: its vector is zero"),
         (["gallery.h5", "--vectors", "topics.h5", "--topics", "t.txt"], 3, "topics.h5::tiny has no item '9'"),
         (["gallery.h5", "-q", "a dog"], 2, "no feature is called 'tiny'"),
@@ -136,6 +148,9 @@ def test_bad_input_is_one_line_and_no_run(
     store(tmp_path / "other.h5", {"661": [1, 2]}, {**MADE_BY, "model": "large"})
     store(tmp_path / "zero.h5", {"663": [0, 0]})
     store(tmp_path / "unnamed.h5", {"a": [1, 2]}, {"model": "tiny"})
+    (tmp_path / "pictures.tsv").write_text("661\t1\ta dog\n661\t0.5\tgone.PNG\n")
+    with StoreWriter(tmp_path / "no-topics.h5", "tiny", 2, MADE_BY) as writer:
+        writer.finish([])
     with StoreWriter(tmp_path / "empty.h5", "tiny", 2, MADE_BY) as writer:
         writer.finish([])
     rows, spoilt = (np.array([[3, 4], [0, last]], np.float16).tobytes() for last in (2, np.inf))
@@ -158,6 +173,85 @@ def test_a_topic_without_a_narrative_is_named(here: Here, gallery: Path, vectors
     (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind.\n662\ta boat\n")
     told = "avs: t.tsv: topic 662 has no narrative; use --field query or both\n"
     assert here("search", gallery, "--topics", "t.tsv", "--field", "narrative") == (3, "", told)
+
+
+@pytest.mark.parametrize("made_of", ["query", "narrative", "both"])
+def test_the_field_of_stored_topics_is_that_of_their_store(
+    here: Here, tmp_path: Path, gallery: Path, made_of: str
+) -> None:
+    # `avs extract --text` writes no field for queries.
+    field = {} if made_of == "query" else {"field": made_of}
+    store(tmp_path / "topics.h5", {"661": [0, 1]}, {**MADE_BY, "pooling": "none", **field}, shots=False)
+    (tmp_path / "t.tsv").write_text("661\ta glider\n")
+    code, plain, told = here("search", gallery, "--vectors", "topics.h5")
+    assert (code, told) == (0, "")
+    assert here("search", gallery, "--vectors", "topics.h5", "--topics", "t.tsv") == (0, plain, "")
+    for asked in ("query", "narrative", "both"):
+        code, out, told = here("search", gallery, "--vectors", "topics.h5", "--field", asked)
+        if asked == made_of:
+            assert (code, out, told) == (0, plain, "")
+        else:
+            assert (code, out) == (3, "")
+            assert f"topics.h5 encodes the topics' field '{made_of}', not '{asked}'" in told
+            assert f"--field {made_of}" in told and f"`avs extract --text FILE --field {asked}`" in told
+
+
+def test_wordings_stay_when_topics_without_a_narrative_are_searched_by_both(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("661\t0.5\ta glider\n661\t1\ta paraglider\n")
+    plain, both = (_queries.read(str(tmp_path / "t.tsv"), field) for field in ("query", "both"))
+    assert [len(topic.variants) for topic in plain] == [2]
+    assert both == plain
+
+
+def test_a_name_that_ends_in_a_slash_is_a_folder_and_so_is_one_that_is_there(
+    here: Here, tmp_path: Path, gallery: Path, vectors: Path
+) -> None:
+    assert here("search", gallery, "--vectors", vectors, "-o", "runs/new/") == (0, "", "")
+    assert here("search", gallery, "--vectors", vectors, "-o", "runs/new", "--tag", "mine") == (0, "", "")
+    assert here("search", gallery, "--vectors", vectors, "-o", "file") == (0, "", "")
+    assert sorted(path.name for path in (tmp_path / "runs" / "new").iterdir()) == ["avs.run", "mine.run"]
+    assert (tmp_path / "runs" / "new" / "avs.run").read_text() == (tmp_path / "file").read_text()
+
+
+def test_times_are_the_seconds_of_the_search_shared_by_its_topics(
+    here: Here, tmp_path: Path, gallery: Path, vectors: Path
+) -> None:
+    begun = time.perf_counter()
+    assert here("search", gallery, "--vectors", vectors, "-o", "a.run", "--times", "seconds.tsv")[0] == 0
+    whole = time.perf_counter() - begun
+    rows = [line.split("\t") for line in (tmp_path / "seconds.tsv").read_text().splitlines()]
+    assert [row[0] for row in rows] == ["661", "662"]
+    seconds = [float(row[1]) for row in rows]
+    assert seconds[0] == seconds[1] > 0
+    assert sum(seconds) < whole
+    code, out, _ = here("search", gallery, "--vectors", vectors, "-o", "a.run", "--times", "-")
+    assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["661", "662"]
+    assert here("search", gallery, "--vectors", vectors, "--times", "-")[0] == 2
+
+
+def test_topics_of_another_model_are_searched_with_a_warning_when_it_is_allowed(
+    here: Here, tmp_path: Path, gallery: Path
+) -> None:
+    store(tmp_path / "other.h5", {"661": [0, 1]}, {**MADE_BY, "model": "large"}, shots=False)
+    line = ("search", "gallery.h5", "--vectors", "other.h5")
+    code, _, told = here(*line)
+    assert (code, "use --allow-mismatch to continue with a warning" in told) == (3, True)
+    code, out, told = here(*line, "--allow-mismatch")
+    assert code == 0 and len(out.splitlines()) == 4
+    assert told.splitlines() == [
+        'avs: other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; continuing anyway'
+    ]
+
+
+def test_shards_of_other_frame_rates_are_searched_with_one_warning(here: Here, tmp_path: Path, vectors: Path) -> None:
+    for name, rate in (("a", 2.0), ("b", 1.0), ("c", 1.0)):
+        made = {**MADE_BY, "sampling": {"fps": rate, "count": None}}
+        store(tmp_path / f"{name}.h5", {name: [3, 4]}, made)
+    code, out, told = here("search", "a.h5", "b.h5", "c.h5", "--vectors", vectors)
+    assert (code, len(out.splitlines())) == (0, 6)
+    assert told.splitlines() == [
+        "avs: a.h5::tiny and b.h5::tiny differ in sampling.fps (2.0 and 1.0); scores may differ slightly"
+    ]
 
 
 # With the offline encoder

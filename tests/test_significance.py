@@ -1,6 +1,7 @@
 """Tests of significance against enumeration by hand, scipy and published arithmetic."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -96,3 +97,37 @@ def test_agreement_of_rankings() -> None:
 def test_one_run_has_nothing_to_agree_with() -> None:
     with pytest.raises(SpecError):
         agreement({"a": 1.0}, {"a": 1.0})
+
+
+def test_the_randomization_test_is_scipys_permutation_test_of_signs() -> None:
+    from scipy.stats import permutation_test
+
+    differences = [0.31, -0.12, 0.25, 0.08, 0.4, -0.05, 0.17, 0.02, -0.2]
+    theirs = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert randomization(differences) == approx(theirs.pvalue, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("runs", "topics", "critical"),
+    # Tables of the studentized range, 0.05 in the upper tail: q(3 means, 10 degrees of freedom), q(4, 12), q(5, 20).
+    [(3, 6, 3.877), (4, 5, 4.199), (5, 6, 4.232)],
+)
+def test_tukey_has_the_critical_values_of_the_tables(runs: int, topics: int, critical: float) -> None:
+    """A gap of `critical` standard errors between the best and the worst of the runs has p = 0.05."""
+    noise = np.random.default_rng(1).normal(size=(runs, topics))
+    noise += noise.mean() - noise.mean(axis=0) - noise.mean(axis=1, keepdims=True)
+    # Two-way layout: what neither runs nor topics explain, over (runs - 1)·(topics - 1) degrees of freedom.
+    error = math.sqrt((noise**2).sum() / ((runs - 1) * (topics - 1)) / topics)
+    effects = np.linspace(0, critical * error, runs)[:, None] + np.arange(topics) / 10
+    values = {str(number): row.tolist() for number, row in enumerate(noise + effects)}
+    assert tukey_hsd(values, "0")[str(runs - 1)] == approx(0.05, abs=2e-4)
+
+
+def test_tukey_does_not_see_how_hard_topics_are() -> None:
+    rng = np.random.default_rng(2)
+    values = {name: rng.random(8) for name in "abc"}
+    hard = rng.random(8)
+    moved = {name: (row + hard).tolist() for name, row in values.items()}
+    assert tukey_hsd(moved, "a") == approx(tukey_hsd({name: row.tolist() for name, row in values.items()}, "a"))
+    with pytest.raises(SpecError):
+        tukey_hsd({"a": [1.0], "b": [0.5]}, "a")

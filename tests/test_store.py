@@ -294,6 +294,9 @@ def test_the_lock_file_of_a_dead_writer_is_no_lock(tmp_path: Path) -> None:
     [
         ({"provenance": {**MADE_BY, "model": "large"}}, 'model is "tiny" and "large"'),
         ({"provenance": {**MADE_BY, "pooling": "max"}}, 'pooling is null and "max"'),
+        # What a gallery warns of is refused in a store, whose provenance speaks for all its vectors.
+        ({"provenance": {**MADE_BY, "precision": "bf16"}}, 'precision is null and "bf16"'),
+        ({"provenance": {**MADE_BY, "sampling": {"fps": 1.0}}}, "sampling.fps is null and 1.0"),
         ({"dtype": "float32"}, "vectors are float16 of 4 and float32 of 4"),
         ({"frame_level": True}, "vectors are float16 of 4 and frame-level float16 of 4"),
     ],

@@ -15,7 +15,6 @@ from avs_cli.core.clip_sampling import kept, one_a_second, padded
 from avs_cli.core.distillation import Recipe, Taught, distill
 from avs_cli.core.fitting import fit, optimizer_arrays, restore_optimizer
 from avs_cli.core.heads._temporal import Student
-from avs_cli.core.paired_retrieval import measures, text_ranks, video_ranks
 from avs_cli.errors import MismatchError
 
 MASK = torch.tensor([[1, 1, 1], [1, 0, 0]])
@@ -236,22 +235,6 @@ def test_too_few_frames_are_followed_by_zeros() -> None:
     vectors, mask = padded(np.arange(5.0)[:, None], 2, "last")
     assert vectors.tolist() == [[3], [4]]
     assert mask.tolist() == [1, 1]
-
-
-def test_equal_scores_share_the_best_rank_and_no_number_is_last() -> None:
-    scores = torch.tensor([[0.5, 0.5, 0.1], [0.9, 0.2, 0.2], [math.nan, 0.3, 0.1], [0.1, 0.2, math.nan]])
-    assert text_ranks(scores, np.array([0, 1, 1, 2])).tolist() == [1, 2, 2, 3]
-
-
-def test_a_videos_best_caption_counts() -> None:
-    # Two captions of video 0, one of video 1.
-    scores = torch.tensor([[0.1, 0.7], [0.9, 0.2], [0.8, 0.6]])
-    assert video_ranks(scores, np.array([0, 0, 1])).tolist() == [1, 2]
-
-
-def test_measures_are_in_percent() -> None:
-    found = measures(np.array([1, 2, 6, 20]))
-    assert found == {"R@1": 25, "R@5": 50, "R@10": 75, "SumR": 150, "MedR": 4, "MeanR": 7.25}
 
 
 @pytest.mark.parametrize("which", ["spread", "first", "last"])

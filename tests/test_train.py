@@ -143,6 +143,16 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
         assert [row.rpartition(",")[0] for row in one] == [row.rpartition(",")[0] for row in other]
 
 
+def test_a_table_that_a_kill_left_an_epoch_behind_is_written_again(avs: Avs, data: Path) -> None:
+    line = ["train", "a.txt", *stores("a", "v"), "--validate", "v.txt", "-o", "h.safetensors", "--epochs", 2, *TINY]
+    assert avs(*line).returncode == 0
+    table = data / "h.safetensors.csv"
+    whole = table.read_text()
+    table.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert avs(*line).returncode == 0
+    assert table.read_text() == whole
+
+
 def test_two_trainings_into_one_file_are_refused(avs: Avs, data: Path) -> None:
     line = ["train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY]
     with locked(data / "h.safetensors"):
@@ -198,9 +208,14 @@ def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> 
         ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores hold siglip"),
         ("made.h5", "h.safetensors was trained with another 'clip' than made.h5::clip holds: model is"),
     ):
-        ran = avs("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
+        line = ("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
+        ran = avs(*line)
         assert ran.returncode == 3
         assert told in ran.stderr
+    assert "use --allow-mismatch to continue with a warning" in ran.stderr
+    ran = avs(*line, "--allow-mismatch", "--epochs", 1, *TINY[2:])
+    assert ran.returncode == 0
+    assert ran.stderr.splitlines()[0] == f'avs: {told} "tiny" and "huge"; continuing anyway'
 
 
 def test_early_stopping_waits_for_a_better_value_as_long_as_told(avs: Avs, data: Path) -> None:
@@ -218,7 +233,8 @@ def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: P
     line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "-o", "h.safetensors", *TINY)
     ran = avs(*line, "--epochs", 1)
     assert ran.returncode == 3
-    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; --skip-missing leaves them out" in ran.stderr
+    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; if they are in another store" in ran.stderr
+    assert "a second --video STORE; otherwise, --skip-missing skips their captions" in ran.stderr
     ran = avs(*line, "--epochs", 1, "--skip-missing")
     assert ran.returncode == 0
     assert "1 of 61 captions left out" in ran.stderr
@@ -238,6 +254,48 @@ def test_topics_and_judgments_choose_by_xinfap(avs: Avs, data: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "xinfAP" in ran.stderr
     assert (data / "h.safetensors.csv").read_text().startswith("epoch,loss,xinfAP,")
+
+
+def test_validation_videos_in_another_store_are_asked_for(avs: Avs, data: Path) -> None:
+    line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "--validate", "v.txt", *TINY)
+    ran = avs(*line, "--epochs", 1, "-o", "h.safetensors")
+    assert ran.returncode == 3
+    assert ran.stderr == (
+        "avs: a-clip.h5::clip lacks 15 of the items in v.txt: v0, v1, v2, …; if they are in another store, add "
+        "it with a second --video STORE; otherwise, --skip-missing skips their captions\n"
+    )
+    assert avs(*line, "--video", "v-clip.h5", "--epochs", 1, "-o", "h.safetensors").returncode == 0
+
+
+def test_topics_are_judged_by_their_own_vectors_and_shots_by_those_of_every_feature(avs: Avs, data: Path) -> None:
+    # Topic 70k is about video vk, and its vector says so; the judgments call it 170k, the store 70k.
+    draw = np.random.default_rng(4)
+    truth = draw.normal(size=(6, 5))
+    (data / "topics.txt").write_text("".join(f"70{k} topic {k}\n" for k in range(5)))
+    (data / "v.qrels").write_text("".join(f"170{k} 0 v{n} 1 {int(n == k)}\n" for k in range(5) for n in range(6)))
+    for name in "av":
+        videos = {f"{name}{k}": row for k, row in enumerate(truth)}
+        store(data / f"{name}-one.h5", "one", {id: np.append(row, 0) for id, row in videos.items()})
+        # Of the judged shots, v5 has no vector here.
+        store(data / f"{name}-two.h5", "two", dict(list(videos.items())[: 5 if name == "v" else 6]))
+    captions = {f"a{k}#enc#0": truth[k] for k in range(6)}
+    (data / "few.txt").write_text("".join(f"{id} topic {k}\n" for k, id in enumerate(captions)))
+    store(data / "captions.h5", "said", captions)
+    store(data / "topics.h5", "said", {f"70{k}": truth[k] for k in range(5)})
+    line = [
+        "train", "few.txt", "--video", "a-one.h5", "--video", "a-two.h5", "--video", "v-one.h5", "--video", "v-two.h5",
+        "--text", "captions.h5", "--validate", "topics.txt", "--qrels", "v.qrels", "--metric", "AP", "--epochs", 60,
+        "--learning-rate", 0.01, "-o", "h.safetensors", "--head", "w2vvpp:dim=16,dropout=0", "--objective",
+        "contrastive", *TINY[2:],
+    ]  # fmt: skip
+    ran = avs(*line)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 2), ran.stderr
+    assert "captions.h5::said lacks 5 of the topics in topics.txt: 1700, 1701, 1702, …; encode them with" in ran.stderr
+    ran = avs(*line, "--text", "topics.h5")
+    assert ran.returncode == 0, ran.stderr
+    rows = [row.split(",") for row in (data / "h.safetensors.csv").read_text().splitlines()]
+    # It has learned these six by heart, and what it validates on has the same vectors.
+    assert max(float(row[2]) for row in rows[1:]) == 1
 
 
 def test_denials_of_captions_are_learned_from(avs: Avs, data: Path) -> None:

@@ -83,6 +83,9 @@ def test_a_bad_run_names_its_line(file, text: str, line: int | None, what: str) 
     [
         ("1 0 a 1 1\n1 0 b 1 yes\n", 2, "relevance 'yes' is not a whole number"),
         ("1 0 a 1 1\n1 0 b 1 0.5\n", 2, "relevance '0.5' is not a whole number"),
+        ("1 0 a 1 1000\n1 0 b 1 1001\n", 2, "relevance '1001' is not between -1000 and 1000"),
+        ("1 0 a 1 100000000\n", 1, "relevance '100000000' is not between -1000 and 1000"),
+        ("1 0 a 1 -2\n1 0 b 1 -99999999999\n", 2, "relevance '-99999999999' is not between -1000 and 1000"),
         ("1 0 a 1 1\n1 0 b 1\n", 2, "4 columns instead of 5"),
         ("1 0 a 1\n1 0 b 1 1\n", 2, "5 columns instead of 4"),
         ("1 0 a\n", 1, "3 columns instead of 5"),

@@ -351,6 +351,71 @@ def test_what_is_no_video_is_said_in_one_line(tmp_path, ramp, kind, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def within(megabytes, program, *arguments):
+    """What a program prints that may not take more memory than this beyond what its imports take."""
+    limit = (
+        "import resource, sys; from avs_cli.io.video import *; from avs_cli.types import *\n"
+        "from functools import partial; from avs_cli.core.sampling import sample_times\n"
+        "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, (held + ({megabytes} << 20),) * 2)\n"
+    )
+    command = [sys.executable, "-c", limit + program, *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return (ran.stdout + ran.stderr).strip().splitlines()[-1]
+
+
+READ = """
+shot = Shot("s", sys.argv[1], 0.0, float(sys.argv[2]))
+try:
+    print(*(one.message if isinstance(one, Failure) else one.pixels.shape for one in
+            read_frames(shot.video, [shot], partial(sample_times, sampling=Sampling()), Pixels(224, 256))))
+except FormatError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("size", [(10_000, 1), (1, 10_000)])
+def test_a_picture_that_is_nothing_but_long_takes_no_memory(tmp_path, size):
+    """Its short side scaled to 256 pixels, it would have 2.56 million by 256: 2 GB."""
+    Image.new("RGB", size).save(tmp_path / "a.png")
+    told = within(400, READ, tmp_path / "a.png", 0)
+    assert told == f"{tmp_path}/a.png: too narrow a picture ({size[0]} x {size[1]} pixels)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_panorama_is_a_picture(tmp_path):
+    Image.new("RGB", (4000, 20)).save(tmp_path / "a.png")
+    assert within(600, READ, tmp_path / "a.png", 0) == "(1, 224, 224, 3)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_picture_that_declares_an_absurd_size_is_told_before_it_is_decoded(tmp_path):
+    Image.new("1", (60_000, 60_000)).save(tmp_path / "bomb.png")
+    assert (tmp_path / "bomb.png").stat().st_size < 1_000_000
+    assert within(400, READ, tmp_path / "bomb.png", 0) == f"{tmp_path}/bomb.png: too large a picture"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_shot_without_end_fails_before_its_moments_are_listed(ramp):
+    """Two a second for 1e9 seconds would be 2e9 of them."""
+    told = within(400, READ, ramp, 1e9)
+    assert told == f"{ramp}: 1e+09 s is no end of a shot; the video lasts 4.0 s"
+
+
+def test_beside_a_shot_without_end_the_others_are_read(ramp):
+    shots = [Shot("a", str(ramp), 0.0, 1.0), Shot("endless", str(ramp), 0.5, 1e9), Shot("b", str(ramp), 2.0, 3.0)]
+    read = list(read_frames(ramp, shots, EVERY_HALF_SECOND, SMALL))
+    assert [one.shot for one in read if isinstance(one, Frames)] == ["a", "b"]
+    assert [one.id for one in read if isinstance(one, Failure)] == ["endless"]
+
+
+def test_a_header_that_promises_days_is_told(tmp_path):
+    make_video(tmp_path / "a.mkv", [10, 20, 30], [0, 0.04, 10 * 86400])
+    with pytest.raises(FormatError, match=r"a\.mkv: its header says that it lasts 10 days"):
+        probe(tmp_path / "a.mkv")
+
+
 def test_a_truncated_picture_is_an_error(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     path = make_picture(tmp_path / "p.jpg", noise)
@@ -502,6 +567,36 @@ def test_closing_early_leaves_no_worker_behind():
     _, said = next(results)
     results.close()
     assert wait_until_gone([int(said.split()[1])])
+
+
+MEGABYTES = 1 << 20
+
+
+def pour(job: str) -> Iterator[bytes]:
+    """192 results of a megabyte, each of them noted in the file that the job names."""
+    for _ in range(192):
+        with open(job, "a") as made:
+            made.write(".")
+        yield bytes(MEGABYTES)
+
+
+def poured(path: Path) -> int:
+    """How many results were made by the time that no more are made for half a second."""
+    before, now = -1, 0
+    while now != before:
+        time.sleep(0.5)
+        before, now = now, path.stat().st_size if path.exists() else 0
+    return now
+
+
+def test_the_job_at_the_head_of_the_line_waits_for_a_slow_taker_like_the_others(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    results = apart(pour, [str(first), str(second)], workers=2, timeout=30, size=len)
+    next(results)
+    # Two workers have room for 128 MB; each then holds one result and sends another.
+    assert poured(first) + poured(second) <= 128 + 2 * 2 + 1
+    # The second job's results may fill the room: the first one's go through all the same.
+    assert sum(1 for _ in results) == 2 * 192 - 1
 
 
 ORPHANS = """

@@ -106,6 +106,18 @@ def test_a_shot_has_its_rank_score_id_video_and_times(folder: Path, view: View) 
     ]
 
 
+def test_a_page_too_large_for_browsers_is_told_before_it_is_written(tmp_path: Path, view: View) -> None:
+    """160 pictures of a million bytes, a third more in base64: 213 MB; 75 of them are 100 MB."""
+    picture = jpeg("red") + bytes(1_000_000)
+    shots = {Shot(f"s_{n}", "s.mp4", n, n + 1): picture for n in range(160)}
+    gallery(tmp_path / "large.h5", shots)
+    run(tmp_path / "c.trec", *(f"1 s_{n} {160 - n}" for n in range(160)))
+    first, *_ = view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "1000").stderr.splitlines()
+    assert first == "avs: the page takes about 213 MB, which browsers open slowly; --shown 74 takes about 100 MB"
+    assert "browsers" not in view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "74").stderr
+    assert (tmp_path / "p.html").stat().st_size < 101_000_000
+
+
 def test_a_topic_is_headed_by_its_query_or_else_by_its_id(folder: Path, view: View) -> None:
     view("a.trec", "-g", "g.h5", "-o", "p.html")
     assert texts(parsed(folder / "p.html"), "h2")[:2] == ["1661", "1662"]
@@ -189,6 +201,18 @@ def test_shots_without_a_picture_get_a_blank_and_are_counted(folder: Path, view:
         "broken_1, broken.mp4, 0:00–0:01, no thumbnail",
         "unknown_1, no thumbnail",
     ]
+
+
+def test_a_page_without_pictures_says_so_and_another_store_brings_them(folder: Path, view: View) -> None:
+    gallery(folder / "bare.h5", {RED: None, BLUE: None})
+    said = view("a.trec", "-g", "bare.h5", "-o", "p.html").stderr.splitlines()
+    assert said[0] == (
+        "avs: no thumbnails of these shots in bare.h5: the page has no pictures; "
+        "give a store that holds them with another --gallery"
+    )
+    said = view("a.trec", "-g", "bare.h5", "-g", "g.h5", "-o", "p.html").stderr.splitlines()
+    assert len(said) == 1
+    assert not select(parsed(folder / "p.html"), ".none")
 
 
 def test_several_galleries_and_several_features_in_one_are_fine(folder: Path, view: View) -> None:

@@ -1,12 +1,21 @@
 """Texts word by word: from `avs extract` to a head that looks at words, and a search that reads its topics so."""
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from avs_cli.commands import _heads
+from avs_cli.commands._training import Data
+from avs_cli.core.pairs import score_matrix
+from avs_cli.core.towers import Towers, tokenise
 from avs_cli.io.store import Store
 from avs_cli.io.store_writer import Item, StoreWriter
 
@@ -64,3 +73,47 @@ def test_a_head_that_does_not_look_at_words_takes_their_mean(avs: Avs) -> None:
     assert avs(*line, "--head", "laff:dim=8,heads=2", *PLACE).returncode == 0
     ran = avs("search", "frames.h5", "--head", "h.safetensors", "--query", "a dog", *PLACE)
     assert len(ran.stdout.splitlines()) == 3
+
+
+TINY = {
+    "embed_dim": 6, "quick_gelu": True, "text_cfg": {"width": 64, "heads": 1, "layers": 1, "context_length": 16},
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
+}  # fmt: skip
+
+
+def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towers(avs: Avs, tmp_path: Path) -> None:
+    """Captions have 3 to 9 tokens, of which 8 count; videos have two of three frames."""
+    torch.manual_seed(0)
+    network = open_clip.CLIP(**TINY).eval()
+    (tmp_path / "clip").mkdir()
+    save_file(network.state_dict(), tmp_path / "clip" / "open_clip_model.safetensors")
+    (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY}))
+    for output, name in (("sentence", "sentences.h5"), ("words,words=8", "spoken.h5")):
+        ran = avs("extract", "--text", "captions.txt", "--model", f"clip:output={output}", "--weights", "clip",
+                  "--dtype", "float32", "-o", name, *PLACE)  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+    ran = avs("extract", "v.mp4", "--model", "clip:output=words", "--weights", "clip", "-o", "v.h5", *PLACE)
+    assert (ran.returncode, "encodes text alone" in ran.stderr) == (2, True)
+    texts = ("--text", "sentences.h5", "--text", "spoken.h5")
+    ran = avs("train", "captions.txt", "--video", "frames.h5", *texts, "--head", "xclip:dim=6,frames=3,words=8",
+              "--objective", "contrastive", "--epochs", 2, "--learning-rate", 0.01,
+              "-o", "h.safetensors", *PLACE)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+    (loaded,) = _heads.load(["h.safetensors"], "cpu")
+    head: Any = loaded.head
+    with contextlib.ExitStack() as stack:
+        pairs = Data(stack, ["frames.h5"], ["sentences.h5", "spoken.h5"], False).pairs(["captions.txt"])
+        scores = score_matrix(head, pairs)
+    tokens = tokenise(pairs.sentences, 8)
+    with torch.inference_mode(), Store(tmp_path / "frames.h5") as frames:
+        words = Towers(network).texts(tokens)[1]
+        sentences = Towers(network).texts(tokenise(pairs.sentences, 16))[0]
+        spoken = (torch.arange(8) <= tokens.argmax(1)[:, None]).float()
+        mean = (words * spoken[:, :, None]).sum(1) / spoken.sum(1, keepdim=True)
+        said = head.model.embed_texts(head.text(torch.cat([sentences, mean], 1)), head.word(words), spoken)
+        seen = torch.from_numpy(frames.read(["v1", "v2", "v3"]).vectors.astype(np.float32)).view(3, 2, 4)
+        padded = torch.cat([head.video(seen), torch.zeros(3, 1, 6)], 1)
+        videos = head.model.embed_videos(padded, torch.tensor([[1, 1, 0]] * 3))
+        expected = head.model.similarities(said, videos) / head.model.logit_scale.exp()
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-4)

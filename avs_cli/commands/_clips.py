@@ -6,20 +6,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING, NamedTuple
 
 from avs_cli.commands._inputs import find_shots
 from avs_cli.commands._teachers import Kept, kept, key_of
 from avs_cli.commands._training import Team
 from avs_cli.console import note, note_each, progress
-from avs_cli.errors import MismatchError, few
+from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.types import Failure, Pixels, Sampling, Shot
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.clip_student import ClipBatch, ClipStudent
+    from avs_cli.core.clip_student import ClipBatch, ClipModel
     from avs_cli.core.pairs import Pairs
     from avs_cli.io.frame_cache import FrameCache
 
@@ -36,23 +37,36 @@ class Decoded(NamedTuple):
     failed: set[str]
 
 
+class Keep(NamedTuple):
+    """Where decoded frames are kept: in `folder`, as JPEG or as they are, in at most `limit` bytes."""
+
+    folder: Path
+    jpeg: bool = False
+    limit: float = float("inf")
+
+
 def decoded(
-    team: Team, inputs: Sequence[str], wanted: set[str], folder: Path, sampling: Sampling, pixels: Pixels, workers: int
+    team: Team, inputs: Sequence[str], wanted: set[str], keep: Keep, sampling: Sampling, pixels: Pixels, workers: int
 ) -> Decoded:
     """The frames of the wanted shots among the inputs, all of which an earlier run may have left in the folder.
 
-    A video that cannot be read is told and left out. Of several processes the first decodes.
+    A video that cannot be read is told and left out. Of several processes the first decodes. Raises SpecError where
+    frames would take more than the limit, or than the disk has.
     """
     from avs_cli.io.frame_cache import FrameCache
 
     found = [shot for shot in find_shots(inputs, "", workers, TIMEOUT) if shot.id in wanted]
-    cache = FrameCache(folder / f"frames-{key_of([repr(sampling), repr(pixels)])}")
+    kind = [repr(sampling), repr(pixels), *["jpeg"] * keep.jpeg]
+    cache = FrameCache(keep.folder / f"frames-{key_of(kind)}", keep.jpeg)
     failures = [item for item in found if isinstance(item, Failure)]
     shots = [item for item in found if isinstance(item, Shot) and _there(item, failures)]
     names = {shot.id: cache.name(shot) for shot in shots}
     todo = [shot for shot in shots if not cache.path(names[shot.id]).exists()]
+    if team.rank == 0 and todo:
+        room = Room(cache, keep.limit, sum(map(cache.bytes, names.values())))
+        room.expect(len(todo), sampling.clip * pixels.size**2 * 3)
+        failures += _decode(todo, room, names, sampling, pixels, workers)
     if team.rank == 0:
-        failures += _decode(todo, cache, names, sampling, pixels, workers)
         note_each(failure.message for failure in failures)
     team.wait()
     whole = {id: name for id, name in names.items() if cache.path(name).exists()}
@@ -67,8 +81,49 @@ def _there(shot: Shot, failures: list[Failure]) -> bool:
     return False
 
 
+@dataclass
+class Room:
+    """The bytes that frames may take in a cache: at most `limit`, of which `used` are used."""
+
+    cache: "FrameCache"
+    limit: float
+    used: int
+
+    def expect(self, clips: int, raw: int) -> None:
+        """Say what so many clips will take, `raw` bytes each before JPEG. Raises SpecError where that is too much."""
+        from avs_cli.io.frame_cache import SHARE
+
+        jpeg = self.cache.jpeg
+        more = clips * raw * (SHARE if jpeg else 1)
+        what = f"frames of {clips} clips take {'about ' * jpeg}{gigabytes(more)} as {'JPEG' if jpeg else 'raw pixels'}"
+        if not jpeg and self.used + more > self.limit:
+            raise SpecError(f"{what} in {self.cache.folder}, {self._over()}")
+        place = next(folder for folder in (self.cache.folder, *self.cache.folder.parents) if folder.exists())
+        if more > (free := disk_usage(place).free):
+            raise SpecError(f"{what}, and {place} has {gigabytes(free)}; give --cache FOLDER on a larger disk")
+        note(f"{what}, kept in {self.cache.folder}")
+
+    def add(self, name: str, frames: "np.ndarray") -> None:
+        """Keep a clip's frames. Raises SpecError once the limit is passed; what is kept stays."""
+        from avs_cli.core.clip_sampling import counted
+
+        self.cache.write(name, frames, int(counted(frames).sum()))
+        self.used += self.cache.bytes(name)
+        if self.used > self.limit:
+            raise SpecError(f"frames in {self.cache.folder} take {gigabytes(self.used)}, {self._over()}")
+
+    def _over(self) -> str:
+        smaller = "" if self.cache.jpeg else "--cache-frames jpeg takes about a seventh; or "
+        return f"more than --cache-limit allows ({gigabytes(self.limit)}); {smaller}give a larger --cache-limit"
+
+
+def gigabytes(count: float) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e9:.3g} GB"
+
+
 def _decode(
-    shots: Sequence[Shot], cache: "FrameCache", names: dict[str, str], sampling: Sampling, pixels: Pixels, workers: int
+    shots: Sequence[Shot], room: Room, names: dict[str, str], sampling: Sampling, pixels: Pixels, workers: int
 ) -> list[Failure]:
     import numpy as np
 
@@ -86,7 +141,7 @@ def _decode(
                 continue
             pieces.setdefault(piece.shot, []).append(piece.pixels)
             if piece.last:
-                cache.write(names[piece.shot], np.concatenate(pieces.pop(piece.shot)))
+                room.add(names[piece.shot], np.concatenate(pieces.pop(piece.shot)))
                 advance()
     return failures
 
@@ -106,12 +161,14 @@ class Footage:
 
     def frames(self, place: int) -> "tuple[torch.Tensor, torch.Tensor]":
         """(F, S, S, 3) uint8 of a video, and (F,) which of them do not only fill it up."""
+        import numpy as np
         import torch
 
         from avs_cli.core.clip_sampling import counted
 
-        frames = self.cache.read(self.names[place])
-        return torch.from_numpy(frames), torch.from_numpy(counted(frames))
+        pixels, there = self.cache.read(self.names[place])
+        shown = counted(pixels) if there is None else np.arange(len(pixels)) < there
+        return torch.from_numpy(pixels), torch.from_numpy(shown)
 
     def batch(self, which: "np.ndarray", generator: "np.random.Generator | None" = None) -> "ClipBatch":
         """These captions and their videos."""
@@ -143,7 +200,7 @@ class FrozenFootage:
 
     @classmethod
     def of(
-        cls, footage: Footage, model: "ClipStudent", made_by: object, stack: ExitStack, team: Team, folder: Path
+        cls, footage: Footage, model: "ClipModel", made_by: object, stack: ExitStack, team: Team, folder: Path
     ) -> "FrozenFootage":
         """What the towers of a student make of footage, once."""
         import torch

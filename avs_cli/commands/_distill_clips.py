@@ -1,15 +1,17 @@
 """The part of `avs distill` that learns from raw clips: the student is a CLIP, and so is what is below each teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avs_cli.commands._clips import Footage, FrozenFootage, decoded, footage_of, token_parts
+from avs_cli.commands._clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
 from avs_cli.commands._teachers import kept, key_of
 from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.console import note
+from avs_cli.core.teachers import teachers
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.types import Pixels, Sampling
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.clip_student import ClipStudent
+    from avs_cli.core.clip_student import ClipModel, ClipStudent
+    from avs_cli.core.clip_teacher import ClipTeacher
     from avs_cli.core.distillation import Recipe
     from avs_cli.core.features._open_clip import OpenClip
     from avs_cli.core.pairs import Column
@@ -28,13 +31,15 @@ if TYPE_CHECKING:
 JUDGED = 8
 # Blocks of the temporal header, which begin as the first of CLIP's text tower.
 LAYERS = 4
+# What the file of a teacher that learned from clips is called.
+TEACHER = "clip-teacher"
 
 
 class Clips(NamedTuple):
     """Where clips come from, and what is made of them.
 
     inputs     videos, folders, shot tables
-    student    a feature of open_clip's, whose weights the student begins with
+    student    a feature of open_clip's, whose weights the student begins with; or a teacher, which begins with clip's
     weights    a local checkpoint of them
     frames     of a video, at most; words of a caption, at most
     aggregate  how frames become a vector; with the temperature of its attention, and whether padding is left out
@@ -57,46 +62,50 @@ class Clips(NamedTuple):
 
 
 class ClipJudge:
-    """Says how well captions find their videos, and videos their captions, in percent."""
+    """Says how well captions find their videos, and videos their captions."""
 
     def __init__(self, footage: Footage | FrozenFootage, metric: str):
         self.footage, self.metric = footage, metric
 
-    def values(self, model: "ClipStudent") -> dict[str, float]:
-        """R@1, R@5, R@10 and their sum, in both directions."""
-        from avs_cli.core.paired_retrieval import both_ways
+    def values(self, model: "ClipModel") -> dict[str, float]:
+        """R@1, R@5 and R@10, and their sum in percent, in both directions."""
+        from avs_cli.core.caption_ranks import both_ways
 
         return both_ways(score_matrix(model, self.footage), self.footage.pairs.item)
 
 
-def score_matrix(model: "ClipStudent", footage: Footage | FrozenFootage) -> "torch.Tensor":
-    """(C, V) cosines."""
+def score_matrix(model: "ClipModel", footage: Footage | FrozenFootage) -> "torch.Tensor":
+    """(C, V) scores, which of a student with one vector per clip are cosines."""
     import numpy as np
     import torch
 
-    from avs_cli.core.heads._blocks import unit
-
     pairs = footage.pairs
     first = np.unique(pairs.item, return_index=True)[1]
-    device = model.student.logit_scale.device
+    device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
         videos = []
         for low in range(0, len(first), JUDGED):
             batch = footage.batch(first[low : low + JUDGED])
-            videos.append(unit(model.watched(batch.frames.to(device), batch.there.to(device)).vectors))
-        texts = [unit(part) for part in _sentences(model, footage)]
-        return (torch.cat(texts) @ torch.cat(videos).T).float().cpu()
+            videos.append(model.embed_videos(batch.frames.to(device), batch.there.to(device)))
+        texts = [model.embed_texts(part.to(device)) for part in _written(footage)]
+        return model.scores(_joined(texts), _joined(videos)).float().cpu()
 
 
-def _sentences(model: "ClipStudent", footage: Footage | FrozenFootage) -> "list[torch.Tensor]":
+def _written(footage: Footage | FrozenFootage) -> "list[torch.Tensor]":
+    """All captions, in parts: tokens, or what the towers made of them."""
     import numpy as np
 
-    device = model.student.logit_scale.device
     every = np.arange(len(footage.pairs.captions))
     if isinstance(footage, FrozenFootage):
-        return [footage.texts.take(every)["sentence"].to(device)]
-    return [model.sentences(part.to(device)) for part in token_parts(footage, every)]
+        return [footage.texts.take(every)["sentence"]]
+    return token_parts(footage, every)
+
+
+def _joined(parts: "Sequence[dict[str, torch.Tensor]]") -> "dict[str, torch.Tensor]":
+    import torch
+
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def run(
@@ -106,41 +115,44 @@ def run(
     clips: Clips,
     captions: Sequence[str],
     validate: Sequence[str],
-    teachers: Sequence[str],
+    taught_by: Sequence[str],
     recipe: "Recipe",
-    folder: Path,
+    keep: Keep,
 ) -> None:
-    """Train a student from clips by the models `NAME=FILE` in `teachers`.
+    """Train a student from clips by the models `NAME=FILE` in `taught_by`; or by the captions alone.
 
     Raises IncompleteError at the end when videos could not be read.
     """
     import torch
 
     from avs_cli.core.bert_adam import WarmupCosine, parameter_groups
+    from avs_cli.core.clip_teacher import ClipTeacher, Contrast
     from avs_cli.core.teaching import Lessons, Teaching
     from avs_cli.io.captions import item_of, read_all
     from avs_cli.provenance import digest
 
-    encoder = _encoder(clips, team)
+    encoder, folder = _encoder(clips, team), keep.folder
     settings = _settings(encoder, clips)
     sampling, pixels = Sampling(fps=1.0, count=clips.frames, clip=clips.frames), encoder.pixels
     wanted = {item_of(caption) for files in (captions, validate) for caption in read_all(files)}
-    found = decoded(team, clips.inputs, wanted, folder, sampling, pixels, clips.workers)
+    found = decoded(team, clips.inputs, wanted, keep, sampling, pixels, clips.workers)
     footage = footage_of(captions, found, clips.words, clips.skip_missing)
     judged = footage_of(validate, found, clips.words, clips.skip_missing) if validate else None
 
     torch.manual_seed(plan.seed)
     model, clip = _student(encoder, settings, clips, team.device)
     begun = encoder.files.digest(encoder.runtime.remember)
-    tutors, rows = _taught(stack, team, teachers, footage, clip, pixels, begun, folder)
+    tutors, rows = _taught(stack, team, taught_by, footage, clip, pixels, begun, folder)
     made_by = [begun, settings]
     seen: Footage | FrozenFootage = footage
     shown: Footage | FrozenFootage | None = judged
     if not clips.towers:
         seen = FrozenFootage.of(footage, model, made_by, stack, team, folder)
         shown = FrozenFootage.of(judged, model, made_by, stack, team, folder) if judged else None
-    taught_by = [f"{spec} {digest(path)}" for spec, path in map(named, teachers)]
-    decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": taught_by}
+    by = [f"{spec} {digest(path)}" for spec, path in map(named, taught_by)]
+    decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": by}
+    if keep.jpeg:
+        decides["cache_frames"] = "jpeg"
     plan = replace(plan, settings=settings_of(decides, footage.pairs))
     groups = parameter_groups(
         model.named_parameters(),
@@ -150,14 +162,15 @@ def run(
     )
     size = plan.settings["batch_size"]
     lessons = Lessons(footage.pairs, rows, seen.batch)
-    described = {"kind": "teachclip", "settings": settings, "videos": [], "texts": [], "encoders": []}
-    described["teachers"] = {Path(path).stem: _cost(path, clips) for _, path in map(named, teachers)}
+    kind = TEACHER if isinstance(model, ClipTeacher) else "teachclip"
+    described = {"kind": kind, "settings": settings, "videos": [], "texts": [], "encoders": []}
+    described["teachers"] = {Path(path).stem: _cost(path, clips) for _, path in map(named, taught_by)}
     Training(
         plan,
         team,
         described,
         model,
-        Teaching(model, tutors, recipe),
+        Contrast(model) if isinstance(model, ClipTeacher) else Teaching(model, tutors, recipe),
         optimizer_of(groups, plan.settings),
         WarmupCosine(plan.epochs),
         batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),
@@ -175,46 +188,76 @@ def _encoder(clips: Clips, team: Team) -> "OpenClip":
     from avs_cli.core.towers import is_plain
     from avs_cli.io.cache import remembered
 
-    known = clips.student.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
+    spec = "clip" if is_teacher(clips.student) else clips.student
+    known = spec.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
     runtime = Runtime(team.device, weights=clips.weights, remember=remembered)
-    encoder: OpenClip | None = features.load(clips.student)(runtime) if known else None
-    if encoder is None or not is_plain(encoder.config):
-        raise SpecError(f"--student {clips.student}: give clip or open-clip:NAME/TAG, with two plain transformers")
+    encoder: OpenClip | None = features.load(spec)(runtime) if known else None
+    if encoder is None or encoder.word_level or not is_plain(encoder.config):
+        raise SpecError(
+            f"--student {clips.student}: from clips, give clip or open-clip:NAME/TAG, with two plain transformers, or "
+            f"one of {', '.join(teachers.names())} to train a teacher"
+        )
     text = encoder.config["text_cfg"]
     if max(clips.words, clips.frames) > text["context_length"]:
         raise SpecError(f"--words and --frames: at most {text['context_length']}, as many as this CLIP has positions")
     return encoder
 
 
+def is_teacher(student: str) -> bool:
+    """Whether a student from clips is one of the models that teach others, by its spec."""
+    return student.partition(":")[0] in teachers.names()
+
+
 def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
     """All that rebuilds the student."""
-    config = {
+    config: dict[str, Any] = {
         key: encoder.config[key]
         for key in ("embed_dim", "quick_gelu", "vision_cfg", "text_cfg")
         if key in encoder.config
     }
+    layers = min(LAYERS, int(config["text_cfg"]["layers"]))
+    own: dict[str, Any]
+    if is_teacher(clips.student):
+        own = {"teacher": clips.student.partition(":")[0], "settings": _of_teacher(clips.student, config, layers)}
+    else:
+        own = {
+            "aggregate": clips.aggregate,
+            "temperature": clips.temperature,
+            "masked": clips.masked,
+            "layers": layers,
+        }
     return {
         "config": config,
         "frames": clips.frames,
         "words": clips.words,
-        "aggregate": clips.aggregate,
-        "temperature": clips.temperature,
-        "masked": clips.masked,
-        "layers": min(LAYERS, int(config["text_cfg"]["layers"])),
+        **own,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
         "interpolation": encoder.pixels.interpolation,
     }
 
 
+def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any]:
+    """A teacher's parameters: as its spec has them, else those that its header needs to begin as CLIP's text tower."""
+    from avs_cli.core.clip_student import header_heads
+    from avs_cli.core.heads._described import chosen_in, settings_of
+
+    build = teachers.load(spec)
+    every = settings_of(build)
+    fitting = {"layers": layers, "heads": header_heads(config), "positions": int(config["text_cfg"]["context_length"])}
+    return {**every, **{key: value for key, value in fitting.items() if key in every}, **chosen_in(build)}
+
+
 def _student(
     encoder: "OpenClip", settings: dict[str, Any], clips: Clips, device: str
-) -> "tuple[ClipStudent, dict[str, torch.Tensor]]":
+) -> "tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]":
     """The student as it begins, and the weights of its CLIP."""
     from avs_cli.core.clip_student import ClipStudent
+    from avs_cli.core.clip_teacher import ClipTeacher
 
     built = {key: value for key, value in settings.items() if key != "interpolation"}
-    model = ClipStudent(**built, chunk=clips.chunk)
+    kind = ClipTeacher if is_teacher(clips.student) else ClipStudent
+    model: ClipStudent | ClipTeacher = kind(**built, chunk=clips.chunk)
     clip = {key: value.float() for key, value in encoder.files.read().items()}
     if not model.start(clip):
         note("the temporal header begins at random: CLIP's text tower is not as wide as its vectors are long")
@@ -242,7 +285,7 @@ def _cost(path: str, clips: Clips) -> dict[str, int]:
 def _taught(
     stack: ExitStack,
     team: Team,
-    teachers: Sequence[str],
+    taught_by: Sequence[str],
     footage: Footage,
     clip: "dict[str, torch.Tensor]",
     pixels: Pixels,
@@ -254,7 +297,7 @@ def _taught(
     from avs_cli.provenance import digest
 
     tutors, rows = [], []
-    for spec, path in map(named, teachers):
+    for spec, path in map(named, taught_by):
         one = ModelTeacher(spec, path, footage, clip, pixels, team.device)
         # The student's CLIP may lend the teacher some weights.
         name = f"{spec.partition(':')[0]}-{key_of([spec, digest(path), begun, footage.key()])}"
@@ -276,21 +319,45 @@ def _same_size(path: str, footage: Footage) -> None:
         raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; give these")
 
 
+def _told(header: Mapping[str, str], spec: str, path: str) -> dict[str, Any]:
+    """What the file of a teacher that learned here says of it; nothing for one of its authors'.
+
+    Raises MismatchError for a file of ours that is of something else.
+    """
+    import json
+
+    described = json.loads(header.get("avs", "{}")).get("head")
+    if described is None:
+        return {}
+    settings: dict[str, Any] = described["settings"]
+    name = spec.partition(":")[0]
+    if described["kind"] != TEACHER:
+        raise MismatchError(f"{path} is a head or a student, not a teacher of clips")
+    if settings["teacher"] != name:
+        raise MismatchError(f"{path} is of {settings['teacher']}, not of {name}; give --teacher "
+                            f"{settings['teacher']}={path}")  # fmt: skip
+    return settings
+
+
 class ModelTeacher:
-    """A published model and what it makes of captions and videos."""
+    """A published model, or one that `avs distill --student` trained, and what it makes of captions and videos."""
 
     def __init__(
         self, spec: str, path: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str
     ):
         """clip  weights of the student's CLIP, for those that the teacher's file lacks"""
         from avs_cli.core import published_clip
-        from avs_cli.core.teachers import teachers
+        from avs_cli.core.clip_student import MEAN, STD
+        from avs_cli.core.heads._described import chosen_in
         from avs_cli.core.towers import Towers, network_of
         from avs_cli.core.weights import Source, locate
 
         build = teachers.load(spec)
         _same_size(path, footage)
-        state = locate(Source(0), path, spec).read()
+        files = locate(Source(0), path, spec)
+        state, told = files.read(), _told(files.header, spec, path)
+        build = partial(build, **{**told.get("settings", {}), **chosen_in(build)})
+        self.mean, self.std = told.get("mean", MEAN), told.get("std", STD)
         dim = published_clip.dim_of({key: value.shape for key, value in state.items()}, spec)
         frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
         self.footage, self.device = footage, device
@@ -300,7 +367,8 @@ class ModelTeacher:
         lacking = [key for key in clip if key not in own and f"{key.partition('.attn.')[0]}.ln_1.weight" in own]
         if lacking:
             note(f"{path}: lacks {len(lacking)} tensors of its CLIP, which are taken from the student's")
-        self.towers: Towers = Towers(network_of({**{key: clip[key] for key in lacking}, **own}), self.teacher.shifted)
+        network = network_of({**{key: clip[key] for key in lacking}, **own}, told.get("config"))
+        self.towers: Towers = Towers(network, self.teacher.shifted)
         if (size := self.towers.network.visual.image_size[0]) != pixels.size:
             raise MismatchError(f"{path} sees pictures of {size} pixels, and the student of {pixels.size}")
         for module in (self.teacher, self.towers):
@@ -327,7 +395,7 @@ class ModelTeacher:
             parts = []
             for place in which.tolist():
                 frames, there = (x.to(self.device) for x in self.footage.frames(place))
-                shown = normalised(frames, there)[None]
+                shown = normalised(frames, there, self.mean, self.std)[None]
                 seen = self.towers.tokens(shown) if self.teacher.takes == "tokens" else self.towers.frames(shown)
                 parts.append(self.teacher.embed_videos(seen, there[None].float()))
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

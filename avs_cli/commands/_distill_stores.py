@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from avs_cli.commands._inputs import comparison
 from avs_cli.commands._teachers import HeadTeacher
 from avs_cli.commands._training import (
     SAMPLE,
@@ -29,24 +30,29 @@ if TYPE_CHECKING:
 
 
 class Stores(NamedTuple):
-    """The stores (of texts: or encoders) that student and teachers look at, and those that only teachers do."""
+    """The stores (of texts: or encoders) that student and teachers look at, and those that only teachers do.
+
+    word_vectors  pretrained vectors for encoders that need them, or ""
+    """
 
     video: list[str]
     text: list[str]
     teacher_video: list[str]
     teacher_text: list[str]
+    word_vectors: str
     skip_missing: bool
+    allow_mismatch: bool = False
 
 
 class CaptionJudge:
-    """Says how well captions find their videos, and videos their captions, in percent."""
+    """Says how well captions find their videos, and videos their captions."""
 
     def __init__(self, pairs: "Pairs", metric: str):
         self.pairs, self.metric = pairs, metric
 
     def values(self, model: "Head") -> dict[str, float]:
-        """R@1, R@5, R@10 and their sum, in both directions."""
-        from avs_cli.core.paired_retrieval import both_ways
+        """R@1, R@5 and R@10, and their sum in percent, in both directions."""
+        from avs_cli.core.caption_ranks import both_ways
         from avs_cli.core.pairs import score_matrix
 
         return both_ways(score_matrix(model, self.pairs), self.pairs.item)
@@ -64,7 +70,7 @@ def run(
     recipe: "Recipe",
     folder: Path,
 ) -> None:
-    """Train the head `student` by the heads in the files `teachers`."""
+    """Train the head `student` by the heads in the files `teachers`; without any, by the captions alone."""
     import torch
 
     from avs_cli.core.footprint import of_head
@@ -74,11 +80,13 @@ def run(
     from avs_cli.provenance import digest
 
     texts = [name for name in stores.text if not is_encoder(name)]
-    every = Data(stack, [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text], stores.skip_missing)
-    own = Data(stack, stores.video, texts, stores.skip_missing)
+    compared = comparison(stores.allow_mismatch)
+    watched, written = [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text]
+    every = Data(stack, watched, written, stores.skip_missing, compared)
+    own = Data(stack, stores.video, texts, stores.skip_missing, compared)
     whole = every.pairs(captions)
     pairs = own.same(whole)
-    described = described_head(student, stores.text, "", own, pairs, "")
+    described = described_head(student, stores.text, "", own, pairs, stores.word_vectors)
     judge = CaptionJudge(own.same(every.pairs(validate)), plan.settings["metric"]) if validate else None
     taught_by = {Path(path).stem: digest(path) for path in teachers}
     plan = replace(plan, settings={**settings_of(plan.settings, pairs), "teachers": taught_by})
@@ -86,10 +94,10 @@ def run(
     temperature = plan.settings["temperature"]
     costs = {Path(one.path).stem: of_head(one.told) for one in known}
     described["teachers"] = {name: cost._asdict() for name, cost in costs.items() if cost}
-    tutors, kept = zip(*(one.tutor(stack, team, folder, whole, temperature) for one in known), strict=True)
-    lessons = Lessons(pairs, kept, pairs.batch)
+    taught = [one.tutor(stack, team, folder, whole, temperature) for one in known]
+    lessons = Lessons(pairs, [rows for _, rows in taught], pairs.batch)
     torch.manual_seed(plan.seed)
-    head = rebuild(described, corpus_of(pairs, "")).to(team.device)
+    head = rebuild(described, corpus_of(pairs, stores.word_vectors)).to(team.device)
     _same_frames(head, known)
     size = plan.settings["batch_size"]
     seen = judge.pairs if judge else pairs
@@ -98,7 +106,7 @@ def run(
         team,
         described,
         head,
-        Teaching(HeadStudent(head, temperature), tutors, recipe),
+        Teaching(HeadStudent(head, temperature), [tutor for tutor, _ in taught], recipe),
         optimizer_of(head.parameters(), plan.settings),
         schedule_of(plan.settings),
         batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),

@@ -1,11 +1,15 @@
 """The part of `avs search` that is for trained heads: a run per head from one pass over the gallery."""
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from avs_cli.commands import _queries
+from avs_cli.console import note_each
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.types import Block, Run, Topic
 
@@ -13,8 +17,10 @@ if TYPE_CHECKING:
     import torch
 
     from avs_cli.core.heads._blocks import Head, Vectors
+    from avs_cli.io.compatibility import Comparison
     from avs_cli.io.galleries import Galleries, JoinedGallery
 
+Missing = Literal["error", "skip", "zero"]
 # Shots that a head sees at once; large enough for the products, small enough for the cache.
 ROWS = 256
 EXPLAINED = 10
@@ -77,6 +83,11 @@ def load(paths: Sequence[str], device: str) -> list[Loaded]:
                 f"{path} is a model of clips, not a head: extract with --model teachclip --weights {path}, and search "
                 "what that gives with the same --weights"
             )
+        if kept.head["kind"] == "clip-teacher":
+            name = kept.head["settings"]["teacher"]
+            raise SpecError(
+                f"{path} is a teacher of clips, not a head: give it to avs distill as --teacher {name}={path}"
+            )
         head = rebuild(kept.head)
         load_weights(head, kept.weights, path)
         loaded.append(Loaded(path, head.eval().to(device), kept.head))
@@ -86,46 +97,105 @@ def load(paths: Sequence[str], device: str) -> list[Loaded]:
     return loaded
 
 
-def join(galleries: "Galleries", heads: Sequence[Loaded]) -> "JoinedGallery":
-    """The gallery with the features that the heads need; raises MismatchError when it lacks one or has another."""
+def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "error") -> "JoinedGallery":
+    """The gallery with the features that the heads need; raises MismatchError when it lacks one or has another.
+
+    missing  of a shot that has not all of a head's features: refuse, leave it out ("skip"), or take zeros ("zero")
+    """
     from avs_cli.io.galleries import JoinedGallery
 
     for one in heads:
         galleries.check(one.path, one.told["videos"])
     features = dict.fromkeys(feature["name"] for one in heads for feature in one.told["videos"])
-    return JoinedGallery(galleries, list(features), ROWS)
+    joined = JoinedGallery(galleries, list(features), ROWS)
+    said = []
+    for one in heads:
+        own = [feature["name"] for feature in one.told["videos"]]
+        for feature, lost in joined.lacks(own).items():
+            gap = joined.described_gap(feature, lost, own)
+            if missing == "error":
+                raise MismatchError(
+                    f"{gap}; use --missing skip to skip these shots, or --missing zero to use zero vectors instead"
+                )
+            said.append(f"{gap}; {'these shots are skipped' if missing == 'skip' else 'zero vectors are used instead'}")
+        if not joined.count(own, every=missing == "skip"):
+            raise MismatchError(
+                f"{one.path}: no shot to search has {'all' if missing == 'skip' else 'any'} of its features"
+            )
+    note_each(said)
+    return joined
+
+
+def field_of(heads: Sequence[Loaded], vectors: "Galleries", asked: str | None) -> str:
+    """The field of the topics that the heads' text stores encode, which is what their encoders are to read too."""
+    names = dict.fromkeys(feature["name"] for one in heads for feature in one.told["texts"])
+    stores = {vectors.stores_of(name): vectors.features[name].provenance for name in names if name in vectors.features}
+    return _queries.field_of(stores, asked)
+
+
+class Written(NamedTuple):
+    """The wordings' vectors for each of a head's text features, and the seconds that it took to get them."""
+
+    vectors: "list[Vectors]"
+    seconds: float
 
 
 def texts_of(
-    heads: Sequence[Loaded], asked: Asked, vectors: "Galleries", device: str, threads: int
-) -> "list[list[Vectors]]":
-    """Per head the wordings' vectors for each of its text features; every feature is encoded once for all heads.
+    heads: Sequence[Loaded],
+    asked: Asked,
+    vectors: "Galleries",
+    device: str,
+    threads: int,
+    weights: Mapping[str, str] = MappingProxyType({}),
+) -> list[Written]:
+    """Per head its text features of the wordings; every feature is encoded once for all heads.
 
     A feature comes from the stores of `vectors` if they hold it, else from the encoder that the head was trained with.
+
+    weights  feature -> a local checkpoint of its encoder
+    Raises SpecError for weights of a feature that no head has encoded.
     """
     import torch
 
     from avs_cli.core.pairs import as_vectors, on
 
-    known: dict[str, Block] = {}
+    encoded = {feature["name"] for one in heads for feature in one.told["texts"]} - vectors.features.keys()
+    if unused := sorted(weights.keys() - encoded):
+        names = f"; --weights applies to: {', '.join(sorted(encoded))}" if encoded else ""
+        raise SpecError(f"--weights {unused[0]}=…: there is no text feature {unused[0]!r} to encode{names}")
+    known: dict[tuple[str, str], Encoded] = {}
     found = []
     for one in heads:
-        mine = []
+        mine, seconds = [], 0.0
         for feature in one.told["texts"]:
-            name = feature["name"]
+            name, begun = feature["name"], time.perf_counter()
             if name in vectors.features:
                 vectors.check(one.path, [feature])
-            key = name if name in vectors.features else f"{feature['provenance'].get('spec')} "
-            if key not in known:
-                known[key] = (
-                    _stored(vectors, name, asked) if key == name else _encoded(feature, asked.said, device, threads)
-                )
-            dim = known[key].vectors.shape[1]
+                key = (name, "")
+                known.setdefault(key, Encoded(_stored(vectors, name, asked), {}, time.perf_counter() - begun))
+            else:
+                spec, own = _spec_of(feature), weights.get(name)
+                key = (spec, own or "published")
+                if key not in known:
+                    block, provenance = _encoded(spec, asked.said, device, threads, own)
+                    known[key] = Encoded(block, provenance, time.perf_counter() - begun)
+                _compare(one.path, feature, own or spec, known[key].provenance, vectors.comparison)
+            block = known[key].block
+            seconds += known[key].seconds
+            dim = block.vectors.shape[1]
             if dim != feature["dim"]:
                 raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} numbers, not {dim}")
-            mine.append(on(as_vectors(known[key]), torch.device(device)))
-        found.append(mine)
+            mine.append(on(as_vectors(block), torch.device(device)))
+        found.append(Written(mine, seconds))
     return found
+
+
+class Encoded(NamedTuple):
+    """A text feature of all wordings, the provenance of what encoded them now, and the seconds that it took."""
+
+    block: Block
+    provenance: Mapping[str, Any]
+    seconds: float
 
 
 def _stored(vectors: "Galleries", name: str, asked: Asked) -> Block:
@@ -140,27 +210,47 @@ def _stored(vectors: "Galleries", name: str, asked: Asked) -> Block:
     return vectors.features[name].take(places)
 
 
-def _encoded(feature: Mapping[str, Any], topics: Sequence[Topic], device: str, threads: int) -> Block:
+def _spec_of(feature: Mapping[str, Any]) -> str:
+    """The encoder of a text feature of a head."""
+    spec = feature["provenance"].get("spec")
+    if not isinstance(spec, str):
+        raise MismatchError(f"the head's text feature {feature['name']!r} names no model; give the topics in --vectors")
+    return spec
+
+
+def _encoded(
+    spec: str, topics: Sequence[Topic], device: str, threads: int, weights: str | None
+) -> tuple[Block, Mapping[str, Any]]:
+    """The topics by an encoder, and its provenance."""
     import numpy as np
 
     from avs_cli.core.features import Runtime, features
     from avs_cli.io.cache import remembered
 
-    spec = feature["provenance"].get("spec")
-    if not isinstance(spec, str):
-        raise MismatchError(f"the head's text feature {feature['name']!r} names no model; give the topics in --vectors")
-    encoder = features.load(spec)(Runtime(device, threads, remember=remembered))
-    for key, value in encoder.provenance.items():
-        if feature["provenance"].get(key) != value:
-            raise MismatchError(
-                f"the head was trained with {feature['name']!r} of {key} {feature['provenance'].get(key)!r}, "
-                f"and {spec} has {value!r} here; give the topics in --vectors"
-            )
+    encoder = features.load(spec)(Runtime(device, threads, weights, remember=remembered))
+    provenance = {**encoder.provenance, "spec": spec}
     encoded = encoder.encode_text([topic.query for topic in topics])
     ids = [topic.id for topic in topics]
     if not encoder.word_level:
-        return Block(ids, encoded)
-    return Block(ids, np.concatenate(encoded), np.cumsum([0, *map(len, encoded)]))
+        return Block(ids, encoded), provenance
+    return Block(ids, np.concatenate(encoded), np.cumsum([0, *map(len, encoded)])), provenance
+
+
+def _compare(
+    path: str, feature: Mapping[str, Any], encoder: str, provenance: Mapping[str, Any], comparison: "Comparison"
+) -> None:
+    """Raises MismatchError when a head was trained with another encoder than the one here."""
+    name = feature["name"]
+    refusal = f"{path} was trained with another {name!r} than {encoder} gives"
+    cure = f"give the topics in --vectors, or the model's weights as --weights {name}=PATH"
+    comparison.ends(f"the {name!r} of {path}", feature["provenance"], encoder, provenance, refusal, cure)
+
+
+class Found(NamedTuple):
+    """A head's run, and the seconds that embedding the topics and searching took for it."""
+
+    run: Run
+    seconds: float
 
 
 def search(
@@ -170,21 +260,35 @@ def search(
     gallery: "JoinedGallery",
     depth: int,
     threads: int,
-) -> list[Run]:
-    """A run per head, from one pass over the gallery; a topic's score is the weighted mean of its wordings'."""
+    missing: Missing = "error",
+) -> list[Found]:
+    """A run per head, from one pass over the gallery; a topic's score is the weighted mean of its wordings'.
+
+    A head's seconds are its share of the pass, by the time that its scores took.
+    """
     import torch
 
     from avs_cli.core.head_search import HeadScorer
     from avs_cli.core.ranking import best_shots
 
     sentences = [topic.query for topic in asked.said]
+    scorers, seconds = [], []
     with torch.inference_mode():
-        scorers = [
-            HeadScorer(one.head, one.head.embed_texts(mine, sentences), ROWS, partial(_mean, asked))
-            for one, mine in zip(heads, vectors, strict=True)
-        ]
+        for one, mine in zip(heads, vectors, strict=True):
+            begun = time.perf_counter()
+            texts = one.head.embed_texts(mine, sentences)
+            scorers.append(HeadScorer(one.head, texts, ROWS, partial(_mean, asked), missing != "zero", one.path))
+            seconds.append(time.perf_counter() - begun)
+    begun = time.perf_counter()
     rankings = best_shots(scorers, gallery, depth, threads)
-    return [dict(zip((topic.id for topic in asked.topics), mine, strict=True)) for mine in rankings]
+    whole = time.perf_counter() - begun
+    spent = [sum(scorer.spent) for scorer in scorers]
+    found = []
+    for ranking, own, took in zip(rankings, spent, seconds, strict=True):
+        ranked = ({shot: score for shot, score in scores.items() if score > -math.inf} for scores in ranking)
+        run = dict(zip((topic.id for topic in asked.topics), ranked, strict=True))
+        found.append(Found(run, took + whole * own / sum(spent)))
+    return found
 
 
 def _mean(asked: Asked, said: "torch.Tensor", sizes: bool = False) -> "torch.Tensor":

@@ -12,22 +12,57 @@ if TYPE_CHECKING:
     from avs_cli.core.features import Feature
     from avs_cli.io.store import Gallery
 
-# What a provenance says about pictures or storage; queries and gallery may differ in it.
-SETTINGS = {"dtype", "frame_norm", "inputs", "pixels", "pooling", "sampling", "spec", "versions"}
+# How to encode topics so that they fit a gallery.
+CURE = "encode the topics with the gallery's model, with `avs extract --text`, and give them as --vectors"
 
 
-def read(path: str, field: str) -> list[Topic]:
+def read(path: str, field: str = "query") -> list[Topic]:
     """The topics, each with the chosen text as its query."""
     from avs_cli.io.topics import read_topics
 
-    topics = read_topics(path)
+    return of_field(path, read_topics(path), field)
+
+
+def of_field(path: str, topics: list[Topic], field: str) -> list[Topic]:
+    """Topics of a file, each with the chosen text as its query; raises MismatchError where it has none."""
     if field == "query":
         return topics
     for topic in topics:
         if field == "narrative" and not topic.narrative:
             raise MismatchError(f"{path}: topic {topic.id} has no narrative; use --field query or both")
     first = "" if field == "narrative" else "{0.query} "
-    return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic).strip()) for topic in topics]
+    return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic)) if topic.narrative else topic for topic in topics]
+
+
+def field_of(stores: Mapping[str, Mapping[str, Any]], asked: str | None) -> str:
+    """The field of the topics that stores encode: "query", "narrative" or "both". Imported vectors may be of any.
+
+    stores  name -> provenance
+    asked   the field that the user wants; None: that of the stores
+    Raises MismatchError where stores differ from each other or from it.
+    """
+    from avs_cli.io.compatibility import is_imported
+
+    fields = {
+        name: str(provenance.get("field", "query"))
+        for name, provenance in stores.items()
+        if not is_imported(provenance)
+    }
+    wanted = asked or next(iter(fields.values()), "query")
+    for name, field in fields.items():
+        if field == wanted:
+            continue
+        if asked:
+            raise MismatchError(
+                f"{name} encodes the topics' field {field!r}, not {asked!r}; search with --field {field}, or encode "
+                f"the topics again with `avs extract --text FILE --field {asked}`"
+            )
+        first = next(iter(fields))
+        raise MismatchError(
+            f"{first} encodes the topics' field {wanted!r} and {name} {field!r}; encode one of them again with "
+            "`avs extract --text FILE --field`"
+        )
+    return wanted
 
 
 def vectors_of(
@@ -37,13 +72,15 @@ def vectors_of(
     device: str = "cpu",
     threads: int = 1,
     weights: str | None = None,
+    field: str | None = None,
 ) -> "tuple[list[str], np.ndarray]":
     """Ids and vectors of topics, none of which is zero: from a store, or, where that is "", encoded.
 
     topics  None: all of the store's
+    field   what of the topics the store must encode; None: whatever it does
     """
     if store:
-        named, queries = stored(store, topics, shots)
+        named, queries = stored(store, topics, shots, field)
     else:
         asked = topics or []
         named, queries = [topic.id for topic in asked], encoded(asked, shots, device, threads, weights)
@@ -51,7 +88,9 @@ def vectors_of(
     return named, queries
 
 
-def stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[list[str], np.ndarray]":
+def stored(
+    name: str, topics: list[Topic] | None, shots: "Gallery", field: str | None = None
+) -> "tuple[list[str], np.ndarray]":
     """Ids and vectors of a store of topics: of those asked for, or of all of them."""
     from avs_cli.io.store import open_store
 
@@ -60,8 +99,11 @@ def stored(name: str, topics: list[Topic] | None, shots: "Gallery") -> "tuple[li
             raise MismatchError(f"{name}: several vectors per item; a topic has one")
         if store.dim != shots.dim:
             raise MismatchError(f"{name}: vectors of {store.dim} dimensions, and the gallery's have {shots.dim}")
-        _fit(name, store.provenance, shots.provenance)
+        _compare(name, store.provenance, shots)
+        field_of({name: store.provenance}, field)
         named = store.ids if topics is None else [topic.id for topic in topics]
+        if not named:
+            raise MismatchError(f"{name}: no topics in this store; make it with `avs extract --text`")
         return named, store.read(named).vectors
 
 
@@ -82,7 +124,7 @@ def encoded(
     if not feature.has_text or feature.word_level:
         what = "words one by one" if feature.has_text else "no text"
         raise SpecError(f"{spec} encodes {what}, so it cannot be searched by words without a head; or give --vectors")
-    _fit(spec, feature.provenance, shots.provenance)
+    _fit(spec, feature.provenance, shots)
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
     pictures = _pictures(feature, [text for text in wordings if is_picture(text)])
     texts = [text for text in wordings if text not in pictures]
@@ -132,18 +174,40 @@ def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
     return found
 
 
-def _fit(name: str, ours: Mapping[str, Any], gallery: Mapping[str, Any]) -> None:
-    """Raises MismatchError when queries and gallery come from different encoders."""
-    for key in sorted(ours.keys() & gallery.keys() - SETTINGS):
-        if ours[key] != gallery[key]:
-            raise MismatchError(
-                f"{name} has {key} {ours[key]!r} and the gallery {gallery[key]!r}; "
-                "encode the topics as the gallery was, with `avs extract --text`, and give them as --vectors"
-            )
+def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
+    """Raises MismatchError for an example picture that is not there.
+
+    path  the topics' file; "" for a query of the command line
+    """
+    from pathlib import Path
+
+    from avs_cli.io import video
+
+    for topic in topics:
+        where = f"{path}: topic {topic.id}: " if path else ""
+        for _, text in wordings_of(topic):
+            if video.is_picture(text) and not Path(text).is_file():
+                suffix = Path(text).suffix
+                raise MismatchError(f"{where}{text}: no such picture; a text ending in {suffix} is read as a path")
+
+
+def _fit(spec: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
+    """Raises MismatchError when the encoder `spec` is not the gallery's."""
+    # An encoder says what decides its vectors, and so is none that says nothing, as imported vectors do.
+    _compare(spec, {**ours, "spec": spec}, shots)
+
+
+def _compare(name: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
+    gallery = f"{shots.stores[0].path}::{shots.feature}"
+    shots.comparison.ends(name, ours, gallery, shots.provenance, f"{name} and {gallery} do not fit together", CURE)
 
 
 def check(named: Sequence[str], queries: "np.ndarray") -> None:
     """Raises MismatchError for a topic whose vector has no direction."""
+    import numpy as np
+
     for name, vector in zip(named, queries, strict=True):
+        if not np.isfinite(vector).all():
+            raise MismatchError(f"topic {name}: its vector is NaN or infinite: damaged weights")
         if not vector.any():
             raise MismatchError(f"topic {name}: its vector is zero, which is like nothing")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from avs_cli.core.fitting import Epoch, Optimizer, Precision, Schedule, Trainable
     from avs_cli.core.heads._blocks import Head
     from avs_cli.core.pairs import Denial, Pairs
+    from avs_cli.io.compatibility import Comparison
+    from avs_cli.types import Topic
 
 # Captions, and videos, over which a head's attention is averaged for `avs info`.
 SAMPLE = 500
@@ -71,11 +73,18 @@ def is_encoder(name: str) -> bool:
 class Data:
     """The stores of a training, open; and what they hold of some captions."""
 
-    def __init__(self, stack: ExitStack, videos: Sequence[str], texts: Sequence[str], skip_missing: bool):
+    def __init__(
+        self,
+        stack: ExitStack,
+        videos: Sequence[str],
+        texts: Sequence[str],
+        skip_missing: bool,
+        comparison: "Comparison | None" = None,
+    ):
         from avs_cli.io.galleries import Galleries
 
-        self.videos: Galleries = stack.enter_context(Galleries(videos))
-        self.texts: Galleries = stack.enter_context(Galleries(texts))
+        self.videos: Galleries = stack.enter_context(Galleries(videos, comparison))
+        self.texts: Galleries = stack.enter_context(Galleries(texts, comparison))
         self.skip_missing = skip_missing
 
     def arrange(self, init: str) -> None:
@@ -143,9 +152,11 @@ class Data:
                 there = galleries.places(feature, ids) >= 0
                 if not there.all() and not self.skip_missing:
                     lost = list(dict.fromkeys(ids[i] for i in np.flatnonzero(~there)))
+                    option = "--video" if galleries is self.videos else "--text"
                     raise MismatchError(
                         f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
-                        "--skip-missing leaves them out"
+                        f"if they are in another store, add it with a second {option} STORE; otherwise, --skip-missing "
+                        "skips their captions"
                     )
                 whole &= there
         if not whole.all():
@@ -153,6 +164,34 @@ class Data:
         if whole.sum() < 2:
             raise MismatchError(f"{files}: fewer than two captions whose videos the stores hold")
         return [caption for caption, kept in zip(captions, whole, strict=True) if kept]
+
+    def complete_items(self, items: Sequence[str]) -> list[str]:
+        """The items that all video features hold."""
+        import numpy as np
+
+        there = [self.videos.places(feature, items) >= 0 for feature in self.videos.features]
+        return [item for item, whole in zip(items, np.logical_and.reduce(there).tolist(), strict=True) if whole]
+
+    def stored_topics(self, topics: "Mapping[str, Topic]", files: str) -> "dict[str, Topic]":
+        """The topics whose vectors all text features hold, by the ids that judgments use.
+
+        Raises MismatchError where one is missing, unless what is missing is left out, and where none is there.
+        """
+        kept = dict(topics)
+        for feature in self.texts.features:
+            places = self.texts.places(feature, [topic.id for topic in topics.values()])
+            lost = [id for id, place in zip(topics, places.tolist(), strict=True) if place < 0]
+            if lost and not self.skip_missing:
+                raise MismatchError(
+                    f"{self.texts.stores_of(feature)} lacks {len(lost)} of the topics in {files}: {few(lost)}; encode "
+                    "them with `avs extract --text` and add the store with --text, or use --skip-missing"
+                )
+            kept = {id: topic for id, topic in kept.items() if id not in lost}
+        if not kept:
+            raise MismatchError(f"{files}: no topic that is judged and whose vectors the text stores hold")
+        if len(kept) < len(topics):
+            note(f"{files}: {len(topics) - len(kept)} of {len(topics)} topics left out, which a text store lacks")
+        return kept
 
     def _denials(self, path: str) -> "dict[str, list[Denial]]":
         """Per caption the sentences that deny it: lines of {"id": caption, "false": [{"id": …, "falsesent": …}]}."""
@@ -205,15 +244,15 @@ def described_head(
         described.pop("weights", None)
         described.pop("state", None)
         return described
-    ends = [
-        [Input(name, gallery.dim, gallery.frame_level) for name, gallery in galleries.features.items()]
-        for galleries in (data.videos, data.texts)
-    ]
+    galleries = {"videos": data.videos.features, "texts": data.texts.features}
+    videos, stored = (
+        [Input(name, gallery.dim, gallery.frame_level) for name, gallery in end.items()] for end in galleries.values()
+    )
     specs = [name for name in texts if is_encoder(name)]
-    if not ends[1] and not specs:
+    if not stored and not specs:
         raise SpecError("a head needs --text: a store of the captions' vectors, or a text encoder such as bow")
-    provenances = {n: g.provenance for side in (data.videos, data.texts) for n, g in side.features.items()}
-    return describe(spec, ends[0], ends[1], specs, corpus_of(pairs, word_vectors), provenances)
+    provenances = {end: {name: gallery.provenance for name, gallery in held.items()} for end, held in galleries.items()}
+    return describe(spec, videos, stored, specs, corpus_of(pairs, word_vectors), provenances)
 
 
 class Judging(Protocol):
@@ -239,26 +278,32 @@ class Judge:
         from avs_cli.io.trec import read_qrels
 
         judgments = read_qrels(qrels)
-        topics, renamed = align_topics({t.id: t.query for name in files for t in read_topics(name)}, judgments)
+        listed = {topic.id: topic for name in files for topic in read_topics(name)}
+        topics, renamed = align_topics(listed, judgments)
         if renamed:
             note(renamed)
-        asked = [topic for topic in topics if topic in judgments]
+        asked = data.stored_topics({id: topic for id, topic in topics.items() if id in judgments}, ", ".join(files))
         pool = sorted({shot for topic in asked for shot in judgments[topic]})
-        known = data.videos.places(next(iter(data.videos.features)), pool) >= 0
-        items = [shot for shot, there in zip(pool, known, strict=True) if there]
+        items = data.complete_items(pool)
         if not items:
-            raise MismatchError(f"{qrels} judges no shot of the --validate topics that the video stores hold")
+            raise MismatchError(
+                f"{qrels} judges no shot of the --validate topics that the video stores hold; if they are in "
+                "another store, add it with a second --video STORE"
+            )
         self.evaluator = Evaluator({topic: judgments[topic] for topic in asked}, [metric])
-        self.pairs = data.of(asked, [topics[topic] for topic in asked], items, items[:1] * len(asked))
+        self.topics = [*asked]
+        ids, sentences = zip(*((topic.id, topic.query) for topic in asked.values()), strict=True)
+        self.pairs = data.of(ids, sentences, items, items[:1] * len(asked))
 
     def values(self, head: "Head") -> dict[str, float]:
         """The measure, more is better."""
-        from avs_cli.core.pairs import caption_measures, caption_ranks, score_matrix
+        from avs_cli.core.caption_ranks import measures, text_ranks
+        from avs_cli.core.pairs import score_matrix
 
         scores = score_matrix(head, self.pairs)
         if self.evaluator is None:
-            return {self.metric: caption_measures(caption_ranks(scores, self.pairs.item))[self.metric]}
-        rows = zip(self.pairs.captions, scores.tolist(), strict=True)
+            return {self.metric: measures(text_ranks(scores, self.pairs.item))[self.metric]}
+        rows = zip(self.topics, scores.tolist(), strict=True)
         run = {topic: dict(zip(self.pairs.items, row, strict=True)) for topic, row in rows}
         means = self.evaluator.evaluate(run).means
         return {self.metric: float(next(iter(means.values())))}
@@ -444,6 +489,9 @@ class Training(Generic[B]):
             self.scaler.load_state_dict(state["scaler"])
         log = Log(**state["log"])
         note(f"going on after epoch {len(log.rows)} of {self._last}")
+        if log.rows and self.team.rank == 0:
+            # A kill between the two files leaves this one an epoch behind.
+            _write_csv(f"{self.plan.output}.csv", log.rows)
         return log
 
     def _check(self, told: Mapping[str, Any]) -> None:
@@ -501,10 +549,13 @@ def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
 
 
 def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """The columns stand as in the newest row: those that come from a file to resume from are sorted there."""
+    """A line per epoch: its number and loss, the metrics, what it took."""
     from avs_cli.io.atomic import writing
 
-    columns = [*rows[-1]]
+    first, last = ["epoch", "loss"], ["learning_rate", "seconds"]
+    # R@5 before R@10; rows that come from a file to resume from have their keys sorted.
+    metrics = sorted(rows[-1].keys() - {*first, *last}, key=lambda name: (len(name), name))
+    columns = [*first, *metrics, *last]
     with writing(path) as out:
         out.write(",".join(columns) + "\n")
         for row in rows:

@@ -8,6 +8,7 @@ import typer
 from avs_cli import options
 from avs_cli.commands._published import write_head
 from avs_cli.errors import FormatError, MismatchError, SpecError
+from avs_cli.outputs import BY_HAND, WRITES
 from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def convert(
         ),
     ],
     target: Annotated[
-        str, typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or a BigFile; - is stdout.")
+        str,
+        typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or a BigFile; - is stdout."),
+        WRITES,
     ],
     tag: options.Tag = "avs",
     topics: options.Topics = "",
@@ -38,6 +41,7 @@ def convert(
     trust_pickle: Annotated[
         bool,
         typer.Option("--trust-pickle", help="Read a checkpoint that can run any code; only from who you trust."),
+        BY_HAND,
     ] = False,
     head: Annotated[
         str, typer.Option(metavar="SPEC", help="Settings that a head's weights do not tell, as laff:ave=true.")

@@ -7,35 +7,83 @@ from typing import Annotated, Any, Literal
 import typer
 
 from avs_cli.commands import _distill_clips, _distill_stores
+from avs_cli.commands._applies import refuse
+from avs_cli.commands._clips import Keep
 from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
-from avs_cli.commands._training import Plan, Team
+from avs_cli.commands._inputs import spare_media
+from avs_cli.commands._training import Plan, Team, is_encoder
 from avs_cli.core.teachers import teachers
 from avs_cli.errors import SpecError
-from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit, Workers
+from avs_cli.options import (
+    TRAINED,
+    AllowMismatch,
+    BatchSize,
+    Device,
+    Epochs,
+    Seed,
+    SkipMissing,
+    TensorBoard,
+    Threads,
+    TimeLimit,
+    Workers,
+)
+from avs_cli.outputs import WRITES
 
 Method = Literal["pear", "ce", "l1"]
 
+# What an option needs to have an effect; those that are not listed always have one.
+CLIPS, STORES, TEACHER, VALIDATE = "INPUT clips", "--video", "--teacher", "--validate"
+SINGLE, ATTENTION = "a --student that has one vector per clip", "--aggregate attention"
+ENCODER, KEPT = "a text encoder in --text", "INPUT clips or --teacher"
+NEEDS = {
+    "teacher": (SINGLE,),
+    "weights": (CLIPS,),
+    "frames": (CLIPS,),
+    "words": (CLIPS,),
+    "aggregate": (CLIPS, SINGLE),
+    "pool_temperature": (CLIPS, SINGLE, ATTENTION),
+    "masked": (CLIPS, SINGLE, ATTENTION),
+    "tower_rate": (CLIPS,),
+    "chunk": (CLIPS,),
+    "workers": (CLIPS,),
+    "text": (STORES,),
+    "word_vectors": (STORES, ENCODER),
+    "teacher_video": (STORES, TEACHER),
+    "teacher_text": (STORES, TEACHER),
+    "temperature": (STORES,),
+    "coarse": (TEACHER,),
+    "fine": (TEACHER,),
+    "loss_weights": (TEACHER,),
+    "cache": (KEPT,),
+    "cache_frames": (CLIPS,),
+    "cache_limit": (CLIPS,),
+    "metric": (VALIDATE,),
+}
+
 
 def distill(
+    context: typer.Context,
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="Videos, folders or shot tables; none with --video.")
     ] = [],  # noqa: B006  typer reads the default
     *,
     captions: Annotated[list[str], typer.Option(metavar="FILE", help="Captions to learn from; repeat for several.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors."), TRAINED],
     teacher: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="HEAD|NAME=FILE",
-            help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights. Several may.",
+            help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights; repeat for "
+            "several. Without one the student learns from the captions alone.",
         ),
-    ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors.")],
+    ] = None,
     student: Annotated[
         str,
         typer.Option(
             metavar="SPEC",
-            help="The head that learns; or, from clips, the CLIP that it begins with, as open-clip:NAME/TAG.",
+            help="The head to train; from clips, the CLIP to start from, as open-clip:NAME/TAG, or a teacher to train, "
+            f"over clip: {', '.join(teachers.names())}.",
             show_default="afa; clip",
         ),
     ] = "",
@@ -49,15 +97,21 @@ def distill(
     teacher_text: Annotated[
         list[str] | None, typer.Option(metavar="STORE", help="Captions' vectors that teachers alone look at.")
     ] = None,
+    word_vectors: Annotated[
+        str, typer.Option(metavar="PATH", help="Pretrained word vectors: a BigFile folder or a text file.")
+    ] = "",
     weights: Annotated[
         str | None, typer.Option(metavar="PATH", help="A local checkpoint of the student's CLIP.")
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Of a clip, at most: one a second, evenly spread.")] = 12,
     words: Annotated[int, typer.Option(min=3, help="Of a caption, at most, with its start and end.")] = 32,
     aggregate: Annotated[
-        Literal["attention", "seqtransf", "mean"],
-        typer.Option(help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header."),
-    ] = "attention",
+        Literal["attention", "seqtransf", "mean"] | None,
+        typer.Option(
+            help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header.",
+            show_default="attention; mean without --teacher",
+        ),
+    ] = None,
     pool_temperature: Annotated[
         float, typer.Option(min=0.001, help="Of the attention that makes a clip's vector.")
     ] = 0.1,
@@ -83,7 +137,15 @@ def distill(
     cache: Annotated[
         str,
         typer.Option(metavar="FOLDER", help="Where frames and teachers' vectors are kept.", show_default="FILE.kept"),
+        WRITES,
     ] = "",
+    cache_frames: Annotated[
+        Literal["raw", "jpeg"],
+        typer.Option(help="How decoded frames are kept; jpeg takes a seventh of the disk and changes pixels a little."),
+    ] = "raw",
+    cache_limit: Annotated[
+        float, typer.Option(min=0.0, metavar="GB", help="Stop before decoded frames take more than this.")
+    ] = 100.0,
     optimizer: Annotated[
         Literal["adamw", "bertadam"] | None,
         typer.Option(help="Which rule takes the steps.", show_default="adamw; from clips bertadam"),
@@ -105,35 +167,49 @@ def distill(
     seed: Seed = 0,
     time_limit: TimeLimit = 0.0,
     skip_missing: SkipMissing = False,
+    allow_mismatch: AllowMismatch = False,
     tensorboard: TensorBoard = "",
     device: Device = "auto",
     threads: Threads = 0,
     workers: Workers = 0,
 ) -> None:
-    """Train a student that is as fast as a dot product by teachers that are not.
+    """Distil slow teachers into a student with one vector per shot.
 
     Teachers say how well every caption of a batch fits every video (coarse), and how much each frame has to do with its
     caption (fine). What they make of an item is computed once and kept in a folder. Over stores, student and teachers
-    are heads; from clips, the student is a CLIP, which avs extract --model teachclip then takes as --weights. FILE.last
-    and FILE.csv are those of avs train: the same command goes on after the last whole epoch.
+    are heads; from clips, the student is a CLIP, which avs extract --model teachclip then takes as --weights. Without a
+    teacher the student learns from the captions alone: over stores a baseline, from clips CLIP4Clip. From clips,
+    --student xclip trains a teacher, whose file --teacher xclip=FILE takes. FILE.last and FILE.csv are those of avs
+    train: the same command goes on after the last whole epoch.
     """
     if output == "-":
         raise SpecError("distill needs a file for --output: it keeps the state of the training beside it")
+    spare_media(output, inputs)
     if bool(inputs) == bool(video):
         raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
-    if inputs and (text or teacher_video or teacher_text):
-        raise SpecError("--text, --teacher-video and --teacher-text name stores, which go with --video")
-    if weights and not inputs:
-        raise SpecError("--weights is of the student's CLIP, which learns from INPUT clips")
+    taught_by, aggregate = teacher or [], aggregate or ("attention" if teacher else "mean")
+    holds = {
+        CLIPS: bool(inputs),
+        STORES: bool(video),
+        TEACHER: bool(teacher),
+        VALIDATE: bool(validate),
+        SINGLE: not (inputs and _distill_clips.is_teacher(student)),
+        ATTENTION: aggregate == "attention",
+        ENCODER: any(map(is_encoder, text or [])),
+        KEPT: bool(inputs or teacher),
+    }
+    refuse(context, NEEDS, holds)
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe
 
     place = prepare(device, threads)
-    recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights))
+    # Alone, a student has one loss, which is weighed against no other.
+    recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights)) if teacher else Recipe(matching_weight=1.0)
     given: dict[str, Any] = dict(
-        coarse=coarse, fine=fine, loss_weights=list(recipe.weights), epochs=epochs, batch_size=batch_size,
-        precision=precision, seed=seed, metric=metric, schedule="cosine",
-    )  # fmt: skip
+        epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine"
+    )
+    if teacher:
+        given |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}
     folder = Path(cache or f"{output}.kept")
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
@@ -145,16 +221,19 @@ def distill(
                 inputs, student or "clip", weights, frames, words, aggregate, pool_temperature, masked, tower_rate,
                 chunk, workers or place.workers, skip_missing,
             )  # fmt: skip
-            _distill_clips.run(stack, team, plan, clips, captions, validate or [], teacher, recipe, folder)
+            keep = Keep(folder, cache_frames == "jpeg", cache_limit * 1e9)
+            _distill_clips.run(stack, team, plan, clips, captions, validate or [], taught_by, recipe, keep)
             return
         given |= {"optimizer": optimizer or "adamw", "learning_rate": _or(learning_rate, 1e-3)}
         given["weight_decay"] = _or(weight_decay, 0.2 if optimizer == "bertadam" else 0.01)
         plan = Plan(
             output, {**given, "temperature": temperature}, epochs, seed, precision, epochs, time_limit, tensorboard
         )
-        stores = Stores(video or [], text or [], teacher_video or [], teacher_text or [], skip_missing)
+        stores = Stores(
+            video or [], text or [], teacher_video or [], teacher_text or [], word_vectors, skip_missing, allow_mismatch
+        )
         _distill_stores.run(
-            stack, team, plan, stores, captions, validate or [], student or "afa", teacher, recipe, folder
+            stack, team, plan, stores, captions, validate or [], student or "afa", taught_by, recipe, folder
         )
 
 

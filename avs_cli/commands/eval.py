@@ -7,20 +7,42 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
-from avs_cli.console import note, table
+from avs_cli.console import note, note_each, table
+from avs_cli.errors import SpecError
+from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from avs_cli.core.evaluation import Evaluator, Scores
     from avs_cli.core.reports import Report
     from avs_cli.types import Qrels, Run
 
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[QRELS] RUN...",
+        help="Judgments (or captions, which are topics then), unless --qrels gives them; and TREC runs, plain or .gz; "
+        "- is stdin.",
+    ),
+]
+Judgments = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE|FOLDER",
+        help="Judgments of one year, repeatable, or a folder of them: a column each, and their mean. Every argument is "
+        "a run then.",
+    ),
+]
 Measures = Annotated[
     list[str] | None,
     typer.Option(
         "--measure",
         "-m",
         metavar="NAME",
-        help="xinfAP (the default), infNDCG, iP@100, AP, P@10, nDCG@20 …; repeatable.",
+        help="xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8), ERR@20, or a measure of trec_eval as ir_measures writes "
+        "it: AP, P@10, nDCG@20 …; repeatable.",
+        show_default="xinfAP for sampled qrels, else AP",
     ),
 ]
 Agreement = Annotated[
@@ -34,17 +56,30 @@ Agreement = Annotated[
 
 
 class Scored(NamedTuple):
-    """What one run gave: its values, what was said of its topics' names, and its precision-recall curve for a plot."""
+    """What one run gave: its values, which topics were renamed, and its precision-recall curve for a plot."""
 
     scores: Scores
     renamed: str
     curve: list[tuple[float, float]]
 
 
+class Judged(NamedTuple):
+    """The judgments of all qrels together, the measures that are usual for them, and each qrels' name and topics.
+
+    parts  empty for one qrels
+    """
+
+    qrels: Qrels
+    usual: list[str]
+    captions: bool
+    parts: dict[str, list[str]]
+
+
 def eval(
-    qrels: Annotated[str, typer.Argument(metavar="QRELS", help="Judgments; or captions, which are topics then.")],
-    runs: options.Runs,
+    runs: Files,
+    qrels: Judgments = None,
     measure: Measures = None,
+    topics: options.Topics = "",
     by_topic: Annotated[bool, typer.Option("--by-topic", "-q", help="Show every topic too.")] = False,
     baseline: Annotated[str, typer.Option(metavar="RUN", help="Test against this run instead of the best.")] = "",
     test: Annotated[
@@ -60,38 +95,47 @@ def eval(
     json: options.Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, values in full precision.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
-    plot: Annotated[str, typer.Option(metavar="FILE", help="Draw topics and precision-recall: .svg, .png, .pdf.")] = "",
+    plot: Annotated[
+        str, typer.Option(metavar="FILE", help="Draw topics and precision-recall: .svg, .png, .pdf."), WRITES
+    ] = "",
     agreement: Agreement = "",
 ) -> None:
     """Score runs against judgments, with tests of significance between them.
 
-    The runs' names are those of their files. One line per run on stderr says how many ties were broken, how much of the
-    top was not judged and which topics are missing.
+    The runs' names are those of their files. Of several qrels, such as those of three years, each is a column, and the
+    mean over the columns counts each alike. stderr says which topics are missing or have no judgments, how many ties
+    were broken and how much of the top was not judged.
     """
     import gc
 
     # Millions of strings and no cycles: looking for garbage among them takes a twentieth of the time.
     gc.set_threshold(100_000)
     from avs_cli.core import reports
-    from avs_cli.core.evaluation import Evaluator
+    from avs_cli.core.evaluation import Evaluator, run_notes
     from avs_cli.io.forks import forked
     from avs_cli.io.trec import read_run
 
+    judgments, runs = (qrels, runs) if qrels else (runs[:1], runs[1:])
     _check(json, csv, latex, format == "nist", plot, bool(measure), len(runs), bool(agreement))
+    if [*judgments, *runs, topics].count("-") > 1:
+        raise SpecError("- is stdin, which can be read once")
     first = read_run(runs[0])
-    judged, default = _judgments(qrels, first)
-    names = [name for _, name in reports.NIST_ROWS] if format == "nist" else measure or default
+    judged = _judgments(judgments, first, topics)
+    if format == "nist" and judged.parts:
+        raise SpecError("--format nist is for one qrels")
+    names = [name for _, name in reports.NIST_ROWS] if format == "nist" else measure or judged.usual
     truth = _leaderboard(agreement)
     hidden = [agreement] if agreement and truth is None else []
-    evaluator = Evaluator(judged, [*names, *hidden], missing, captions=default != ["xinfAP"])
-    found = [_scored(evaluator, runs[0], first, bool(plot))]
-    found += forked(lambda path: _scored(evaluator, path, read_run(path), bool(plot)), runs[1:])
+    evaluator = Evaluator(judged.qrels, [*names, *hidden], missing, judged.captions)
+    wanted = judged.qrels if topics else None
+    found = [_scored(evaluator, runs[0], first, bool(plot), wanted)]
+    found += forked(lambda path: _scored(evaluator, path, read_run(path), bool(plot), wanted), runs[1:])
     named = reports.names(runs)
     scores = {name: one.scores for name, one in zip(named, found, strict=True)}
-    for path, one in zip(runs, found, strict=True):
-        note(f"{path}: {one.renamed}{one.scores.gaps}")
+    gaps = {path: one.scores.gaps for path, one in zip(runs, found, strict=True)}
+    note_each(run_notes(gaps, {path: one.renamed for path, one in zip(runs, found, strict=True)}))
     measures = evaluator.measures[: len(dict.fromkeys(names))]
-    report = reports.compare(scores, measures, baseline, test, seed)
+    report = reports.compare(scores, measures, baseline, test, seed, judged.parts)
     if hidden:
         sign = -1 if evaluator.measures[-1].ascending else 1
         truth = {name: sign * score.means[agreement] for name, score in scores.items()}
@@ -115,8 +159,8 @@ def _check(
     json: bool, csv: bool, latex: bool, nist: bool, plot: str, measured: bool, runs: int, agreement: bool
 ) -> None:
     """Refuse combinations that mean nothing, before files are read."""
-    from avs_cli.errors import SpecError
-
+    if not runs:
+        raise SpecError("no run given: write `avs eval QRELS RUN...`, or `avs eval --qrels FILE RUN...`")
     shown = {"--json": json, "--csv": csv, "--latex": latex, "--format nist": nist}
     ways = [way for way, asked in shown.items() if asked]
     if len(ways) > 1:
@@ -131,29 +175,65 @@ def _check(
         figure_format(plot)
 
 
-def _judgments(path: str, run: Run) -> tuple[Qrels, list[str]]:
-    """The judgments of a qrels or a caption file, and the measures that are usual for them."""
-    from avs_cli.core.evaluation import CAPTION_MEASURES
+def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
+    """The judgments of qrels or caption files, or of folders of them, on the topics that `--topics` selects."""
+    from avs_cli.core import reports
+    from avs_cli.core.evaluation import CAPTION_MEASURES, usual
+    from avs_cli.errors import MismatchError, few
+    from avs_cli.io.topics import select_topics, topic_ids
+    from avs_cli.io.trec import qrels_files
+
+    files = [file for path in paths for file in qrels_files(path)]
+    wanted = topic_ids(topics) if topics else None
+    qrels: Qrels = {}
+    parts: dict[str, list[str]] = {}
+    kinds = set()
+    for path, name in zip(files, reports.qrels_names(files), strict=True):
+        own, captions = _read_judgments(path, run)
+        kinds.add(captions)
+        if wanted is not None:
+            own = select_topics(own, wanted)
+        if shared := [topic for topic in own if topic in qrels]:
+            before = next(part for part, judged in parts.items() if shared[0] in judged)
+            raise MismatchError(f"{path}: topic {shared[0]} is in {before} too; a topic is judged in one qrels")
+        if own:
+            parts[name] = list(own)
+        qrels |= own
+    if len(kinds) > 1:
+        raise MismatchError(f"{few(files)}: some are captions and some are qrels")
+    if wanted is not None:
+        if not qrels:
+            raise MismatchError(f"--topics selects {few(wanted)}, of which {few(files)} judges none")
+        absent = len(wanted) - len(qrels)
+        if absent > 0:
+            note(f"{absent} of {len(wanted)} selected topics are not judged")
+    captions = kinds == {True}
+    measures = list(CAPTION_MEASURES) if captions else [usual(qrels)]
+    return Judged(qrels, measures, captions, parts if len(files) > 1 else {})
+
+
+def _read_judgments(path: str, run: Run) -> tuple[Qrels, bool]:
+    """The judgments of a file, and whether it is one of captions."""
     from avs_cli.io.captions import are_captions, caption_qrels, parse_captions
     from avs_cli.io.pipe import read_text
     from avs_cli.io.trec import parse_qrels
 
     text = read_text(path)
-    if are_captions(text):
-        return caption_qrels(parse_captions(path, text), run), list(CAPTION_MEASURES)
-    return parse_qrels(path, text), ["xinfAP"]
+    captions = are_captions(text)
+    return caption_qrels(parse_captions(path, text), run) if captions else parse_qrels(path, text), captions
 
 
-def _scored(evaluator: Evaluator, path: str, run: Run, drawn: bool) -> Scored:
+def _scored(evaluator: Evaluator, path: str, run: Run, drawn: bool, wanted: Qrels | None) -> Scored:
+    """A run's scores; of its topics the `wanted` ones alone, where some are selected."""
     from avs_cli.errors import MismatchError
-    from avs_cli.io.topics import align_topics
+    from avs_cli.io.topics import align_topics, select_topics
 
-    run, renamed = align_topics(run, evaluator.qrels)
+    run, renamed = align_topics(run if wanted is None else select_topics(run, wanted) or run, evaluator.qrels)
     try:
         scores = evaluator.evaluate(run)
     except MismatchError as error:
         raise MismatchError(f"{path}: {error}") from None
-    return Scored(scores, f"{renamed}; " if renamed else "", evaluator.curve(run) if drawn else [])
+    return Scored(scores, renamed, evaluator.curve(run) if drawn else [])
 
 
 def _leaderboard(agreement: str) -> dict[str, float] | None:
@@ -181,13 +261,13 @@ def _print_tables(report: Report, by_topic: bool, agreed: list[tuple[str, float,
     if by_topic:
         for title, columns, lines in reports.topic_rows(report):
             table(columns, lines, title)
-    if len(report.entries) == 1:
+    elif len(report.entries) == 1 and not report.parts:
         # No table for one run: what prints one takes longer to load than the run takes to score.
         for name, mean in report.entries[0].scores.means.items():
             print(f"{name:<12} {mean:.4f}")
-        return
-    title = f"p against {report.baseline}: {reports.TESTS[report.test]}"
-    table(*reports.rows(report), title)
+    else:
+        tested = f"p against {report.baseline}: {reports.TESTS[report.test]}" if report.baseline else None
+        table(*reports.rows(report), tested)
     if agreed:
         lines = [[name, f"{tau:.4f}", f"{tau_ap:.4f}"] for name, tau, tau_ap in agreed]
         table(["measure", "tau", "tau_AP"], lines, f"agreement with {other}")

@@ -1,20 +1,23 @@
 """`avs extract`: frames, pictures or texts in, a feature store out."""
 
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands._inputs import find_shots
+from avs_cli.commands._inputs import named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
-from avs_cli.errors import IncompleteError, SpecError
+from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
-from avs_cli.types import Failure, Sampling, Shot, feature_name
+from avs_cli.outputs import Writes
+from avs_cli.types import Facts, Failure, Sampling, Shot, feature_name
 
 if TYPE_CHECKING:
     from avs_cli.core.features import Feature
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
 # A kill loses at most this much work: a part is closed when either is reached.
 PART_SHOTS = 1024
 PART_SECONDS = 5.0
-# Failures told one by one on stderr; the ledger has them all.
+THUMBNAIL = 320
+# Those whose versions a store of frames names.
+PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
 
 Inputs = Annotated[
     list[str],
@@ -40,7 +45,7 @@ Model = Annotated[
 def extract(
     inputs: Inputs = [],  # noqa: B006  typer reads the default
     model: Model = "conse",
-    output: Output = "",
+    output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
     shots: Annotated[
         str, typer.Option(metavar="FILE", help="The shots to encode; without it each video is one shot.")
     ] = "",
@@ -76,6 +81,16 @@ def extract(
         float, typer.Option(min=0.1, help="Seconds after which a file that decodes nothing is given up.")
     ] = 60.0,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N equal parts of the videos.")] = "1/1",
+    thumbnails: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=THUMBNAIL,
+            metavar="WIDTH",
+            help="Width in pixels of the thumbnails that avs view shows, one per shot; 0 stores none.",
+            show_default=str(THUMBNAIL),
+        ),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before, and only that.")
     ] = False,
@@ -99,7 +114,28 @@ def extract(
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
+    spare_media(output.partition("::")[0], inputs)
+    if text and thumbnails is not None:
+        raise SpecError("--thumbnails applies to videos and pictures, not to --text")
     own, parts = _part(shard)
+    path, name = _target(output, model)
+
+    def opened(encoder: "Feature | Facts", workers: int) -> "tuple[_Settings, StoreWriter]":
+        sampling = _sampling(encoder, fps, max_frames)
+        width = THUMBNAIL if thumbnails is None else thumbnails
+        settings = _Settings(sampling, pool or encoder.pooling, frame_norm, batch_size, workers, timeout, width)
+        return settings, _writer(encoder, model, path, name, dtype, settings)
+
+    asked = _asked(model, weights, device, precision)
+    found: list[Shot | Failure] = []
+    if text and text != "-":
+        Path(text).stat()
+    if not text:
+        # What is missing is told, and what is done is found done, before a model is loaded.
+        found = _share(named_shots(inputs, shots), own, parts)
+        if (failed := _failed_of_finished(asked, opened, found, retry_failed)) is not None:
+            _end(path, failed, found)
+            return
     load = features.load(model)
     from avs_cli.core.device import prepare
     from avs_cli.core.features import Runtime
@@ -107,7 +143,6 @@ def extract(
 
     place = prepare(device, threads)
     feature: Feature = load(Runtime(place.device, place.threads, weights, remembered, precision))
-    path, name = _target(output, model)
     known = feature.provenance  # weights that are missing or wrong are told before any video is opened
     if text:
         _extract_texts(feature, known, model, text, path, name, dtype)
@@ -116,12 +151,66 @@ def extract(
         raise SpecError(f"{model} encodes text alone; give it a file with --text")
     if model == "conse":
         note("conse needs no download: good on objects and animals, weak on people, actions and written words")
-    sampling = _sampling(feature, fps, max_frames)
-    settings = _Settings(sampling, pool or feature.pooling, frame_norm, batch_size, workers or place.workers, timeout)
-    found = _share(find_shots(inputs, shots, settings.workers, timeout), own, parts)
-    with _writer(feature, known, model, path, name, dtype, settings) as writer:
+    settings, store = opened(feature, workers or place.workers)
+    with store as writer:
+        _keep_facts(asked, feature)
         _extract_frames(feature, writer, found, settings, retry_failed)
         failed = _report(writer, found)
+    _end(path, failed, found)
+
+
+def _asked(model: str, weights: str | None, device: str, precision: str) -> dict[str, Any]:
+    """All that decides which encoder a command line means, but for the files that it finds."""
+    from avs_cli import __version__
+    from avs_cli.provenance import versions
+
+    places = {name: os.environ.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME")}
+    local = weights and str(Path(weights).absolute())
+    packages = {"avs": __version__, **versions(*PACKAGES, "open_clip_torch")}
+    return {
+        "spec": model,
+        "weights": local,
+        "device": device,
+        "precision": precision,
+        "packages": packages,
+        "places": places,
+    }
+
+
+def _failed_of_finished(
+    asked: Mapping[str, Any],
+    opened: "Callable[[Facts, int], tuple[_Settings, StoreWriter]]",
+    found: "list[Shot | Failure]",
+    retry_failed: bool,
+) -> int | None:
+    """How many shots failed earlier, where nothing is left to do; None where the model is needed to go on or to tell.
+
+    It goes by what the encoder said when it was last loaded.
+    """
+    from avs_cli.io.facts import recall
+
+    facts = recall(asked)
+    if facts is None or facts.pixels is None:
+        return None
+    try:
+        with opened(facts, 1)[1] as writer:
+            if _todo(writer, found, retry_failed):
+                return None
+            writer.finish([item.id for item in found])
+            return _report(writer, found)
+    except MismatchError:
+        return None  # with the model itself it is certain, and told
+
+
+def _keep_facts(asked: Mapping[str, Any], feature: "Feature") -> None:
+    """For the next time."""
+    from avs_cli.io.facts import keep
+
+    if sources := getattr(feature, "sources", ()):
+        keep(asked, Facts(feature.dim, feature.pixels, feature.sampling, feature.pooling, feature.provenance), sources)
+
+
+def _end(path: str, failed: int, found: "list[Shot | Failure]") -> None:
     if failed:
         raise IncompleteError(f"{path}: {failed} of {len(found)} shots are missing; see {path}.errors.jsonl")
 
@@ -147,6 +236,7 @@ class _Settings(NamedTuple):
     batch_size: int
     workers: int
     timeout: float
+    thumbnail: int
 
 
 def _target(output: str, model: str) -> tuple[str, str]:
@@ -159,7 +249,7 @@ def _target(output: str, model: str) -> tuple[str, str]:
     return path, feature_name("-".join([first, *values]))
 
 
-def _sampling(feature: "Feature", fps: float | None, max_frames: int | None) -> "Sampling":
+def _sampling(feature: "Feature | Facts", fps: float | None, max_frames: int | None) -> "Sampling":
     """The model's own sampling with what the user wants otherwise."""
     sampling = feature.sampling
     if fps is not None:
@@ -188,21 +278,28 @@ def _share(found: "list[Shot | Failure]", own: int, parts: int) -> "list[Shot | 
 
 
 def _writer(
-    feature: "Feature", known: Mapping[str, Any], model: str, path: str, name: str, dtype: str, settings: _Settings
+    feature: "Feature | Facts", model: str, path: str, name: str, dtype: str, settings: _Settings
 ) -> "StoreWriter":
     from avs_cli.io.store_writer import StoreWriter
     from avs_cli.provenance import describe, versions
 
     provenance = describe(
-        {**known, "frame_norm": settings.frame_norm},
+        {**feature.provenance, "frame_norm": settings.frame_norm},
         spec=model,
         pooling=settings.pooling,
         dtype=dtype,
-        packages=versions("av", "numpy", "timm", "torch", "transformers"),
+        packages=versions(*PACKAGES),
         pixels=feature.pixels,
         sampling=settings.sampling,
     )
     return StoreWriter(path, name, feature.dim, provenance, dtype, frame_level=settings.pooling == "none")
+
+
+def _todo(writer: "StoreWriter", found: "list[Shot | Failure]", retry_failed: bool) -> "list[Shot | Failure]":
+    """What is to be done of what was found: what is new, or, to retry, what failed before."""
+    if retry_failed:
+        return [item for item in found if item.id in writer.failed and item.id not in writer.done]
+    return [item for item in found if item.id not in writer.done and item.id not in writer.failed]
 
 
 def _extract_frames(
@@ -211,11 +308,11 @@ def _extract_frames(
     """Encode what is not done yet, and keep it part by part."""
     from avs_cli.core.extraction import encode
     from avs_cli.core.sampling import sample_times
+    from avs_cli.io.media import measured
     from avs_cli.io.store_writer import Item
     from avs_cli.io.video import decode, jobs_of
 
-    skip = writer.done if retry_failed else writer.done | writer.failed.keys()
-    todo = [item for item in found if item.id not in skip and (not retry_failed or item.id in writer.failed)]
+    todo = list(measured(_todo(writer, found, retry_failed), settings.workers, settings.timeout))
     shots = {item.id: item for item in todo if isinstance(item, Shot)}
     for item in todo:
         if isinstance(item, Failure):
@@ -227,6 +324,7 @@ def _extract_frames(
         feature.sampling.clip,
         settings.workers,
         settings.timeout,
+        settings.thumbnail,
     )
     part: list[Item] = []
     started = time.monotonic()

@@ -8,6 +8,7 @@ import typer
 
 from avs_cli import options
 from avs_cli.console import note
+from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ Reports = Annotated[
         help="Weights per run, gain of each step, ablation loss of each run: .txt, .json, .svg, .png, .pdf, or - for a "
         "table on stdout; repeatable.",
     ),
+    WRITES,
 ]
 
 
@@ -88,6 +90,7 @@ def fuse(
             metavar="FILE",
             help="Save the model fitted on all judged topics (JSON); the fused run is then written only with -o.",
         ),
+        WRITES,
     ] = "",
     load: Annotated[str, typer.Option(metavar="FILE", help="Apply a model that --save wrote.")] = "",
     report: Reports = None,

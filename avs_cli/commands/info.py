@@ -78,12 +78,17 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
 def _head(name: str, real: Path) -> dict[str, Any]:
     """A head's features, with how much each counts on the average, and how it was trained."""
     from avs_cli.core.footprint import of_head, of_published
-    from avs_cli.io.checkpoint import load_head, tensor_shapes
+    from avs_cli.io.checkpoint import load_head, tensor_shapes, written_here
 
-    if found := of_published(tensor_shapes(real)):
+    shapes = tensor_shapes(real)
+    kept = load_head(real) if written_here(real) else None
+    # A teacher that learned from clips here has the names of its authors' file.
+    sizes = kept.head["settings"] if kept else {}
+    if found := of_published(shapes, sizes.get("frames", 12), sizes.get("words", 32)):
         numbers = {key: value for key, value in found._asdict().items() if key != "cost"}
-        return {"kind": "weights", "bytes": real.stat().st_size, **numbers, "cost": found.cost._asdict()}
-    kept = load_head(real)
+        facts = {"kind": "weights", "bytes": real.stat().st_size, **numbers, "cost": found.cost._asdict()}
+        return {**facts, "training": kept.head["training"]} if kept else facts
+    kept = kept or load_head(real)
     told = kept.head
     cost = of_head(told)
     weights = told.get("weights") or {}
@@ -192,8 +197,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         return
     if facts["kind"] == "weights":
         seen = f"vectors of {facts['dim']}, {facts['frames']} frames, {facts['words']} words"
-        yield f"{facts['file']}: {facts['model']} as its authors published it, {seen}, {facts['bytes'] / 1e6:.1f} MB"
+        how = "over clips" if "training" in facts else "as its authors published it"
+        yield f"{facts['file']}: {facts['model']} {how}, {seen}, {facts['bytes'] / 1e6:.1f} MB"
         yield f"  {_cost(facts['cost'])}"
+        yield from (f"  {key}: {_text_of(value)}" for key, value in facts.get("training", {}).items())
         return
     if facts["kind"] != "feature store":
         counts = {key: value for key, value in facts.items() if key not in ("file", "kind", "strata")}

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from avs_cli.commands import _queries
+from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.options import Device, Output, Runs, Tag, Threads
+from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads
+from avs_cli.outputs import spare
 from avs_cli.types import Run, ranked
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def rerank(
     ] = 0.5,
     tag: Tag = "reranked",
     output: Output = "-",
+    allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -68,10 +71,15 @@ def rerank(
         raise SpecError("several runs are reranked into a folder; give --output FOLDER")
     if (vectors or bank) and not gallery:
         raise SpecError("--vectors and --bank are compared with shots; give --gallery STORE")
+    if allow_mismatch and not gallery:
+        raise SpecError("--allow-mismatch is about what is compared with shots; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
         raise SpecError("--scores FILE and --method scores belong together")
     if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
+    if len(runs) > 1:
+        for path in runs:
+            spare(str(Path(output) / Path(path).name), runs)
     method_of = rerankers.load(method)
     from avs_cli.core.device import prepare
     from avs_cli.io.score_files import read_verdicts
@@ -83,7 +91,7 @@ def rerank(
     given = _selected({path: read_run(path) for path in runs}, topics)
     asked = topics if is_topics_file(topics) and not vectors else ""
     with ExitStack() as stack:
-        shots = stack.enter_context(open_gallery(gallery)) if gallery else None
+        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
         evidence = _Evidence(
             shots,
             _queries_of(asked, vectors, shots, place.device, place.threads) if shots is not None else {},
@@ -196,7 +204,8 @@ def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, thread
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
-    asked = _queries.read(topics, "query") if topics else None
+    asked = _queries.read(topics) if topics else None
+    _queries.check_pictures(asked or [], topics)
     return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads), strict=True))
 
 

@@ -2,18 +2,22 @@
 
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from avs_cli.commands import _queries
+from avs_cli.commands._inputs import comparison
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.options import Depth, Device, Output, Tag, Threads, Weights
+from avs_cli.options import AllowMismatch, Depth, Device, Threads
+from avs_cli.outputs import WRITES
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
+    from avs_cli.commands._heads import Missing
     from avs_cli.io.galleries import JoinedGallery
     from avs_cli.io.store import Gallery
 
@@ -31,8 +35,19 @@ NAMED = 5
 
 def search(
     gallery: Galleries,
-    query: Annotated[str, typer.Option("--query", "-q", metavar="TEXT", help="One query.")] = "",
-    topics: Annotated[str, typer.Option(metavar="FILE", help="Topics to search for; - is stdin.")] = "",
+    query: Annotated[
+        str,
+        typer.Option(
+            "--query", "-q", metavar="TEXT|PICTURE", help="One query: words, or the path of an example picture."
+        ),
+    ] = "",
+    topics: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Topics to search for; - is stdin. A topic's wordings may be paths of example pictures.",
+        ),
+    ] = "",
     vectors: Annotated[
         list[str] | None, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")
     ] = None,
@@ -43,13 +58,58 @@ def search(
         ),
     ] = None,
     explain: Annotated[
-        str, typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots.")
+        str,
+        typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots."),
+        WRITES,
     ] = "",
-    field: Annotated[Literal["query", "narrative", "both"], typer.Option(help="What of a topic is encoded.")] = "query",
+    times: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Write the seconds per topic, for `avs submit --elapsed`; a folder gets HEAD.times of each head.",
+        ),
+        WRITES,
+    ] = "",
+    field: Annotated[
+        Literal["query", "narrative", "both"] | None,
+        typer.Option(
+            help="Text of the topics to search with; it must be the one that --vectors encodes.",
+            show_default="query, or that of --vectors",
+        ),
+    ] = None,
+    missing: Annotated[
+        Literal["error", "skip", "zero"] | None,
+        typer.Option(
+            help="Shots that lack some of a head's features: stop with an error, skip them, or use zero vectors.",
+            show_default="error",
+        ),
+    ] = None,
     depth: Depth = 1000,
-    tag: Tag = "avs",
-    output: Output = "-",
-    weights: Weights = None,
+    tag: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="The run's name, written in its last column.", show_default="avs; in a folder, HEAD"
+        ),
+    ] = "",
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|FOLDER",
+            help="Where to write; - is stdout. A folder (one that exists, or a name ending in /) gets HEAD.run, or "
+            "TAG.run without a head.",
+        ),
+        WRITES,
+    ] = "-",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH|FEATURE=PATH",
+            help="A local checkpoint of the gallery's model, or with --head of a text feature's model.",
+        ),
+    ] = None,
+    allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -57,93 +117,180 @@ def search(
 
     Every shot of the gallery is compared; a shot with several vectors counts with its best one. Scores are cosines;
     equal ones are in descending order of shot ids. A --query on a terminal is answered by a table, all else by a run.
-    Heads bring features together: the gallery is read once for all of them.
+    Heads bring features together: the gallery is read once for all of them. Topics are encoded and searched in one
+    batch, so the time of a topic in --times is the wall time of the batch (loading the text models, encoding, the
+    head's share of the search) divided by the number of topics.
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
     if query and vectors:
         raise SpecError("--vectors holds vectors of topics; it does not go with --query")
+    if query and field:
+        raise SpecError("--field selects a text of the --topics; it does not go with --query")
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
-    if weights and (head or vectors):
-        raise SpecError("--weights is of the gallery's own model, which neither --head nor --vectors needs")
+    if [output, times, explain].count("-") > 1:
+        raise SpecError("- is stdout, which takes one of --output, --times and --explain")
+    given = Wanted(gallery, query, topics, vectors or [], field, depth, tag, output, times, allow_mismatch)
     if head:
         if not (query or topics):
             raise SpecError("a head encodes words itself; give --topics FILE or --query TEXT")
-        asked = _queries.read(topics, field) if topics else [Topic("query", query)]
-        _with_heads(gallery, head, asked, vectors or [], depth, tag, output, explain, device, threads)
+        _with_heads(given, head, _by_feature(weights or []), explain, missing or "error", device, threads)
         return
-    if explain:
-        raise SpecError("--explain tells how a head weighs features; give --head")
+    for option, value, why in (
+        ("--explain", explain, "tells how a head weighs features"),
+        ("--missing", missing, "is about the features of a head"),
+    ):
+        if value:
+            raise SpecError(f"{option} {why}; give --head")
     if vectors and len(vectors) > 1:
         raise SpecError("several --vectors are for heads; a search without one takes a single store")
+    if weights and vectors:
+        raise SpecError("--weights is of the gallery's own model, which --vectors does without")
+    if weights and len(weights) > 1:
+        raise SpecError("several --weights are for heads; a search without one has a single model")
+    _with_cosines(given, weights[0] if weights else None, device, threads)
+
+
+class Wanted(NamedTuple):
+    """What is searched for, where, and where the answer goes."""
+
+    gallery: Sequence[str]
+    query: str
+    topics: str
+    vectors: Sequence[str]
+    field: str | None
+    depth: int
+    tag: str
+    output: str
+    times: str
+    allow_mismatch: bool
+
+    def on_terminal(self) -> bool:
+        """Whether a person has asked one question."""
+        return bool(self.query) and self.output == "-" and sys.stdout.isatty()
+
+
+def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int) -> None:
+    """One run, by the cosines of the gallery's own vectors."""
+    from avs_cli.core.device import prepare
+    from avs_cli.core.ranking import top_shots
     from avs_cli.io.store import open_gallery
     from avs_cli.io.trec import write_run
 
-    with open_gallery(gallery) as shots:
+    with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch)) as shots:
         if not len(shots):
-            raise MismatchError(f"{', '.join(gallery)}: no shots to search")
-        from avs_cli.core.device import prepare
-        from avs_cli.core.ranking import top_shots
-
+            raise MismatchError(f"{', '.join(wanted.gallery)}: no shots to search")
+        store = "".join(wanted.vectors)
+        asked = None
+        if wanted.query:
+            asked = [Topic("query", wanted.query)]
+        elif wanted.topics:
+            # With --vectors, a topics file chooses among the topics of a store, whose texts are encoded already.
+            asked = _queries.read(wanted.topics, "query" if store else wanted.field or "query")
+        if asked and not store:
+            _queries.check_pictures(asked, wanted.topics)
         place = prepare(device, threads)
-        wanted = [Topic("query", query)] if query else _queries.read(topics, field) if topics else None
-        store = vectors[0] if vectors else ""
-        named, queries = _queries.vectors_of(store, wanted, shots, place.device, place.threads, weights)
-        (rankings,) = top_shots([queries], shots, depth, place.threads)
+        begun = time.perf_counter()
+        named, queries = _queries.vectors_of(store, asked, shots, place.device, place.threads, weights, wanted.field)
+        (rankings,) = top_shots([queries], shots, wanted.depth, place.threads)
+        seconds = time.perf_counter() - begun
         run: Run = dict(zip(named, rankings, strict=True))
         _doubt(run, shots.provenance)
-        if query and output == "-" and sys.stdout.isatty():
+        if wanted.on_terminal():
             _show(run["query"], shots)
         else:
-            write_run(output, run, tag, depth)
+            tag = wanted.tag or "avs"
+            write_run(_target(wanted.output, f"{tag}.run"), run, tag, wanted.depth)
+        if wanted.times:
+            _write_times(_target(wanted.times, f"{wanted.tag or 'avs'}.times"), named, seconds)
 
 
 def _with_heads(
-    gallery: Sequence[str],
+    wanted: Wanted,
     paths: Sequence[str],
-    topics: list[Topic],
-    vectors: Sequence[str],
-    depth: int,
-    tag: str,
-    output: str,
+    weights: Mapping[str, str],
     explain: str,
+    missing: "Missing",
     device: str,
     threads: int,
 ) -> None:
-    """A run per head: one goes to `output`, several into that folder."""
-    if len(paths) > 1 and output == "-":
+    """A run per head: one goes to `--output`, several into that folder."""
+    several = len(paths) > 1
+    if several and wanted.output == "-":
         raise SpecError("several heads make several runs; give --output FOLDER")
-    from pathlib import Path
-
+    if several and wanted.times == "-":
+        raise SpecError("several heads have several times; give --times FOLDER")
+    if several and wanted.tag:
+        raise SpecError("--tag names one run; runs of several heads have the heads' names")
     from avs_cli.commands import _heads
     from avs_cli.core.device import prepare
-    from avs_cli.io.atomic import writing
+    from avs_cli.io.atomic import names_folder, writing
     from avs_cli.io.galleries import Galleries
     from avs_cli.io.trec import write_run
 
-    asked = _heads.asked(topics)
+    compared = comparison(wanted.allow_mismatch)
+    topics = [Topic("query", wanted.query)] if wanted.query else _queries.read(wanted.topics)
+    _queries.check_pictures(topics, wanted.topics)
     place = prepare(device, threads)
     heads = _heads.load(paths, place.device)
-    with Galleries(gallery) as stores, Galleries(vectors) as stored:
-        shots = _heads.join(stores, heads)
-        if not len(shots):
-            raise MismatchError(f"{', '.join(gallery)}: no shots to search")
-        known = _heads.texts_of(heads, asked, stored, place.device, place.threads)
-        runs = _heads.search(heads, known, asked, shots, depth, place.threads)
+    with Galleries(wanted.gallery, compared) as stores, Galleries(wanted.vectors, compared) as stored:
+        field = _heads.field_of(heads, stored, wanted.field)
+        asked = _heads.asked(_queries.of_field(wanted.topics, topics, field))
+        shots = _heads.join(stores, heads, missing)
+        written = _heads.texts_of(heads, asked, stored, place.device, place.threads, weights)
+        texts = [one.vectors for one in written]
+        found = _heads.search(heads, texts, asked, shots, wanted.depth, place.threads, missing)
+        runs = [one.run for one in found]
         if explain:
             with writing(explain) as out:
                 out.write("head\ttopic\tshot\tfeature\tweight\n")
-                rows = _heads.explain(heads, known, asked, shots, runs)
+                rows = _heads.explain(heads, texts, asked, shots, runs)
                 out.writelines(f"{where}\t{topic}\t{shot}\t{name}\t{w:.6f}\n" for where, topic, shot, name, w in rows)
-        if len(heads) > 1:
-            Path(output).mkdir(parents=True, exist_ok=True)
-            for one, run in zip(heads, runs, strict=True):
-                write_run(str(Path(output) / f"{one.name}.run"), run, one.name, depth)
-        elif [topic.id for topic in topics] == ["query"] and output == "-" and sys.stdout.isatty():
+        if wanted.on_terminal():
             _show(runs[0]["query"], shots)
         else:
-            write_run(output, runs[0], tag, depth)
+            folder = several or names_folder(wanted.output)
+            for one, run in zip(heads, runs, strict=True):
+                target = _target(wanted.output, f"{one.name}.run", several)
+                write_run(target, run, wanted.tag or (one.name if folder else "avs"), wanted.depth)
+        if wanted.times:
+            ids = [topic.id for topic in topics]
+            for one, encoded, made in zip(heads, written, found, strict=True):
+                _write_times(_target(wanted.times, f"{one.name}.times", several), ids, encoded.seconds + made.seconds)
+
+
+def _by_feature(weights: Sequence[str]) -> dict[str, str]:
+    """FEATURE=PATH options as a mapping."""
+    paths: dict[str, str] = {}
+    for text in weights:
+        name, _, path = text.partition("=")
+        if not (name and path):
+            raise SpecError(f"--weights {text}: with --head, name the text feature whose model it is, as FEATURE=PATH")
+        if name in paths:
+            raise SpecError(f"--weights {text}: {name} has weights already")
+        paths[name] = path
+    return paths
+
+
+def _target(path: str, name: str, folder: bool = False) -> str:
+    """Where a file called `name` goes: into `path`, if it is a folder, which is made; else `path` is the file."""
+    from pathlib import Path
+
+    from avs_cli.io.atomic import names_folder
+
+    if not (folder or names_folder(path)):
+        return path
+    Path(path).mkdir(parents=True, exist_ok=True)
+    return str(Path(path) / name)
+
+
+def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
+    """Lines of a topic and its seconds, an equal share of all."""
+    from avs_cli.io.atomic import writing
+
+    with writing(path) as out:
+        out.writelines(f"{topic}\t{seconds / len(topics):.6f}\n" for topic in topics)
 
 
 def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:

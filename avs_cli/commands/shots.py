@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from avs_cli.commands._inputs import spare_media
 from avs_cli.options import Output
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def shots(
     from avs_cli.errors import IncompleteError
     from avs_cli.io.shots import write_shots
 
+    spare_media(output, videos or [])
     found, failures = _from_tables(msb, videos) if msb else _detected(videos, detector, workers, timeout)
     for failure in failures:
         note(failure)

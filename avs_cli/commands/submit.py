@@ -9,6 +9,7 @@ import typer
 
 from avs_cli import options
 from avs_cli.console import note
+from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ def submit(
             help="Leave out shots that the shot table lacks, instead of refusing the run, and list here all shots of "
             "the run that are not submitted, with the reason (TSV).",
         ),
+        WRITES,
     ] = "",
     format: Annotated[Literal["xml", "trec"], typer.Option(help="TRECVID's XML, or a TREC run.")] = "xml",
     check: Annotated[bool, typer.Option("--check", help="Check the files and write nothing.")] = False,
@@ -110,6 +112,7 @@ def submit(
             metavar="FILE",
             help="File, or folder (made if it ends in /); by default NIST's name, here.",
         ),
+        WRITES,
     ] = "",
 ) -> None:
     """Write a run for TRECVID or TREC: the best 1000 shots of each topic, checked by NIST's rules.

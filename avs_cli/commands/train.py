@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from avs_cli.commands._inputs import comparison
 from avs_cli.commands._training import (
     SAMPLE,
     Data,
@@ -24,7 +25,18 @@ from avs_cli.core.heads import heads
 from avs_cli.core.objectives import objectives
 from avs_cli.core.text import encoders
 from avs_cli.errors import SpecError
-from avs_cli.options import BatchSize, Device, Epochs, Seed, SkipMissing, TensorBoard, Threads, TimeLimit
+from avs_cli.options import (
+    TRAINED,
+    AllowMismatch,
+    BatchSize,
+    Device,
+    Epochs,
+    Seed,
+    SkipMissing,
+    TensorBoard,
+    Threads,
+    TimeLimit,
+)
 
 if TYPE_CHECKING:
     from avs_cli.core.pairs import Pairs
@@ -35,7 +47,7 @@ CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 def train(
     captions: Annotated[list[str], typer.Argument(metavar="CAPTIONS...", help="Captions to learn from.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The head, .safetensors.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The head, .safetensors."), TRAINED],
     video: Annotated[list[str], typer.Option(metavar="STORE", help="Video features; repeat for each store.")],
     text: Annotated[
         list[str] | None,
@@ -77,6 +89,7 @@ def train(
     seed: Seed = 0,
     time_limit: TimeLimit = 0.0,
     skip_missing: SkipMissing = False,
+    allow_mismatch: AllowMismatch = False,
     tensorboard: TensorBoard = "",
     device: Device = "auto",
     threads: Threads = 0,
@@ -84,8 +97,9 @@ def train(
     """Train a head that finds videos by sentences.
 
     The best head by the validation measure goes to FILE, each epoch's values to FILE.csv. FILE.last is a head too, with
-    what the training needs to go on: given again, the command goes on after the last whole epoch, as if it had never
-    stopped. Several data sets are several captions and several stores. Under torchrun, processes share the work.
+    what the training needs to go on: given again, the command goes on after the last whole epoch. FILE is then byte for
+    byte that of an uninterrupted training; FILE.last and FILE.csv differ in the seconds that epochs took. Several data
+    sets are several captions and several stores. Under torchrun, processes share the work.
     """
     if output == "-":
         raise SpecError("train needs a file for --output: it keeps the state of the training beside it")
@@ -112,7 +126,8 @@ def train(
     place = prepare(device, threads)
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
-        data = Data(stack, video, [name for name in given["text"] if not is_encoder(name)], skip_missing)
+        stored = [name for name in given["text"] if not is_encoder(name)]
+        data = Data(stack, video, stored, skip_missing, comparison(allow_mismatch))
         if init:
             data.arrange(init)
         learned = data.pairs(captions, negated)

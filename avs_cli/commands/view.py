@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from avs_cli.pages.results import Pictures
     from avs_cli.types import Shot
 
+# Bytes of a page beyond which browsers take long to open it.
+HEAVY = 100_000_000
+
 Galleries = Annotated[
     list[str],
     typer.Option("--gallery", "-g", metavar="STORE", help="A store with thumbnails and shot times; repeat for more."),
@@ -50,10 +53,23 @@ def view(
         _explain(qrels, renamed, "judgment", entries, judged)
     ids = dict.fromkeys(entry.shot for of_topic in entries.values() for entry in of_topic)
     shots, thumbnails = _found(gallery, ids)
-    if missing := len(ids) - len(thumbnails):
-        absent = f" ({lost} are not in it at all)" if (lost := len(ids.keys() - shots.keys())) else ""
+    lost = len(ids.keys() - shots.keys())
+    absent = f" ({lost} are not in it at all)" if lost else ""
+    if ids and not thumbnails:
+        note(
+            f"no thumbnails of these shots in {', '.join(gallery)}{absent}: the page has no pictures; "
+            "give a store that holds them with another --gallery"
+        )
+    elif missing := len(ids) - len(thumbnails):
         note(
             f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; a blank stands for each"
+        )
+    # In the page, four letters for three bytes.
+    size = sum(len(picture.data) for picture in thumbnails.values()) * 4 // 3
+    if size > HEAVY:
+        fewer = max(1, min(shown, max(map(len, entries.values()))) * HEAVY // size)
+        note(
+            f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; --shown {fewer} takes about 100 MB"
         )
     sources = {"runs": ", ".join(runs), "gallery": ", ".join(gallery), "topics": topics, "judgments": qrels}
     page = render(Page(run_names(runs), entries, queries or {}, shots, thumbnails, judged, shown, sources))

@@ -9,20 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avs_cli.core.evaluation import usual as usual
 from avs_cli.core.measures.xinfap import DEPTH, EPSILON
 from avs_cli.core.score_blocks import Block
 from avs_cli.errors import SpecError
-from avs_cli.types import Qrels
 
 UNPOOLED = 0
 NAMES = ("xinfAP", "AP", "nDCG", "nDCG@k", "P@k")
-
-
-def usual(qrels: Qrels) -> str:
-    """xinfAP where judgments are samples of strata, AP where they are not."""
-    judgments = [judgment for topic in qrels.values() for judgment in topic.values()]
-    sampled = any(judgment.relevance < 0 for judgment in judgments)
-    return "xinfAP" if sampled or len({judgment.stratum for judgment in judgments}) > 1 else "AP"
 
 
 class Measure:
@@ -100,7 +93,9 @@ class Measure:
         return np.asarray(self._weights[topics[row], self._stratum[own]] * (1 + seen) / (place + 1))
 
     def _ideal_gain(self, counts: np.ndarray) -> float:
-        gains = np.sort(np.repeat(np.maximum(self.relevance, 0), counts))[::-1][: self.depth]
+        gains = np.sort(np.repeat(np.maximum(self.relevance, 0), counts))[::-1]
+        # Without a cutoff trec_eval's ideal ranking holds every relevant shot, also those beyond rank 1000.
+        gains = gains[: self.depth] if "@" in self.name else gains
         return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
 
 

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from avs_cli.core.bert_adam import freeze
 from avs_cli.core.device import give_memory_back
 from avs_cli.core.heads._blocks import unit
-from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Watched
+from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Temporal, Watched
 from avs_cli.core.teaching import Watching
 from avs_cli.core.towers import Towers, fill
 
@@ -51,14 +51,91 @@ class ClipBatch(NamedTuple):
     items: torch.Tensor
 
 
-class ClipStudent(nn.Module):
+class ClipModel(nn.Module):
+    """CLIP's two towers, below what learns from clips.
+
+    config  open_clip's architecture
+    tokens  whether a frame is seen as the vectors of its patches too
+    chunk   frames that go through the tower together, of which nothing is kept for the gradient but the pictures: it is
+            computed again; 0: all, and all is kept
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        frames: int,
+        words: int,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+        chunk: int = 0,
+        shifted: Sequence[int] = (),
+        tokens: bool = False,
+    ):
+        import open_clip
+
+        super().__init__()
+        self.frames, self.words, self.chunk = frames, words, chunk
+        self.mean, self.std, self.tokens = mean, std, tokens
+        self.towers = Towers(open_clip.CLIP(**deepcopy(dict(config))), shifted)
+
+    def begin_epoch(self) -> None:
+        """Nothing changes."""
+
+    def take(self, clip: Mapping[str, torch.Tensor]) -> None:
+        """CLIP's weights for the towers."""
+        own = self.towers.network.state_dict()
+        fill(self.towers.network, {key: value for key, value in clip.items() if key in own}, "the student's CLIP")
+
+    def freeze(self, towers: bool) -> None:
+        """Fix what is not trained: CLIP's embeddings; or both towers."""
+        freeze(self.towers.network)
+        if towers:
+            self.towers.requires_grad_(False)
+
+    def frame_vectors(self, frames: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """(V, F, S, S, 3) uint8 to (V, F, D); to (V, F, 1 + P, D) with `tokens`."""
+        pictures, counted = frames.flatten(0, 1), there.flatten()
+        # Where frames look at their neighbours, videos stay whole.
+        least = frames.shape[1] if self.towers.shifted else 1
+        size = max(1, self.chunk // least) * least if self.chunk else len(pictures)
+        again = bool(self.chunk) and torch.is_grad_enabled()
+        parts = []
+        for low in range(0, len(pictures), size):
+            part = pictures[low : low + size], counted[low : low + size], frames.shape[1]
+            parts.append(checkpoint(self._seen, *part, use_reentrant=False) if again else self._seen(*part))
+        return torch.cat(parts).unflatten(0, frames.shape[:2])  # type: ignore[no-untyped-call, no-any-return]
+
+    def _seen(self, pictures: torch.Tensor, there: torch.Tensor, count: int) -> torch.Tensor:
+        # Also in the backward pass, where what the chunk before needed has just become free.
+        if self.chunk and pictures.device.type == "cpu":
+            give_memory_back()
+        shown = normalised(pictures, there, self.mean, self.std)
+        shown = shown.view(-1, count, *shown.shape[1:]) if self.towers.shifted else shown[None]
+        tower = self.towers.tokens if self.tokens else self.towers.frames
+        return tower(shown).flatten(0, 1)
+
+    def sentences(self, texts: torch.Tensor) -> torch.Tensor:
+        """(N, W) token ids to what the text tower makes of each, floating-point numbers; such stay as they are."""
+        raise NotImplementedError
+
+    def embed_texts(self, texts: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(N, W) token ids, or what `sentences` gives, to arrays whose rows are texts."""
+        raise NotImplementedError
+
+    def embed_videos(self, frames: torch.Tensor, there: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Frames, or what `frame_vectors` gives, to arrays whose rows are videos."""
+        raise NotImplementedError
+
+    def scores(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(N, M) of every text with every video, without the scale."""
+        raise NotImplementedError
+
+
+class ClipStudent(ClipModel):
     """Two towers and what makes one vector of frames.
 
-    config     open_clip's architecture
     aggregate  "attention" over what the temporal header gives (TeachCLIP); its "seqtransf" mean, or the plain "mean" of
                the frames (CLIP4Clip)
-    chunk      frames that go through the tower together, of which nothing is kept for the gradient but the pictures: it
-               is computed again; 0: all, and all is kept
     """
 
     def __init__(
@@ -74,65 +151,30 @@ class ClipStudent(nn.Module):
         std: Sequence[float] = STD,
         chunk: int = 0,
     ):
-        import open_clip
-
-        super().__init__()
-        self.frames, self.words, self.chunk = frames, words, chunk
-        self.mean, self.std = mean, std
-        self.towers = Towers(open_clip.CLIP(**deepcopy(dict(config))))
+        super().__init__(config, frames, words, mean, std, chunk)
         text = config["text_cfg"]
         self.student = Student(
             int(config["embed_dim"]),
             int(text["context_length"]),
             layers,
-            # CLIP's own text blocks become the header's, so it has as many heads.
-            _heads(int(config["embed_dim"]), text),
+            header_heads(config),
             "meanp" if aggregate == "mean" else "seqtransf",
             "attention" if aggregate == "attention" else "mean",
             temperature,
             masked=masked,
         )
 
-    def begin_epoch(self) -> None:
-        """Nothing changes."""
-
     def start(self, clip: Mapping[str, torch.Tensor]) -> bool:
         """Take CLIP's weights; whether the header could take those of the text tower, which must be as wide."""
-        own = self.towers.network.state_dict()
-        fill(self.towers.network, {key: value for key, value in clip.items() if key in own}, "the student's CLIP")
+        self.take(clip)
         with torch.no_grad():
             self.student.logit_scale.copy_(self.towers.network.logit_scale.clamp(max=LARGEST_SCALE))
-        temporal = self.student.temporal
-        if temporal is None:
-            return True
-        fits = clip["positional_embedding"].shape[1] == self.towers.dim
-        if fits:
-            temporal.start_from_text(clip)
-        return fits
+        return start_header(self.student.temporal, clip, self.towers.dim)
 
     def freeze(self, towers: bool) -> None:
-        """Fix what is not trained: CLIP's embeddings and its scale, which is the student's now; or both towers."""
-        freeze(self.towers.network)
+        """CLIP's scale too, which is the student's now."""
+        super().freeze(towers)
         self.towers.network.logit_scale.requires_grad = False
-        if towers:
-            self.towers.requires_grad_(False)
-
-    def frame_vectors(self, frames: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """(V, F, S, S, 3) uint8 to (V, F, D)."""
-        pictures, counted = frames.flatten(0, 1), there.flatten()
-        size = self.chunk or len(pictures)
-        again = bool(self.chunk) and torch.is_grad_enabled()
-        parts = []
-        for low in range(0, len(pictures), size):
-            part = pictures[low : low + size], counted[low : low + size]
-            parts.append(checkpoint(self._seen, *part, use_reentrant=False) if again else self._seen(*part))
-        return torch.cat(parts).view(*frames.shape[:2], -1)
-
-    def _seen(self, pictures: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        # Also in the backward pass, where what the chunk before needed has just become free.
-        if self.chunk and pictures.device.type == "cpu":
-            give_memory_back()
-        return self.towers.frames(normalised(pictures, there, self.mean, self.std)[None])[0]
 
     def watched(self, frames: torch.Tensor, there: torch.Tensor) -> Watched:
         """Of frames, or of their vectors."""
@@ -144,6 +186,18 @@ class ClipStudent(nn.Module):
         """(N, W) token ids to (N, D); vectors stay."""
         return texts if texts.is_floating_point() else self.towers.texts(texts)[0]
 
+    def embed_texts(self, texts: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Unit vectors."""
+        return {"vector": unit(self.sentences(texts))}
+
+    def embed_videos(self, frames: torch.Tensor, there: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Unit vectors."""
+        return {"vector": unit(self.watched(frames, there).vectors)}
+
+    def scores(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Cosines."""
+        return texts["vector"] @ videos["vector"].T
+
     def watch(self, batch: ClipBatch) -> Watching:
         """What it makes of a batch, videos once each."""
         self.student.limit_scale()
@@ -154,5 +208,17 @@ class ClipStudent(nn.Module):
         return Watching(unit(self.sentences(texts)), unit(seen.vectors)[place], logits, items, scale)
 
 
-def _heads(dim: int, text: Mapping[str, Any]) -> int:
+def header_heads(config: Mapping[str, Any]) -> int:
+    """Heads of a temporal header: CLIP's own text blocks become the header's, so it has as many as they, if it can."""
+    dim, text = int(config["embed_dim"]), config["text_cfg"]
     return int(text["heads"]) if int(text["width"]) == dim else max(1, dim // 64)
+
+
+def start_header(temporal: Temporal | None, clip: Mapping[str, torch.Tensor], dim: int) -> bool:
+    """Whether a header, if there is one, could take the weights of the text tower, which must be as wide."""
+    if temporal is None:
+        return True
+    fits = clip["positional_embedding"].shape[1] == dim
+    if fits:
+        temporal.start_from_text(clip)
+    return fits

@@ -4,19 +4,21 @@
     scores = evaluator.evaluate(run)
     scores.means["xinfAP"], scores.by_topic["xinfAP"]["1661"]
 
-A measure is called as the field writes it. A file of `core/measures` gives it (`xinfAP`, `iP@100`, `infNDCG`), or else
-trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all of them.
+A measure is called as the field writes it. A file of `core/measures` gives it (`xinfAP`, `iP@100`, `RBP(p=0.8)`), or
+else trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all.
 """
 
 import contextlib
 import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from avs_cli.core.measures import xinfap
+from avs_cli.core.caption_ranks import right_first
+from avs_cli.core.measures import PLAIN, xinfap
 from avs_cli.core.registry import Registry
 from avs_cli.errors import MismatchError, SpecError, UnknownName, few
 from avs_cli.types import Judgment, Qrels, Run, ranked
@@ -77,11 +79,16 @@ class Gaps:
     unknown: list[str]
 
     def __str__(self) -> str:
-        unjudged = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in self.unjudged.items())
-        return (
-            f"{_count(self.topics, 'topic')}, {_count(self.ties, 'tie')} broken by shot id; unjudged: {unjudged}; "
-            f"{_some('judged topic', self.missing)} missing; {_some('topic', self.unknown)} without judgments"
-        )
+        """The gaps that there are."""
+        ties = f", {_count(self.ties, 'tie')} broken by shot id" if self.ties else ""
+        return "; ".join(filter(None, [_count(self.topics, "topic") + ties, unjudged_shares([self]), self.topic_gaps]))
+
+    @property
+    def topic_gaps(self) -> str:
+        """Which topics are missing and which have no judgments; "" for a run of all judged topics and no others."""
+        missing = f"{_some('judged topic', self.missing)} missing" if self.missing else ""
+        unknown = f"{_some('topic', self.unknown)} without judgments" if self.unknown else ""
+        return "; ".join(filter(None, [missing, unknown]))
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,42 @@ class Scores:
     by_topic: dict[str, dict[str, float]]
     means: dict[str, float]
     gaps: Gaps
+
+
+def unjudged_shares(gaps: Sequence[Gaps]) -> str:
+    """How much of the top was not judged, on average over runs; "" when everything was."""
+    shares = {cutoff: mean([one.unjudged[cutoff] for one in gaps]) for cutoff in gaps[0].unjudged}
+    told = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in shares.items())
+    average = " on average" if len(gaps) > 1 else ""
+    return f"unjudged{average}: {told}" if any(shares.values()) else ""
+
+
+def run_notes(gaps: Mapping[str, Gaps], renamed: Mapping[str, str]) -> list[str]:
+    """What the means of runs do not show, as lines: for one run all gaps, for many the exceptions and a summary.
+
+    gaps     run -> its gaps
+    renamed  run -> what was said of its topics' ids
+    Runs of which the same is to be said share a line.
+    """
+    if len(gaps) == 1:
+        ((run, own),) = gaps.items()
+        return [f"{run}: " + "; ".join(filter(None, [renamed[run], str(own)]))]
+    alike: dict[str, list[str]] = {}
+    for run, own in gaps.items():
+        alike.setdefault("; ".join(filter(None, [renamed[run], own.topic_gaps])), []).append(run)
+    lines = []
+    for sentence, runs in alike.items():
+        who = runs[0] if len(runs) == 1 else f"{few(runs)} ({len(runs)} runs)"
+        lines += [f"{'all runs' if len(runs) == len(gaps) else who}: {sentence}"] if sentence else []
+    if mostly := [run for run, own in gaps.items() if own.unjudged[CUTOFFS[0]] > 0.5]:
+        who = f"{few(mostly)} ({_count(len(mostly), 'run')})"
+        lines.append(f"more than half of the top {CUTOFFS[0]} unjudged: {who}")
+    every = list(gaps.values())
+    least, most = min(one.topics for one in every), max(one.topics for one in every)
+    topics = _count(most, "topic") if least == most else f"{least}–{most} topics"
+    tied = [one.ties for one in every if one.ties]
+    ties = f"{_count(sum(tied), 'tie')} broken by shot id in {_count(len(tied), 'run')}" if tied else ""
+    return [*lines, "; ".join(filter(None, [f"{len(every)} runs of {topics}", ties, unjudged_shares(every)]))]
 
 
 class Evaluator:
@@ -122,7 +165,7 @@ class Evaluator:
             if measure.infer:
                 values = {topic: measure.infer(inferred[topic]) for topic in topics}
             elif measure.score:
-                order = {t: _best_case(run[t], self.qrels[t]) for t in topics} if measure.captions else rankings
+                order = {t: right_first(run[t], self.qrels[t]) for t in topics} if measure.captions else rankings
                 values = {topic: measure.score(order[topic], self.qrels[topic]) for topic in topics}
             else:
                 values = dict(plain[measure.plain])
@@ -184,6 +227,17 @@ class Evaluator:
         return 1 - sum(int(j.sum()) for j in judged) / max(sum(map(len, judged)), 1)
 
 
+def usual(qrels: Qrels) -> str:
+    """The measure that is usual for these judgments: xinfAP where they are samples of strata, AP where they are not."""
+    kinds: set[Judgment] = set()
+    for topic in qrels.values():
+        kinds.update(topic.values())
+        # Of sampled qrels the first topic tells.
+        if any(judgment.relevance < 0 for judgment in kinds) or len({judgment.stratum for judgment in kinds}) > 1:
+            return "xinfAP"
+    return "AP"
+
+
 def measure_named(name: str, captions: bool = False) -> Measure:
     """The measure that `name` asks for: `xinfAP`, `iP@100`, `iP100`, `ip:k=100`, `nDCG@20`, `P(rel=2)@10` …
 
@@ -195,6 +249,9 @@ def measure_named(name: str, captions: bool = False) -> Measure:
     spec = _NIST_SPELLING.get(spec, spec)
     if spec[:2] == "iP" and spec[2:].isdigit():
         spec = f"ip@{spec[2:]}"
+    if (called := _CALLED.fullmatch(spec)) and called[1].lower() in measures.names():
+        # RBP(p=0.9)@20, as ir_measures writes parameters.
+        spec = f"{called[1]}:{called[2].replace(' ', '')}" + (f",k={called[3]}" if called[3] else "")
     own, colon, rest = spec.partition(":")
     own, at, cutoff = own.partition("@")
     own = own.lower().replace("_", "-")
@@ -213,6 +270,8 @@ def measure_named(name: str, captions: bool = False) -> Measure:
     return Measure(name, score=measures.load(spec), **common)
 
 
+_CALLED = re.compile(r"(\w+)\(([^()]*)\)(?:@(\d+))?")
+
 # How NIST's script writes its 11 points.
 _NIST_SPELLING = {f"iprec@rec{level / 10:.2f}": f"iprec-rec@{level / 10}" for level in range(11)}
 
@@ -226,7 +285,8 @@ def _plain_measure(name: str) -> Any:
         with contextlib.suppress(NameError, ValueError, SyntaxError, TypeError, LookupError, AttributeError):
             measure = measure or parse(name)
     if not isinstance(measure, ir_measures.Measure):
-        raise UnknownName("measure", name, [*(_SPELLINGS.get(own, own) for own in measures.names()), *_PLAIN_NAMES])
+        own = (spelled for module in map(measures.module, measures.names()) for spelled in module.NAMES)
+        raise UnknownName("measure", name, [*own, *PLAIN])
     try:
         supported = ir_measures.pytrec_eval.supports(measure)
     except AssertionError:  # how ir_measures refuses parameters
@@ -251,17 +311,6 @@ def _one_of_trec_eval(name: str) -> Any:
 
 
 _RELEVANT_ALONE = {"AP", "P", "R", "RR", "nDCG", "Rprec", "Success", "IPrec", "NumRet"}
-
-_SPELLINGS = {"xinfap": "xinfAP", "infndcg": "infNDCG", "ip": "iP@10", "medr": "MedR", "meanr": "MeanR", "sumr": "SumR"}
-
-# For the hint when a name is mistyped; ir_measures itself knows them in many more spellings.
-_PLAIN_NAMES = ("AP", "P@10", "nDCG@20", "R@1000", "RR", "Rprec", "Bpref", "infAP", "Success@10")
-
-
-def _best_case(scores: Mapping[str, float], judgments: Mapping[str, Judgment]) -> list[str]:
-    """The ranking in which a right answer stands before others of its score: its rank is 1 + the shots above it."""
-    right = {shot for shot, judgment in judgments.items() if judgment.relevance > 0}
-    return sorted(ranked(scores), key=lambda shot: (-scores[shot], shot not in right))
 
 
 def _natural(topic: str) -> tuple[int, str]:

@@ -6,6 +6,7 @@ block does matter, to the last bits, so a gallery comes in an order that depends
 searched part by part may have other last digits.
 """
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,30 +14,64 @@ import torch
 
 from avs_cli.core.heads._blocks import Head, Ragged, Vectors
 from avs_cli.core.pairs import as_vectors, on
+from avs_cli.errors import MismatchError
 from avs_cli.types import Joined
 
 
 class HeadScorer:
-    """Scores of shots for Q topics by one head."""
+    """Scores of shots for Q topics by one head; minus infinity for a shot that it leaves out.
+
+    spent  the seconds that each call of `scan` took
+    """
 
     error = 0.0
 
     def __init__(
-        self, head: Head, texts: torch.Tensor, rows: int, merge: Callable[[torch.Tensor], torch.Tensor] = lambda x: x
+        self,
+        head: Head,
+        texts: torch.Tensor,
+        rows: int,
+        merge: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
+        skip: bool = True,
+        name: str = "head",
     ):
         """How a topic's wordings come together is the caller's: a head's score need not be linear in its texts.
 
         texts  (F, S, d) as the head embedded them
         merge  (F, …) of the texts to (Q, …) of the topics, linear
+        skip   leave out shots that lack one of the head's features; otherwise only those that lack all of them
+        name   the head's, for a message
+        Raises MismatchError for texts that are not finite, as they are with damaged weights.
         """
         self.head, self.texts, self.rows, self.merge = head, texts, rows, merge
+        self.skip, self.name = skip, name
         self.queries = len(merge(texts))
+        self.spent: list[float] = []
+        if not texts.isfinite().all():
+            raise MismatchError(f"{name}: its text vectors are NaN or infinite: damaged weights")
 
     @torch.inference_mode()
     def scan(self, block: Joined) -> torch.Tensor:
-        """(Q, N) float32."""
+        """(Q, N) float32. Raises MismatchError for a score that is NaN or infinite."""
+        begun = time.perf_counter()
         videos = self.head.embed_videos(padded(self.head, block, self.rows))
-        return self.merge(self.head.scores(self.texts, videos))[:, : len(block.ids)].cpu().contiguous()
+        scores = self.merge(self.head.scores(self.texts, videos))[:, : len(block.ids)].cpu().contiguous()
+        if not scores.isfinite().all():
+            shot = block.ids[int((~scores.isfinite()).any(0).nonzero()[0])]
+            raise MismatchError(f"{self.name}: the score of shot {shot} is NaN or infinite: damaged weights")
+        if (left_out := self._left_out(block)) is not None:
+            scores[:, torch.from_numpy(left_out)] = -torch.inf
+        self.spent.append(time.perf_counter() - begun)
+        return scores
+
+    def _left_out(self, block: Joined) -> np.ndarray | None:
+        """(N,) the shots that have no score."""
+        if block.lacking is None:
+            return None
+        none = np.zeros(len(block.ids), bool)
+        lacking = [block.lacking.get(feature.name, none) for feature in self.head.videos]
+        together: np.ndarray = (np.logical_or if self.skip else np.logical_and).reduce(lacking)
+        return together
 
     def exact(self, block: Joined, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32: what `scan` gives, but for its last bits."""
@@ -58,7 +93,8 @@ def part(block: Joined, low: int, high: int) -> Joined:
             offsets = held.offsets[low : high + 1]
             rows = held.vectors[offsets[0] : offsets[-1]]
             features[name] = held._replace(ids=held.ids[low:high], vectors=rows, offsets=offsets - offsets[0])
-    return Joined(block.ids[low:high], features)
+    lacking = {name: which[low:high] for name, which in block.lacking.items()} if block.lacking else None
+    return Joined(block.ids[low:high], features, lacking)
 
 
 def padded(head: Head, block: Joined, rows: int) -> list[Vectors]:

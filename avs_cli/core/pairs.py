@@ -249,17 +249,3 @@ def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
     videos = embed_items(head, pairs, np.arange(len(pairs.items)))
     texts = embed_captions(head, pairs, np.arange(len(pairs.captions)))
     return head.scores(texts, videos).float().cpu()
-
-
-def caption_ranks(scores: torch.Tensor, item: np.ndarray) -> np.ndarray:
-    """(C,) the rank of each caption's own video; a video of equal score, or of none, ranks before it."""
-    own = scores.gather(1, torch.from_numpy(item)[:, None])
-    ranks: np.ndarray = (~(scores < own)).sum(1).numpy()
-    return ranks
-
-
-def caption_measures(ranks: np.ndarray) -> dict[str, float]:
-    """R@1, R@5 and R@10 as shares, their sum in percent, the median rank and the mean of 1 / rank (also the mAP)."""
-    recall = {f"R@{k}": float((ranks <= k).mean()) for k in (1, 5, 10)}
-    mir = float((1 / ranks).mean())
-    return {**recall, "SumR": 100 * sum(recall.values()), "MedR": float(np.median(ranks)), "mir": mir, "mAP": mir}

@@ -134,7 +134,9 @@ class HeadStudent(nn.Module):
     def __init__(self, head: Head, temperature: float):
         super().__init__()
         if not head.one_product:
-            raise MismatchError("a student's score is one dot product; the head that was asked for has another")
+            raise MismatchError(
+                "a student's score is one dot product, and this head's is not: as a teacher it is trained by avs train"
+            )
         self.head, self.temperature = head, temperature
 
     def begin_epoch(self) -> None:

@@ -4,6 +4,7 @@ The networks are open_clip's. Its own `encode_text` wants all 77 positions and g
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -125,14 +126,15 @@ def is_plain(config: Mapping[str, Any]) -> bool:
     return known and config.keys() <= _MODEL and isinstance(config["vision_cfg"]["layers"], int)
 
 
-def network_of(state: Mapping[str, torch.Tensor]) -> Any:
+def network_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any] | None = None) -> Any:
     """A network of the sizes that these weights have, with them in it; half precision becomes single.
 
+    config  its architecture, where that is known
     Raises MismatchError for weights that are not those of two plain transformers.
     """
     import open_clip
 
-    network = open_clip.CLIP(**config_of(state))
+    network = open_clip.CLIP(**deepcopy(dict(config or config_of(state))))
     fill(network, state, "CLIP")
     return network
 

@@ -21,6 +21,9 @@ from torch import nn
 from avs_cli.errors import FormatError, UnavailableError
 
 PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar"})
+# Keys by which transformers takes a folder's own classes, and those by which it fetches compiled code from a hub.
+CODE = frozenset({"auto_map", "trust_remote_code"})
+KERNELS = frozenset({"_attn_implementation", "attn_implementation"})
 Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
 
 
@@ -67,10 +70,7 @@ class Files:
         path = self.root / name
         if not self.root.is_dir() or not path.is_file():
             return None
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FormatError(path, f"not JSON ({error})") from None
+        value = read_json(path)
         if not isinstance(value, dict):
             raise FormatError(path, "not a JSON object")
         return value
@@ -100,19 +100,19 @@ class Files:
 
     def digest(self, remember: Remember) -> str:
         """The SHA-256 of the weights; of several files, that of the list of theirs."""
-        digests = [(path.name, _digest(path, remember)) for path in self.tensors]
+        digests = [(path.name, digest(path, remember)) for path in self.tensors]
         if len(digests) == 1:
             return digests[0][1]
         return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in digests).encode()).hexdigest()
 
 
-def locate(source: Source, given: str | None, model: str) -> Files:
+def locate(source: Source, path: str | None, model: str) -> Files:
     """The weights on disk: what the user gave, else the published ones, fetched from the hub when it can be reached.
 
     Raises UnavailableError with the commands that fetch them, FormatError for what holds no safetensors.
     """
-    if given is not None:
-        return _given(Path(given))
+    if path is not None:
+        return given(Path(path))
     found = _cached(source)
     if not found:
         size = f" ({source.gigabytes:.2g} GB)" if source.gigabytes else ""
@@ -137,11 +137,22 @@ def empty() -> Iterator[None]:
             parameter = nn.Parameter(parameter.to("meta"), requires_grad=False)
         register(module, name, parameter)
 
+    def unless_empty(initialise: Any) -> Any:
+        def fill_in(*arguments: Any, **named: Any) -> Any:
+            tensor = arguments[0] if arguments else named["tensor"]
+            return tensor if tensor.is_meta else initialise(*arguments, **named)
+
+        return fill_in
+
+    # To draw numbers for a tensor without storage, torch loads its compiler, which takes longer than torch itself.
+    drawing = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)}
     module_class.register_parameter = on_meta
+    vars(nn.init).update({name: unless_empty(value) for name, value in drawing.items()})
     try:
         yield
     finally:
         module_class.register_parameter = register
+        vars(nn.init).update(drawing)
 
 
 def fill(
@@ -178,8 +189,13 @@ def _placed(tensor: torch.Tensor, device: str) -> torch.Tensor:
     return tensor.to(device, torch.float32).contiguous(memory_format=layout)
 
 
-def _given(path: Path) -> Files:
+def given(path: Path) -> Files:
+    """Weights of the user's: a safetensors file, or a folder of them.
+
+    Raises FormatError for what holds no safetensors, and for a folder whose configuration brings code.
+    """
     if path.is_dir():
+        _refuse_code(path)
         found = sorted(path.glob("*.safetensors"))
         if not found:
             pickles = sorted(one for one in path.iterdir() if one.suffix in PICKLES)
@@ -190,6 +206,35 @@ def _given(path: Path) -> Files:
         raise FormatError(path, f"a pickle, which can run any code{_cure(path)}")
     with _opened(path):
         return Files(path, [path])
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raises FormatError for a configuration that would have libraries run code of the folder's or of a hub's."""
+    for path in sorted(folder.glob("*config*.json")):
+        for key, value in _settings(read_json(path)):
+            kernel = key in KERNELS and isinstance(value, str) and "/" in value
+            if value and (key in CODE or kernel):
+                raise FormatError(
+                    path, f"brings code of its own ({key}), and avs runs none; use weights in a layout without it"
+                )
+
+
+def _settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of a configuration with its value, at any depth."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield from one.items()
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; FormatError for what is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(path, f"not JSON ({error})") from None
 
 
 def _cure(pickle: Path) -> str:
@@ -237,7 +282,8 @@ def _opened(path: Path) -> Iterator[Any]:
         raise FormatError(path, f"not a safetensors file ({' '.join(str(error).split())})") from None
 
 
-def _digest(path: Path, remember: Remember) -> str:
+def digest(path: Path, remember: Remember) -> str:
+    """The SHA-256 of a file in hex, computed once for as long as its size and time of change stay."""
     # The hub's cache names a file by its digest.
     blob = path.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):

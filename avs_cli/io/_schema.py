@@ -1,6 +1,9 @@
 """How a feature store lies in HDF5: reading and writing the groups that `store.py` describes."""
 
+import contextlib
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -140,11 +143,36 @@ def pictures_of(file: Any, shown: str) -> tuple[np.ndarray, np.ndarray]:
 @contextmanager
 def created(path: Path) -> Iterator[Any]:
     """A new file of our format. The oldest object headers are the ones without time stamps."""
-    aligned = {"alignment_threshold": 1 << 16, "alignment_interval": 1 << 12}
-    with h5py.File(path, "w", libver=("earliest", "v110"), **aligned) as file:
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_V110)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_alignment(1 << 16, 1 << 12)
+    access.set_sieve_buf_size(0)  # values go to the disk, or fail to, when they are written, not when HDF5 likes
+    file = h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, fapl=access))
+    try:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = VERSION
         yield file
+        file.flush()
+    except (OSError, RuntimeError) as error:
+        _abandon(file)
+        code = re.search(r"errno = (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+
+
+def _abandon(file: Any) -> None:
+    """Close a file that takes no more bytes. HDF5 would try to write the rest as often as it can, and crash at exit."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, file.id.get_vfd_handle())
+    os.close(nowhere)
+    with contextlib.suppress(OSError, RuntimeError):
+        file.close()
 
 
 def array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:

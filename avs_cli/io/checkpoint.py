@@ -7,14 +7,15 @@ tensors  the weights under their names; in a file to resume from, the state of t
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from avs_cli.errors import FormatError
-from avs_cli.io.atomic import replacing
+from avs_cli.io.tensors import save
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = "avs-head"
 VERSION = 1
@@ -30,29 +31,38 @@ class Checkpoint(NamedTuple):
     """
 
     head: dict[str, Any]
-    weights: dict[str, torch.Tensor]
-    training: dict[str, torch.Tensor]
+    weights: "dict[str, torch.Tensor]"
+    training: "dict[str, torch.Tensor]"
 
 
 def save_head(
     path: str | Path,
     head: Mapping[str, Any],
-    weights: Mapping[str, torch.Tensor],
-    training: Mapping[str, torch.Tensor] | None = None,
+    weights: "Mapping[str, torch.Tensor]",
+    training: "Mapping[str, torch.Tensor] | None" = None,
 ) -> None:
     """Write a head file, whole or not at all; equal contents give equal bytes."""
+
     tensors = dict(weights) | {f"{TRAINING}{name}": value for name, value in (training or {}).items()}
     # One key, since safetensors writes several in an order that changes from run to run.
     told = {"format": FORMAT, "format_version": VERSION, "head": head}
     header = {"avs": json.dumps(told, sort_keys=True, ensure_ascii=False)}
-    with replacing(path) as part:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, header)
+    save(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header)
 
 
 def is_head(path: str | Path) -> bool:
     """Whether a file begins as safetensors do: eight bytes of length, then JSON."""
     with Path(path).open("rb") as file:
         return file.read(9)[8:] == b"{"
+
+
+def written_here(path: str | Path) -> bool:
+    """Whether a safetensors file has the header of a head file."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            return "avs" in (file.metadata() or {})
+    except SafetensorError as error:
+        raise FormatError(path, f"not safetensors ({error})") from None
 
 
 def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:

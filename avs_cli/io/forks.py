@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -52,6 +53,9 @@ def forked(function: Callable[[_Item], _Result], items: Sequence[_Item], workers
 def _work(
     function: Callable[[_Item], _Result], items: Sequence[_Item], share: Sequence[int], answer: Connection
 ) -> None:
+    # The main process alone has something to remove when a signal ends both.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     done = {}
     with contextlib.suppress(AvsError, OSError):  # the main process meets it again and says so
         for place in share:

@@ -11,7 +11,11 @@ from avs_cli.errors import AvsError
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path.lock`, which the kernel takes back from a dead process. Raises AvsError while another one holds it."""
+    """Hold `path.lock`, which the kernel takes back from a dead process. Raises AvsError while another one holds it.
+
+    Folders on the way to `path` that are missing are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f"{path.name}.lock")
     while True:
         with name.open("a") as lock:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 
 from avs_cli.errors import FormatError
-from avs_cli.io.atomic import replacing
+from avs_cli.io.tensors import save
 
 # Where trainers keep the weights among optimizer, epoch and configuration.
 HOLDERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
@@ -96,8 +95,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None
         shared = tensor.untyped_storage().data_ptr() in seen
         seen.add(tensor.untyped_storage().data_ptr())
         own[name] = tensor.detach().contiguous().clone() if shared else tensor.detach().contiguous()
-    with replacing(path) as part:
-        save_file(own, part)
+    save(path, own)
 
 
 def _check_name(path: Path) -> None:

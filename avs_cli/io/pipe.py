@@ -14,13 +14,20 @@ from avs_cli.errors import FormatError
 
 def read_bytes(path: str | Path) -> bytes:
     """The whole of a file or of stdin (`-`), unpacked when it is gzip."""
-    data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+    data = _stdin() if str(path) == "-" else Path(path).read_bytes()
     if data[:2] == b"\x1f\x8b":
         try:
             return gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise FormatError(path, f"broken gzip data ({error})") from None
     return data
+
+
+def _stdin() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdin") from None
 
 
 def read_text(path: str | Path) -> str:
@@ -39,6 +46,9 @@ def spooled(path: str | Path) -> Iterator[Path]:
         yield Path(path)
         return
     with tempfile.NamedTemporaryFile(prefix="avs-", suffix=".h5") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.flush()
+        try:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"stdin (copied to {tempfile.gettempdir()})") from None
         yield Path(copy.name)

@@ -25,11 +25,10 @@ Beside `store.h5` a writer keeps `store.h5.parts/000001.h5` …, finished batche
 `store.h5.errors.jsonl`, a line per item that failed; and `store.h5.lock`, which the kernel frees when the writer dies.
 """
 
-import json
 import mmap
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
@@ -51,13 +50,12 @@ from avs_cli.io._schema import (
     shots_of,
     structure,
 )
+from avs_cli.io.compatibility import Comparison
 from avs_cli.io.pipe import spooled
 from avs_cli.io.resource import Resource
 from avs_cli.types import Block, Shot
 
 DTYPES = ("float16", "float32")
-# Says how a store came about, not what its vectors mean: stores that differ in these alone fit together.
-CIRCUMSTANCES = ("versions", "inputs")
 # What stays in a core's cache while it is worked on, also when widened to float32.
 BLOCK_BYTES = 2 << 20
 AHEAD = 3
@@ -255,16 +253,19 @@ class Store(Resource):
 class Gallery(Resource):
     """Several stores of one feature, searched as if they were one."""
 
-    def __init__(self, stores: Sequence[Store]):
-        """Raises MismatchError for stores that do not fit together, and names the first pair that does not."""
+    def __init__(self, stores: Sequence[Store], comparison: Comparison | None = None):
+        """Raises MismatchError for stores that do not fit together, and names the first pair that does not.
+
+        comparison  what decides by provenance; also for what is compared with the gallery later
+        """
         self.stores = stores
+        self.comparison = comparison or Comparison()
         first = stores[0]
         for other in stores[1:]:
             pair = f"{first._name} and {other._name} do not fit together"
             if (first.dim, first.frame_level) != (other.dim, other.frame_level):
                 raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
-            if what := difference(first.provenance, other.provenance):
-                raise MismatchError(f"{pair}: {what}")
+            self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
         twin = _twin([store._ids for store in stores])
         if twin:
             id, one, two = twin[0].decode(), stores[twin[1]]._name, stores[twin[2]]._name
@@ -314,10 +315,10 @@ def open_store(name: str) -> Store:
     return Store(path, feature) if separator else Store(name)
 
 
-def open_gallery(names: Sequence[str]) -> Gallery:
+def open_gallery(names: Sequence[str], comparison: Comparison | None = None) -> Gallery:
     """The union of the named stores; raises MismatchError unless they hold one feature of different items."""
     with ExitStack() as stack:
-        gallery = Gallery([stack.enter_context(open_store(name)) for name in names])
+        gallery = Gallery([stack.enter_context(open_store(name)) for name in names], comparison)
         stack.pop_all()
         return gallery
 
@@ -326,14 +327,6 @@ def features(path: str | Path) -> list[str]:
     """The names of the features in a file, sorted."""
     with spooled(path) as real, opened(real, str(path)) as file, structure(str(path)):
         return features_in(file)
-
-
-def difference(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
-    """The first thing in which two provenances differ, in words; empty when their vectors may be compared."""
-    for key in sorted({*one, *two} - {*CIRCUMSTANCES}):
-        if one.get(key) != two.get(key):
-            return f"{key} is {json.dumps(one.get(key))} and {json.dumps(two.get(key))}"
-    return ""
 
 
 def kind_of(store: Store) -> str:

@@ -26,8 +26,9 @@ from avs_cli.io._schema import (
     write_shots,
 )
 from avs_cli.io.atomic import replacing
+from avs_cli.io.compatibility import differences
 from avs_cli.io.lock import locked
-from avs_cli.io.store import Store, difference, features, kind_of
+from avs_cli.io.store import Store, features, kind_of
 from avs_cli.types import Failure, Shot
 
 ID_BYTES = 255
@@ -205,7 +206,9 @@ class StoreWriter:
 
     def _refuse_other(self, store: Store) -> None:
         ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
-        what = difference(store.provenance, self.provenance)
+        # One provenance speaks for all vectors of a store, so their digits must not differ either.
+        found = differences(store.provenance, self.provenance)
+        what = next((str(one) for one in found if not one.key.startswith("versions.")), "")
         if kind_of(store) != ours:
             what = f"vectors are {kind_of(store)} and {ours}"
         if what:

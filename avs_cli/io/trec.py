@@ -1,12 +1,14 @@
 """Runs and qrels in TREC's text formats: what every stage of `avs` and every tool of the field exchanges.
 
 Run: six columns `topic Q0 shot rank score tag`; the rank column is not read, scores order the shots (`types.ranked`).
-Qrels: five columns `topic 0 shot stratum relevance` (TRECVID's samples), or TREC's four, which have one stratum.
+Qrels: five columns `topic 0 shot stratum relevance` (TRECVID's samples), or TREC's four, which have one stratum. A
+relevance is a whole number from -1000 to 1000.
 Columns stand apart by spaces or tabs, lines end as Unix or Windows ends them, a file may be gzip, `-` is a pipe.
 """
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +19,8 @@ from avs_cli.types import Judgment, Qrels, Run, ranked
 
 _Value = TypeVar("_Value")
 
+# The greatest relevance of a qrels: no assessor has more grades, and trec_eval's time and memory grow with it.
+GREATEST = 1000
 # Tokens of a piece this long fit the processor's caches; the whole file's would take 20 times its size in memory.
 _PIECE = 1 << 20
 # No whitespace to `str.split`, and in no text file.
@@ -65,11 +69,24 @@ def is_run(text: str) -> bool:
     return len(columns) == 6 and _is_whole(columns[3]) and _is_finite(columns[4])
 
 
+def qrels_files(path: str) -> list[str]:
+    """The path itself, or the files in a folder of qrels, in the order of their names.
+
+    Raises FormatError for a folder without files.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    files = [entry.path for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith(".")]
+    if not files:
+        raise FormatError(path, "no files in it; a folder of qrels holds one for each year")
+    return sorted(files)
+
+
 def read_qrels(path: str) -> Qrels:
     """The judgments of each topic; equal judgments are one object.
 
     Raises FormatError, with the line, for a line of other than four or five columns (the first line decides which),
-    a relevance that is not a whole number, and a shot that a topic has twice.
+    a relevance that is not a whole number or beyond `GREATEST`, and a shot that a topic has twice.
     """
     return parse_qrels(path, read_text(path))
 
@@ -83,8 +100,9 @@ def parse_qrels(path: str, text: str) -> Qrels:
         try:
             judgments = list(map(known.__getitem__, zip(*columns, strict=True)))
         except ValueError:
-            row = next(row for row, text in enumerate(columns[-1]) if not _is_whole(text))
-            raise rows.fault(row, f"relevance {columns[-1][row]!r} is not a whole number") from None
+            row = next(row for row, text in enumerate(columns[-1]) if not _is_grade(text))
+            what = f"not between -{GREATEST} and {GREATEST}" if _is_whole(columns[-1][row]) else "not a whole number"
+            raise rows.fault(row, f"relevance {columns[-1][row]!r} is {what}") from None
         _gather(qrels, rows, judgments)
     return qrels
 
@@ -93,7 +111,7 @@ class _Judgments(dict[tuple[str, ...], Judgment]):
     """The texts of a row's last columns -> their judgment; one object for all rows that say the same."""
 
     def __missing__(self, texts: tuple[str, ...]) -> Judgment:
-        if not _is_whole(texts[-1]):
+        if not _is_grade(texts[-1]):
             raise ValueError
         self[texts] = Judgment(int(texts[-1]), *texts[:-1])
         return self[texts]
@@ -212,10 +230,14 @@ def _is_finite(text: str) -> bool:
         return False
 
 
+def _is_grade(text: str) -> bool:
+    # int() refuses numbers of thousands of digits.
+    return _is_whole(text) and len(text) < 10 and abs(int(text)) <= GREATEST
+
+
 def _is_whole(text: str) -> bool:
     digits = text[1:] if text[:1] in ("-", "+") else text
-    # int() refuses numbers of thousands of digits, and no assessor has that many grades.
-    return digits.isascii() and digits.isdigit() and len(digits) < 10
+    return digits.isascii() and digits.isdigit()
 
 
 def _check_names(path: str, kind: str, names: list[str]) -> None:

@@ -35,12 +35,16 @@ VIDEO_SUFFIXES = frozenset(
 STAGE = "decode"
 
 PIECE = 64  # pictures that travel together
-THUMBNAIL = (320, 568)  # the largest width and height
+THUMBNAIL = 320  # the largest width; the height is at most 16:9 of it, as of a telephone held upright
 # A decoder gives up a group of pictures at a time: closer than this, decoding on is as fast as seeking.
 SEEK_SECONDS = 10.0
 # Containers round durations and leave the last frame's out; more than this is a hole.
 TOLERANCE = 2.0
 SEEKABLE = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "mxf")
+# A shot or a video that says it lasts longer, as broken tables and headers do, would be asked for all its half seconds.
+LONGEST = 7 * 24 * 3600.0
+# A picture before its crop; at a short side of 256, one that is 256 times as long as it is wide.
+MOST_PIXELS = 1 << 24
 # Seconds of video after which the rest of its shots go to the next worker.
 STRETCH = 120.0
 
@@ -128,7 +132,13 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def read_frames(
-    path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int = 1, threads: int = 1
+    path: str | Path,
+    shots: Sequence[Shot],
+    times: Times,
+    pixels: Pixels | None,
+    clip: int = 1,
+    threads: int = 1,
+    thumbnail: int = THUMBNAIL,
 ) -> Iterator[Frames | Failure]:
     """The wanted frames of a file's shots, in one pass over the file, or two where shots overlap.
 
@@ -136,16 +146,16 @@ def read_frames(
     start, a shot's pieces (at most 64 pictures, whole clips) one after another, and the last one brings the thumbnail.
     A Failure ends its shot, also after pieces of it. With `crops` 10, a frame is ten pictures (a clip is ten clips):
     top left, top right, bottom left, bottom right, centre, and their mirror images. `pixels` None gives thumbnails
-    alone, with no pictures.
+    alone, with no pictures. `thumbnail` is their largest width in pixels; 0 gives none.
 
     Raises FormatError for a file that is no video or picture.
     """
     if is_picture(path):
-        yield from _read_picture(path, shots, times, pixels, clip)
+        yield from _read_picture(path, shots, times, pixels, clip, thumbnail)
         return
     for layer in _layers(shots):
         with _opened(path, threads) as video:
-            yield from _read_layer(video, layer, times, pixels, clip)
+            yield from _read_layer(video, layer, times, pixels, clip, thumbnail)
 
 
 def read_small(
@@ -180,13 +190,15 @@ def decode(
     clip: int = 1,
     workers: int = 2,
     timeout: float = 60.0,
+    thumbnail: int = THUMBNAIL,
 ) -> Iterator[Frames | Failure]:
     """`read_frames` of many files in worker processes, ahead of whoever takes the frames, in the order of the jobs.
 
     A file that cannot be read, hangs (`timeout` seconds without a decoded packet) or crashes its worker gives a
     Failure for each of its shots that is not done; the others go on.
     """
-    stretches = [_Stretch(Job(job.path, part), times, pixels, clip) for job in jobs for part in _stretches(job)]
+    parts = [Job(job.path, part) for job in jobs for part in _stretches(job)]
+    stretches = [_Stretch(part, times, pixels, clip, thumbnail) for part in parts]
     done: set[str] = set()
     for stretch, result in apart(_read_stretch, stretches, workers, timeout, _size):
         if isinstance(result, Broken):
@@ -208,17 +220,19 @@ class _Stretch(NamedTuple):
     times: Times
     pixels: Pixels | None
     clip: int
+    thumbnail: int
 
 
 def _read_stretch(stretch: _Stretch) -> Iterator[Frames | Failure]:
+    job, times, pixels, clip, thumbnail = stretch
     try:
-        yield from read_frames(stretch.job.path, stretch.job.shots, stretch.times, stretch.pixels, stretch.clip)
+        yield from read_frames(job.path, job.shots, times, pixels, clip, thumbnail=thumbnail)
     except av.FFmpegError as error:
-        raise FormatError(stretch.job.path, f"cannot be read ({error.strerror})") from None
+        raise FormatError(job.path, f"cannot be read ({error.strerror})") from None
 
 
 def _size(result: Frames | Failure) -> int:
-    return result.pixels.nbytes if isinstance(result, Frames) else 0
+    return result.pixels.nbytes + len(result.thumbnail or b"") if isinstance(result, Frames) else 0
 
 
 def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
@@ -287,6 +301,8 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
         stream.codec_context.thread_count = threads
         start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
         duration = _duration(path, container, stream, start)
+        if not duration <= LONGEST:
+            raise FormatError(path, f"its header says that it lasts {duration / 86400:.0f} days")
         rate = _frame_rate(stream, duration)
         broken: list[int] = []
         frames = _frames(container, stream, start, rate, broken)
@@ -392,8 +408,8 @@ class _Wanted(NamedTuple):
 class _Assembly:
     """One shot's pictures as they arrive, in pieces that are complete one after another."""
 
-    def __init__(self, shot: Shot, times: list[float], clip: int, crops: int):
-        self.shot, self.times = shot, times
+    def __init__(self, shot: Shot, times: list[float], clip: int, crops: int, pictured: bool):
+        self.shot, self.times, self.pictured = shot, times, pictured
         self.step = max(clip, PIECE // crops // clip * clip)
         self.clip, self.crops = clip, crops
         self.pictures: dict[int, np.ndarray] = {}
@@ -410,7 +426,9 @@ class _Assembly:
         while not self.ended:
             end = min(self.given + self.step, len(self.times))
             last = end == len(self.times)
-            if any(place not in self.pictures for place in range(self.given, end)) or (last and self.thumbnail is None):
+            if any(place not in self.pictures for place in range(self.given, end)):
+                return
+            if last and self.pictured and self.thumbnail is None:
                 return
             pictures = [self.pictures.pop(place) for place in range(self.given, end)]
             self.given, self.ended = end, last
@@ -439,15 +457,19 @@ def _layers(shots: Sequence[Shot]) -> list[list[Shot]]:
 
 
 def _read_layer(
-    video: _Video, shots: list[Shot], times: Times, pixels: Pixels | None, clip: int
+    video: _Video, shots: list[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
 ) -> Iterator[Frames | Failure]:
     crops = pixels.crops if pixels else 1
     assemblies = []
     for shot in shots:
-        wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels else []
-        assemblies.append(_Assembly(shot, wanted, clip, crops))
+        endless = shot.end - shot.start > LONGEST
+        wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels and not endless else []
+        assemblies.append(_Assembly(shot, wanted, clip, crops, thumbnail > 0))
+        if endless:
+            message = f"{video.path}: {shot.end:g} s is no end of a shot; the video lasts {video.info.duration:.1f} s"
+            assemblies[-1].failure = Failure(shot.id, STAGE, message)
     finder = _Finder(video)
-    painter = _Painter(video, pixels)
+    painter = _Painter(video, pixels, thumbnail)
     head = 0
     for want in _in_order(assemblies):
         assembly = assemblies[want.shot]
@@ -469,7 +491,7 @@ def _read_layer(
 def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
     """Everything that is wanted, in order of time."""
     places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
-    middles = [_Wanted((one.shot.start + one.shot.end) / 2, n, -1) for n, one in enumerate(assemblies)]
+    middles = [_Wanted((one.shot.start + one.shot.end) / 2, n, -1) for n, one in enumerate(assemblies) if one.pictured]
     return sorted(places + middles)
 
 
@@ -540,8 +562,8 @@ _KERNELS = {
 class _Painter:
     """Makes frames into the encoder's pictures; the same frame asked for again is not scaled again."""
 
-    def __init__(self, video: _Video, pixels: Pixels | None):
-        self.stream, self.pixels = video.stream, pixels
+    def __init__(self, video: _Video, pixels: Pixels | None, thumbnail: int):
+        self.path, self.stream, self.pixels, self.width = video.path, video.stream, pixels, thumbnail
         self.frame: Any = None
         self.made: np.ndarray | None = None
 
@@ -549,14 +571,14 @@ class _Painter:
         """(crops, size, size, 3) uint8, RGB."""
         assert self.pixels is not None
         if frame is not self.frame or self.made is None:
-            width, height = _target(*_displayed(frame, self.stream), self.pixels)
+            width, height = _target(*_displayed(frame, self.stream), self.pixels, self.path)
             turned = _turned(frame, width, height, _KERNELS[self.pixels.interpolation])
             self.frame, self.made = frame, _cut(turned, self.pixels)
         return self.made
 
     def thumbnail(self, frame: Any) -> bytes:
         """A small JPEG of the frame."""
-        width, height = _thumbnail_size(*_displayed(frame, self.stream))
+        width, height = _thumbnail_size(*_displayed(frame, self.stream), self.width)
         return _jpeg(Image.fromarray(_turned(frame, width, height, Interpolation.AREA)))
 
 
@@ -567,13 +589,17 @@ def _displayed(frame: Any, stream: Any) -> tuple[int, int]:
     return (frame.height, wide) if frame.rotation % 180 else (wide, frame.height)
 
 
-def _target(width: int, height: int, pixels: Pixels) -> tuple[int, int]:
-    """The size before the crop. The long side is cut down to a whole number, as the encoders' own transforms do."""
+def _target(width: int, height: int, pixels: Pixels, path: str | Path) -> tuple[int, int]:
+    """The size before the crop. The long side is cut down to a whole number, as the encoders' own transforms do.
+
+    Raises FormatError for a picture so narrow that it would fill the memory.
+    """
     if pixels.resize is None:
         return pixels.size, pixels.size
-    if width <= height:
-        return pixels.resize, max(pixels.resize, int(pixels.resize * height / width))
-    return max(pixels.resize, int(pixels.resize * width / height)), pixels.resize
+    long = max(pixels.resize, int(pixels.resize * max(width, height) / min(width, height)))
+    if long * pixels.resize > MOST_PIXELS:
+        raise FormatError(path, f"too narrow a picture ({width} x {height} pixels)")
+    return (pixels.resize, long) if width <= height else (long, pixels.resize)
 
 
 def _scaled(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
@@ -601,8 +627,8 @@ def _cut(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
     return np.stack(cuts if pixels.crops == 1 else cuts + [cut[:, ::-1] for cut in cuts])
 
 
-def _thumbnail_size(width: int, height: int) -> tuple[int, int]:
-    scale = min(THUMBNAIL[0] / width, THUMBNAIL[1] / height, 1.0)
+def _thumbnail_size(width: int, height: int, most: int) -> tuple[int, int]:
+    scale = min(most / width, most * 16 // 9 / height, 1.0)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -634,25 +660,28 @@ def _picture(path: str | Path) -> Iterator[Any]:
 
 
 def _read_picture(
-    path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int
+    path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
 ) -> Iterator[Frames | Failure]:
     """A still picture is a video of one frame."""
     side = 2 * (pixels.resize or pixels.size) if pixels else 0
     with _picture(path) as opened:
         # A big JPEG is decoded at a half, a quarter or an eighth, still twice as large as what is made of it.
-        opened.draft("RGB", (max(side, THUMBNAIL[0]),) * 2)
+        # It does not depend on the thumbnail that is wanted, since the vectors must not.
+        opened.draft("RGB", (max(side, THUMBNAIL),) * 2)
         picture = _upright(opened)
-    thumbnail = _jpeg(picture.resize(_thumbnail_size(*picture.size), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    jpeg = None
+    if thumbnail:
+        small = _thumbnail_size(picture.width, picture.height, thumbnail)
+        jpeg = _jpeg(picture.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0))
     made = None
     if pixels:
-        size = _target(picture.width, picture.height, pixels)
+        size = _target(picture.width, picture.height, pixels, path)
         kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
         made = _cut(np.asarray(picture.resize(size, kernel, reducing_gap=3.0)), pixels)
     for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
-        assembly = _Assembly(
-            shot, times(0.0, 0.0, frame_rate=0.0) if pixels else [], clip, pixels.crops if pixels else 1
-        )
-        assembly.thumbnail = thumbnail
+        wanted = times(0.0, 0.0, frame_rate=0.0) if pixels else []
+        assembly = _Assembly(shot, wanted, clip, pixels.crops if pixels else 1, thumbnail > 0)
+        assembly.thumbnail = jpeg
         if made is not None:
             assembly.pictures = dict.fromkeys(range(len(assembly.times)), made)
         yield from assembly.pieces()

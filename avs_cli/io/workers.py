@@ -59,7 +59,7 @@ def apart(
     task     a function of a module's top level. FormatError, OSError, ValueError, and the death of its process end its
              job with a Broken; any other error ends everything and is raised here
     timeout  seconds that a worker may be silent (no result, no call of `alive`) before it is killed and replaced
-    size     bytes of a result, so that no more than 64 MiB per worker lie ready
+    size     bytes of a result, so that no more than 64 MiB per worker lie ready, however slowly they are taken
     """
     if not jobs:
         return
@@ -160,8 +160,12 @@ class _Crew(Generic[Job, Result]):
             thread.join()
 
     def _put(self, number: int, result: Result | Broken | _Stop | None) -> None:
+        # The jobs behind may have taken all the room while the one at the head was slow: it then puts one result at a
+        # time, so that the line moves on.
         with self.changed:
-            self.changed.wait_for(lambda: self.stopped or number == self.head or self.held < self.room)
+            self.changed.wait_for(
+                lambda: self.stopped or self.held < self.room or (number == self.head and not self.ready.get(number))
+            )
             if result is not None and not isinstance(result, Broken | _Stop):
                 self.held += self.size(result)
             self.ready.setdefault(number, deque()).append(result)

@@ -23,8 +23,8 @@ from PIL import Image
 
 from avs_cli.commands import _heads
 from avs_cli.commands._training import Data
+from avs_cli.core.caption_ranks import both_ways, text_ranks
 from avs_cli.core.features import Runtime, features
-from avs_cli.core.paired_retrieval import both_ways, text_ranks
 from avs_cli.core.pairs import score_matrix
 from avs_cli.core.significance import randomization
 from avs_cli.io.store_writer import Item, StoreWriter
@@ -162,8 +162,8 @@ def students(folder: Path, work: Path, common: Sequence[object]) -> Iterator[tup
 
 
 def row(name: str, seeds: Sequence[dict[str, float]]) -> tuple[str, str, str]:
-    shares = "/".join(f"{np.mean([one[f'R@{k}'] for one in seeds]):.1f}" for k in (1, 5, 10))
-    firsts = [one["R@1"] for one in seeds]
+    shares = "/".join(f"{100 * np.mean([one[f'R@{k}'] for one in seeds]):.1f}" for k in (1, 5, 10))
+    firsts = [100 * one["R@1"] for one in seeds]
     least = f" (R@1 {min(firsts):.1f} to {max(firsts):.1f})" if len(seeds) > 1 else ""
     sums = [one["SumR"] for one in seeds]
     spread = f" ({min(sums):.1f} to {max(sums):.1f})" if len(seeds) > 1 else ""

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from avs_cli.io.trec import read_qrels, read_run, write_run
@@ -93,6 +94,15 @@ def rows() -> Iterator[tuple[str, str, str]]:
             f"{taken['many']:.2f} s against {script:.1f} s, {script / taken['many']:.1f}× faster",
             "≥ 8× faster",
         )
-        for tool, script_text in (("trectools", TRECTOOLS), ("ranx", RANX)):
-            other = fastest(1, it=[python, "-c", script_text, plain, str(run)])["it"]
-            yield f"eval, AP and P@10 of one run, {tool}", f"{other:.1f} s, {other / taken['one']:.0f}× ours", ""
+        yield from others({"trectools": TRECTOOLS, "ranx": RANX}, [plain, str(run)], taken["one"])
+
+
+def others(scripts: Mapping[str, str], files: list[str], ours: float) -> Iterator[tuple[str, str, str]]:
+    """A row for each of some Python packages; for one that is not installed, the row says so."""
+    for tool, script in scripts.items():
+        what = f"eval, AP and P@10 of one run, {tool}"
+        if find_spec(tool) is None:
+            yield what, "skipped", f"needs the package {tool}"
+            continue
+        other = fastest(1, it=[sys.executable, "-c", script, *files])["it"]
+        yield what, f"{other:.1f} s, {other / ours:.0f}× ours", ""

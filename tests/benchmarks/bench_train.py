@@ -21,7 +21,8 @@ import torch
 
 from avs_cli.commands import _heads
 from avs_cli.commands._training import Data
-from avs_cli.core.pairs import caption_measures, caption_ranks, score_matrix
+from avs_cli.core.caption_ranks import measures, text_ranks
+from avs_cli.core.pairs import score_matrix
 from avs_cli.core.significance import randomization
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
@@ -103,12 +104,12 @@ def rows() -> Iterator[tuple[str, str, str]]:
         for head in HEADS:
             seed = int(head[-1]) if head[-1].isdigit() else 0
             scores, item = trained(folder, Path(name), head, seed)
-            ranks[head] = caption_ranks(scores, item)
+            ranks[head] = text_ranks(scores, item)
             if head.startswith("LAFF"):
                 seeds.append(scores)
             yield row(head, ranks[head])
             if len(seeds) == 3 and FUSED not in ranks:
-                ranks[FUSED] = caption_ranks(torch.stack(seeds).mean(0), item)
+                ranks[FUSED] = text_ranks(torch.stack(seeds).mean(0), item)
                 yield row(FUSED, ranks[FUSED])
                 yield from steps(ranks)
 
@@ -121,7 +122,7 @@ def steps(ranks: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
 
 
 def row(name: str, ranks: np.ndarray) -> tuple[str, str, str]:
-    got = caption_measures(ranks)
+    got = measures(ranks)
     figure = "/".join(f"{got[f'R@{k}']:.3f}" for k in (1, 5, 10)) + f", mir {got['mir']:.3f}"
     goal = PROTOTYPE.get(name)
     return f"heads: {name}", f"R@1/5/10 {figure}", f"> {goal[0]}/{goal[1]}/{goal[2]}, {goal[3]}" if goal else "-"

@@ -370,11 +370,11 @@ def test_sea_gives_the_published_scores_loss_and_gradients(stored: Callable[[str
 
 
 def test_caption_measures_agree_with_the_published_ones(stored: Callable[[str], Arrays]) -> None:
-    from avs_cli.core.pairs import caption_measures
+    from avs_cli.core.caption_ranks import measures
 
     arrays = stored("e_metrics")
     theirs = dict(zip(arrays["names"].tolist(), arrays["values"].tolist(), strict=True))
-    ours = caption_measures(1 + arrays["label_matrix"].argmax(1))
+    ours = measures(1 + arrays["label_matrix"].argmax(1))
     assert [100 * ours[f"R@{k}"] for k in (1, 5, 10)] == approx([theirs["r1"], theirs["r5"], theirs["r10"]])
     # They round a median between two ranks down.
     assert int(ours["MedR"]) == theirs["medr"]

@@ -16,7 +16,8 @@ from avs_cli.types import Judgment, ranked
 CASES = [
     ("tv-like", 0), ("tv-like", 1), ("ties", 0), ("ties", 1), ("three-strata", 0), ("three-strata", 1),
     ("missing-topic", 0), ("missing-topic", 1), ("short-lists", 0), ("short-lists", 1), ("long-lists", 0),
-    ("over-1000", 0),
+    ("over-1000", 0), ("binary-sampled-top", 0), ("binary-sampled-top", 1), ("graded", 0), ("graded", 1),
+    ("graded-three-strata", 0), ("graded-three-strata", 1), ("graded-over-1000", 0),
 ]  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class Feature(Protocol):
     has_text    whether `encode_text` answers
     word_level  whether it gives a text's words one by one
     provenance  model, digest of the weights, preprocessing: what decides the vectors' values, and nothing else
+    sources     the files that decide all of these; an encoder that does not list them is loaded for every job
     """
 
     dim: int

@@ -49,6 +49,12 @@ class Encoder:
         return locate(self.source, self.runtime.weights, self.model)
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """The weights, and the configurations beside them."""
+        root = self.files.root
+        return (*self.files.tensors, *(sorted(root.glob("*.json")) if root.is_dir() else ()))
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """What of the spec, beside the model, decides the vectors."""
         return {}

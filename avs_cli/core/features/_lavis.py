@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from avs_cli.core.features import _folders
 from avs_cli.core.weights import Files
 from avs_cli.errors import UnavailableError
 
@@ -64,7 +65,7 @@ def caption(text: str, words: int) -> str:
 
 def tokenizer(files: Files, model: str) -> Any:
     """The BERT tokenizer that lies with the weights; UnavailableError where it does not."""
-    from transformers import AutoTokenizer, BertTokenizer
+    from transformers import BertTokenizer
 
     names = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
     if not files.root.is_dir() or not any((files.root / name).is_file() for name in names):
@@ -73,7 +74,7 @@ def tokenizer(files: Files, model: str) -> Any:
             "also has tokenizer.json or vocab.txt"
         )
     if (files.root / "tokenizer.json").is_file() or (files.root / "tokenizer_config.json").is_file():
-        return AutoTokenizer.from_pretrained(files.root, local_files_only=True)
+        return _folders.tokenizer(files.root)
     return BertTokenizer(str(files.root / "vocab.txt"))
 
 

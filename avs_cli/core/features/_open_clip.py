@@ -3,19 +3,25 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
-from avs_cli.core.features import Runtime
+from avs_cli.core.features import Runtime, _folders
 from avs_cli.core.features._catalogue import MODELS
-from avs_cli.core.features._encoder import CLIP_MEAN, CLIP_STD, Encoder
+from avs_cli.core.features._encoder import CLIP_MEAN, CLIP_STD, TEXTS, Encoder
+from avs_cli.core.towers import Towers, is_plain, tokenise
 from avs_cli.core.weights import Source
-from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.errors import FormatError, SpecError, UnavailableError
 from avs_cli.types import Pixels
 
 CONFIG = "open_clip_config.json"
+# Of tokenizer_kwargs, which open_clip hands to transformers: those that decide how words become tokens.
+TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"})
+Output = Literal["sentence", "words"]
 
 
 class OpenClip(Encoder):
@@ -37,8 +43,8 @@ class OpenClip(Encoder):
         if self.runtime.weights is None:
             return None
         found = self.files.json(CONFIG)
-        if found is not None and not {"vision_cfg", "text_cfg", "embed_dim"} <= found.get("model_cfg", {}).keys():
-            raise FormatError(self.files.root / CONFIG, "no model_cfg with vision_cfg, text_cfg and embed_dim")
+        if found is not None:
+            _check(self.files.root / CONFIG, found.get("model_cfg"))
         return found
 
     @cached_property
@@ -93,9 +99,16 @@ class OpenClip(Encoder):
         config = deepcopy(self.config)
         config["vision_cfg"]["timm_model_pretrained"] = config["text_cfg"]["hf_model_pretrained"] = False
         custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
-        if "multimodal_cfg" in config:
-            return open_clip.CoCa(**config)  # type: ignore[no-any-return]
-        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)  # type: ignore[no-any-return]
+        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+        if "hf_model_name" in config["text_cfg"]:
+            _folders.never_ask()
+        try:
+            return (open_clip.CoCa if "multimodal_cfg" in config else kind)(**config)  # type: ignore[no-any-return]
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            if not self.own_config:
+                raise
+            said = " ".join(str(error).splitlines()[:1])
+            raise FormatError(self.files.root / CONFIG, f"open_clip cannot build this model ({said})") from None
 
     @cached_property
     def text_part(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -108,9 +121,11 @@ class OpenClip(Encoder):
         import open_clip
 
         name = f"local-dir:{self.files.root}" if self.own_config else self.name
+        # open_clip's own tokenizer has no code to trust and does not know the word.
+        trust = {"trust_remote_code": False} if self.config["text_cfg"].get("hf_tokenizer_name") else {}
         try:
-            return open_clip.get_tokenizer(name)
-        except OSError:
+            return open_clip.get_tokenizer(name, **trust)
+        except (OSError, ValueError):
             repo = self.config["text_cfg"].get("hf_tokenizer_name", self.name)
             raise UnavailableError(
                 f"the tokenizer of {self.model} is not on this machine; fetch it with: hf download {repo} "
@@ -131,8 +146,84 @@ class OpenClip(Encoder):
         return vectors
 
 
-def named(runtime: Runtime, feature: str) -> OpenClip:
+def _check(path: Path, config: Any) -> None:
+    """Refuse a folder's architecture that is more than sizes: one that would load other files, or code."""
+    import open_clip
+    import timm
+
+    if not isinstance(config, dict) or not {"vision_cfg", "text_cfg", "embed_dim"} <= config.keys():
+        raise FormatError(path, "no model_cfg with vision_cfg, text_cfg and embed_dim")
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if not isinstance(vision, dict) or not isinstance(text, dict):
+        raise FormatError(path, "vision_cfg and text_cfg of model_cfg are not objects")
+    settings = text.get("tokenizer_kwargs", {})
+    if unknown := set(settings) - TOKENIZER_SETTINGS:
+        raise FormatError(path, f"tokenizer_kwargs may not set {sorted(unknown)[0]!r}")
+    tower = vision.get("timm_model_name")
+    if tower is not None and not (isinstance(tower, str) and timm.is_model(tower)):
+        raise FormatError(path, f"timm_model_name {tower!r} is no architecture of timm")
+    written = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
+    known = {one.get("text_cfg", {}).get("hf_model_name") for one in written}
+    name = text.get("hf_model_name")
+    if name is not None and (name not in known or Path(str(name)).exists()):
+        raise FormatError(path, f"hf_model_name {name!r} is not the text tower of any published open_clip model")
+
+
+class OpenClipWords(OpenClip):
+    """The text tower alone, and what it makes of each token: the last hidden states, projected as the sentence is.
+
+    A text of K tokens, its start and end included, has K vectors; the last, at the end token, is the sentence's, which
+    `OpenClip` gives. X-CLIP (arXiv:2207.07285) looks at these and, as published, at those of the padding as well.
+
+    most  tokens of a text; of a longer text the first `most` - 1 are followed by the end token
+    """
+
+    pixels = None  # type: ignore[assignment]
+    word_level = True
+
+    def __init__(self, runtime: Runtime, name: str, tag: str, source: Source, most: int):
+        super().__init__(runtime, name, tag, source)
+        self.most = most
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """That these are words, and how many at most."""
+        return {"output": "words", "words": self.most}
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The architecture. Raises SpecError unless it is two plain transformers with room for so many tokens."""
+        found = super().config
+        if not is_plain(found):
+            raise SpecError(f"{self.model}: output=words needs a text tower that is a plain transformer, as CLIP's is")
+        room = found["text_cfg"].get("context_length", 77)
+        if not 3 <= self.most <= room:
+            raise SpecError(f"{self.model}: words={self.most} is not between 3 and {room}")
+        return found
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> list[np.ndarray]:  # type: ignore[override]
+        """N arrays (K, dim) float32, not of unit length."""
+        vectors: list[np.ndarray] = []
+        for low in range(0, len(texts), TEXTS):
+            tokens = tokenise(texts[low : low + TEXTS], self.most).to(self.runtime.device)
+            with self.autocast():
+                words = Towers(self.text_tower).texts(tokens)[1].float().cpu().numpy()
+            # The end token has the largest id.
+            lengths = (tokens.argmax(1) + 1).tolist()
+            vectors += [row[:length] for row, length in zip(words, lengths, strict=True)]
+        return vectors
+
+
+def encoder(runtime: Runtime, name: str, tag: str, source: Source, output: Output, words: int) -> OpenClip:
+    """The model as an encoder of pictures and sentences, or of the words of texts, at most `words` of them."""
+    if output == "words":
+        return OpenClipWords(runtime, name, tag, source, words)
+    return OpenClip(runtime, name, tag, source)
+
+
+def named(runtime: Runtime, feature: str, output: Output = "sentence", words: int = 32) -> OpenClip:
     """A model of the catalogue."""
     model = MODELS[feature]
     name, _, tag = model.builds.partition("/")
-    return OpenClip(runtime, name, tag, model.source)
+    return encoder(runtime, name, tag, model.source, output, words)

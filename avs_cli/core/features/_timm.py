@@ -14,6 +14,8 @@ from avs_cli.core.weights import Source
 from avs_cli.errors import FormatError
 from avs_cli.types import Pixels
 
+LOADING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
+
 
 class Timm(Encoder):
     """A network of timm by its name; a folder given as weights that has a config.json decides by itself."""
@@ -64,6 +66,14 @@ class Timm(Encoder):
 
         name = self.own_config.get("architecture", self.model.partition(".")[0])
         arguments = self.own_config.get("model_args", {})
+        # timm would load other files by these, a pickle among them.
+        if (
+            not isinstance(name, str)
+            or not timm.is_model(name)
+            or not isinstance(arguments, dict)
+            or LOADING & arguments.keys()
+        ):
+            raise FormatError(self.files.root, f"not an architecture of timm and its sizes alone: {name!r}")
         try:
             return timm.create_model(name, pretrained=False, num_classes=0, **arguments)  # type: ignore[no-any-return]
         except (RuntimeError, TypeError) as error:

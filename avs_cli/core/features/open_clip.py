@@ -1,14 +1,24 @@
 """Any model of open_clip: `open_clip:NAME/PRETRAINED`, as in its list of pretrained models."""
 
+from typing import Literal
+
 from avs_cli.core.features import Runtime
 from avs_cli.core.features._catalogue import OPEN_CLIP, TOKENIZER
-from avs_cli.core.features._open_clip import OpenClip
+from avs_cli.core.features._open_clip import OpenClip, encoder
 from avs_cli.core.weights import Source
 from avs_cli.errors import SpecError, UnknownName
 
 
-def load(runtime: Runtime, model: str = "ViT-B-32-quickgelu/openai") -> OpenClip:
-    """The model of this architecture with these published weights."""
+def load(
+    runtime: Runtime,
+    model: str = "ViT-B-32-quickgelu/openai",
+    output: Literal["sentence", "words"] = "sentence",
+    words: int = 32,
+) -> OpenClip:
+    """The model of this architecture with these published weights.
+
+    output, words  as of clip
+    """
     import open_clip
 
     name, _, tag = model.partition("/")
@@ -23,4 +33,4 @@ def load(runtime: Runtime, model: str = "ViT-B-32-quickgelu/openai") -> OpenClip
         raise SpecError(f"{model} was trained with the other GELU and would give wrong vectors; use {other}/{tag}")
     repo = published.get("hf_hub", "").rstrip("/")
     urls = (published["url"],) if not repo else ()
-    return OpenClip(runtime, name, tag, Source(0.0, repo, OPEN_CLIP + TOKENIZER, urls))
+    return encoder(runtime, name, tag, Source(0.0, repo, OPEN_CLIP + TOKENIZER, urls), output, words)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from avs_cli.core.features import Runtime
+from avs_cli.core.features import Runtime, _folders
 from avs_cli.core.features._catalogue import MODELS
 from avs_cli.core.features._encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder, grouped
-from avs_cli.errors import UnavailableError
+from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.types import Pixels, Sampling
 
 
@@ -54,11 +54,9 @@ class XClip(Encoder):
     @cached_property
     def tokenizer(self) -> Any:
         """Texts to token ids."""
-        from transformers import AutoTokenizer
-
         try:
-            return AutoTokenizer.from_pretrained(self.files.root, local_files_only=True)
-        except (OSError, ValueError):
+            return _folders.tokenizer(self.files.root)
+        except FormatError:
             raise UnavailableError(
                 f"{self.model} encodes text with a tokenizer, which does not lie with the weights in {self.files.root}"
             ) from None

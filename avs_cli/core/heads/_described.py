@@ -30,17 +30,18 @@ def describe(
     texts: Sequence[Input],
     encoder_specs: Sequence[str],
     corpus: Corpus,
-    provenances: Mapping[str, Mapping[str, Any]],
+    provenances: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> Description:
     """The description of a head that is to be trained; counts the encoders' vocabularies.
 
-    provenances  feature -> where its vectors come from
+    provenances  "videos" or "texts" -> feature -> where its vectors come from; both ends may name a feature alike
     """
+    seen, written = (provenances.get(end, {}) for end in ("videos", "texts"))
     return {
         "kind": spec.partition(":")[0],
         "settings": settings_of(heads.load(spec)),
-        "videos": [{**video._asdict(), "provenance": provenances.get(video.name, {})} for video in videos],
-        "texts": [{**text._asdict(), "provenance": provenances.get(text.name, {})} for text in texts],
+        "videos": [{**video._asdict(), "provenance": seen.get(video.name, {})} for video in videos],
+        "texts": [{**text._asdict(), "provenance": written.get(text.name, {})} for text in texts],
         "encoders": [described_encoder(one, corpus) for one in encoder_specs],
     }
 

@@ -1,8 +1,9 @@
 """X-CLIP over stored features: a text's sentence and words against a video's mean and frames (Ma et al., ACM MM 2022,
 arXiv:2207.07285).
 
-Of one text feature it takes the words, as `avs extract --text FILE --model minilm:output=words` gives them; the
-sentence is made of all text features, of the words' mean too. As `xpool`, it is there to teach a head that is fast
+Of one text feature it takes the words, as `avs extract --text FILE --model minilm:output=words` gives them, or
+`clip:output=words`, as in the paper; the sentence is made of all text features, of the words' mean too, so that beside
+CLIP's words CLIP's sentences are wanted (`--model clip`). As `xpool`, it is there to teach a head that is fast
 (`avs distill`). Frames and words that are not there are left out, if it is `masked`.
 """
 
@@ -39,7 +40,7 @@ class XClip(FramedHead):
         if len(spoken) != 1:
             raise SpecError(
                 "xclip looks at the words of one text feature; give one whose stores have several vectors per text, "
-                "from avs extract --text FILE --model minilm:output=words"
+                "from avs extract --text FILE --model clip:output=words or minilm:output=words"
             )
         self.words = len(model.video_words)
         self.word = nn.Linear(spoken[0], dim)

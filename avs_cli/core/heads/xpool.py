@@ -32,7 +32,7 @@ class XPool(FramedHead):
         masked: bool,
     ):
         super().__init__(videos, texts, encoders, "xpool", dim, frames, dropout)
-        self.pool: Any = teachers.load("xpool")(dim, frames, 1, masked=masked)
+        self.pool: Any = teachers.load("xpool")(dim, frames, 1, masked=masked, dropout=0.0)
         self.pool.logit_scale.requires_grad_(False)
 
     def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:

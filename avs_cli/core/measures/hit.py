@@ -1,16 +1,16 @@
-"""hit@k: whether one of the first k ranks is right. Caption retrieval calls its mean R@k."""
+"""Whether one of the first k ranks holds a relevant shot; its mean over captions is caption retrieval's R@k."""
 
 from collections.abc import Mapping, Sequence
 
-from avs_cli.core.measures._captions import first_rank
-from avs_cli.errors import SpecError
+from avs_cli.core.caption_ranks import first_rank
+from avs_cli.core.measures import _cutoffs
 from avs_cli.types import Judgment
 
+NAMES = ("hit@1",)
 TIES_SHARE_RANKS = True
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], k: int = 1) -> float:
     """1 when a relevant shot is among the first `k`, else 0."""
-    if k < 1:
-        raise SpecError(f"a cutoff of {k} ranks; it begins at 1")
-    return float(first_rank(ranking[:k], judgments) <= len(ranking[:k]))
+    top = ranking[: _cutoffs.checked(k)]
+    return float(first_rank(top, judgments) <= len(top))

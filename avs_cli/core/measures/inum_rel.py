@@ -1,10 +1,11 @@
-"""inum_rel: how many shots of the pool are relevant, estimated from the judged ones (see xinfap.py)."""
+"""Number of relevant shots in the pool, estimated from its sample."""
 
 from collections.abc import Mapping, Sequence
 
 from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.types import Judgment
 
+NAMES = ("inum_rel",)
 # NIST adds them up over all judged topics, those that a run lacks among them.
 EVERY_TOPIC = True
 

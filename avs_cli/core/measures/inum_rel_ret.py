@@ -1,9 +1,11 @@
-"""inum_rel_ret: how many relevant shots the first 1000 ranks hold, estimated from the judged ones (see xinfap.py)."""
+"""Number of relevant shots in the first 1000 ranks, estimated from a sampled pool."""
 
 from collections.abc import Mapping, Sequence
 
 from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.types import Judgment
+
+NAMES = ("inum_rel_ret",)
 
 
 def part(inferred: Inferred) -> float:

@@ -1,16 +1,16 @@
-"""iP@k: precision at a cutoff, estimated from a pool of which only samples were judged (see xinfap.py)."""
+"""Inferred precision of the first k ranks, estimated from a sampled pool."""
 
 from collections.abc import Mapping, Sequence
 
+from avs_cli.core.measures import _cutoffs
 from avs_cli.core.measures.xinfap import Inferred, infer
-from avs_cli.errors import SpecError
 from avs_cli.types import Judgment
+
+NAMES = ("iP@10", "iP@100", "iP@1000")
 
 
 def part(inferred: Inferred, k: int = 10) -> float:
-    if k < 1:
-        raise SpecError(f"a cutoff of {k} ranks; it begins at 1")
-    seen = inferred.seen[:k]
+    seen = inferred.seen[: _cutoffs.checked(k)]
     return float(seen[-1]) / k if len(seen) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""iprec-rec@r: interpolated precision at a level of recall, estimated from a pool of which only samples were judged.
+"""Interpolated precision at a level of recall, estimated from a sampled pool.
 
 NIST draws its 11-point curve from these, at recall 0.0, 0.1, …, 1.0. Estimated recall can fall along a ranking, when
 shots that are not relevant lower a stratum's share; as in NIST's script, all from the last rank below the level counts.
@@ -12,6 +12,7 @@ from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.errors import SpecError
 from avs_cli.types import Judgment
 
+NAMES = ("iprec@rec0.50",)
 LEVELS = tuple(tenth / 10 for tenth in range(11))
 
 

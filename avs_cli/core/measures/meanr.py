@@ -1,14 +1,15 @@
-"""MeanR: the mean, over captions, of the rank of the first right answer."""
+"""Mean rank of the first relevant shot, over captions."""
 
 from collections.abc import Mapping, Sequence
 
-from avs_cli.core.measures._captions import first_rank
+from avs_cli.core.caption_ranks import first_rank
 from avs_cli.types import Judgment
 
+NAMES = ("MeanR",)
 LOWER_IS_BETTER = True
 TIES_SHARE_RANKS = True
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
-    """The rank of the first relevant shot; a ranking without one is taken to have it right behind its end."""
+    """The rank of the first relevant shot; the rank behind the end of a ranking without one."""
     return first_rank(ranking, judgments)

@@ -1,10 +1,11 @@
-"""mir: the mean, over captions, of one divided by the rank of the first right answer."""
+"""Mean inverted rank of the first relevant shot, over captions."""
 
 from collections.abc import Mapping, Sequence
 
-from avs_cli.core.measures._captions import first_rank
+from avs_cli.core.caption_ranks import first_rank
 from avs_cli.types import Judgment
 
+NAMES = ("mir",)
 TIES_SHARE_RANKS = True
 
 

@@ -1,9 +1,11 @@
-"""num_ret: how many shots a run returns."""
+"""Number of shots that a run returns."""
 
 from collections.abc import Mapping, Sequence
 
 from avs_cli.core.measures.xinfap import DEPTH
 from avs_cli.types import Judgment
+
+NAMES = ("num_ret",)
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:

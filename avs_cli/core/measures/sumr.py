@@ -1,10 +1,11 @@
-"""SumR: R@1 + R@5 + R@10 in percent, as papers on caption retrieval add them up: 300 is perfect."""
+"""Sum of R@1, R@5 and R@10 in percent, as papers on caption retrieval report it; 300 is perfect."""
 
 from collections.abc import Mapping, Sequence
 
-from avs_cli.core.measures._captions import first_rank
+from avs_cli.core.caption_ranks import first_rank
 from avs_cli.types import Judgment
 
+NAMES = ("SumR",)
 TIES_SHARE_RANKS = True
 
 

@@ -1,4 +1,4 @@
-"""xinfAP: average precision estimated from a pool of which only samples were judged (TREC's and TRECVID's infAP).
+"""Extended inferred average precision, estimated from a sampled pool; NIST prints it as infAP.
 
 Yilmaz, Kanoulas and Aslam, SIGIR 2008, doi:10.1145/1390334.1390437, with the changes that NIST made to its script: the
 first 1000 ranks count, and recall is relative to at most 1000 relevant shots.
@@ -22,12 +22,12 @@ import numpy as np
 
 from avs_cli.types import Judgment
 
+NAMES = ("xinfAP",)
 DEPTH = 1000
 EPSILON = 1e-5
 
 _RANKS = np.arange(1, DEPTH + 1)
 _DISCOUNTS = 1 / np.log2(_RANKS + 1)
-_IDEAL = np.concatenate([[0.0], np.cumsum(_DISCOUNTS)])
 
 
 class Sample(NamedTuple):
@@ -78,11 +78,18 @@ def sample(judgments: Mapping[str, Judgment]) -> Sample:
     pooled = np.bincount(strata[:-1], counts, len(places))
     sampled = np.bincount(strata[:-1], counts * (relevances[:-1] >= 0), len(places))
     weights = np.append(np.divide(pooled, sampled, out=np.zeros(len(places)), where=sampled > 0), 0.0)
+    found: dict[str, int] = {}
     grades: dict[int, float] = {}
-    for relevance, stratum, count in zip(relevances[:-1].tolist(), strata[:-1], counts, strict=True):
-        if relevance > 0:
-            grades[relevance] = grades.get(relevance, 0.0) + float(count * weights[stratum])
-    return Sample(codes, relevances, strata, weights, sum(grades.values()), _ideal_gain(grades))
+    # In the order of the strata, so that the order of the rows changes no bit of the sums.
+    for judgment in sorted(numbering, key=lambda judgment: judgment.stratum):
+        if judgment.relevance > 0:
+            count, place = int(counts[numbering[judgment]]), places[judgment.stratum]
+            found[judgment.stratum] = found.get(judgment.stratum, 0) + count
+            # The product first, as NIST's script has it: 11 · (15 / 11) is less than 15.
+            estimate = float(count * pooled[place] / sampled[place])
+            grades[judgment.relevance] = grades.get(judgment.relevance, 0.0) + estimate
+    relevant = sum(float(count * pooled[places[s]] / sampled[places[s]]) for s, count in found.items())
+    return Sample(codes, relevances, strata, weights, relevant, _ideal_gain(grades))
 
 
 def infer(ranking: Sequence[str], judgments: Mapping[str, Judgment], known: Sample | None = None) -> Inferred:
@@ -125,10 +132,19 @@ def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
 
 
 def _ideal_gain(grades: Mapping[int, float]) -> float:
-    """The gain of the estimated relevant shots, whole ones only, by grade from the first rank on."""
-    gain, rank = 0.0, 0
-    for relevance in sorted(grades, reverse=True):
-        end = min(rank + int(grades[relevance]), DEPTH)
-        gain += relevance * float(_IDEAL[end] - _IDEAL[rank])
-        rank = end
+    """The gain of the estimated relevant shots, from the highest grade to the lowest.
+
+    As in NIST's script, grades are compared as text, the estimated counts keep their fractions, so that the ranks of
+    lower grades have fractions too, and rank 1000 ends its own grade alone: every later grade adds its first gain.
+    """
+    gain, start = 0.0, 0.0
+    for grade in sorted(grades, key=str, reverse=True):
+        end = start + grades[grade]
+        steps = np.ones(int(min(grades[grade], max(DEPTH - start, 0.0))) + 2)
+        steps[0] = start + 1
+        # One is added to the rank before, rounding each time as the script does.
+        ranks = np.cumsum(steps)
+        ranks = ranks[ranks <= end][: int(np.searchsorted(ranks, DEPTH)) + 1]
+        gain += float((grade / np.log2(ranks + 1)).sum())
+        start = end
     return gain

@@ -24,22 +24,27 @@ Arrays = dict[str, torch.Tensor]
 
 
 class Teacher(nn.Module):
-    """A frozen model; all its scores are multiplied by its own scale.
+    """A model that scores pairs; all its scores are multiplied by its own scale.
 
     takes         "frames": `embed_videos` takes (M, F, D) vectors of frames; "tokens": (M, F, 1 + P, D), the frame's
                   own vector and then those of its P patches
+    reads_words   whether `embed_texts` looks at words
     shifted       blocks of its image tower in which patches of neighbouring frames trade places
     masked        whether padding is left out of what is taught and of every attention over frames, which as published
                   it is not
     """
 
     takes: Literal["frames", "tokens"] = "frames"
+    reads_words = False
     shifted: tuple[int, ...] = ()
 
     def __init__(self, masked: bool = False):
         super().__init__()
         self.masked = masked
         self.logit_scale = nn.Parameter(torch.tensor(100.0).log())
+
+    def forward(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return self.similarities(texts, videos)
 
     def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
         """(N, D) sentences, (N, W, D) words, neither of unit length, to arrays whose rows are texts."""

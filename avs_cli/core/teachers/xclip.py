@@ -46,6 +46,8 @@ class Terms(NamedTuple):
 class XClip(Teacher):
     """Matrices start as the identity; arrays are unit vectors, `sentence`, `words`, `video`, `frames`, and masks."""
 
+    reads_words = True
+
     def __init__(
         self, dim: int, frames: int, words: int, header: Header, layers: int, heads: int, positions: int, masked: bool
     ):

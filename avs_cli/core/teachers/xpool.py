@@ -32,11 +32,12 @@ PUBLISHED = {
 class XPool(Teacher):
     """One head of attention; projections start as the identity. Arrays: `sentence`; `frames`, and the mask; as given.
 
-    The dropout of its training is not here: a teacher is not trained.
+    dropout  of the last layer, in training
     """
 
-    def __init__(self, dim: int, masked: bool):
+    def __init__(self, dim: int, masked: bool, dropout: float):
         super().__init__(masked)
+        self.dropout = nn.Dropout(dropout)
         self.query, self.key, self.value = identity(dim), identity(dim), identity(dim)
         self.out, self.linear = identity(dim), identity(dim)
         self.norm_in, self.norm_out, self.norm_last = (nn.LayerNorm(dim) for _ in range(3))
@@ -64,7 +65,7 @@ class XPool(Teacher):
         """(M, N, D) each video as each text sees it."""
         seen = self.shares(texts["sentence"][None], videos) @ self.value(self.norm_in(videos["frames"]))
         out = self.norm_out(self.out(seen))
-        pooled: torch.Tensor = self.norm_last(out + self.linear(out))
+        pooled: torch.Tensor = self.norm_last(out + self.dropout(self.linear(out)))
         return pooled
 
     def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -91,9 +92,9 @@ def identity(dim: int) -> nn.Linear:
     return layer
 
 
-def build(dim: int, frames: int, words: int, masked: bool = False) -> XPool:
+def build(dim: int, frames: int, words: int, masked: bool = False, dropout: float = 0.3) -> XPool:
     """For vectors of `dim` numbers; any number of frames and words will do."""
-    return XPool(dim, masked)
+    return XPool(dim, masked, dropout)
 
 
 def footprint(dim: int, frames: int, words: int) -> tuple[int, int, int]:

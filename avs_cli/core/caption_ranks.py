@@ -1,0 +1,76 @@
+"""Ranks of caption retrieval, for training, distillation and evaluation alike, and what is computed from them.
+
+A rank is 1 plus the number of strictly larger scores, the rule of the caption-retrieval literature: equal scores share
+the best of their ranks. A video that several captions describe is found by the best of them. CLIP4Clip's code follows
+this rule but for ties: it counts a tied caption once for each rank that the tie spans.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from avs_cli.types import Judgment, ranked
+
+CUTOFFS = (1, 5, 10)
+# Rows compared at a time, so that no copy of a large matrix is made.
+_ROWS = 1024
+
+
+def text_ranks(scores: Any, item: np.ndarray) -> np.ndarray:
+    """(C,) int64, from 1: the rank of each caption's own video.
+
+    scores  (C, V), an array or a tensor on the CPU
+    item    (C,) which video each caption describes
+    NaN ranks before every number, and a caption whose own score is NaN has the last rank.
+    """
+    scores = np.asarray(scores)
+    ranks = np.empty(len(scores), np.int64)
+    for low in range(0, len(scores), _ROWS):
+        rows = scores[low : low + _ROWS]
+        own = np.take_along_axis(rows, item[low : low + _ROWS, None], axis=1)
+        ranks[low : low + _ROWS] = rows.shape[1] - np.count_nonzero(rows <= own, axis=1) + 1
+    # A score that is NaN is not at most itself.
+    capped: np.ndarray = np.minimum(ranks, scores.shape[1])
+    return capped
+
+
+def video_ranks(scores: Any, item: np.ndarray) -> np.ndarray:
+    """(V,) int64, from 1: the rank of each video's captions among those of all videos, each by its best caption.
+
+    scores, item  as in `text_ranks`; every video has a caption
+    """
+    scores = np.asarray(scores)
+    order = np.argsort(item, kind="stable")
+    first = np.searchsorted(item[order], np.arange(scores.shape[1]))
+    best = np.maximum.reduceat(scores[order], first, axis=0)
+    return text_ranks(best.T, np.arange(len(best)))
+
+
+def measures(ranks: np.ndarray) -> dict[str, float]:
+    """R@1, R@5, R@10 as shares, their sum in percent, the median and mean rank, the mean of 1 / rank (also the mAP)."""
+    recall = {f"R@{cutoff}": float((ranks <= cutoff).mean()) for cutoff in CUTOFFS}
+    middle = {"MedR": float(np.median(ranks)), "MeanR": float(ranks.mean())}
+    mir = float((1 / ranks).mean())
+    return {**recall, "SumR": 100 * sum(recall.values()), **middle, "mir": mir, "mAP": mir}
+
+
+def both_ways(scores: Any, item: np.ndarray) -> dict[str, float]:
+    """R@1, R@5, R@10 and SumR of captions that search videos, then, named "v2t …", of videos that search captions."""
+    found = {"": measures(text_ranks(scores, item)), "v2t ": measures(video_ranks(scores, item))}
+    return {f"{way}{name}": held[name] for way, held in found.items() for name in ("R@1", "R@5", "R@10", "SumR")}
+
+
+def right_first(scores: Mapping[str, float], judgments: Mapping[str, Judgment]) -> list[str]:
+    """The ranking in which relevant shots precede others of equal score, so that `first_rank` follows the rule."""
+    right = {shot for shot, judgment in judgments.items() if judgment.relevance > 0}
+    return sorted(ranked(scores), key=lambda shot: (-scores[shot], shot not in right))
+
+
+def first_rank(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> int:
+    """The rank of the best relevant shot; of a ranking without one, the rank behind its end."""
+    for rank, shot in enumerate(ranking, start=1):
+        judgment = judgments.get(shot)
+        if judgment is not None and judgment.relevance > 0:
+            return rank
+    return len(ranking) + 1

@@ -1,0 +1,19 @@
+"""Share of the first k ranks that hold a judged shot.
+
+A measure of qrels that lack it is not comparable with others: what nobody judged counts as not relevant. Pooled shots
+that were not sampled are not judged either. Of a shorter ranking it is the share of that ranking, as in ir_measures.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from avs_cli.core.measures import _cutoffs
+from avs_cli.types import Judgment
+
+NAMES = ("Judged@10", "Judged@100")
+
+
+def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], k: int | None = None) -> float:
+    """The share of the first `k` ranks (of all ranks without `k`) that is judged; 0 for an empty ranking."""
+    top = ranking[: _cutoffs.checked(k)]
+    judged = sum(shot in judgments and judgments[shot].relevance >= 0 for shot in top)
+    return judged / len(top) if top else 0.0

@@ -1,0 +1,51 @@
+"""What encoders said of themselves when they were last loaded, in the user's cache folder.
+
+With it a finished job is known to be finished without loading the model again. It holds for as long as the files
+that it depends on keep their size and time of change, and is never a reason to write anything.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avs_cli.io.atomic import replacing
+from avs_cli.io.cache import folder
+from avs_cli.types import Facts, Pixels, Sampling
+
+
+def recall(asked: Mapping[str, Any]) -> Facts | None:
+    """The facts kept for an encoder that was asked for in this way, unless one of its files has changed since."""
+    try:
+        kept = json.loads(_place(asked).read_bytes())
+        if kept["files"] != _states([file[0] for file in kept["files"]]):
+            return None
+        facts = kept["facts"]
+        pixels = Pixels(**facts["pixels"]) if facts["pixels"] else None
+        return Facts(**{**facts, "pixels": pixels, "sampling": Sampling(**facts["sampling"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep(asked: Mapping[str, Any], facts: Facts, files: Iterable[Path]) -> None:
+    """Keep the facts of an encoder that depends on these files; a cache that cannot be written is no failure."""
+    told = {**facts._asdict(), "sampling": asdict(facts.sampling), "pixels": facts.pixels and asdict(facts.pixels)}
+    place = _place(asked)
+    with contextlib.suppress(OSError):
+        text = json.dumps({"asked": dict(asked), "files": _states(map(str, files)), "facts": told}, indent=1)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def _place(asked: Mapping[str, Any]) -> Path:
+    told = json.dumps(dict(asked), sort_keys=True)
+    return folder() / f"encoder-{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
+
+
+def _states(files: Iterable[str]) -> list[list[Any]]:
+    """Name, size and time of change of each file."""
+    return [[name, (status := Path(name).stat()).st_size, status.st_mtime_ns] for name in files]
