@@ -96,13 +96,13 @@ def submit(
         Literal["C", "V"] | None, typer.Option(help="Concept-based or other, from 2023; left out if not given.")
     ] = None,
     elapsed: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="SECONDS|FILE",
             help="Search time of each topic, rounded up: one number for all, or a file with lines of a topic and its "
-            "seconds, as avs search --times writes it.",
+            "seconds, as avs search --times writes it; repeatable, as for the runs of a fused one: times add up.",
         ),
-    ] = "",
+    ] = None,
     tag: options.Tag = "avs",
     output: Annotated[
         str,
@@ -125,7 +125,8 @@ def submit(
     from avs_cli.errors import SpecError
 
     _check_options(context, check, format, year)
-    if [*run, topics, elapsed, exclude, shots].count("-") > 1:
+    elapsed = elapsed or []
+    if [*run, *elapsed, topics, exclude, shots].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if len(run) > 1 and not check:
         raise SpecError("one run is written at a time; --check takes several")
@@ -223,7 +224,7 @@ def _write(
     rules: Rules,
     format: str,
     given: Mapping[str, str],
-    elapsed: str,
+    elapsed: Sequence[str],
     dropped: str,
     tag: str,
     output: str,
@@ -324,8 +325,8 @@ def _without(run: Run, rules: Rules, listed: bool) -> tuple[Run, list[Dropped]]:
     return kept, left
 
 
-def _seconds(elapsed: str, topics: Mapping[str, object]) -> dict[str, str]:
-    """Topic -> whole seconds as the XML has them, rounded up; none where no times are given."""
+def _seconds(elapsed: Sequence[str], topics: Mapping[str, object]) -> dict[str, str]:
+    """Topic -> whole seconds as the XML has them, the sum of all times, rounded up; none where no times are given."""
     import math
 
     from avs_cli.errors import MismatchError, SpecError, few
@@ -334,17 +335,23 @@ def _seconds(elapsed: str, topics: Mapping[str, object]) -> dict[str, str]:
 
     if not elapsed:
         return {}
-    try:
-        number = float(elapsed)
-    except ValueError:
-        times, _ = align_topics(read_times(elapsed), topics)
-        if absent := [topic for topic in topics if topic not in times]:
-            raise MismatchError(f"{elapsed}: no time for {len(absent)} of the topics: {few(absent)}") from None
-        # A search that took no time to speak of took some.
-        return {topic: str(max(1, math.ceil(times[topic]))) for topic in topics}
-    if not 0 <= number < 1e9:
-        raise SpecError(f"--elapsed {elapsed}: seconds are a number from 0 on, or a file of topics and seconds")
-    return dict.fromkeys(topics, str(math.ceil(number)))
+    total = dict.fromkeys(topics, 0.0)
+    least = 0
+    for given in elapsed:
+        try:
+            number = float(given)
+        except ValueError:
+            times, _ = align_topics(read_times(given), topics)
+            if absent := [topic for topic in topics if topic not in times]:
+                raise MismatchError(f"{given}: no time for {len(absent)} of the topics: {few(absent)}") from None
+            least = 1  # a search that took no time to speak of took some
+        else:
+            if not 0 <= number < 1e9:
+                raise SpecError(f"--elapsed {given}: seconds are a number from 0 on, or a file of topics and seconds")
+            times = dict.fromkeys(topics, number)
+        total = {topic: seconds + times[topic] for topic, seconds in total.items()}
+    # Times have six decimals; what a sum has beyond them is no time.
+    return {topic: str(max(least, math.ceil(round(seconds, 6)))) for topic, seconds in total.items()}
 
 
 def _count(results: Sequence[tuple[str, str, list[tuple[str, str]]]]) -> str:
