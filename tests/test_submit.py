@@ -251,6 +251,14 @@ def test_each_topic_has_the_time_that_its_search_took(avs_in, tmp_path: Path) ->
     assert code == 3 and "times: no time for 1 of the topics: 732" in err
 
 
+def test_a_fused_run_took_the_time_of_all_its_searches(avs_in, tmp_path: Path) -> None:
+    (tmp_path / "a.times").write_text("731\t0.6\n732\t2.5\n")
+    (tmp_path / "b.times").write_text("1731\t0.25\n1732\t2.5\n")
+    times = ("--elapsed", "a.times", "--elapsed", "b.times", "--elapsed", "1")
+    assert avs_in(*SUBMIT, *times, "-o", "run.xml")[0] == 0
+    assert [result.elapsed for result in read_submission(str(tmp_path / "run.xml")).results] == ["2", "6"]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

@@ -12,7 +12,7 @@ from avs_cli.console import note
 from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from avs_cli.io.lists import Dropped
     from avs_cli.types import Run
@@ -100,7 +100,7 @@ def submit(
         typer.Option(
             metavar="SECONDS|FILE",
             help="Search time of each topic, rounded up: one number for all, or a file with lines of a topic and its "
-            "seconds, as avs search --times writes it; repeatable, as for the searches of a fused run: times add up.",
+            "seconds, as avs search --times writes it; repeatable, as for the runs of a fused one: times add up.",
         ),
     ] = None,
     tag: options.Tag = "avs",
@@ -125,7 +125,8 @@ def submit(
     from avs_cli.errors import SpecError
 
     _check_options(context, check, format, year)
-    if [*run, topics, *(elapsed or []), exclude, shots].count("-") > 1:
+    elapsed = elapsed or []
+    if [*run, *elapsed, topics, exclude, shots].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if len(run) > 1 and not check:
         raise SpecError("one run is written at a time; --check takes several")
@@ -140,7 +141,7 @@ def submit(
         return
     given: dict[str, str] = {"trType": training or "", "class": kind, "task": task, "novelty": novelty}
     given |= {"pid": pid, "priority": str(priority), "desc": desc} | ({"algo": algo} if algo else {})
-    _write(run[0], ids, rules, format, given, elapsed or [], dropped, tag, output)
+    _write(run[0], ids, rules, format, given, elapsed, dropped, tag, output)
 
 
 def _check_options(context: typer.Context, check: bool, format: str, year: int) -> None:
@@ -324,32 +325,33 @@ def _without(run: Run, rules: Rules, listed: bool) -> tuple[Run, list[Dropped]]:
     return kept, left
 
 
-def _seconds(elapsed: Sequence[str], topics: Collection[str]) -> dict[str, str]:
-    """Topic -> the sum of its times in whole seconds, rounded up, as the XML has it; none where no times are given."""
+def _seconds(elapsed: Sequence[str], topics: Mapping[str, object]) -> dict[str, str]:
+    """Topic -> whole seconds as the XML has them, the sum of all times, rounded up; none where no times are given."""
     import math
 
-    if not elapsed:
-        return {}
-    several = [_times(given, topics) for given in elapsed]
-    return {topic: str(math.ceil(sum(times[topic] for times in several))) for topic in topics}
-
-
-def _times(given: str, topics: Collection[str]) -> dict[str, float]:
-    """Topic -> seconds, of a number for all topics or of a file."""
     from avs_cli.errors import MismatchError, SpecError, few
     from avs_cli.io.lists import read_times
     from avs_cli.io.topics import align_topics
 
-    try:
-        number = float(given)
-    except ValueError:
-        times, _ = align_topics(read_times(given), topics)
-        if absent := [topic for topic in topics if topic not in times]:
-            raise MismatchError(f"{given}: no time for {len(absent)} of the topics: {few(absent)}") from None
-        return times
-    if not 0 <= number < 1e9:
-        raise SpecError(f"--elapsed {given}: seconds are a number from 0 on, or a file of topics and seconds")
-    return dict.fromkeys(topics, number)
+    if not elapsed:
+        return {}
+    total = dict.fromkeys(topics, 0.0)
+    least = 0
+    for given in elapsed:
+        try:
+            number = float(given)
+        except ValueError:
+            times, _ = align_topics(read_times(given), topics)
+            if absent := [topic for topic in topics if topic not in times]:
+                raise MismatchError(f"{given}: no time for {len(absent)} of the topics: {few(absent)}") from None
+            least = 1  # a search that took no time to speak of took some
+        else:
+            if not 0 <= number < 1e9:
+                raise SpecError(f"--elapsed {given}: seconds are a number from 0 on, or a file of topics and seconds")
+            times = dict.fromkeys(topics, number)
+        total = {topic: seconds + times[topic] for topic, seconds in total.items()}
+    # Times have six decimals; what a sum has beyond them is no time.
+    return {topic: str(max(least, math.ceil(round(seconds, 6)))) for topic, seconds in total.items()}
 
 
 def _count(results: Sequence[tuple[str, str, list[tuple[str, str]]]]) -> str:
