@@ -264,7 +264,8 @@ def test_core_opens_nothing_and_prints_nothing(path: str) -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path != "avs_cli/cli.py" and path not in CARRIERS])
 def test_only_the_command_line_catches_everything(path: str) -> None:
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.ExceptHandler):
+        # What is raised again was not caught, only tidied up after.
+        if isinstance(node, ast.ExceptHandler) and ast.unparse(node.body[-1]) != "raise":
             caught = ast.unparse(node.type) if node.type else "everything"
             assert caught not in ("everything", "BaseException", "AvsError"), f"{path}:{node.lineno} catches {caught}"
 

@@ -14,6 +14,7 @@ ROOT = cli.build(cli.available())
 # Metavars whose values are no files.
 WORDS = {"A", "ALGORITHM", "C", "D", "E", "F", "I", "K", "KEY", "M", "METHOD", "N", "NAME", "OURS", "P", "R", "SPEC"}
 WORDS |= {"TEAM", "TEXT", "THEIRS", "V", "VALUE", "by-year", "MINUTES", "OUT", "ADDRESS", "URL", "WHICH"}
+WORDS |= {"FEATURE", "GB", "PICTURE", "RANGE", "SECONDS", "WIDTH"}
 
 
 def pairs() -> Iterator[Any]:
@@ -62,7 +63,7 @@ def test_a_link_is_the_file_that_it_leads_to(
     read = {"kept": "other", "other": "kept"}[written]
     ran = avs_here("eval", read, "a.run", "--plot", f"./{written}")
     assert ran.returncode == 2
-    assert f"--plot would overwrite ./{written}, which is read as QRELS" in ran.stderr
+    assert f"--plot would overwrite ./{written}, which is read as [QRELS] RUN" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -135,5 +136,5 @@ def test_every_metavar_says_whether_its_values_are_files(name: str) -> None:
 @pytest.mark.parametrize("name", cli.available())
 def test_every_output_is_marked(name: str) -> None:
     command = ROOT.commands[name]
-    called = {"cache", "explain", "output", "plot", "report", "save", "target", "tensorboard"}
+    called = {"cache", "dropped", "explain", "output", "plot", "report", "save", "target", "tensorboard", "times"}
     assert {one.name for one in command.params} & called == set(cli.parameters(command).outputs)
