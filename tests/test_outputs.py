@@ -62,7 +62,7 @@ def test_a_link_is_the_file_that_it_leads_to(
     read = {"kept": "other", "other": "kept"}[written]
     ran = avs_here("eval", read, "a.run", "--plot", f"./{written}")
     assert ran.returncode == 2
-    assert f"--plot would overwrite ./{written}, which is read as QRELS" in ran.stderr
+    assert f"--plot would overwrite ./{written}, which is read as [QRELS] RUN" in ran.stderr
 
 
 @pytest.mark.parametrize(
