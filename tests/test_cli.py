@@ -324,7 +324,7 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
 def test_processes_that_share_the_work_die_quietly_with_the_first(tmp_path: Path) -> None:
     body = (
         "from avs_cli.io.forks import forked\n"
-        "    forked(lambda n: (print('ready', flush=True), time.sleep(60)), [1, 2, 3], 3)"
+        "    forked(lambda n: (os.write(1, b'ready\\n'), time.sleep(60)), [1, 2, 3], 3)"
     )
     running = program(body, start_new_session=True)
     assert running.stdout and running.stderr

@@ -148,6 +148,7 @@ def created(path: Path) -> Iterator[Any]:
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     access.set_alignment(1 << 16, 1 << 12)
     access.set_sieve_buf_size(0)  # values go to the disk, or fail to, when they are written, not when HDF5 likes
+    abandoned = False
     file = h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, fapl=access))
     try:
         file.attrs["format"] = FORMAT
@@ -155,15 +156,15 @@ def created(path: Path) -> Iterator[Any]:
         yield file
         file.flush()
     except (OSError, RuntimeError) as error:
+        abandoned = True
         _abandon(file)
         code = re.search(r"errno = (\d+)", str(error))
         if code is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
-    except BaseException:
-        file.close()
-        raise
-    file.close()
+    finally:
+        if not abandoned:
+            file.close()
 
 
 def _abandon(file: Any) -> None:
