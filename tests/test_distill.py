@@ -360,7 +360,7 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         (["--teacher", "none.safetensors"], 3, "none.safetensors: no such file"),
         (["--teacher", "a.txt"], 3, "a.txt: not a head file"),
         (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 2, "are trained by avs train --head"),
-        (["--student", "xclip"], 2, "over stores a student is a head whose score is one dot product, such as afa"),
+        (["--student", "xclip"], 2, "over stores a student is a head whose score is one dot product, as afa"),
         (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
         (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, and the student at 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),

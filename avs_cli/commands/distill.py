@@ -184,7 +184,7 @@ def distill(
     refuse(context, NEEDS, holds)
     if video and _distill_clips.is_teacher(student):
         raise SpecError(
-            f"--student {student}: over stores a student is a head whose score is one dot product, such as afa; teachers "
+            f"--student {student}: over stores a student is a head whose score is one dot product, as afa; teachers "
             "are trained by avs train --head xclip or xpool"
         )
     from avs_cli.core.device import prepare
