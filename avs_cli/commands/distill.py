@@ -199,6 +199,11 @@ def distill(
         KEPT: bool(inputs or teacher),
     }
     refuse(context, NEEDS, holds)
+    if video and _distill_clips.is_teacher(student):
+        raise SpecError(
+            f"--student {student}: over stores a student is a head whose score is one dot product, as afa; teachers "
+            "are trained by avs train --head xclip or xpool"
+        )
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe
 
