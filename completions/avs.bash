@@ -1,13 +1,19 @@
 # Completion of avs for bash. Written by `make docs` from the commands; it starts no process.
 _avs() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local words='' word
+    local words='' word cut='' place=$COMP_CWORD
     COMPREPLY=()
-    # readline cuts --option=value into three words
+    # readline cuts P@10 and --option=value into three words each; of P@10 it replaces @10
+    if [[ $current == @ ]]; then
+        cut=$before place=$((COMP_CWORD - 1))
+    elif [[ $before == @ ]]; then
+        cut=${COMP_WORDS[COMP_CWORD - 2]} current=@$current place=$((COMP_CWORD - 2))
+    fi
+    before=${COMP_WORDS[place - 1]}
     if [[ $current == = ]]; then
         current=''
     elif [[ $before == = ]]; then
-        before=${COMP_WORDS[COMP_CWORD - 2]}
+        before=${COMP_WORDS[place - 2]}
     fi
     if ((COMP_CWORD == 1)); then
         words='shots extract train distill search rerank fuse eval submit view info convert --version --help'
@@ -22,7 +28,9 @@ _avs() {
             extract:--output | extract:-o) ;;
             extract:--shots) ;;
             extract:--text) ;;
+            extract:--field) words='query narrative both' ;;
             extract:--fps) compopt +o default 2>/dev/null ;;
+            extract:--frames) words='name folder' ;;
             extract:--max-frames) compopt +o default 2>/dev/null ;;
             extract:--pool) words='mean max none' ;;
             extract:--frame-norm) words='none l2' ;;
@@ -35,6 +43,7 @@ _avs() {
             extract:--threads) compopt +o default 2>/dev/null ;;
             extract:--timeout) compopt +o default 2>/dev/null ;;
             extract:--shard) ;;
+            extract:--thumbnails) ;;
             train:--output | train:-o) ;;
             train:--video) ;;
             train:--text) ;;
@@ -60,13 +69,14 @@ _avs() {
             train:--device) ;;
             train:--threads) compopt +o default 2>/dev/null ;;
             distill:--captions) ;;
-            distill:--teacher) ;;
             distill:--output | distill:-o) ;;
+            distill:--teacher) ;;
             distill:--student) ;;
             distill:--video) ;;
             distill:--text) ;;
             distill:--teacher-video) ;;
             distill:--teacher-text) ;;
+            distill:--word-vectors) ;;
             distill:--weights) ;;
             distill:--frames) compopt +o default 2>/dev/null ;;
             distill:--words) compopt +o default 2>/dev/null ;;
@@ -81,6 +91,8 @@ _avs() {
             distill:--loss-weights) ;;
             distill:--temperature) compopt +o default 2>/dev/null ;;
             distill:--cache) ;;
+            distill:--cache-frames) words='raw jpeg' ;;
+            distill:--cache-limit) ;;
             distill:--optimizer) words='adamw bertadam' ;;
             distill:--learning-rate) compopt +o default 2>/dev/null ;;
             distill:--weight-decay) compopt +o default 2>/dev/null ;;
@@ -98,7 +110,9 @@ _avs() {
             search:--vectors) ;;
             search:--head) ;;
             search:--explain) ;;
+            search:--times) ;;
             search:--field) words='query narrative both' ;;
+            search:--missing) words='error skip zero' ;;
             search:--depth) compopt +o default 2>/dev/null ;;
             search:--tag) ;;
             search:--output | search:-o) ;;
@@ -117,19 +131,23 @@ _avs() {
             rerank:--output | rerank:-o) ;;
             rerank:--device) ;;
             rerank:--threads) compopt +o default 2>/dev/null ;;
-            fuse:--method) words='borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
+            fuse:--method) words='average borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
+            fuse:--steps) words='auto 1 2' ;;
             fuse:--qrels) ;;
-            fuse:--measure) words='hit infndcg inum-rel inum-rel-ret ip iprec-rec meanr medr mir num-ret sumr xinfap' ;;
+            fuse:--measure) words='xinfAP AP nDCG nDCG@10 nDCG@20 P@5 P@10 P@20' ;;
             fuse:--folds) ;;
             fuse:--seed) compopt +o default 2>/dev/null ;;
             fuse:--threads) compopt +o default 2>/dev/null ;;
             fuse:--save) ;;
             fuse:--load) ;;
             fuse:--report) ;;
+            fuse:--topics) ;;
             fuse:--depth) compopt +o default 2>/dev/null ;;
             fuse:--tag) ;;
             fuse:--output | fuse:-o) ;;
-            eval:--measure | eval:-m) words='hit infndcg inum-rel inum-rel-ret ip iprec-rec meanr medr mir num-ret sumr xinfap' ;;
+            eval:--qrels) ;;
+            eval:--measure | eval:-m) words='AP Bpref ERR@20 hit@1 infAP infNDCG inum_rel inum_rel_ret iP@10 iP@100 iP@1000 iprec@rec0.50 Judged@10 Judged@100 MeanR MedR mir nDCG nDCG@10 nDCG@20 num_ret P@10 P@100 R@100 R@1000 RBP Rprec RR Success@10 SumR xinfAP' ;;
+            eval:--topics) ;;
             eval:--baseline) ;;
             eval:--test) words='randomization t tukey' ;;
             eval:--seed) compopt +o default 2>/dev/null ;;
@@ -139,18 +157,20 @@ _avs() {
             eval:--agreement) ;;
             submit:--topics) ;;
             submit:--shots) ;;
+            submit:--exclude) ;;
+            submit:--dropped) ;;
             submit:--format) words='xml trec' ;;
             submit:--dtd) ;;
             submit:--year) compopt +o default 2>/dev/null ;;
             submit:--pid) ;;
-            submit:--training) ;;
-            submit:--class) ;;
-            submit:--task) ;;
-            submit:--novelty) ;;
+            submit:--training) words='A D E F' ;;
+            submit:--class) words='F M R' ;;
+            submit:--task) words='M P' ;;
+            submit:--novelty) words='C N' ;;
             submit:--priority) compopt +o default 2>/dev/null ;;
             submit:--desc) ;;
-            submit:--algo) ;;
-            submit:--elapsed) compopt +o default 2>/dev/null ;;
+            submit:--algo) words='C V' ;;
+            submit:--elapsed) ;;
             submit:--tag) ;;
             submit:--output | submit:-o) ;;
             view:--gallery | view:-g) ;;
@@ -159,31 +179,33 @@ _avs() {
             view:--shown) compopt +o default 2>/dev/null ;;
             view:--output | view:-o) ;;
             convert:--tag) ;;
+            convert:--topics) ;;
             convert:--depth) compopt +o default 2>/dev/null ;;
             convert:--head) ;;
             convert:--feature) ;;
             convert:--vocabulary) ;;
+            convert:--layout) words='bigfile clip-retrieval' ;;
             convert:--word-vectors) ;;
             *)
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
-                    extract) words='--model --output -o --shots --text --fps --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --retry-failed --list-models --json --help' ;;
-                    train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --help' ;;
-                    distill) words='--captions --teacher --output -o --student --video --text --teacher-video --teacher-text --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --tensorboard --device --threads --workers --help' ;;
-                    search) words='--query -q --topics --vectors --head --explain --field --depth --tag --output -o --weights --device --threads --help' ;;
-                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --device --threads --help' ;;
-                    fuse) words='--method --ltr --qrels --measure --folds --seed --threads --save --load --report --depth --tag --output -o --help' ;;
-                    eval) words='--measure -m --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
-                    submit) words='--topics --shots --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
+                    extract) words='--model --output -o --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --list-models --json --help' ;;
+                    train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
+                    distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --help' ;;
+                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --help' ;;
+                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --allow-mismatch --device --threads --help' ;;
+                    fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
+                    eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
+                    submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
                     info) words='--json --help' ;;
-                    convert) words='--tag --depth --trust-pickle --head --feature --vocabulary --word-vectors --help' ;;
+                    convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;
                 esac
                 ;;
         esac
     fi
     for word in $words; do
-        [[ $word == "$current"* ]] && COMPREPLY+=("$word")
+        [[ $word == "$cut$current"* ]] && COMPREPLY+=("${word#"$cut"}")
     done
 }
 complete -o default -F _avs avs
