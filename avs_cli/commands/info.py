@@ -10,6 +10,7 @@ import typer
 from avs_cli.errors import FormatError
 from avs_cli.options import Json
 
+COSTS = ("products", "gates", "stored")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -167,7 +168,7 @@ def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["cost"]:
         yield f"  {_cost(facts['cost'])}"
     for name, cost in facts["teachers"].items():
-        yield f"  teacher {name}: {_cost(cost)}"
+        yield f"  teacher {name}: {_cost(cost) if len(cost) == len(COSTS) else 'of unknown cost'}"
     yield from (f"  {key}: {_text_of(value)}" for key, value in facts["training"].items())
 
 

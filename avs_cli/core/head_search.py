@@ -13,6 +13,7 @@ import torch
 
 from avs_cli.core.heads._blocks import Head, Ragged, Vectors
 from avs_cli.core.pairs import as_vectors, on
+from avs_cli.errors import MismatchError
 from avs_cli.types import Joined
 
 
@@ -34,9 +35,13 @@ class HeadScorer:
 
     @torch.inference_mode()
     def scan(self, block: Joined) -> torch.Tensor:
-        """(Q, N) float32."""
+        """(Q, N) float32. Raises MismatchError for a score that is NaN or infinite."""
         videos = self.head.embed_videos(padded(self.head, block, self.rows))
-        return self.merge(self.head.scores(self.texts, videos))[:, : len(block.ids)].cpu().contiguous()
+        scores = self.merge(self.head.scores(self.texts, videos))[:, : len(block.ids)].cpu().contiguous()
+        # A shot with such a score would be left out, and the run be empty.
+        if not scores.isfinite().all():
+            raise MismatchError("a head's scores are NaN or infinite: its weights or the features are out of range")
+        return scores
 
     def exact(self, block: Joined, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32: what `scan` gives, but for its last bits."""

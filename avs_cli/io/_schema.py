@@ -1,6 +1,5 @@
 """How a feature store lies in HDF5: reading and writing the groups that `store.py` describes."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,13 +10,12 @@ import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io._checked import IDS, PATH_BYTES, PATHS, check_ids, holds, texts
+from avs_cli.io._json import parsed
 from avs_cli.types import Shot
 
 FORMAT = "avs-features"
 VERSION = 1
 PROVENANCE_BYTES = 1 << 20
-# What walks through JSON calls itself for each level.
-DEEPEST = 32
 
 
 class Ids(Sequence[str]):
@@ -81,18 +79,12 @@ def provenance_of(group: Any, where: str) -> dict[str, Any]:
     """Where a feature's vectors come from. Raises FormatError for anything but a JSON object of sane size."""
     text = group.attrs["provenance"]
     try:
-        value = json.loads(text) if len(text) <= PROVENANCE_BYTES else None
-        json.dumps(value, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError):
+        value = parsed(text, PROVENANCE_BYTES)
+    except (TypeError, ValueError):
         value = None
-    if not isinstance(value, dict) or not _is_shallow(value, DEEPEST):
+    if not isinstance(value, dict):
         raise FormatError(where, "its provenance is not a JSON object")
     return value
-
-
-def _is_shallow(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
 
 
 def ids_of(group: Any, where: str) -> np.ndarray:
