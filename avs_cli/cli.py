@@ -12,6 +12,7 @@ import typer
 from typer.main import get_command
 
 from avs_cli import __version__, config
+from avs_cli.console import note
 from avs_cli.errors import AvsError
 
 # In the order of the pipeline and of `avs --help`; each is a module of `commands` with a function of its name.
@@ -86,7 +87,8 @@ def parameters(command: Any) -> config.Parameters:
     named = [parameter for parameter in command.params if parameter.name != "help"]
     options = {long_name(p): p.name for p in named if p.param_type_name == "option"}
     arguments = {p.name: p.name for p in named if p.param_type_name == "argument"}
-    return config.Parameters(options, arguments, frozenset(p.name for p in named if p.multiple or p.nargs == -1))
+    many = frozenset(p.name for p in named if p.multiple or p.nargs == -1)
+    return config.Parameters(options, arguments, many, frozenset(p.name for p in named if getattr(p, "is_flag", False)))
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -150,5 +152,5 @@ def _usage(error: Any, arguments: Sequence[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"avs: {' '.join(message.splitlines())}", file=sys.stderr)
+    note(" ".join(message.splitlines()))
     return code

@@ -268,12 +268,47 @@ def heads(folder: Path) -> list[Path]:
     student = {"kind": "teachclip", "settings": settings, "videos": [], "texts": [], "encoders": []}
     student["teachers"] = {"xclip": {"products": 8, "gates": 0, "stored": 32}}
     made.append(folder / "student.safetensors")
-    save_head(made[-1], student, ClipStudent(**{k: v for k, v in settings.items() if k != "interpolation"}).state_dict())
+    save_head(
+        made[-1], student, ClipStudent(**{k: v for k, v in settings.items() if k != "interpolation"}).state_dict()
+    )
     return made
 
 
-ODD: list[Any] = [None, True, -1, 0, 1, 7, 10**7, 10**12, 2**70, 0.5, 1e300, "", "x", "laff:dim=3", "\x1b[31m", [], [1], ["a"]]
-ODD += [{}, {"a": 1}, [[]], [{}], {"a": {"b": [None]}}, "bow", "mean", "seqtransf", 3, 5, "\ud800", float("nan"), float("inf")]
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    7,
+    10**7,
+    10**12,
+    2**70,
+    0.5,
+    1e300,
+    "",
+    "x",
+    "laff:dim=3",
+    "\x1b[31m",
+    [],
+    [1],
+    ["a"],
+]
+ODD += [
+    {},
+    {"a": 1},
+    [[]],
+    [{}],
+    {"a": {"b": [None]}},
+    "bow",
+    "mean",
+    "seqtransf",
+    3,
+    5,
+    "\ud800",
+    float("nan"),
+    float("inf"),
+]
 
 
 def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from avs_cli.console import answer, visible_json
 from avs_cli.errors import FormatError
 from avs_cli.options import Json
 
@@ -36,11 +37,11 @@ def info(
                 facts = _head(path, real) if is_head(real) else _text(path, real)
         told.append({"file": name, **facts})
         if not json:
-            print("\n".join(_lines(told[-1])))
+            answer(_lines(told[-1]))
     if json:
         from json import dumps
 
-        print(dumps(told, indent=2, ensure_ascii=False))
+        print(visible_json(dumps(told, indent=2, ensure_ascii=False)))
 
 
 def _store(name: str, real: Path, feature: str) -> dict[str, Any]:

@@ -176,4 +176,6 @@ def described_encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
 def _built(described: Mapping[str, Any], corpus: Corpus | None) -> Any:
     known = Corpus(words=described["words"], vectors=corpus.vectors if corpus else None, dim=described["word_dim"])
     settings = settings_for("text encoder", described["name"], encoders, described["settings"])
+    if len({*described["words"]}) < len(described["words"]):
+        raise MismatchError(f"a word occurs twice in the vocabulary of {described['name']}")
     return encoders.load(described["name"])(known, **settings)
