@@ -168,7 +168,7 @@ def check_student(settings: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
     if not isinstance(settings, Mapping):
         raise MismatchError("its settings are no object")
     given = {key: value for key, value in settings.items() if key != "interpolation"}
-    checked_settings("a student", given, ClipStudent)
+    checked_settings("a student", given, ClipStudent.__init__)
     for key in ("config", "frames", "words"):
         if key not in given:
             raise MismatchError(f"it lacks {key!r}")

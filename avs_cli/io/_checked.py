@@ -50,8 +50,11 @@ THUMBNAILS = {"ids": IDS, "offsets": INTEGERS, "jpeg": BYTES}
 
 
 def features_in(file: Any, shown: str) -> list[str]:
-    """The names of the features, sorted. Raises FormatError for a part of the file that is a link."""
+    """The names of the features, sorted. Raises FormatError for a link, and for a name that is no text."""
     for name in file:
+        # h5py gives bytes where a name is not UTF-8.
+        if not isinstance(name, str):
+            raise FormatError(shown, f"the name of a part, {name!r:.60}, is not UTF-8")
         _own(file, name, shown)
     return sorted(name for name in file if name not in RESERVED)
 
@@ -61,7 +64,8 @@ def check(file: Any, feature: str, shown: str) -> None:
     group, where = part(file, feature, shown), f"{shown}::{feature}"
     ids, vectors = column(group, "ids", IDS, where), column(group, "vectors", VECTORS, where)
     # Vectors are read past HDF5, so their type has to be the machine's own.
-    if not 0 < vectors.shape[1] <= LARGEST_DIM or vectors.id.get_type() != h5py.h5t.py_create(vectors.dtype):
+    own = vectors.dtype.isnative and vectors.id.get_type() == h5py.h5t.py_create(vectors.dtype)
+    if not own or not 0 < vectors.shape[1] <= LARGEST_DIM:
         raise FormatError(where, f"vectors are {vectors.shape} {vectors.dtype}, not {VECTORS.what}")
     if vectors.size and vectors.id.get_offset() is None:
         raise FormatError(where, "vectors are not contiguous; h5repack -l CONTI makes them so")
