@@ -383,6 +383,16 @@ def test_weights_that_are_no_numbers_are_refused(here: Path, avs_here: Here, kin
     assert ran.returncode == 3 and (kind == "laff" or "is NaN or infinite" in ran.stderr)
 
 
+def test_weights_of_a_student_are_floating_point_numbers(here: Path, avs_here: Here) -> None:
+    def change(_: object, tensors: dict[str, torch.Tensor]) -> None:
+        tensors["towers.network.ln_final.bias"] = torch.zeros(8, dtype=torch.uint8)
+
+    rewritten(here / "student.safetensors", here / "bad.safetensors", change)
+    line = ["extract", "--text", "topics.txt", "--model", "teachclip", "-o", "x.h5", "--weights", "bad.safetensors"]
+    ran = avs_here(*line)
+    assert (ran.returncode, "is torch.uint8" in ran.stderr, ran.stderr.count("\n")) == (3, True, 1)
+
+
 def test_scores_that_are_no_numbers_are_refused(here: Path, avs_here: Here) -> None:
     def change(_: object, tensors: dict[str, torch.Tensor]) -> None:
         for name in ("video.weight", "text.weight"):

@@ -110,7 +110,9 @@ class TeachClip(Encoder):
         """The weights under our names."""
         found = super().tensors(part) if self.own is not None else self.published
         for name, value in found.items():
-            if not value.isfinite().all():
+            if not value.is_floating_point():
+                raise FormatError(self.files.root, f"weight {name!r} is {value.dtype}, not a floating-point number")
+            if not value.float().isfinite().all():
                 raise FormatError(self.files.root, f"weight {name!r} is NaN or infinite")
         return found
 
