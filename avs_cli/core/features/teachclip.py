@@ -50,8 +50,10 @@ class TeachClip(Encoder):
             raise FormatError(self.files.root, "its header is not that of a student") from None
         if kind != KIND:
             raise FormatError(self.files.root, f"a head ({kind}), not a student that learned from clips")
+        # A file that a training goes on from holds a student too.
+        shapes = {key: shape for key, shape in self.files.shapes.items() if not key.startswith("training/")}
         try:
-            check_student(settings, self.files.shapes)
+            check_student(settings, shapes)
         except MismatchError as error:
             raise FormatError(self.files.root, f"its header does not fit: {error}") from None
         return told  # type: ignore[no-any-return]
