@@ -152,6 +152,7 @@ def parameters(command: Any) -> config.Parameters:
         options,
         arguments,
         many=frozenset(p.name for p in named if p.multiple or p.nargs == -1),
+        switches=frozenset(p.name for p in named if getattr(p, "is_flag", False)),
         outputs={name: mark for name, found in marked.items() if (mark := outputs.mark_of(found)) is not None},
         by_hand=frozenset(name for name, found in marked.items() if outputs.BY_HAND in found),
     )
@@ -163,8 +164,7 @@ def run(arguments: Sequence[str]) -> None:
     asked = arguments[0] if arguments else ""
     whole = asked not in everything or (Path.cwd() / config.FILE).is_file()
     root = build(everything if whole else [asked])
-    file = config.defaults({name: parameters(command) for name, command in root.commands.items()}, Path.cwd())
-    given = {name: {key: config.as_written(value) for key, value in own.items()} for name, own in file.items()}
+    given = config.defaults({name: parameters(command) for name, command in root.commands.items()}, Path.cwd())
     # Not `root.main`, which has exit codes of its own for interrupts and closed pipes.
     with root.make_context("avs", list(arguments), default_map=given) as context:
         root.invoke(context)
@@ -263,5 +263,5 @@ def _cure(arguments: Sequence[str]) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"avs: {' '.join(message.splitlines())}", file=sys.stderr)
+    note(" ".join(message.splitlines()))
     return code

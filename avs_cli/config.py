@@ -22,12 +22,10 @@ from avs_cli.errors import FormatError, SpecError
 from avs_cli.outputs import Writes, outside
 
 FILE = "avs.toml"
-
-
+# No number of a command line is larger.
+LARGEST = 1 << 63
 # Options that decide which model computes.
 MODELS = frozenset({"head", "init", "load", "model", "student", "teacher", "weights"})
-
-
 # What a command line could say too; TOML also has dates, tables and lists in lists.
 PLAIN = (bool, float, int, str)
 
@@ -35,13 +33,14 @@ PLAIN = (bool, float, int, str)
 class Parameters(NamedTuple):
     """A command's parameters: the name that users write -> the name in Python.
 
-    The others are names in Python: `many` of those that take a list, `outputs` of those that name what is written,
-    `by_hand` of those that only the command line may give.
+    The others are names in Python: `many` of those that take a list, `switches` of those that are true or false,
+    `outputs` of those that name what is written, `by_hand` of those that only the command line may give.
     """
 
     options: dict[str, str]
     arguments: dict[str, str]
     many: frozenset[str] = frozenset()
+    switches: frozenset[str] = frozenset()
     outputs: Mapping[str, Writes] = MappingProxyType({})
     by_hand: frozenset[str] = frozenset()
 
@@ -49,8 +48,9 @@ class Parameters(NamedTuple):
 def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict[str, Any]]:
     """Per command, the values that `avs.toml` in `folder` gives to its parameters, by the parameters' Python names.
 
-    The folder may be anybody's. Raises FormatError for a file that is not TOML, for a key that no command has, for an
-    option that gives trust, and for an output outside the folder.
+    Numbers become texts, as on the command line. The folder may be anybody's: raises FormatError for a file that is not
+    TOML, for a key that no command has, for a value that no command line could give, for an option that gives trust,
+    and for an output outside the folder.
     """
     path = folder / FILE
     if not path.is_file():
@@ -80,6 +80,8 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
         for name in commands[command].many & {name for name, value in found.items() if isinstance(value, PLAIN)}:
             found[name] = [found[name]]
         _check(path, commands[command], found)
+        for name, value in found.items():
+            found[name] = _as_written(value, name in commands[command].switches)
     return values
 
 
@@ -93,6 +95,8 @@ def _check(path: Path, parameters: Parameters, found: Mapping[str, Any]) -> None
             if not isinstance(one, PLAIN):
                 kind = "a list of texts or numbers" if python in parameters.many else "a text, a number, true or false"
                 raise FormatError(path.name, f"{name} should be {kind}")
+            if isinstance(one, int | float) and not -LARGEST < one < LARGEST:
+                raise FormatError(path.name, f"{name} = {one!r:.30} is out of range")
             if isinstance(one, str) and "\0" in one:
                 raise FormatError(path.name, f"{name} holds a NUL character")
         if python in parameters.by_hand:
@@ -116,11 +120,13 @@ def told(parameters: Parameters, values: Mapping[str, Any]) -> str:
     )
 
 
-def as_written(value: Any) -> Any:
+def _as_written(value: Any, switch: bool) -> Any:
     """A value as the command line would have it, so that a number is checked in the same way: 2.5 is no count."""
     if isinstance(value, list):
-        return [as_written(one) for one in value]
-    return value if isinstance(value, bool | str) else str(value)
+        return [_as_written(one, switch) for one in value]
+    if isinstance(value, bool):
+        return value if switch else str(value).lower()
+    return value if isinstance(value, str) else str(value)
 
 
 def check_environment(command: str, parameters: Parameters, environment: Mapping[str, str]) -> None:

@@ -20,7 +20,9 @@ TRAINED = Writes((".last", ".csv", ".lock"))
 Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
 Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads for the arithmetic; 0 takes the cores there are.")]
+Threads = Annotated[
+    int, typer.Option(min=0, max=1024, help="CPU threads for the arithmetic; 0 takes the cores there are.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Workers = Annotated[int, typer.Option(min=0, help="Decoding processes; 0 takes what the machine has to spare.")]

@@ -114,7 +114,10 @@ def test_a_key_that_means_nothing_is_an_error(tmp_path: Path, toml: str, message
 
 def test_a_shared_key_reaches_every_command_that_has_the_option_under_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "avs.toml").write_text("count = 2\n[probe]\nmin-seconds = 1")
-    assert config.defaults(COMMANDS, tmp_path) == {"probe": {"min_seconds": 1, "count": 2}, "other": {"number": 2}}
+    assert config.defaults(COMMANDS, tmp_path) == {
+        "probe": {"min_seconds": "1", "count": "2"},
+        "other": {"number": "2"},
+    }
 
 
 @pytest.mark.parametrize("data", [b"count = '\xff'", b"count =", b"count = 2\ncount = 3"])
@@ -131,7 +134,7 @@ def test_no_file_gives_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("count = inf", "'--count'"),
+        ("count = inf", "count = inf is out of range"),
         ("count = 2.5", "'--count'"),
         ("count = 1979-05-27", "count should be a text, a number, true or false"),
         ("count = [1]", "count should be a text, a number, true or false"),
@@ -232,3 +235,40 @@ def test_the_file_says_itself_when_it_decides_an_output_or_a_model(
     assert capsys.readouterr().err == "avs: avs.toml gives --output out/x, --model clip\n"
     assert probe("a -o y --model z", 'count = 2\noutput = "x"\nmodel = "clip"')[1]["output"] == "y"
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("[1]", 3),
+        ("{}", 3),
+        ("{a = 1}", 3),
+        ("1979-05-27", 3),
+        ("07:32:00", 3),
+        ("nan", 3),
+        ("-inf", 3),
+        ("99999999999999999999999", 3),
+        ("9" * 5000, 3),
+        ("[" * 5000, 3),
+        ('"\\u0000"', 3),
+        ("1.5", 2),
+        ("true", 2),
+        ('""', 2),
+    ],
+)
+@pytest.mark.parametrize("table", ["", "[probe]\n"])
+def test_a_value_that_no_command_line_could_give_is_one_line(
+    probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], table: str, value: str, code: int
+) -> None:
+    assert probe("a", f"{table}count = {value}") == (code, {})
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["[[1]]", "[{}]", '["a", [1979-05-27]]'])
+def test_a_list_holds_texts_and_numbers_alone(probe: Callable[..., Result], value: str) -> None:
+    assert probe("", f"[probe]\ninputs = {value}")[0] == 3
+
+
+@pytest.mark.parametrize("value", ["7", "2.5", '"perhaps"'])
+def test_a_switch_is_true_or_false(probe: Callable[..., Result], value: str) -> None:
+    assert probe("a", f"fast = {value}")[0] == 2

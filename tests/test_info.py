@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Shot
 
 Avs = Callable[..., "subprocess.CompletedProcess[str]"]
+Here = Callable[..., Any]
 
 
 @pytest.fixture
@@ -141,3 +143,16 @@ def test_a_file_that_is_no_head_is_told_without_loading_torch(store: Path, name:
     ran = subprocess.run(line, cwd=store.parent, capture_output=True, text=True, check=True)
     assert ran.stdout.startswith(f"{name}: ")
     assert ran.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_control_characters_of_other_peoples_files_do_not_reach_the_terminal(avs_here: Here, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.h5", "clip", 3, {"model": "\x1b[31mViT\x9b2J"}) as writer:
+        writer.add([Item(None, "s0", np.ones(3))])
+        writer.finish(["s0"])
+    (tmp_path / "a.run").write_text("661 Q0 s1 1 0.9 \x1b]0;title\x07mine\n")
+    for line in (["info", "a.h5", "a.run"], ["info", "--json", "a.h5", "a.run"]):
+        ran = avs_here(*line)
+        assert ran.returncode == 0 and not set("\x1b\x9b\x07") & set(ran.stdout)
+    assert [facts["kind"] for facts in json.loads(ran.stdout)] == ["feature store", "run"]
+    assert json.loads(ran.stdout)[0]["features"][0]["provenance"] == {"model": "\x1b[31mViT\x9b2J"}
+    assert "model: \\x1b[31mViT\\x9b2J" in avs_here("info", "a.h5").stdout

@@ -72,7 +72,7 @@ def asked(topics: list[Topic]) -> Asked:
 
 def load(paths: Sequence[str], device: str) -> list[Loaded]:
     """The heads of some files."""
-    from avs_cli.core.heads._described import load_weights, rebuild
+    from avs_cli.core.heads._described import rebuilt
     from avs_cli.io.checkpoint import load_head
 
     loaded = []
@@ -88,8 +88,7 @@ def load(paths: Sequence[str], device: str) -> list[Loaded]:
             raise SpecError(
                 f"{path} is a teacher of clips, not a head: give it to avs distill as --teacher {name}={path}"
             )
-        head = rebuild(kept.head)
-        load_weights(head, kept.weights, path)
+        head = rebuilt(kept.head, kept.weights, path)
         loaded.append(Loaded(path, head.eval().to(device), kept.head))
     names = [one.name for one in loaded]
     if twin := next((name for name in names if names.count(name) > 1), None):

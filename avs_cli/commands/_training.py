@@ -481,13 +481,15 @@ class Training(Generic[B]):
         if state is None:
             raise FormatError(self._last, "a head, but not one to go on from")
         self._check(told)
+        log = Log(**state["log"])
+        if state["schedule"].keys() != self.schedule.state().keys() or not log.rows:
+            raise FormatError(self._last, "its state is not that of this training; move it away to begin anew")
         load_weights(self.model, kept.weights, self._last)
         restore_optimizer(self.optimizer, kept.training)
         for key, value in state["schedule"].items():
             setattr(self.schedule, key, value)
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
-        log = Log(**state["log"])
         note(f"going on after epoch {len(log.rows)} of {self._last}")
         if log.rows and self.team.rank == 0:
             # A kill between the two files leaves this one an epoch behind.
@@ -559,7 +561,7 @@ def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
     with writing(path) as out:
         out.write(",".join(columns) + "\n")
         for row in rows:
-            out.write(",".join(f"{row[column]:.6g}" for column in columns) + "\n")
+            out.write(",".join(f"{row[column]:.6g}" if column in row else "" for column in columns) + "\n")
 
 
 @contextmanager

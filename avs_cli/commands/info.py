@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from avs_cli.console import answer, visible_json
 from avs_cli.errors import FormatError
 from avs_cli.options import Json
 
+COSTS = ("products", "gates", "stored")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -35,11 +37,11 @@ def info(
                 facts = _head(path, real) if is_head(real) else _text(path, real)
         told.append({"file": name, **facts})
         if not json:
-            print("\n".join(_lines(told[-1])))
+            answer(_lines(told[-1]))
     if json:
         from json import dumps
 
-        print(dumps(told, indent=2, ensure_ascii=False))
+        print(visible_json(dumps(told, indent=2, ensure_ascii=False)))
 
 
 def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["cost"]:
         yield f"  {_cost(facts['cost'])}"
     for name, cost in facts["teachers"].items():
-        yield f"  teacher {name}: {_cost(cost)}"
+        yield f"  teacher {name}: {_cost(cost) if len(cost) == len(COSTS) else 'of unknown cost'}"
     yield from (f"  {key}: {_text_of(value)}" for key, value in facts["training"].items())
 
 

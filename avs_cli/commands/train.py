@@ -150,15 +150,14 @@ def _train(
     """Epochs until there is no better head."""
     import torch
 
-    from avs_cli.core.heads._described import load_weights, rebuild
+    from avs_cli.core.heads._described import rebuild, rebuilt
     from avs_cli.core.pairs import Matching, mean_weights
     from avs_cli.io.checkpoint import load_head
 
     settings = plan.settings
     torch.manual_seed(plan.seed)
-    head = rebuild(described, corpus).to(team.device)
-    if init:
-        load_weights(head, load_head(init).weights, init)
+    head = rebuilt(described, load_head(init).weights, init) if init else rebuild(described, corpus)
+    head = head.to(team.device)
     seen = judge.pairs if judge else pairs
     Training(
         plan,

@@ -5,7 +5,8 @@ A video that is shorter than the frames it has room for is filled up with pictur
 like frames; `masked` leaves them out.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Literal, NamedTuple
 
@@ -16,11 +17,15 @@ from torch.utils.checkpoint import checkpoint
 from avs_cli.core.bert_adam import freeze
 from avs_cli.core.device import give_memory_back
 from avs_cli.core.heads._blocks import unit
+from avs_cli.core.heads._described import LARGEST, LARGEST_NUMBER, checked_settings
 from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Temporal, Watched
 from avs_cli.core.teaching import Watching
-from avs_cli.core.towers import Towers, fill
+from avs_cli.core.towers import Towers, fill, is_plain
+from avs_cli.errors import MismatchError
 
 Aggregate = Literal["attention", "mean", "seqtransf"]
+# Of OpenAI's CLIP: places of a text, and pieces of words.
+POSITIONS, VOCABULARY = 77, 49408
 # Mean and deviation of the pixels of OpenAI's CLIP.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -206,6 +211,61 @@ class ClipStudent(ClipModel):
         logits = None if seen.logits is None else seen.logits[place]
         scale = self.student.logit_scale.exp()
         return Watching(unit(self.sentences(texts)), unit(seen.vectors)[place], logits, items, scale)
+
+
+def check_student(settings: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises MismatchError unless settings from a file build a student, and one whose weights have these shapes.
+
+    It is built without memory: what a file claims may be more than there is. Only what OpenAI's CLIP has may be set, as
+    open_clip would fetch and run much else.
+    """
+    if not isinstance(settings, Mapping):
+        raise MismatchError("its settings are no object")
+    given = {key: value for key, value in settings.items() if key != "interpolation"}
+    checked_settings("a student", given, ClipStudent.__init__)
+    for key in ("config", "frames", "words"):
+        if key not in given:
+            raise MismatchError(f"it lacks {key!r}")
+    config = given["config"]
+    text = config.get("text_cfg")
+    if not is_plain(config) or not all(_is_size(value) for value in _leaves(config)):
+        raise MismatchError("its config is not that of two plain transformers")
+    most = text.get("context_length", POSITIONS)
+    if not (1 <= given["frames"] <= most and 2 <= given["words"] <= most):
+        raise MismatchError(f"{given['frames']} frames and {given['words']} words; at most {most}")
+    if text.get("vocab_size", VOCABULARY) < VOCABULARY:
+        raise MismatchError(f"its vocabulary has {text['vocab_size']} pieces, and CLIP's {VOCABULARY}")
+    for key in ("mean", "std"):
+        channels = given.get(key, MEAN)
+        if len(channels) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) and x > 0 for x in channels):
+            raise MismatchError(f"{key} {channels!r:.40} is not of three colours")
+    if settings.get("interpolation", "bicubic") not in ("bicubic", "bilinear"):
+        raise MismatchError(f"interpolation {settings['interpolation']!r:.40} is neither bicubic nor bilinear")
+    try:
+        with torch.device("meta"):
+            own = {key: tuple(value.shape) for key, value in ClipStudent(**given).state_dict().items()}
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError, AttributeError) as error:
+        raise MismatchError(f"its settings build no student ({' '.join(str(error).split())})") from None
+    for key in sorted(own.keys() | shapes.keys()):
+        if own.get(key) != shapes.get(key):
+            raise MismatchError(f"{key!r} is {shapes.get(key)}, and its settings say {own.get(key)}")
+
+
+def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield key, value
+
+
+def _is_size(leaf: tuple[str, Any]) -> bool:
+    """Whether a value of an architecture is a number or a switch that a network may have."""
+    key, value = leaf
+    if isinstance(value, bool):
+        return key == "quick_gelu"
+    most = LARGEST.get(key, LARGEST_NUMBER)
+    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= most
 
 
 def header_heads(config: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.bert_adam import BertAdam
-from avs_cli.errors import AvsError
+from avs_cli.errors import AvsError, MismatchError
 
 CHUNK = 1 << 16
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -159,6 +159,12 @@ class AdamW(torch.optim.AdamW):
 
 
 Optimizer = RMSprop | AdamW | BertAdam
+# The arrays that each keeps of a parameter: of its shape, but for the count of steps.
+REMEMBERED: dict[type, set[str]] = {
+    RMSprop: {"square_avg"},
+    AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    BertAdam: {"mean", "square"},
+}
 
 
 def optimizer_arrays(optimizer: Optimizer) -> dict[str, torch.Tensor]:
@@ -168,11 +174,19 @@ def optimizer_arrays(optimizer: Optimizer) -> dict[str, torch.Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, arrays: Mapping[str, torch.Tensor]) -> None:
-    """Let an optimizer remember what another one did."""
+    """Let an optimizer remember what another one did. Raises MismatchError for what none of its kind remembers."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in arrays.items():
         place, _, name = key.partition("/")
+        if not place.isdecimal() or int(place) >= len(parameters) or name not in REMEMBERED[type(optimizer)]:
+            raise MismatchError(f"the optimizer has no place for {key!r}")
+        if value.shape != (() if name == "step" else parameters[int(place)].shape) or not value.is_floating_point():
+            raise MismatchError(f"the optimizer's {key!r} is {tuple(value.shape)} {value.dtype}, unlike its parameter")
         state.setdefault(int(place), {})[name] = value
+    for number, held in state.items():
+        if lacking := REMEMBERED[type(optimizer)] - held.keys():
+            raise MismatchError(f"the optimizer lacks '{number}/{min(lacking)}'")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from avs_cli.core.heads import heads
+from avs_cli.core.heads._described import settings_for
 from avs_cli.core.published_clip import dim_of
 from avs_cli.core.teachers import teachers
+from avs_cli.errors import MismatchError
 
 FLOAT = 4
 # Weights that no other checkpoint of the family has. The first that is found counts: TS2-Net has X-CLIP's header too.
@@ -45,12 +47,20 @@ def of_teacher(name: str, dim: int, frames: int, words: int) -> Footprint:
 
 
 def of_head(told: Mapping[str, Any]) -> Footprint | None:
-    """Of the head (or student) that a description is of; None for a kind that is not known here."""
+    """Of the head (or student) that a description is of; None for a kind that is not known here.
+
+    Raises MismatchError for settings that no such head has.
+    """
     kind, settings = told["kind"], told["settings"]
     if kind == "teachclip":
-        return of_student(settings["config"]["embed_dim"])
+        config = settings.get("config")
+        dim = config.get("embed_dim") if isinstance(config, dict) else None
+        if not isinstance(dim, int):
+            raise MismatchError("the student's settings lack config: embed_dim")
+        return of_student(dim)
     if kind not in heads.names():
         return None
+    settings = settings_for("head", kind, heads, settings)
     products, gates, numbers = heads.module(kind).footprint(settings, len(told["texts"]) + len(told["encoders"]))
     return Footprint(products, gates, numbers * FLOAT)
 

@@ -122,8 +122,8 @@ def named(name: str = DEFAULT) -> Any:
 def is_plain(config: Mapping[str, Any]) -> bool:
     """Whether an architecture of open_clip's is OpenAI's in other sizes: two plain transformers."""
     parts = {"vision_cfg": _VISION, "text_cfg": _TEXT}
-    known = all(config[part].keys() <= names for part, names in parts.items())
-    return known and config.keys() <= _MODEL and isinstance(config["vision_cfg"]["layers"], int)
+    known = all(isinstance(config.get(part), Mapping) and config[part].keys() <= names for part, names in parts.items())
+    return known and config.keys() <= _MODEL and isinstance(config["vision_cfg"].get("layers"), int)
 
 
 def network_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any] | None = None) -> Any:

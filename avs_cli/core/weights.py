@@ -90,6 +90,15 @@ class Files:
                 found |= set(file.keys())
         return frozenset(found)
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        found: dict[str, tuple[int, ...]] = {}
+        for path in self.tensors:
+            with _opened(path) as file:
+                found |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        return found
+
     def read(self, keep: Callable[[str], bool] = lambda key: True) -> dict[str, torch.Tensor]:
         """The tensors whose names are to be kept; the others are not read from disk."""
         found: dict[str, torch.Tensor] = {}

@@ -1,7 +1,6 @@
 """How a feature store lies in HDF5: reading and writing the groups that `store.py` describes."""
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,12 +11,14 @@ from typing import Any, overload
 import h5py
 import numpy as np
 
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io._checked import IDS, PATH_BYTES, PATHS, check_ids, holds, texts
+from avs_cli.io._json import parsed
 from avs_cli.types import Shot
 
 FORMAT = "avs-features"
 VERSION = 1
-RESERVED = ("shots", "thumbnails")
+PROVENANCE_BYTES = 1 << 20
 
 
 class Ids(Sequence[str]):
@@ -59,85 +60,71 @@ def opened(real: Path, shown: str) -> Iterator[Any]:
         with structure(shown):
             file = stack.enter_context(h5py.File(real, "r"))
             found, version = file.attrs.get("format"), file.attrs.get("format_version")
-        if found != FORMAT:
-            raise FormatError(shown, f"an HDF5 file, but not a feature store (format is {found!r}, not {FORMAT!r})")
-        if version != VERSION:
-            raise FormatError(shown, f"feature store of version {version}; this avs reads version {VERSION}")
+        if not isinstance(found, str) or found != FORMAT:
+            raise FormatError(shown, f"an HDF5 file, but not a feature store (format is {found!r:.40}, not {FORMAT!r})")
+        if not isinstance(version, np.integer) or version != VERSION:
+            raise FormatError(shown, f"feature store of version {version!s:.40}; this avs reads version {VERSION}")
         yield file
 
 
 @contextmanager
 def structure(shown: str) -> Iterator[None]:
-    """What HDF5 says about a damaged file, as a FormatError."""
+    """What HDF5 and h5py say about a damaged file, as a FormatError."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, MemoryError) as error:
-        text = str(error).strip("'\"")
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        text = " ".join(str(error).strip("'\"").split()) or type(error).__name__
         what = "truncated" if "truncated" in text else "damaged or incomplete"
         raise FormatError(shown, f"{what} feature store ({text})") from None
 
 
-def features_in(file: Any) -> list[str]:
-    return sorted(name for name in file if name not in RESERVED)
-
-
-def provenance_of(group: Any, shown: str) -> dict[str, Any]:
+def provenance_of(group: Any, where: str) -> dict[str, Any]:
+    """Where a feature's vectors come from. Raises FormatError for anything but a JSON object of sane size."""
+    text = group.attrs["provenance"]
     try:
-        value = json.loads(group.attrs["provenance"])
-    except ValueError:
+        value = parsed(text, PROVENANCE_BYTES)
+    except (TypeError, ValueError):
         value = None
     if not isinstance(value, dict):
-        raise FormatError(f"{shown}::{group.name[1:]}", "its provenance is not a JSON object")
+        raise FormatError(where, "its provenance is not a JSON object")
     return value
 
 
-def column(group: Any, name: str) -> Any:
-    """A dataset of a group; KeyError when the group, or what has this name in it, is something else."""
-    found = group[name] if isinstance(group, h5py.Group) else None
-    if not isinstance(found, h5py.Dataset):
-        raise KeyError(f"no dataset {name!r}")
-    return found
+def ids_of(group: Any, where: str) -> np.ndarray:
+    """The ids of a group as NUL-padded bytes. Raises FormatError for one that cannot stand in a run or comes twice."""
+    raw = texts(group["ids"], IDS, where)
+    check_ids(raw, where)
+    return raw
 
 
-def ids_of(group: Any, shown: str, name: str = "ids") -> np.ndarray:
-    """A column of texts as NUL-padded bytes; variable-length texts, which other programs write, become that too."""
-    dataset = column(group, name)
-    text = h5py.check_string_dtype(dataset.dtype)
-    if text is None or dataset.ndim != 1:
-        raise FormatError(shown, f"{dataset.name[1:]} is {dataset.shape} {dataset.dtype}, not a column of texts")
-    raw = dataset[...]
-    return raw if raw.dtype.kind == "S" else np.array(raw.tolist() or [b""], dtype="S")[: len(raw)]
-
-
-def is_partition(offsets: np.ndarray, total: int) -> bool:
-    """Whether the offsets run from 0 to `total` and give every item something."""
-    return bool(
-        offsets.ndim == 1 and len(offsets) and offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) > 0).all()
-    )
+def offsets_of(group: Any, total: int, where: str, of: str = "vectors") -> np.ndarray:
+    """(N+1,) int64: which of `total` vectors, or bytes, each item owns. Raises FormatError unless all own some."""
+    offsets = group["offsets"][...].astype(np.int64)
+    if not (len(offsets) and offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) > 0).all()):
+        raise FormatError(where, f"offsets do not divide the {total} {of} among the {len(offsets) - 1} ids")
+    return np.asarray(offsets)
 
 
 def shots_of(file: Any, shown: str) -> dict[str, Shot]:
-    if "shots" not in file:
+    if not holds(file, "shots"):
         return {}
-    group = file["shots"]
-    ids, videos = Ids(ids_of(group, shown)), list(Ids(ids_of(group, shown, "videos")))
-    rows, starts, ends = (column(group, name)[...].tolist() for name in ("video", "start", "end"))
-    if not len(ids) == len(rows) == len(starts) == len(ends) or (
-        rows and not 0 <= min(rows) <= max(rows) < len(videos)
-    ):
-        raise FormatError(shown, "its columns of shots do not fit together")
-    return {id: Shot(id, videos[row], start, end) for id, row, start, end in zip(ids, rows, starts, ends, strict=True)}
+    group, where = file["shots"], f"{shown}::shots"
+    ids, videos = Ids(ids_of(group, where)), [video.decode() for video in texts(group["videos"], PATHS, where).tolist()]
+    rows, starts, ends = (group[name][...] for name in ("video", "start", "end"))
+    if len(ids) and not 0 <= rows.min() <= rows.max() < len(videos):
+        raise FormatError(where, f"rows {rows.min()} to {rows.max()} of {len(videos)} videos")
+    if not (np.isfinite(starts) & np.isfinite(ends) & (starts <= ends)).all():
+        raise FormatError(where, "a shot ends before it starts, or a time is NaN or infinite")
+    columns = zip(ids, rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    return {id: Shot(id, videos[row], start, end) for id, row, start, end in columns}
 
 
 def pictures_of(file: Any, shown: str) -> tuple[np.ndarray, np.ndarray]:
     """The ids (raw) and the offsets of the thumbnails."""
-    if "thumbnails" not in file:
+    if not holds(file, "thumbnails"):
         return np.empty(0, "S1"), np.zeros(1, np.int64)
-    group = file["thumbnails"]
-    ids, offsets, jpeg = ids_of(group, shown), column(group, "offsets")[...], column(group, "jpeg")
-    if jpeg.ndim != 1 or offsets.shape != (len(ids) + 1,) or not is_partition(offsets, len(jpeg)):
-        raise FormatError(shown, "its thumbnails' offsets do not fit their ids and bytes")
-    return ids, offsets
+    group, where = file["thumbnails"], f"{shown}::thumbnails"
+    return ids_of(group, where), offsets_of(group, len(group["jpeg"]), where, "bytes")
 
 
 @contextmanager
@@ -185,10 +172,12 @@ def array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     return group.create_dataset(name, shape=shape, dtype=dtype, dcpl=properties, track_times=False)
 
 
-def write_ids(group: Any, name: str, texts: Sequence[str]) -> None:
-    raw = np.array([text.encode() for text in texts] or [b""], dtype="S")[: len(texts)]
+def write_ids(group: Any, name: str, words: Sequence[str]) -> None:
+    raw = np.array([word.encode() for word in words] or [b""], dtype="S")[: len(words)]
+    if raw.dtype.itemsize > PATH_BYTES:
+        raise MismatchError(f"{name}: a text of {raw.dtype.itemsize} bytes; a store has at most {PATH_BYTES}")
     kind = h5py.string_dtype("utf-8", raw.dtype.itemsize)
-    array(group, name, (len(texts),), kind)[...] = raw.astype(kind)
+    array(group, name, (len(words),), kind)[...] = raw.astype(kind)
 
 
 def write_shots(file: Any, shots: Sequence[Shot]) -> None:

@@ -21,6 +21,9 @@ Schema (format "avs-features", version 1)
 Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Files hold no time stamps:
 equal inputs give equal bytes.
 
+A reader checks all of this when it opens a store (`_checked.py`), and refuses links, datasets in other files, ids of
+more than 255 bytes, paths of more than 4096, vectors of more than 2^20 numbers, and sizes that the file cannot hold.
+
 Beside `store.h5` a writer keeps `store.h5.parts/000001.h5` …, finished batches in the same schema;
 `store.h5.errors.jsonl`, a line per item that failed; and `store.h5.lock`, which the kernel frees when the writer dies.
 """
@@ -38,24 +41,13 @@ from typing import Any
 import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
-from avs_cli.io._schema import (
-    Ids,
-    column,
-    features_in,
-    ids_of,
-    is_partition,
-    opened,
-    pictures_of,
-    provenance_of,
-    shots_of,
-    structure,
-)
+from avs_cli.io._checked import check, features_in, twin
+from avs_cli.io._schema import Ids, ids_of, offsets_of, opened, pictures_of, provenance_of, shots_of, structure
 from avs_cli.io.compatibility import Comparison
 from avs_cli.io.pipe import spooled
 from avs_cli.io.resource import Resource
 from avs_cli.types import Block, Shot
 
-DTYPES = ("float16", "float32")
 # What stays in a core's cache while it is worked on, also when widened to float32.
 BLOCK_BYTES = 2 << 20
 AHEAD = 3
@@ -73,13 +65,14 @@ class Store(Resource):
     """
 
     def __init__(self, path: str | Path, feature: str | None = None):
-        """Raises FormatError unless everything but the vectors' values is as the schema says."""
+        """Raises FormatError unless the feature is what the schema says; its values are checked when they are read."""
         self.path = str(path)
         with ExitStack() as stack:
             real = stack.enter_context(spooled(path))
             self._file = stack.enter_context(opened(real, self.path))
             with structure(self.path):
                 self.feature = _chosen(self._file, self.path, feature)
+                check(self._file, self.feature, self.path)
                 self._load(self._file[self.feature])
             raw = stack.enter_context(real.open("rb", buffering=0))
             self._descriptor = raw.fileno()
@@ -92,28 +85,14 @@ class Store(Resource):
             self._resources = stack.pop_all()
 
     def _load(self, group: Any) -> None:
-        self.provenance: dict[str, Any] = provenance_of(group, self.path)
-        self._ids = ids_of(group, self.path)
-        vectors = column(group, "vectors")
+        self.provenance: dict[str, Any] = provenance_of(group, self._name)
+        vectors = group["vectors"]
         self.dtype: np.dtype[Any] = vectors.dtype
-        if vectors.ndim != 2 or self.dtype.name not in DTYPES or not self.dtype.isnative:
-            raise FormatError(
-                self._name, f"vectors are {vectors.shape} {vectors.dtype}, not (M, D) of {' or '.join(DTYPES)}"
-            )
         self.rows, self.dim = map(int, vectors.shape)
-        self.frame_level = "offsets" in group
-        self._offsets: np.ndarray | None = column(group, "offsets")[...] if self.frame_level else None
-        items = self.rows if self._offsets is None else len(self._offsets) - 1
-        if items != len(self._ids):
-            raise FormatError(self._name, f"{len(self._ids)} ids for {items} items")
-        if self._offsets is not None and not is_partition(self._offsets, self.rows):
-            raise FormatError(self._name, f"offsets do not divide the {self.rows} vectors among the {items} ids")
-        twin = _twin([self._ids])
-        if twin:
-            raise FormatError(self._name, f"id {twin[0].decode()!r} occurs twice")
         self._start = vectors.id.get_offset()
-        if self._start is None and vectors.size:
-            raise FormatError(self._name, "vectors are not contiguous; h5repack -l CONTI makes them so")
+        self.frame_level = "offsets" in group
+        self._offsets: np.ndarray | None = offsets_of(group, self.rows, self._name) if self.frame_level else None
+        self._ids = ids_of(group, self._name)
 
     @property
     def _name(self) -> str:
@@ -266,9 +245,9 @@ class Gallery(Resource):
             if (first.dim, first.frame_level) != (other.dim, other.frame_level):
                 raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
             self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
-        twin = _twin([store._ids for store in stores])
-        if twin:
-            id, one, two = twin[0].decode(), stores[twin[1]]._name, stores[twin[2]]._name
+        found = twin([store._ids for store in stores])
+        if found:
+            id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
             raise MismatchError(f"{id!r} is in {one} and in {two}; the stores of a gallery share no id")
         self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
         self.feature, self.provenance = first.feature, first.provenance
@@ -326,7 +305,7 @@ def open_gallery(names: Sequence[str], comparison: Comparison | None = None) -> 
 def features(path: str | Path) -> list[str]:
     """The names of the features in a file, sorted."""
     with spooled(path) as real, opened(real, str(path)) as file, structure(str(path)):
-        return features_in(file)
+        return features_in(file, str(path))
 
 
 def kind_of(store: Store) -> str:
@@ -334,7 +313,7 @@ def kind_of(store: Store) -> str:
 
 
 def _chosen(file: Any, shown: str, feature: str | None) -> str:
-    held = features_in(file)
+    held = features_in(file, shown)
     if feature is None:
         if len(held) != 1:
             what = f"holds {len(held)} features: say which, as in {shown}::{held[0]}" if held else "holds no feature"
@@ -343,39 +322,6 @@ def _chosen(file: Any, shown: str, feature: str | None) -> str:
     if feature not in held:
         raise FormatError(shown, f"holds no feature {feature!r}; it holds: {', '.join(held) or 'none'}")
     return feature
-
-
-def _twin(columns: Sequence[np.ndarray]) -> tuple[bytes, int, int] | None:
-    """An id that occurs twice in the columns, and the columns it is in; None when all are different.
-
-    Sorting a 64-bit digest of each id takes a tenth of the time that a set of a million texts takes; equal digests are
-    compared in full.
-    """
-    digests = np.concatenate([_digests(column) for column in columns])
-    ascending = np.sort(digests)
-    repeated = ascending[1:][ascending[1:] == ascending[:-1]]
-    suspects = np.flatnonzero(np.isin(digests, repeated)).tolist() if len(repeated) else []
-    firsts = np.cumsum([0, *(len(column) for column in columns)])
-    seen: dict[bytes, tuple[int, int]] = {}
-    for place in suspects:
-        owner = int(np.searchsorted(firsts, place, side="right")) - 1
-        id = bytes(columns[owner][place - firsts[owner]])
-        other, held = seen.setdefault(id, (place, owner))
-        if other != place:
-            return id, held, owner
-    return None
-
-
-def _digests(raw: np.ndarray) -> np.ndarray:
-    """(N,) uint64: multiply-and-add over the ids' eight-byte words; equal for equal ids, however padded."""
-    words = np.zeros((len(raw), -(-raw.dtype.itemsize // 8) * 8), np.uint8)
-    words[:, : raw.dtype.itemsize] = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
-    digests = np.zeros(len(raw), np.uint64)
-    for position, word in enumerate(words.view("<u8").T):
-        mixed = word * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
-        digests += mixed * np.uint64((0xD1342543DE82EF95 * (2 * position + 1)) % 2**64)
-    return digests
 
 
 def _reordered(blocks: Sequence[Block], order: np.ndarray) -> Block:

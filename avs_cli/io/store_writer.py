@@ -13,14 +13,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io._checked import ID_BYTES, RESERVED
 from avs_cli.io._schema import (
-    RESERVED,
     Ids,
     array,
     created,
     ids_of,
     opened,
     pictures_of,
+    structure,
     write_ids,
     write_pictures,
     write_shots,
@@ -31,7 +32,6 @@ from avs_cli.io.lock import locked
 from avs_cli.io.store import Store, features, kind_of
 from avs_cli.types import Failure, Shot
 
-ID_BYTES = 255
 PIECE = 32 << 20
 
 
@@ -390,7 +390,9 @@ def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> 
         shift = int(starts[first] - offsets[first])
         for low in range(int(offsets[first]), int(offsets[last]), step):
             high = min(low + step, int(offsets[last]))
-            target[low + shift : high + shift] = source[low:high]
+            with structure(source.file.filename):
+                piece = source[low:high]
+            target[low + shift : high + shift] = piece
 
 
 def _flush(path: Path) -> None:

@@ -15,12 +15,12 @@ import torch
 
 from avs_cli.core import published_clip
 from avs_cli.core.clip_sampling import counted
-from avs_cli.core.clip_student import ClipStudent
+from avs_cli.core.clip_student import ClipStudent, check_student
 from avs_cli.core.features import Runtime
 from avs_cli.core.features._catalogue import MODELS
 from avs_cli.core.features._encoder import Encoder
 from avs_cli.core.towers import config_of, tokenise
-from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.errors import FormatError, MismatchError, UnavailableError
 from avs_cli.types import Pixels, Sampling
 
 KIND = "teachclip"
@@ -40,10 +40,22 @@ class TeachClip(Encoder):
 
     @cached_property
     def own(self) -> dict[str, Any] | None:
-        """What the file says of its student; None for one of the authors'."""
-        told = json.loads(self.files.header.get("avs", "{}")).get("head")
-        if told is not None and told["kind"] != KIND:
-            raise FormatError(self.files.root, f"a head ({told['kind']}), not a student that learned from clips")
+        """What the file says of its student; None for one of the authors'. Raises FormatError for another file."""
+        try:
+            told = json.loads(self.files.header.get("avs", "{}")).get("head")
+            if told is None:
+                return None
+            kind, settings = told["kind"], told["settings"]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise FormatError(self.files.root, "its header is not that of a student") from None
+        if kind != KIND:
+            raise FormatError(self.files.root, f"a head ({kind}), not a student that learned from clips")
+        # A file that a training goes on from holds a student too.
+        shapes = {key: shape for key, shape in self.files.shapes.items() if not key.startswith("training/")}
+        try:
+            check_student(settings, shapes)
+        except MismatchError as error:
+            raise FormatError(self.files.root, f"its header does not fit: {error}") from None
         return told  # type: ignore[no-any-return]
 
     @cached_property
@@ -98,7 +110,13 @@ class TeachClip(Encoder):
 
     def tensors(self, part: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
         """The weights under our names."""
-        return super().tensors(part) if self.own is not None else self.published
+        found = super().tensors(part) if self.own is not None else self.published
+        for name, value in found.items():
+            if not value.is_floating_point():
+                raise FormatError(self.files.root, f"weight {name!r} is {value.dtype}, not a floating-point number")
+            if not value.float().isfinite().all():
+                raise FormatError(self.files.root, f"weight {name!r} is NaN or infinite")
+        return found
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:

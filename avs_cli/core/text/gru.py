@@ -22,7 +22,7 @@ class Recurrent(Encoder):
         super().__init__()
         self.words, self.pooling, self.hidden = words, pooling, hidden
         self.index = {word: index for index, word in enumerate([*SPECIAL, *words])}
-        self.we = nn.Embedding(len(self.index), dim)
+        self.we = nn.Embedding(len(SPECIAL) + len(words), dim)
         self.rnn = nn.GRU(dim, hidden, batch_first=True, bidirectional=both_ways)
         self.dim = hidden * (1 + both_ways) * (2 if pooling == "mean_last" else 1)
         nn.init.uniform_(self.we.weight, -1, 1)

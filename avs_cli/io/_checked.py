@@ -1,0 +1,204 @@
+"""The check of a feature store when it is opened, before anything in it is read.
+
+All that is used must be in the file itself (hard links; no external or virtual dataset), and have the type, rank and
+length of the schema in `store.py`. No dataset may claim far more than the file can hold of it.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from avs_cli.errors import FormatError
+
+RESERVED = ("shots", "thumbnails")
+# What a store may have at most. A file with more is damaged, or made to fill the memory of its reader.
+ID_BYTES = 255
+PATH_BYTES = 4096
+LARGEST_DIM = 1 << 20
+# A dataset may be this large without data of its own, in bytes, and beyond that so many times its (compressed) data.
+FREE, EXPANSION = 1 << 20, 256
+# Variable-length texts that are read at once.
+PIECE = 4096
+
+
+class Column(NamedTuple):
+    """What a dataset has to be.
+
+    what   in words, for a message
+    kinds  of numpy's types: "S" stands for texts
+    rank   its number of dimensions
+    width  bytes of a text or of a number, at most
+    """
+
+    what: str
+    kinds: str
+    rank: int = 1
+    width: int = 8
+
+
+IDS = Column("a column of texts", "S", width=ID_BYTES)
+PATHS = Column("a column of texts", "S", width=PATH_BYTES)
+INTEGERS = Column("a column of integers", "iu")
+SECONDS = Column("a column of numbers", "fiu")
+BYTES = Column("a column of bytes", "u", width=1)
+VECTORS = Column("(M, D) of float16 or float32", "f", rank=2, width=4)
+SHOTS = {"ids": IDS, "video": INTEGERS, "start": SECONDS, "end": SECONDS, "videos": PATHS}
+THUMBNAILS = {"ids": IDS, "offsets": INTEGERS, "jpeg": BYTES}
+
+
+def features_in(file: Any, shown: str) -> list[str]:
+    """The names of the features, sorted. Raises FormatError for a link, and for a name that is no text."""
+    for name in file:
+        # h5py gives bytes where a name is not UTF-8.
+        if not isinstance(name, str):
+            raise FormatError(shown, f"the name of a part, {name!r:.60}, is not UTF-8")
+        _own(file, name, shown)
+    return sorted(name for name in file if name not in RESERVED)
+
+
+def check(file: Any, feature: str, shown: str) -> None:
+    """Raises FormatError unless a feature, the shots and the thumbnails are what the schema says."""
+    group, where = part(file, feature, shown), f"{shown}::{feature}"
+    ids, vectors = column(group, "ids", IDS, where), column(group, "vectors", VECTORS, where)
+    # Vectors are read past HDF5, so their type has to be the machine's own.
+    own = vectors.dtype.isnative and vectors.id.get_type() == h5py.h5t.py_create(vectors.dtype)
+    if not own or not 0 < vectors.shape[1] <= LARGEST_DIM:
+        raise FormatError(where, f"vectors are {vectors.shape} {vectors.dtype}, not {VECTORS.what}")
+    if vectors.size and vectors.id.get_offset() is None:
+        raise FormatError(where, "vectors are not contiguous; h5repack -l CONTI makes them so")
+    items = len(vectors)
+    if holds(group, "offsets"):
+        items = len(column(group, "offsets", INTEGERS, where)) - 1
+    if len(ids) != items:
+        raise FormatError(where, f"{len(ids)} ids for {items} items")
+    for name, columns in (("shots", SHOTS), ("thumbnails", THUMBNAILS)):
+        if not holds(file, name):
+            continue
+        where, beside = f"{shown}::{name}", part(file, name, shown)
+        length = {key: len(column(beside, key, wanted, where)) for key, wanted in columns.items()}
+        rows = {length[key] - (key == "offsets") for key in length if key not in ("videos", "jpeg")}
+        if len(rows) > 1:
+            raise FormatError(where, f"columns do not fit together: {', '.join(f'{n} {k}' for k, n in length.items())}")
+
+
+def holds(group: Any, name: str) -> bool:
+    """Whether a group has something of this name; a link is not followed, as `in` does."""
+    return bool(group.id.links.exists(name.encode()))
+
+
+def part(file: Any, name: str, shown: str) -> Any:
+    """A group of the file. KeyError when there is none."""
+    found = _own(file, name, shown)
+    if not isinstance(found, h5py.Group):
+        raise KeyError(f"{name} is no group")
+    return found
+
+
+def column(group: Any, name: str, wanted: Column, where: str) -> Any:
+    """A dataset that is what it has to be, none of it read. KeyError when there is none."""
+    found = _own(group, name, where)
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"no dataset {name!r}")
+    # Even its shape may depend on another file.
+    if found.is_virtual or found.external:
+        raise FormatError(where, f"{name} are in another file; h5repack makes a store that holds them")
+    text = h5py.check_string_dtype(found.dtype)
+    kind, width = ("S", text.length or 0) if text else (found.dtype.kind, found.dtype.itemsize)
+    if text and width > wanted.width and kind in wanted.kinds:
+        raise FormatError(where, f"{name} are texts of {width} bytes; a store has at most {wanted.width}")
+    if found.shape is None or len(found.shape) != wanted.rank or kind not in wanted.kinds or width > wanted.width:
+        raise FormatError(where, f"{name} are {found.shape} {found.dtype}, not {wanted.what}")
+    stored = found.id.get_storage_size()
+    # A chunk is unpacked whole, however little of it is used.
+    claimed = max(math.prod(found.shape), math.prod(found.chunks or (0,))) * found.dtype.itemsize
+    if stored > found.file.id.get_filesize() or claimed > FREE + EXPANSION * stored:
+        raise FormatError(where, f"{name} claim {claimed} bytes, and the file holds {stored} of them: damaged")
+    return found
+
+
+def texts(dataset: Any, wanted: Column, where: str) -> np.ndarray:
+    """A column of texts as NUL-padded bytes; variable-length texts, which other programs write, become that too."""
+    if dataset.dtype.kind == "S":
+        return np.asarray(dataset[...])
+    found: list[bytes] = []
+    for low in range(0, len(dataset), PIECE):
+        found += dataset[low : low + PIECE].tolist()
+        longest = max(map(len, found[low:]))
+        # All would be padded to the longest.
+        if longest > wanted.width:
+            raise FormatError(
+                where, f"{dataset.name[1:]}: a text of {longest} bytes; a store has at most {wanted.width}"
+            )
+    return np.array(found or [b""], dtype="S")[: len(found)]
+
+
+def check_ids(raw: np.ndarray, where: str) -> None:
+    """Raises FormatError for an id that is empty, is not UTF-8, has white space or NUL in it, or occurs twice."""
+    if not _are_words(raw):
+        wrong = next(id for id in raw.tolist() if not _are_words(np.array([id])))
+        raise FormatError(where, f"{wrong!r} is no id: 1 to {ID_BYTES} bytes of UTF-8 without white space")
+    if found := twin([raw]):
+        raise FormatError(where, f"id {found[0].decode()!r} occurs twice")
+
+
+def _are_words(raw: np.ndarray) -> bool:
+    """Whether all texts are one word each."""
+    if not len(raw):
+        return True
+    codes = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
+    if codes[:, 0].min() == 0 or ((codes[:, :-1] == 0) & (codes[:, 1:] != 0)).any():
+        return False
+    # In ASCII, no white space is above 32, and 0 is padding, which becomes 255 here.
+    if codes.max() < 128 and (codes - np.uint8(1)).min() >= 32:
+        return True
+    try:
+        joined = b"\n".join(raw.tolist()).decode()
+    except UnicodeDecodeError:
+        return False
+    return joined.count("\n") == len(raw) - 1 and joined.split() == joined.split("\n")
+
+
+def twin(columns: Sequence[np.ndarray]) -> tuple[bytes, int, int] | None:
+    """An id that occurs twice in the columns, and the columns it is in; None when all are different.
+
+    Sorting a 64-bit digest of each id takes a tenth of the time that a set of a million texts takes; equal digests are
+    compared in full.
+    """
+    digests = np.concatenate([_digests(column) for column in columns])
+    ascending = np.sort(digests)
+    repeated = ascending[1:][ascending[1:] == ascending[:-1]]
+    suspects = np.flatnonzero(np.isin(digests, repeated)).tolist() if len(repeated) else []
+    firsts = np.cumsum([0, *(len(column) for column in columns)])
+    seen: dict[bytes, tuple[int, int]] = {}
+    for place in suspects:
+        owner = int(np.searchsorted(firsts, place, side="right")) - 1
+        id = bytes(columns[owner][place - firsts[owner]])
+        other, held = seen.setdefault(id, (place, owner))
+        if other != place:
+            return id, held, owner
+    return None
+
+
+def _digests(raw: np.ndarray) -> np.ndarray:
+    """(N,) uint64: multiply-and-add over the ids' eight-byte words; equal for equal ids, however padded."""
+    words = np.zeros((len(raw), -(-raw.dtype.itemsize // 8) * 8), np.uint8)
+    words[:, : raw.dtype.itemsize] = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
+    digests = np.zeros(len(raw), np.uint64)
+    for position, word in enumerate(words.view("<u8").T):
+        mixed = word * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+        digests += mixed * np.uint64((0xD1342543DE82EF95 * (2 * position + 1)) % 2**64)
+    return digests
+
+
+def _own(group: Any, name: str, where: str) -> Any:
+    """What a group holds. Raises FormatError for a link, which may lead to another file or a pipe."""
+    if not holds(group, name):
+        raise KeyError(f"no {name!r}")
+    link = group.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        raise FormatError(where, f"{name} is a link; a feature store holds its parts itself (h5copy -f soft,ext)")
+    return group[name]
