@@ -1087,9 +1087,9 @@ FROM_CLIPS = [
 FROM_CAPTIONS = [
     Moment("avs_cli.io.frame_cache.FrameCache.write", 3, False, BEFORE, frames=2, stores=0),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 1, True, DECODED, stores=0),
-    Moment("avs_cli.io.checkpoint.save_file", 2, True, DECODED, stores=0),
+    Moment("avs_cli.io.tensors.save_file", 2, True, DECODED, stores=0),
     Moment("avs_cli.core.bert_adam.BertAdam.step", 3, False, DECODED, stores=0, epochs=1),
-    Moment("avs_cli.io.checkpoint.save_file", 4, False, DECODED, stores=0, epochs=1),
+    Moment("avs_cli.io.tensors.save_file", 4, False, DECODED, stores=0, epochs=1),
 ]
 # Eighty captions in three parts, forty videos in two; four steps an epoch.
 OVER_STORES = [

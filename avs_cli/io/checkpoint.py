@@ -68,11 +68,10 @@ def save_head(
     training: "Mapping[str, torch.Tensor] | None" = None,
 ) -> None:
     """Write a head file, whole or not at all; equal contents give equal bytes."""
+    from avs_cli.io.tensors import save  # loads torch, which a look at a header does without
 
     tensors = dict(weights) | {f"{TRAINING}{name}": value for name, value in (training or {}).items()}
     # One key, since safetensors writes several in an order that changes from run to run.
-    from avs_cli.io.tensors import save  # loads torch, which a look at a header does without
-
     told = {"format": FORMAT, "format_version": VERSION, "head": head}
     header = {"avs": json.dumps(told, sort_keys=True, ensure_ascii=False)}
     save(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header)
