@@ -346,13 +346,14 @@ def test_without_weights_the_message_has_the_command_and_the_size(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
     for model, said in {
         "clip": "(0.61 GB); give --weights PATH, or fetch them with: hf download timm/vit_base_patch32_clip_224.openai "
         "--include open_clip_",
         "wsl": "(3.3 GB); give --weights PATH, or fetch them with: curl -fL --create-dirs -o ",
         "blip2:coco": "hf download Salesforce/blip2-itm-vit-g-coco --include '*.json'",
     }.items():
-        assert exit_code(["extract", "nowhere.mp4", "--model", model, "-o", "a.h5"]) == 4
+        assert exit_code(["extract", "a.mp4", "--model", model, "-o", "a.h5"]) == 4
         error = capsys.readouterr().err
         assert said in error
         assert len(error.splitlines()) == 1
