@@ -249,10 +249,11 @@ def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
 
     from avs_cli.io.bigfile import write_bigfile
     from avs_cli.io.store_writer import Item, StoreWriter
+    from avs_cli.types import Block
 
     rows = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
     ids = [f"video{n}" for n in range(40)]
-    write_bigfile(tmp_path / "big", 64, [(ids, rows)])
+    write_bigfile(tmp_path / "big", 64, [Block(ids, rows)])
     with StoreWriter(tmp_path / "v.h5", "clip", 64, {"model": "clip"}, "float32") as writer:
         writer.add([Item(None, id, row) for id, row in zip(ids, rows, strict=True)])
         writer.finish(ids)

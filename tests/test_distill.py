@@ -400,6 +400,7 @@ CLIPS_ALONE = {
 }  # fmt: skip
 STORES_ALONE = {
     "--text": "bow", "--word-vectors": "w", "--teacher-video": "v.h5", "--teacher-text": "t.h5", "--temperature": 1,
+    "--allow-mismatch": None,
 }  # fmt: skip
 # Without the other option that it is about, one of these says nothing.
 BESIDE = {"--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow")}

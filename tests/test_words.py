@@ -92,6 +92,7 @@ def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towe
         ran = avs("extract", "--text", "captions.txt", "--model", f"clip:output={output}", "--weights", "clip",
                   "--dtype", "float32", "-o", name, *PLACE)  # fmt: skip
         assert ran.returncode == 0, ran.stderr
+    (tmp_path / "v.mp4").touch()
     ran = avs("extract", "v.mp4", "--model", "clip:output=words", "--weights", "clip", "-o", "v.h5", *PLACE)
     assert (ran.returncode, "encodes text alone" in ran.stderr) == (2, True)
     texts = ("--text", "sentences.h5", "--text", "spoken.h5")

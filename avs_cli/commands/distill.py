@@ -52,6 +52,7 @@ NEEDS = {
     "teacher_video": (STORES, TEACHER),
     "teacher_text": (STORES, TEACHER),
     "temperature": (STORES,),
+    "allow_mismatch": (STORES,),
     "coarse": (TEACHER,),
     "fine": (TEACHER,),
     "loss_weights": (TEACHER,),
