@@ -92,11 +92,14 @@ def pages() -> dict[str, str]:
 
 
 def examples(readme: str) -> list[str]:
-    """The command lines in README.md's shell blocks, in its order, each once; a backslash at a line's end joins two."""
+    """The command lines in README.md's shell blocks, in its order, each once; a backslash at a line's end joins two.
+
+    Lines of scripts, which hold variables, are no examples.
+    """
     blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     shown = (" ".join(line.removeprefix("$ ").split()) for line in lines)
-    return list(dict.fromkeys(line for line in shown if line.startswith("avs ")))
+    return list(dict.fromkeys(line for line in shown if line.startswith("avs ") and "$" not in line))
 
 
 def summary(text: str | None) -> str:
