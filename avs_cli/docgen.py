@@ -286,8 +286,8 @@ def common(name: str, usage: list[str]) -> str:
     ]
     about = (
         "Configuration, read from the working folder: options of all commands at the top, options and arguments of one "
-        "command in a table with its name. The command line takes precedence over the environment, the environment over "
-        "this file. Output files set here must be inside the working folder."
+        "command in a table with its name. The command line takes precedence over the environment, the environment "
+        "over this file. Output files set here must be inside the working folder."
     )
     return "".join(
         [

@@ -197,7 +197,7 @@ def _imported(source: str, frames: bool) -> "Imported":
 
 
 def _store_from(found: "Imported", source: str, target: str) -> None:
-    """Write a store with one feature, named by `target` (FILE::FEATURE) or by the source; resumes an interrupted one."""
+    """Write a store with one feature, named by `target` (FILE::FEATURE) or the source; resumes an interrupted one."""
     from avs_cli.io.arrays import look_like_frames, rows_of
     from avs_cli.io.store_writer import Item, StoreWriter
 
@@ -211,7 +211,7 @@ def _store_from(found: "Imported", source: str, target: str) -> None:
             done = [item for item in items if item.id in writer.done]
             if other := writer.differing(done):
                 raise MismatchError(
-                    f"{path}: already contains {other[0]!r} with different vectors; write to another file or remove this one"
+                    f"{path}: contains {other[0]!r} with different vectors; write to another file or remove this one"
                 )
             writer.add([item for item in items if item.id not in writer.done])
         writer.finish(found.ids)
@@ -240,7 +240,7 @@ def _export(source: str, target: str, layout: str | None) -> None:
         elif layout == "clip-retrieval":
             if store.frame_level:
                 raise SpecError(
-                    f"{source}: frame-level features do not fit clip-retrieval, which has one vector per item; write a BigFile"
+                    f"{source}: clip-retrieval has one vector per item, and these are frame-level; write a BigFile"
                 )
             write_clip_retrieval(target, shape, store.dtype, store.blocks())
         else:

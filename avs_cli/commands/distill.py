@@ -226,8 +226,8 @@ def distill(
     refuse(context, NEEDS, holds)
     if video and _distill_clips.is_teacher(student):
         raise SpecError(
-            f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; teachers "
-            "are trained by avs train --head xclip or xpool"
+            f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "
+            "teachers are trained by avs train --head xclip or xpool"
         )
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe

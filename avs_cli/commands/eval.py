@@ -22,16 +22,16 @@ Files = Annotated[
     list[str],
     typer.Argument(
         metavar="[QRELS] RUN...",
-        help="Qrels (or captions, for caption-based retrieval), unless given by --qrels, and TREC runs, plain or .gz; - "
-        "is stdin.",
+        help="Qrels (or captions, for caption-based retrieval), unless given by --qrels, and TREC runs, plain or .gz; "
+        "- is stdin.",
     ),
 ]
 Judgments = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE|FOLDER",
-        help="Qrels, one file per year, or a folder of them: one column per file, and their mean. All arguments are then "
-        "runs; repeatable.",
+        help="Qrels, one file per year, or a folder of them: one column per file, and their mean. All arguments are "
+        "then runs; repeatable.",
     ),
 ]
 Measures = Annotated[
@@ -40,8 +40,8 @@ Measures = Annotated[
         "--measure",
         "-m",
         metavar="NAME",
-        help="Measure: xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8), ERR@20, or a measure of trec_eval in ir_measures' "
-        "notation: AP, P@10, nDCG@20 …; repeatable.",
+        help="Measure: xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8), ERR@20, or a measure of trec_eval in "
+        "ir_measures' notation: AP, P@10, nDCG@20 …; repeatable.",
         show_default="xinfAP for sampled qrels, else AP",
     ),
 ]
@@ -49,8 +49,8 @@ Agreement = Annotated[
     str,
     typer.Option(
         metavar="WITH",
-        help="Report Kendall's tau and tau_AP with the ranking of runs by another measure, by a file of 'run score' lines "
-        "or by FILE.csv:COLUMN.",
+        help="Report Kendall's tau and tau_AP with the ranking of runs by another measure, by a file of 'run score' "
+        "lines or by FILE.csv:COLUMN.",
     ),
 ]
 

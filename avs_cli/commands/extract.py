@@ -82,7 +82,8 @@ def extract(
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         typer.Option(
-            help="Numeric precision of the model; auto is fp16 or bf16 on a GPU, as suits the model, and fp32 elsewhere."
+            help="Numeric precision of the model; auto is fp16 or bf16 on a GPU, depending on the model, and fp32 "
+            "elsewhere."
         ),
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Frames (or clips) per forward pass.")] = 32,

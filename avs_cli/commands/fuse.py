@@ -21,8 +21,8 @@ Method = Annotated[
     typer.Option(
         metavar="METHOD",
         help="Fusion method: rrf, combsum, combmnz, combmax, combmed, combanz, average (of raw scores), isr or borda, "
-        "with parameters as in rrf:k=60 or combsum:norm=zscore; weighted learns one weight per run from --qrels (Step 1 "
-        "of --ltr) unless given as in weighted:weights=2/1.",
+        "with parameters as in rrf:k=60 or combsum:norm=zscore; weighted learns one weight per run from --qrels (Step "
+        "1 of --ltr) unless given as in weighted:weights=2/1.",
     ),
 ]
 Steps = Annotated[

@@ -214,7 +214,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {key}: {_text_of(value)}" for key, value in facts.get("training", {}).items())
         return
     if facts["kind"] == "run":
-        per_topic = f"{facts['least']}–{facts['most']} shots per topic"  # noqa: RUF001
+        per_topic = f"{facts['least']}–{facts['most']} shots per topic"
         yield f"{facts['file']}: run {facts['tag']}, {facts['topics']} topics, {facts['rows']} rows, {per_topic}"
         return
     if facts["kind"] != "feature store":

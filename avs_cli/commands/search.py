@@ -94,8 +94,8 @@ def search(
             "--output",
             "-o",
             metavar="FILE|FOLDER",
-            help="Output file; - is stdout. A folder (existing, or with a final /) gets HEAD.run for each head, or TAG.run "
-            "without a head.",
+            help="Output file; - is stdout. A folder (existing, or with a final /) gets HEAD.run for each head, or "
+            "TAG.run without a head.",
         ),
         WRITES,
     ] = "-",

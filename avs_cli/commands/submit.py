@@ -51,8 +51,8 @@ def submit(
         str,
         typer.Option(
             metavar="FILE|RANGE",
-            help="Topics of the task, which a run must cover: a topics file, or ids and ranges such as 731-750. Other topics "
-            "of the run are dropped.",
+            help="Topics of the task, which a run must cover: a topics file, or ids and ranges such as 731-750. Other "
+            "topics of the run are dropped.",
         ),
     ] = "",
     shots: Annotated[
@@ -66,8 +66,8 @@ def submit(
         str,
         typer.Option(
             metavar="FILE",
-            help="Drop shots that are not in the shot table instead of rejecting the run, and list all dropped shots with "
-            "the reason in FILE (TSV).",
+            help="Drop shots that are not in the shot table instead of rejecting the run, and list all dropped shots "
+            "with the reason in FILE (TSV).",
         ),
         WRITES,
     ] = "",
