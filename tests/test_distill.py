@@ -253,8 +253,8 @@ def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Pat
     line = ["--teacher", "t.safetensors", "--validate", "v.txt", "--epochs", 3, "--cache", "kept"]
     assert avs(*distilled(*line)).returncode == 0
     cut = distilled(*line, name="cut.safetensors")
-    assert "no time for epoch 2; the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
-    assert "going on after epoch 1" in avs(*cut).stderr
+    assert "no time for epoch 2; the same command resumes there" in avs(*cut, "--time-limit", 0.00001).stderr
+    assert "resuming after epoch 1" in avs(*cut).stderr
     for end in ("", ".last"):
         one, other = (load_head(data / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
         assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
@@ -271,7 +271,7 @@ def test_several_teachers_teach_together_over_features_that_the_student_never_se
     line = [part for name in "twl" for part in ("--teacher", f"{name}.safetensors")] + ["--epochs", 2]
     ran = avs(*distilled(*line))
     assert ran.returncode == 3
-    assert "w.safetensors was trained with the feature 'whole'; the stores hold frames" in ran.stderr
+    assert "w.safetensors was trained with the feature 'whole'; the stores have frames" in ran.stderr
     ran = avs(*distilled(*line, *stores("whole", "--teacher-video")))
     assert ran.returncode == 0, ran.stderr
     told = load_head(data / "s.safetensors").head
@@ -362,7 +362,7 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 2, "are trained by avs train --head"),
         (["--student", "xclip"], 2, "over stores a student is a head whose score is one dot product, as afa"),
         (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
-        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, and the student at 3"),
+        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, the student 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
         (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
         (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights applies only with INPUT clips"),
@@ -595,7 +595,7 @@ def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(a
 
     cut = from_clips(*line, name="cut.safetensors")
     assert "the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
-    assert "going on after epoch 1" in avs(*cut).stderr
+    assert "resuming after epoch 1" in avs(*cut).stderr
     for end in ("", ".last"):
         one, other = (load_head(footage / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
         assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
@@ -666,14 +666,14 @@ def test_a_bad_video_is_told_and_the_others_are_learned_from(avs: Avs, footage: 
         captions.write("bad#enc#0 nothing\n")
     ran = avs(*from_clips("bad.mp4", "--epochs", 1))
     assert ran.returncode == 5
-    assert "s.safetensors: trained without 1 videos, which cannot be read" in ran.stderr
-    assert "1 of 13 captions left out, without a video" in ran.stderr
+    assert "s.safetensors: trained without 1 unreadable videos" in ran.stderr
+    assert "1 of 13 captions skipped: no video" in ran.stderr
     assert (footage / "s.safetensors").exists()
     with (footage / "c.txt").open("a") as captions:
         captions.write("gone#enc#0 nothing\n")
     ran = avs(*from_clips("bad.mp4", "--epochs", 1))
     assert ran.returncode == 3
-    assert "the inputs lack 1 of the videos in c.txt: gone; --skip-missing leaves them out" in ran.stderr
+    assert "the inputs lack 1 of the videos in c.txt: gone; --skip-missing skips them" in ran.stderr
 
 
 @needs_clips
@@ -769,7 +769,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     ran = avs(*line, "--cache-limit", (taken - 1) / 1e9)
     assert ran.returncode == 2
     assert "avs: frames of 4 clips take 3.69e-05 GB as raw pixels in kept/frames-" in ran.stderr
-    assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg takes about a seventh; or give a lar" in (
+    assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg needs about a seventh; or give a lar" in (
         ran.stderr
     )
     assert not Path("kept").exists()
@@ -960,7 +960,10 @@ def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, film
     ran = avs(*alone("--teacher", "xpool=t.safetensors", inputs=["shots.tsv"]))
     assert (ran.returncode, "is of xclip, not of xpool; give --teacher xclip=" in ran.stderr) == (3, True)
     ran = avs(*alone("--teacher", "xclip=c.safetensors", inputs=["shots.tsv"]))
-    assert (ran.returncode, "c.safetensors is a head or a student, not a teacher of clips" in ran.stderr) == (3, True)
+    assert (ran.returncode, "c.safetensors is a head or a student, not a teacher trained on clips" in ran.stderr) == (
+        3,
+        True,
+    )
     (films / "g.h5").touch()
     ran = avs("search", "g.h5", "--query", "a dog", "--head", "t.safetensors", *PLACE)
     assert ran.returncode != 0

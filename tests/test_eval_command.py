@@ -434,7 +434,7 @@ def test_agreement_with_another_measure_and_with_published_scores(run, tmp_path:
         (["qrels", "good.run", "--agreement", "P@1"], 2, "two runs or more"),
         (["qrels", "good.run", "--plot", "plot.bmp"], 2, "ends in .svg, .png or .pdf"),
         (["qrels", "good.run", "poor.trec", "--baseline", "goood"], 2, "did you mean 'good'"),
-        (["qrels", "good.run", "-m", "xinfapp"], 2, "no measure is called 'xinfapp'"),
+        (["qrels", "good.run", "-m", "xinfapp"], 2, "unknown measure 'xinfapp'"),
         (["qrels", "good.run", "poor.trec", "--test", "chi"], 2, "chi"),
         (["qrels"], 2, "no run given: write `avs eval QRELS RUN...`"),
         (["--qrels", "qrels", "qrels"], 3, "score tag); with --qrels every argument is a run"),

@@ -106,7 +106,7 @@ def test_a_shot_table_says_which_seconds_are_encoded(extract: Program, films: Pa
     (tmp_path / "shots.tsv").write_text("\n".join(rows) + "\n")
     done = extract(films, "--shots", "shots.tsv", "-o", "a.h5")
     assert done.returncode == 5
-    assert "gone.mp4: in the shot table, not among the inputs" in done.stderr
+    assert "gone.mp4: in the shot table, but not among the inputs" in done.stderr
     found = colours(tmp_path / "a.h5")
     assert found["m1"] == pytest.approx(RED, abs=8)
     assert found["m2"] == pytest.approx(BLUE, abs=8)
@@ -208,8 +208,8 @@ def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("odd", "--frames", "name"), 3, "pic.png: no frame, which is called <shot>_<number>; or give --frames folder"),
-        (("twice", "--frames", "name"), 3, "frames of shot 'v' lie here and in twice/1"),
+        (("odd", "--frames", "name"), 3, "pic.png: not a frame name, <shot>_<number>; or give --frames folder"),
+        (("twice", "--frames", "name"), 3, "frames of shot 'v' are both here and in twice/1"),
         (("films", "--frames", "folder"), 3, "a video among frames"),
         (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it goes with neither --shots nor --text"),
         (("broken", "--frames", "name"), 5, "broken/v_1.png: not a picture"),
@@ -292,7 +292,7 @@ def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, f
         _queries.vectors_by(encoder, "colour", [Topic("661", "red", variants=words)])
     assert _queries.vectors_by(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
     encoder.word_level, encoder.pixels = False, None
-    with pytest.raises(MismatchError, match="is a picture, and colour encodes text alone"):
+    with pytest.raises(MismatchError, match="is an image, and colour encodes text only"):
         _queries.vectors_by(encoder, "colour", [Topic("661", "", variants=(Variant(1.0, str(films / "blue.png")),))])
 
 
@@ -480,7 +480,7 @@ def loaded(tmp_path: Path) -> Program:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("empty",), "avs: empty: no videos or pictures in this folder"),
+        (("empty",), "avs: empty: contains no videos or images"),
         (("nowhere.mp4",), "avs: nowhere.mp4: no such file or directory"),
         (("--text", "nowhere.txt"), "avs: nowhere.txt: no such file or directory"),
     ],

@@ -487,7 +487,7 @@ def test_a_file_must_begin_with_the_checksum_in_its_name(tmp_path: Path) -> None
     shutil.copy(tmp_path / "a.pth", good)
     shutil.copy(tmp_path / "a.pth", bad)
     assert read_pickle(good).tensors.keys() == {"a"}
-    with pytest.raises(FormatError, match="its name promises 3e41cc8a"):
+    with pytest.raises(FormatError, match="its name says 3e41cc8a"):
         read_pickle(bad)
 
 

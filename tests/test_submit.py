@@ -262,9 +262,9 @@ def test_a_fused_run_took_the_time_of_all_its_searches(avs_in, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("731 1\n731 2\n", "times:2: topic '731' is there twice"),
-        ("731 x\n", "times:1: a line is a topic and its seconds"),
-        ("731\n", "times:1: a line is a topic and its seconds"),
+        ("731 1\n731 2\n", "times:2: duplicate topic '731'"),
+        ("731 x\n", "times:1: expected a topic and its seconds"),
+        ("731\n", "times:1: expected a topic and its seconds"),
         ("731 -1\n", "times:1: a line is"),
         ("731 inf\n", "times:1: a line is"),
         ("\n", "times: no lines in it"),

@@ -1,4 +1,4 @@
-"""Options that apply in some uses of a command only: given on the command line in any other use, they are refused."""
+"""Options that apply only in some uses of a command: on the command line of any other use, they are rejected."""
 
 from collections.abc import Mapping
 
@@ -6,16 +6,16 @@ import typer
 
 from avs_cli.errors import SpecError
 
-# A use: the words that describe it in the refusal.
+# A use of a command, as error messages describe it.
 Use = str
 
 
 def refuse(context: typer.Context, needs: Mapping[str, tuple[Use, ...]], holds: Mapping[Use, bool]) -> None:
     """Raises SpecError for the first option on the command line that needs a use which does not hold.
 
-    needs  the uses that an option needs all of, by its name in Python; an option that is not listed always applies
+    needs  the uses that an option requires, by its name in Python; an option that is not listed always applies
     holds  whether each use holds
-    A value from the environment or from avs.toml may be meant for other runs: it is ignored where it does not apply.
+    A value from the environment or avs.toml is ignored where it does not apply: it may be meant for other uses.
     """
     for parameter in context.command.params:
         name = str(parameter.name)

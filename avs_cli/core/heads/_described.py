@@ -118,7 +118,7 @@ def settings_for(what: str, kind: str, registry: Registry, given: Mapping[str, A
     Raises MismatchError for an entry or a setting that is unknown, and for a value of another type or beyond all use.
     """
     if kind not in registry.names():
-        raise MismatchError(f"no {what} is called {kind!r}; this avs has {', '.join(registry.names())}")
+        raise MismatchError(f"unknown {what} {kind!r}; this version of avs has {', '.join(registry.names())}")
     build = registry.load(kind)
     return settings_of(build) | checked_settings(f"the {what} {kind!r}", given, build)
 
