@@ -92,7 +92,7 @@ def test_a_wrong_value_says_that_the_file_or_the_environment_gave_it(
     assert probe("a", 'count = "many"')[0] == 2
     assert "'--count'" in (told := capsys.readouterr().err) and "given in avs.toml" in told
     assert probe("a", AVS_COUNT="many")[0] == 2
-    assert "given in the environment" in capsys.readouterr().err
+    assert "set in the environment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,7 @@ def test_scores_that_are_no_numbers_are_refused(here: Path, avs_here: Here) -> N
         (lambda s: s["config"].update(embed_dim=16), "and its settings say"),
         (lambda s: s.update(frames=78), "78 frames and 8 words; at most 77"),
         (lambda s: s.update(words=1), "4 frames and 1 words"),
-        (lambda s: s.update(std=[0.5, 0, 0.5]), "std .* is not of three colours"),
+        (lambda s: s.update(std=[0.5, 0, 0.5]), "std .* must have three channels"),
         (lambda s: s.update(aggregate="max"), "a student cannot have aggregate 'max'"),
         (lambda s: s.update(interpolation="nearest"), "interpolation 'nearest' is neither bicubic nor bilinear"),
     ],

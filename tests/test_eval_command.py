@@ -450,7 +450,11 @@ def test_agreement_with_another_measure_and_with_published_scores(run, tmp_path:
         (["qrels", "qrels"], 3, "qrels:1: 5 columns instead of 6"),
         (["empty", "good.run"], 3, "empty: no lines in it"),
         (["qrels", "."], 3, "is a directory"),
-        (["qrels", "elsewhere.run"], 3, "elsewhere.run: none of its topics is judged: it has 7, the qrels have 1661"),
+        (
+            ["qrels", "elsewhere.run"],
+            3,
+            "elsewhere.run: none of its topics is judged: the run has 7, the qrels have 1661",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run, tmp_path: Path, arguments, code: int, what: str) -> None:

@@ -414,7 +414,7 @@ def test_what_is_no_safetensors_is_named_with_its_cure(tmp_path: Path) -> None:
     for path, said in (
         (pickle, f"avs convert '{pickle}' '{tmp_path / 'a b.safetensors'}' --trust-pickle"),
         (broken, "not a safetensors file"),
-        (folder, "no .safetensors in this folder; make it safe first: avs convert"),
+        (folder, "no .safetensors in this folder; convert it first: avs convert"),
     ):
         with pytest.raises(FormatError) as raised:
             assert features.load("wsl")(Runtime(weights=str(path))).provenance

@@ -1,10 +1,10 @@
-"""fuser.json: what `avs fuse --save` learned, in plain JSON with XGBoost's trees in it; nothing in it is ever run.
+"""fuser.json: the model of `avs fuse --save`, in plain JSON with XGBoost's trees; it contains no code.
 
 {"format": "avs-fuser", "format_version": 1, "measure": "AP", "input": "power", "runs": {"name": weight, …},
  "mix": 0.5, "topics": ["1661", …], "verdict": "…", "boosters": [XGBoost's JSON model, …]}
 
 XGBoost trusts the models that it loads, out of its arrays and into endless loops. Only the columns that a prediction
-needs are read here, each is checked, and the model that XGBoost gets is written anew around them.
+needs are read here, each is checked, and a new model for XGBoost is built from them.
 """
 
 import json

@@ -322,7 +322,7 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
 @contextmanager
 def _container(path: Path) -> Iterator[Any]:
     with path.open("rb"):
-        pass  # a file that we may not read is told by its own error
+        pass  # a file that we may not read is reported by its own error
     # FFmpeg says why it cannot open a file in its log alone. While decoding, the log stays off: it takes Python's lock.
     av.logging.set_level(av.logging.ERROR)
     try:
@@ -497,7 +497,7 @@ def _read_layer(
 def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
     """Everything that is wanted, in order of time."""
     places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
-    # A shot that has failed already wants nothing, and is told when its turn comes.
+    # A shot that has failed already wants nothing, and is reported in turn.
     turns = [(n, one.shot) for n, one in enumerate(assemblies) if one.pictured or one.failure]
     middles = [_Wanted((shot.start + shot.end) / 2, n, -1) for n, shot in turns]
     return sorted(places + middles)

@@ -1,10 +1,10 @@
-"""A head in words, as its file keeps them, and back: kind, settings, features, vocabularies.
+"""Descriptions of heads in their files: kind, settings, features, vocabularies.
 
     {"kind": "laff", "settings": {"dim": 4096, …},
      "videos": [{"name": "clip", "dim": 512, "frames": false, "provenance": {…}}], "texts": […],
      "encoders": [{"name": "bow", "settings": {…}, "words": […], "word_dim": 500}]}
 
-All settings are written, those left at their defaults too: a default that changes later must not change old heads.
+All settings are written, including defaults: a later change of a default must not change old heads.
 """
 
 import inspect
