@@ -552,9 +552,9 @@ def test_the_times_of_heads_are_their_shares_of_the_search(avs: Callable[..., An
     assert [one.name for one in (collection / "new").iterdir()] == ["laff.times"]
 
 
-@pytest.mark.parametrize(("end", "told"), [("video", "the score of shot shot"), ("text", "its text vectors are NaN")])
+@pytest.mark.parametrize("end", ["video", "text"])
 def test_a_head_with_weights_that_are_no_numbers_gives_no_run(
-    avs: Callable[..., Any], collection: Path, end: str, told: str
+    avs: Callable[..., Any], collection: Path, end: str
 ) -> None:
     kept = load_head(collection / "laff.safetensors")
     (key, *_) = [name for name in kept.weights if name.startswith(f"{end}.") and name.endswith("fc.weight")]
@@ -563,7 +563,7 @@ def test_a_head_with_weights_that_are_no_numbers_gives_no_run(
     save_head(collection / "spoilt.safetensors", kept.head, {**kept.weights, key: spoilt})
     ran = avs("search", *GALLERY, "--head", "spoilt.safetensors", "-o", "a.run")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1), ran.stderr
-    assert f"spoilt.safetensors: {told}" in ran.stderr
+    assert f"spoilt.safetensors: weight '{key}' is NaN or infinite" in ran.stderr
     assert not (collection / "a.run").exists()
 
 
