@@ -72,7 +72,7 @@ def test_frames_of_a_store_are_called_as_published_tools_call_them(tmp_path: Pat
     [
         ("{'a': ['v2', 'v1']}", ""),
         ('{u"a": [u\'v2\'], "b": ["v1"]}', ""),
-        ("{'a': ['v1', 'v3']}", "frame 'v3' of 'a' is not in id.txt"),
+        ("{'a': ['v1', 'v3']}", "frame 'v3' of 'a' is missing from id.txt"),
         ("{'a': ['v1', 'v1']}", "frame 'v1' of 'a' is missing from id.txt or duplicated"),
         ("{'a': ['v1']}", "1 rows of id.txt belong to no video"),
         ("{'a': []}", "not a dict of videos and their frames"),
@@ -134,7 +134,7 @@ class Mark:
         (np.zeros((2,), np.float32), "v1\nv2\n", "an array of shape (2,)"),
         (np.zeros((0, 3), np.float32), "", "an array of shape (0, 3)"),
         (np.full((2, 3), np.nan, np.float32), "v1\nv2\n", "v1: a value is NaN"),
-        (np.array([[Mark()], [1]]), "v1\nv2\n", "a pickle; avs loads none"),
+        (np.array([[Mark()], [1]]), "v1\nv2\n", "a pickle and may execute code"),
     ],
 )
 def test_arrays_that_are_no_features_are_refused(
@@ -164,16 +164,16 @@ def test_an_array_that_promises_more_than_its_file_holds_is_refused_before_there
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("s.h5", "x.npz"), "x.npz: a store becomes an .npy file or a folder"),
-        (("s.h5", "x.parquet"), "x.parquet: a store becomes an .npy file or a folder"),
-        (("s.h5", "x.v2"), "a / ends a folder's name that has a dot"),
-        (("s.h5", "-"), "a store becomes"),
-        (("s.h5", "x.npy", "--layout", "bigfile"), "--layout is of a folder"),
-        (("s.h5", "x", "--frames"), "--frames is for a BigFile or an .npy"),
-        (("f.h5", "x", "--layout", "clip-retrieval"), "several vectors per shot"),
-        (("big", "x.npy"), "x.npy: vectors become a feature store, .h5 or .hdf5"),
-        (("big", "x.h5", "--layout", "bigfile"), "--layout is for a store"),
-        (("captions", "x.npy"), "which become text, and no .npy"),
+        (("s.h5", "x.npz"), "x.npz: a store is converted to an .npy file or a folder"),
+        (("s.h5", "x.parquet"), "x.parquet: a store is converted to an .npy file or a folder"),
+        (("s.h5", "x.v2"), "a folder name with a dot needs a final /"),
+        (("s.h5", "-"), "a store is converted to"),
+        (("s.h5", "x.npy", "--layout", "bigfile"), "--layout applies to a folder"),
+        (("s.h5", "x", "--frames"), "--frames applies only to a BigFile or an .npy"),
+        (("f.h5", "x", "--layout", "clip-retrieval"), "these are frame-level"),
+        (("big", "x.npy"), "x.npy: vectors are converted to a feature store (.h5 or .hdf5)"),
+        (("big", "x.h5", "--layout", "bigfile"), "--layout applies only when a store"),
+        (("captions", "x.npy"), "not as .npy"),
     ],
 )
 def test_what_a_file_cannot_become_is_refused(
@@ -296,13 +296,13 @@ def test_an_import_of_other_vectors_does_not_go_on(tmp_path: Path) -> None:
     ("ids", "shape", "told"),
     [
         ("v1", "2 3", "id.txt: 1 ids, but shape.txt has 2"),
-        ("v1\nv2", "2 4", "feature.bin: 24 bytes, and 2 x 4 float32 are 32"),
+        ("v1\nv2", "2 4", "feature.bin: 24 bytes, but 2 x 4 float32 values need 32"),
         ("v1\nv1", "2 3", "id.txt:2: duplicate id 'v1'"),
-        ("v1\nv2", "1000000000 1000000000", "are 4000000000000000000"),
+        ("v1\nv2", "1000000000 1000000000", "need 4000000000000000000"),
         ("v1\nv2", f"{'9' * 5000} 3", "shape.txt:1: not two numbers: rows and dimensions"),
         ("v1\nv2", "² 3", "shape.txt:1: not two numbers: rows and dimensions"),
-        ("", "0 3", "shape.txt:1: no vectors: 0 rows of 3 numbers"),
-        ("v1\nv2", "1000000 0", "shape.txt:1: no vectors: 1000000 rows of 0 numbers"),
+        ("", "0 3", "shape.txt:1: no vectors: 0 rows of 3 dimensions"),
+        ("v1\nv2", "1000000 0", "shape.txt:1: no vectors: 1000000 rows of 0 dimensions"),
         ("v1\nv2", "two", "shape.txt:1: not two numbers: rows and dimensions"),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_wrong_value_says_that_the_file_or_the_environment_gave_it(
     probe: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert probe("a", 'count = "many"')[0] == 2
-    assert "'--count'" in (told := capsys.readouterr().err) and "given in avs.toml" in told
+    assert "'--count'" in (told := capsys.readouterr().err) and "set in avs.toml" in told
     assert probe("a", AVS_COUNT="many")[0] == 2
     assert "set in the environment" in capsys.readouterr().err
 
@@ -138,7 +138,7 @@ def test_no_file_gives_nothing(tmp_path: Path) -> None:
         ("count = 2.5", "'--count'"),
         ("count = 1979-05-27", "count should be a text, a number, true or false"),
         ("count = [1]", "count should be a text, a number, true or false"),
-        ("count.x = 1", "no command of avs"),
+        ("count.x = 1", "not a command of avs"),
         ("[probe]\ncount.x = 1", "count should be a text, a number, true or false"),
         ("[probe]\ninputs = [[1]]", "inputs should be a list of texts or numbers"),
         ("[probe]\ninputs = 1979-05-27", "inputs should be a list of texts or numbers"),
@@ -170,7 +170,7 @@ def test_trust_is_not_taken_from_the_file(
     probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], toml: str
 ) -> None:
     assert probe("a", toml) == (3, {})
-    assert capsys.readouterr().err == "avs: avs.toml: trust is taken from the command line alone; give --trust there\n"
+    assert capsys.readouterr().err == "avs: avs.toml: trust is accepted on the command line only\n"
     assert probe("a --trust")[1]["trust"] is True
 
 
@@ -196,7 +196,7 @@ def test_a_pickle_is_not_read_because_a_folder_or_a_variable_says_so(avs: Avs, t
     (tmp_path / "avs.toml").write_text(toml)
     ran = avs(*line)
     assert (ran.returncode, ran.stderr.count("\n")) == (3, 1)
-    assert "trust-pickle is taken from the command line alone" in ran.stderr
+    assert "trust-pickle is accepted on the command line only" in ran.stderr
     assert not (tmp_path / "mark").exists()
     # Trusted by hand it is executed: what the test would see, it does see.
     (tmp_path / "avs.toml").unlink()
@@ -213,7 +213,7 @@ def test_the_file_names_no_output_outside_its_folder(
     (tmp_path / "link").symlink_to(tmp_path.parent)
     assert probe("a", f'{table}output = "{output}"') == (3, {})
     told = capsys.readouterr().err
-    assert told.startswith(f"avs: avs.toml: output = '{output}' leads out of the working folder")
+    assert told.startswith(f"avs: avs.toml: output = '{output}' is outside the working folder")
 
 
 def test_an_output_outside_is_the_command_lines_to_give(probe: Callable[..., Result]) -> None:

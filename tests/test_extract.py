@@ -316,7 +316,7 @@ def test_narratives_are_encoded_when_they_are_chosen(here: Here, tmp_path: Path)
         ("v1#enc#0 a dog\n", ("--text", "t", "--field", "both"), 2, "captions have no narratives"),
         ("661 a dog\n", ("--text", "t", "--field", "narrative"), 3, "topic 661 has no narrative"),
         ("661 a dog\n", ("films", "--field", "both"), 2, "it goes with --text"),
-        ("661 a dog\n734: a cat\n", ("--text", "t"), 3, "t:2: '734:' is no topic id"),
+        ("661 a dog\n734: a cat\n", ("--text", "t"), 3, "t:2: '734:' is not a topic id"),
         ('{"sentences": [{"video_id": "v1"}]}', ("--text", "t"), 3, "is no topic, which has an id"),
         ("661\t1\tbad.png\n662\t1\ta dog\n", ("--text", "t"), 3, "bad.png: not a picture"),
     ],

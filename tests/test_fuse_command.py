@@ -224,7 +224,7 @@ def test_a_fuser_for_other_runs_names_the_one_that_does_not_fit(avs: Avs, folder
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda d: d.update(format="x"), "not a fuser"),
+        (lambda d: d.update(format="x"), "not a model saved by"),
         (lambda d: d.update(format_version=2), "format 2"),
         (lambda d: d.update(runs={"one": -1, "two": 1, "three": 1}), "weights"),
         (lambda d: d.update(mix=0), "mix"),
@@ -404,10 +404,10 @@ def test_step_2_cannot_be_forced_on_too_few_topics(avs: Avs, folder: Path) -> No
         (("--report", "r.json"), "--report"),
         (("--save", "f.json"), "--save"),
         (("--save", "f.json", "--load", "g.json"), "--save"),
-        (("--ltr", "--method", "borda", "--qrels", "q.txt"), "choose one"),
-        (("--ltr", "--method", "rrf", "--qrels", "q.txt"), "choose one"),
-        (("--ltr", "--method", "weighted:weights=1/2/3", "--qrels", "q.txt"), "choose one"),
-        (("--load", "f.json", "--method", "borda"), "choose one"),
+        (("--ltr", "--method", "borda", "--qrels", "q.txt"), "are mutually exclusive"),
+        (("--ltr", "--method", "rrf", "--qrels", "q.txt"), "are mutually exclusive"),
+        (("--ltr", "--method", "weighted:weights=1/2/3", "--qrels", "q.txt"), "are mutually exclusive"),
+        (("--load", "f.json", "--method", "borda"), "are mutually exclusive"),
         (("--load", "f.json", "--qrels", "q.txt", "--seed", "1"), "--qrels and --seed have no effect with --load"),
         (("--load", "f.json", "--folds", "5"), "--folds has no effect with --load"),
         (("--load", "f.json", "--measure", "AP"), "--measure has no effect with --load"),
@@ -435,7 +435,7 @@ def test_bad_input_is_told_in_a_line_with_its_code(avs: Avs, folder: Path) -> No
     (folder / "single.txt").write_text("1661 0 shot1 1\n")
     (folder / "elsewhere.txt").write_text("99 0 shot1 1\n")
     failed(avs("fuse", one, "empty.run"), 3, "empty.run", "no lines")
-    failed(avs("fuse", one), 2, "two runs or more")
+    failed(avs("fuse", one), 2, "at least two runs")
     failed(avs("fuse", one, one), 3, "given twice")
     failed(avs("fuse", "other.run", one), 3, "no topic in common")
     failed(avs("fuse", one, "missing.run"), 3, "missing.run")

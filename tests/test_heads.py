@@ -423,8 +423,8 @@ def test_wordings_that_a_head_cannot_take_are_told(
             "use --missing skip to skip these shots, or --missing zero to",
         ),
         ((*GALLERY, "--times", "-", "--output", "-"), 2, "- is stdout, which takes one of --output, --times and"),
-        (("other.h5", "frames.h5", *GALLERY[2:]), 3, "another 'clip' than other.h5::clip holds: model is"),
-        (("clip.h5", "frames.h5", "--topics", "topics.txt"), 3, "text feature 'sent' names no model"),
+        (("other.h5", "frames.h5", *GALLERY[2:]), 3, "a different 'clip' than that of other.h5::clip: model is"),
+        (("clip.h5", "frames.h5", "--topics", "topics.txt"), 3, "text feature 'sent' has no model"),
         (
             ("clip.h5", "frames.h5", "--topics", "more.txt", "--vectors", "topics.h5"),
             3,
@@ -576,8 +576,8 @@ def test_info_tells_of_a_head_what_it_takes_and_how_it_was_trained(avs: Callable
     lines = ran.stdout.splitlines()
     assert lines[0].startswith("told.safetensors: laff head, ")
     assert lines[2:4] == [
-        "  video feature frames, 4 numbers, weight 0.750",
-        "  video feature clip, 6 numbers, weight 0.250",
+        "  video feature frames, 4 dimensions, weight 0.750",
+        "  video feature clip, 6 dimensions, weight 0.250",
     ]
     assert lines[-1] == "  seed: 7"
     told = json.loads(avs("info", "told.safetensors", "--json").stdout)

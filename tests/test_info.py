@@ -106,8 +106,8 @@ def test_a_student_tells_its_settings_group_by_group(avs: Avs, tmp_path: Path) -
     ("content", "message"),
     [
         (None, "x: no such file or directory"),
-        (b"", "x: no feature store, run, qrels or table of shots"),
-        (b"hello world\n", "x: no feature store, run, qrels or table of shots"),
+        (b"", "x: not a feature store, head, run, qrels or shot table"),
+        (b"hello world\n", "x: not a feature store, head, run, qrels or shot table"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
         (b"\x89HDF\r\n\x1a\n and no more", "x: damaged or incomplete feature store"),
         (b"1 Q0 s1 1 0.5 tag\n1 Q0 s2 2 high tag\n", "x:2:"),

@@ -233,13 +233,13 @@ def test_plain_measures_have_their_usual_names(name: str) -> None:
     [
         ("xinfAPP", UnknownName, "did you mean 'xinfAP'"),
         ("nDGC@20", UnknownName, "nDCG@20"),
-        ("", UnknownName, "no measure"),
-        ("P", SpecError, "lacks its cutoff"),
+        ("", UnknownName, "unknown measure"),
+        ("P", SpecError, "lacks a cutoff"),
         # These two end the process in trec_eval.
         ("P@0", SpecError, "cutoff is not between"),
         ("P@99999999999999999999", SpecError, "cutoff is not between"),
-        ("official", UnknownName, "no measure"),
-        ("__import__('os')", UnknownName, "no measure"),
+        ("official", UnknownName, "unknown measure"),
+        ("__import__('os')", UnknownName, "unknown measure"),
         ("ip:k=many", SpecError, "is not an int"),
         ("ip:depth=3", SpecError, "no parameter 'depth'"),
     ],

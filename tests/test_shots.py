@@ -263,7 +263,7 @@ def test_v3c_tables_keep_their_shots_and_find_their_videos(avs, cut_video, tmp_p
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        ([], 2, "which videos"),
+        ([], 2, "no videos given"),
         (["gone.mp4"], 3, "gone.mp4: no such file or directory"),
         (["."], 3, "contains no videos or images"),
         (["--detector", "contents", "gone.mp4"], 2, "did you mean 'content'"),

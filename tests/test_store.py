@@ -438,7 +438,7 @@ NAMES = np.array([b"s0", b"s1", b"s2", b"s3", b"s4", b"s5"])
         (lambda file: file["tiny"].attrs.modify("provenance", "{"), "its provenance is not a JSON object"),
         (lambda file: file["tiny"].__delitem__("vectors"), "damaged or incomplete feature store"),
         (lambda file: file["tiny"].__delitem__("ids"), "damaged or incomplete feature store"),
-        (replaced("tiny/ids", np.array([b"s0", b"s1", b"s2", b"s3", b"s1", b"s5"])), "id 's1' occurs twice"),
+        (replaced("tiny/ids", np.array([b"s0", b"s1", b"s2", b"s3", b"s1", b"s5"])), "duplicate id 's1'"),
         (replaced("tiny/ids", NAMES[:5]), "5 ids for 6 items"),
         (replaced("tiny/ids", np.arange(6)), "not a column of texts"),
         (replaced("tiny/vectors", np.zeros((6, 2, 2), np.float16)), r"vectors are \(6, 2, 2\) float16, not \(M, D\)"),

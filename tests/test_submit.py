@@ -267,7 +267,7 @@ def test_a_fused_run_took_the_time_of_all_its_searches(avs_in, tmp_path: Path) -
         ("731\n", "times:1: expected a topic and its seconds"),
         ("731 -1\n", "times:1: a line is"),
         ("731 inf\n", "times:1: a line is"),
-        ("\n", "times: no lines in it"),
+        ("\n", "times: contains no lines"),
     ],
 )
 def test_bad_times_name_their_line(avs_in, tmp_path: Path, text: str, what: str) -> None:

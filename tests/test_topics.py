@@ -69,7 +69,7 @@ def test_records_have_narratives_and_weights(topics) -> None:
 
 
 def test_lines_without_ids_are_refused(shared_data: Callable[[str], Path]) -> None:
-    with pytest.raises(FormatError, match="each line begins with its topic's id"):
+    with pytest.raises(FormatError, match="each line must begin with a topic id"):
         read_topics(str(shared_data("topics/tv16_17_18.avs.topics_parsed.txt")))
 
 
@@ -89,23 +89,23 @@ def test_trecvids_xml_is_read_with_narratives(topics) -> None:
         ("661\n", 1, "has no query"),
         ("661 a dog\n\n661 a cat\n", 3, "duplicate topic '661'"),
         ("661\t.\n", 1, "has no query"),
-        ("a person playing guitar\na man indoors\n", 1, "each line begins with its topic's id"),
+        ("a person playing guitar\na man indoors\n", 1, "each line must begin with a topic id"),
         ("661 a dog\n734: a cat\n", 2, "'734:' is not a topic id; expected an id, a space or tab, and the query"),
-        ("731|a dog\n", 1, "'731|a' is no topic id"),
-        ("731, a dog\n", 1, "'731,' is no topic id"),
-        ("731,a dog\n", 1, "'731,a' is no topic id"),
-        ("731;a dog\n", 1, "'731;a' is no topic id"),
-        ("Topic 731: a dog\n", 1, "each line must begin with a topic id, and 'Topic' is none"),
-        ("731. a dog\n", 1, "'731.' is no topic id"),
-        ("731) a dog\n", 1, "'731)' is no topic id"),
-        ('731 a dog\n"732" a cat\n', 2, "is no topic id"),
-        ("731:\ta dog\n", 1, "'731:' is no topic id"),
-        ('{"id": "731", "text": "a dog"}\n{"id": "732"}\n', 2, "is no topic, which has an id and a text"),
+        ("731|a dog\n", 1, "'731|a' is not a topic id"),
+        ("731, a dog\n", 1, "'731,' is not a topic id"),
+        ("731,a dog\n", 1, "'731,a' is not a topic id"),
+        ("731;a dog\n", 1, "'731;a' is not a topic id"),
+        ("Topic 731: a dog\n", 1, "each line must begin with a topic id, and 'Topic' is not one"),
+        ("731. a dog\n", 1, "'731.' is not a topic id"),
+        ("731) a dog\n", 1, "'731)' is not a topic id"),
+        ('731 a dog\n"732" a cat\n', 2, "is not a topic id"),
+        ("731:\ta dog\n", 1, "'731:' is not a topic id"),
+        ('{"id": "731", "text": "a dog"}\n{"id": "732"}\n', 2, "is not a topic with an id and a text"),
         ('{"id": "731", "text": "a dog"}\n732 a cat\n', 2, "not JSON"),
         ('{"id": "731", "text": "a dog"}\n{"id": "731", "text": "a cat"}\n', 2, "duplicate topic"),
         ('{"id": "7 1", "text": "a dog"}\n', 1, "has white space"),
-        ('{"id": "731", "text": ["a dog"]}\n', 1, "query is no text"),
-        ('{"id": "731", "text": "\\ud800"}\n', 1, "half a surrogate pair"),
+        ('{"id": "731", "text": ["a dog"]}\n', 1, "query is not a string"),
+        ('{"id": "731", "text": "\\ud800"}\n', 1, "a lone surrogate"),
         ('{"id": "731", "text": "a dog", "weight": "much"}\n', 1, "'much', which is not a number"),
         ("id,text\n731,a dog\n732,a cat, asleep\n", 3, "3 columns, not 2: id, text"),
         ('id,text\n731,"a dog\n', 2, "not CSV"),

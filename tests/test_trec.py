@@ -67,7 +67,7 @@ def test_equal_judgments_are_one_object(file) -> None:
         ("1 Q0 a 1 2 t\n1 Q0 b 2 1 t x\n1 Q0 c 3 t\n", 2, "7 columns instead of 6"),
         ("1 Q0 a 1 2 t\n2 Q0 a 1 2 t\n1 Q0 b 2 1 t\n1 Q0 a 3 0 t\n", 4, "duplicate shot 'a' in topic 1"),
         ("1 Q0 a 1 2 t\n1 Q0 a 2 1 t\n", 2, "duplicate shot 'a' in topic 1"),
-        ("", None, "no lines in it"),
+        ("", None, "contains no lines"),
         ("1 Q0 a 1 2 t\n1 Q0 \0 2 1 t\n", 2, "not a text file"),
     ],
 )

@@ -194,7 +194,7 @@ def test_shots_without_a_picture_get_a_blank_and_are_counted(folder: Path, view:
     gallery(folder / "g.h5", {RED: jpeg("red"), BLUE: None, broken: b"GIF89a not a JPEG"})
     run(folder / "a.trec", "1 red_1 4", "1 blue_1 3", "1 broken_1 2", "1 unknown_1 1")
     said = view("a.trec", "-g", "g.h5", "-o", "p.html").stderr.splitlines()
-    assert said[0].startswith("avs: 3 of 4 shots have no thumbnail in g.h5 (1 are not in it at all)")
+    assert said[0].startswith("avs: 3 of 4 shots have no thumbnail in g.h5 (1 are not in the gallery)")
     labels = [picture.get("aria-label") for picture in select(parsed(folder / "p.html"), ".none")]
     assert labels == [
         "blue_1, blue.mp4, 1:15–1:20, no thumbnail",
@@ -207,8 +207,8 @@ def test_a_page_without_pictures_says_so_and_another_store_brings_them(folder: P
     gallery(folder / "bare.h5", {RED: None, BLUE: None})
     said = view("a.trec", "-g", "bare.h5", "-o", "p.html").stderr.splitlines()
     assert said[0] == (
-        "avs: no thumbnails of these shots in bare.h5: the page has no pictures; "
-        "give a store that holds them with another --gallery"
+        "avs: no thumbnails of these shots in bare.h5: the page has no images; "
+        "add a store that contains them with --gallery"
     )
     said = view("a.trec", "-g", "bare.h5", "-g", "g.h5", "-o", "p.html").stderr.splitlines()
     assert len(said) == 1
