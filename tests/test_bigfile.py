@@ -288,14 +288,14 @@ def test_an_import_of_other_vectors_does_not_go_on(tmp_path: Path) -> None:
     assert run("convert", tmp_path / "big", tmp_path / "s.h5") == (0, "")
     np.arange(1, 7, dtype="<f4").tofile(tmp_path / "big" / "feature.bin")
     code, message = run("convert", tmp_path / "big", tmp_path / "s.h5")
-    assert code == 3 and "'v1' is there already with other vectors" in message
+    assert code == 3 and "contains 'v1' with different vectors" in message
     assert (tmp_path / "s.h5").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("ids", "shape", "told"),
     [
-        ("v1", "2 3", "id.txt: 1 ids, but shape.txt has 2"),
+        ("v1", "2 3", "id.txt: 1 ids, but shape.txt has 2 rows"),
         ("v1\nv2", "2 4", "feature.bin: 24 bytes, but 2 x 4 float32 values need 32"),
         ("v1\nv1", "2 3", "id.txt:2: duplicate id 'v1'"),
         ("v1\nv2", "1000000000 1000000000", "need 4000000000000000000"),
@@ -311,7 +311,7 @@ def test_files_that_do_not_agree_are_refused(tmp_path: Path, ids: str, shape: st
     assert code == 3
     assert told in message and message.rstrip().endswith(told[-20:])
     (tmp_path / "empty").mkdir()
-    assert "is no BigFile" in run("convert", tmp_path / "empty", tmp_path / "s.h5")[1]
+    assert "neither a BigFile" in run("convert", tmp_path / "empty", tmp_path / "s.h5")[1]
 
 
 def test_word_vectors_come_from_text_or_a_folder_and_the_first_of_a_word_counts(tmp_path: Path) -> None:
@@ -321,8 +321,8 @@ def test_word_vectors_come_from_text_or_a_folder_and_the_first_of_a_word_counts(
     assert found.vectors.tolist() == [[1, 2], [3, 4]]
     assert read_word_vectors(str(bigfile(tmp_path / "big", "dog dog"))).rows == {"dog": 0}
     for text, told in (
-        ("dog 1 2\ncat 1\n", ":2: 1 numbers for 'cat', and 2"),
-        ("dog x\n", "no number"),
+        ("dog 1 2\ncat 1\n", ":2: 1 dimensions for 'cat', but 2"),
+        ("dog x\n", "other than numbers"),
         ("", "no word"),
     ):
         (tmp_path / "w.txt").write_text(text)

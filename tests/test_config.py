@@ -225,7 +225,7 @@ def test_what_is_written_beside_an_output_leads_out_no_more_than_the_output(avs:
     (tmp_path / "head.csv").symlink_to(tmp_path.parent / "victim")
     (tmp_path / "avs.toml").write_text('[train]\noutput = "head"\n')
     ran = avs("train", "captions", "--video", "v.h5")
-    assert (ran.returncode, "output = 'head' leads out" in ran.stderr) == (3, True)
+    assert (ran.returncode, "output = 'head' is outside" in ran.stderr) == (3, True)
 
 
 def test_the_file_says_itself_when_it_decides_an_output_or_a_model(

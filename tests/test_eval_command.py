@@ -302,7 +302,7 @@ def test_selected_topics_that_nobody_judged_are_counted_or_refused(run, years) -
     result = run("qrels", "good.run", "-m", "AP", "--topics", "1662-1665")
     assert "avs: 2 of 4 selected topics are not judged\n" in result.err
     refused = run("qrels", "good.run", "--topics", "701-702")
-    assert (refused.code, refused.err) == (3, "avs: --topics selects 701, 702, of which qrels judges none\n")
+    assert (refused.code, refused.err) == (3, "avs: --topics selects 701, 702, none of which is judged in qrels\n")
     # A year without any of them is no column.
     assert cells(years(*YEARS, "good.run", "-m", "AP", "--topics", "1661").out)[0] == ["run", "TV19", "MEAN(TV19)"]
 

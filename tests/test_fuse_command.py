@@ -216,7 +216,7 @@ def test_saved_trees_predict_what_they_did_before(avs: Avs, folder: Path) -> Non
 
 def test_a_fuser_for_other_runs_names_the_one_that_does_not_fit(avs: Avs, folder: Path) -> None:
     avs("fuse", "--method", "weighted", "--qrels", "q.txt", *paths(folder), "--save", "fuser.json", "-o", "f.run")
-    failed(avs("fuse", "--load", "fuser.json", *paths(folder)[:2]), 3, "three", "not among those given")
+    failed(avs("fuse", "--load", "fuser.json", *paths(folder)[:2]), 3, "three", "which is missing")
     (folder / "runs" / "four.trec").write_text((folder / "runs" / "one.trec").read_text())
     failed(avs("fuse", "--load", "fuser.json", *paths(folder), "runs/four.trec"), 3, "four")
 
@@ -334,7 +334,7 @@ def test_saving_a_model_alone_writes_no_run_and_fits_no_folds(avs: Avs, folder: 
     (folder / "fuser.json").unlink()
     alone = avs(*line)
     assert (alone.returncode, alone.stdout) == (0, "")
-    assert "fuser.json: fitted on 5 judged topics (AP); no run written, as -o is not given" in alone.stderr
+    assert "fuser.json: fitted on 5 judged topics (AP); no run written (no -o)" in alone.stderr
     assert "out of fold" not in alone.stderr
     assert (folder / "fuser.json").read_bytes() == saved
     reported = avs(*line, "--report", "-")
@@ -363,7 +363,7 @@ def test_judgments_of_several_years_are_several_files(avs: Avs, folder: Path) ->
     done = avs(*line, "early", "--qrels", "late", "--qrels", "other")
     assert done.stdout == avs(*line, "q.txt").stdout != ""
     assert "other judges none of the runs' topics" in done.stderr
-    failed(avs(*line, "q.txt", "--qrels", "late"), 3, "topic 1663 is judged in q.txt and in late")
+    failed(avs(*line, "q.txt", "--qrels", "late"), 3, "topic 1663 is judged in both q.txt and late")
 
 
 def test_steps_are_chosen_or_left_to_cross_validation(
@@ -436,7 +436,7 @@ def test_bad_input_is_told_in_a_line_with_its_code(avs: Avs, folder: Path) -> No
     (folder / "elsewhere.txt").write_text("99 0 shot1 1\n")
     failed(avs("fuse", one, "empty.run"), 3, "empty.run", "no lines")
     failed(avs("fuse", one), 2, "at least two runs")
-    failed(avs("fuse", one, one), 3, "given twice")
+    failed(avs("fuse", one, one), 3, "two runs are named")
     failed(avs("fuse", "other.run", one), 3, "no topic in common")
     failed(avs("fuse", one, "missing.run"), 3, "missing.run")
     failed(avs("fuse", one, "none/*.run"), 3, "none/*.run")

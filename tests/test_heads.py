@@ -531,7 +531,7 @@ def test_one_head_writes_into_a_folder_as_several_do(avs: Callable[..., Any], co
         assert [one.name for one in (collection / path).iterdir()] == ["laff.run"]
         assert (collection / path / "laff.run").read_bytes() == (collection / "several" / "laff.run").read_bytes()
     ran = avs("search", *GALLERY, *HEADS, "-o", "several", "--tag", "mine")
-    assert (ran.returncode, "--tag names one run" in ran.stderr) == (2, True)
+    assert (ran.returncode, "--tag names a single run" in ran.stderr) == (2, True)
 
 
 def test_the_times_of_heads_are_their_shares_of_the_search(avs: Callable[..., Any], collection: Path) -> None:

@@ -38,10 +38,10 @@ def test_a_store_tells_its_features_and_shots(avs: Avs, store: Path) -> None:
     first, *lines = ran.stdout.splitlines()
     assert first.startswith("a.h5: feature store, 0.0 MB")
     assert lines == [
-        "  shots  3 of 2 videos, 4 seconds, 3 thumbnails",
-        "  audio  1 items, 5 vectors of 2 (float32, several vectors per item), 0.0 MB",
+        "  3 shots from 2 videos, 4 seconds, 3 thumbnails",
+        "  audio  1 items, 5 vectors, 2 dimensions (float32, frame-level), 0.0 MB",
         "    model: ear",
-        "  clip  3 items, 3 vectors of 3 (float16), 0.0 MB",
+        "  clip  3 items, 3 vectors, 3 dimensions (float16), 0.0 MB",
         "    model: ViT",
         "    sampling: fps 2.0",
     ]
@@ -50,7 +50,7 @@ def test_a_store_tells_its_features_and_shots(avs: Avs, store: Path) -> None:
 def test_one_feature_of_a_store_may_be_asked_for(avs: Avs, store: Path) -> None:
     assert "clip" not in avs("info", "a.h5::audio").stdout
     ran = avs("info", "a.h5::smell")
-    assert (ran.returncode, ran.stderr) == (3, "avs: a.h5: has no feature 'smell'; it holds: audio, clip\n")
+    assert (ran.returncode, ran.stderr) == (3, "avs: a.h5: has no feature 'smell'; it has: audio, clip\n")
 
 
 def test_json_has_every_number(avs: Avs, store: Path) -> None:
@@ -83,7 +83,7 @@ def test_runs_qrels_and_shot_tables_are_counted(avs: Avs, tmp_path: Path) -> Non
     ran = avs("info", "a.run", "a.qrels", "trec.qrels", "shots.tsv")
     assert ran.returncode == 0
     assert ran.stdout.splitlines() == [
-        "a.run: run, mine tag, 2 topics, 3 rows, 1 least, 2 most",
+        "a.run: run mine, 2 topics, 3 rows, 1–2 shots per topic",
         "a.qrels: qrels, 1 topics, 3 rows, 1 relevant, 1 unjudged: 1 in stratum 1, 2 in stratum 2",
         "trec.qrels: qrels, 2 topics, 2 rows, 1 relevant, 0 unjudged: 2 in stratum 1",
         "shots.tsv: shots, 2 shots, 1 videos, 5.5 seconds",

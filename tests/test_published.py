@@ -117,7 +117,7 @@ def test_a_published_laff_ranks_as_its_authors_code_does(
     code, told = avs(*line, *ave, "--feature", f"{first}=clip")
     assert code == 0, told
     assert f"model_best.pth.tar: a LAFF head over clip of {arrays[f'vis/{first}'].shape[1]}, " in told
-    assert ("ave=false, mul=false, unit_first=false is assumed" in told) is not bool(ave)
+    assert ("assuming ave=false, mul=false, unit_first=false" in told) is not bool(ave)
     called = {first: "clip"} | {feature: feature.replace("_", "-") for feature in others}
     gallery = [f"{ours}.h5" for ours in called.values()]
     for feature, ours in called.items():
@@ -305,4 +305,4 @@ def test_weights_that_have_no_place_are_named_and_other_checkpoints_are_no_heads
     assert "not a head of LAFF" in avs(*line, "--word-vectors", "w")[1]
     Path("captions.txt").write_text("v1.jpg#0\ta dog\n")
     code, told = avs("convert", "captions.txt", "out.txt", "--head", "laff")
-    assert (code, "are for a checkpoint of a head" in told) == (2, True)
+    assert (code, "apply only to the checkpoint of a head" in told) == (2, True)

@@ -202,7 +202,7 @@ def test_videos_are_named_by_their_stem_and_told_apart_by_folder_and_suffix():
     assert names("v/a.mp4", "v/a.mkv") == ["a.mp4", "a.mkv"]
     assert names("a.mp4", "v/a.mp4") == ["a", "v/a"]
     assert names("my holiday.mp4") == ["my_holiday"]
-    with pytest.raises(FormatError, match="gets the same name as"):
+    with pytest.raises(FormatError, match="has the same name as"):
         names("a b.mp4", "a_b.mp4")
 
 
@@ -240,7 +240,7 @@ def test_a_bad_video_is_named_and_the_others_are_done(avs, cut_video, tmp_path):
     assert done.returncode == 5
     assert done.stderr.splitlines() == [
         "avs: videos/bad.mp4: not a video (moov atom not found)",
-        "avs: 1 of 3 videos gave no shots",
+        "avs: 1 of 3 videos have no shots",
     ]
     assert read_shots(tmp_path / "shots.tsv") == [
         Shot("videos/a_1", "videos/a.mp4", 0.0, 4.0),
@@ -257,7 +257,7 @@ def test_v3c_tables_keep_their_shots_and_find_their_videos(avs, cut_video, tmp_p
     done = avs("shots", "videos", "--msb", "msb")
     assert done.returncode == 5
     assert done.stdout == HEADER + "shot00042_1\tvideos/00042.mp4\t0.0\t0.96\n"
-    assert "00043: named in msb, not among the videos" in done.stderr
+    assert "00043: listed in msb, but not among the videos" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_two_trainings_into_one_file_are_refused(avs: Avs, data: Path) -> None:
     line = ["train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY]
     with locked(data / "h.safetensors"):
         ran = avs(*line)
-        assert (ran.returncode, ran.stderr.count("another avs is writing it")) == (1, 1)
+        assert (ran.returncode, ran.stderr.count("in use by another avs process")) == (1, 1)
         assert not (data / "h.safetensors").exists()
     assert avs(*line).returncode == 0
     assert not (data / "h.safetensors.lock").exists()
