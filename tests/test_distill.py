@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -1182,6 +1183,83 @@ def test_a_training_from_captions_alone_killed_at_any_moment_goes_on_to_the_same
         avs, killed,
         lambda name: alone(*more, "--cache", f"{name}.kept", name=f"{name}.st", inputs=["shots.tsv"]), FROM_CAPTIONS,
     )  # fmt: skip
+
+
+def learned(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], object]) -> None:
+    """X-CLIP as `--student xclip` writes it, changed: the header's settings, or the weights."""
+    settings: dict[str, Any] = {"teacher": "xclip", "settings": {"layers": 1, "heads": 1, "positions": 16}}
+    settings |= {"config": CONFIG, "frames": FRAMES, "words": WORDS, "mean": [0.5] * 3, "std": [0.5] * 3}
+    settings = json.loads(json.dumps(settings))
+    tensors = dict(ClipTeacher(**settings).state_dict())
+    head = {"kind": "clip-teacher", "settings": settings, "videos": [], "texts": [], "encoders": []}
+    change(head, tensors)
+    told = {"format": "avs-head", "format_version": 1, "head": head}
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path, {"avs": json.dumps(told)})
+
+
+def within(*way: str, **values: object) -> Callable[[dict[str, Any], object], object]:
+    def change(head: dict[str, Any], tensors: object) -> None:
+        for key in way:
+            head = head[key]
+        head.update(values)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (within(settings=None), "its settings are no object"),
+        (within("settings", mean=[0.5, 0.5]), "mean [0.5, 0.5] is not of three colours"),
+        (within("settings", config=1e300), "a teacher cannot have config 1e+300"),
+        (within("settings", settings=3), "it lacks the teacher's settings"),
+        (within("settings", "settings", layers="x"), "the teacher 'xclip' cannot have layers 'x'"),
+        (within("settings", "settings", layers=2), "and its settings say"),
+        (within("settings", teacher="evil"), "'evil' is no teacher"),
+        (within("settings", "config", "vision_cfg", layers="mean"), "its config is not that of two plain transformers"),
+        # With these open_clip would fetch or run what somebody else wrote.
+        (within("settings", "config", "text_cfg", hf_model_name="evil/model"), "its config is not that of two plain"),
+        (within("settings", "config", "vision_cfg", timm_model_name="local-dir:evil"), "its config is not that of two"),
+        (lambda head, _: head.pop("kind"), "its header is not that of a teacher"),
+        (lambda _, tensors: tensors["clip.ln_final.bias"].fill_(math.nan), "clip.ln_final.bias, which is NaN"),
+        # One small tensor that would have all others be of 4 GB and more.
+        (lambda head, tensors: (head.clear(), tensors.update({"clip.text_projection": torch.zeros(1, 1 << 15)})),
+         "its header is not that of a teacher"),
+    ],
+)  # fmt: skip
+def test_what_a_teachers_file_claims_is_checked_before_it_is_built(
+    avs: Avs, films: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], object], told: str
+) -> None:
+    learned(films / "bad.st", change)
+    ran = avs(*alone("--teacher", "xclip=bad.st", "--epochs", 1, inputs=["shots.tsv"]))
+    assert (ran.returncode, told in ran.stderr.splitlines()[-1]) == (3, True), ran.stderr
+    assert "Traceback" not in ran.stderr and not (films / "s.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("clip.text_projection", (1, 1 << 15)),
+        ("clip.positional_embedding", (1, 1 << 15)),
+        ("clip.visual.conv1.weight", (3,)),
+        ("clip.positional_embedding", ()),
+    ],
+)
+def test_published_weights_of_other_shapes_are_refused_in_little_memory(
+    avs: Avs, films: Path, key: str, shape: tuple[int, ...]
+) -> None:
+    save_file(published("xclip", 1) | {key: torch.zeros(shape)}, films / "bad.st")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ran = avs(*alone("--teacher", "xclip:layers=1=bad.st", "--epochs", 1, inputs=["shots.tsv"]))
+    assert ran.returncode == 3 and "Traceback" not in ran.stderr, ran.stderr
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10
+
+
+def test_a_file_that_a_training_goes_on_from_is_a_teacher_too(avs: Avs, films: Path) -> None:
+    line = ["--epochs", 1, "--batch-size", 4]
+    assert avs(*alone("--student", "xclip", *line, name="t.st", inputs=["shots.tsv"])).returncode == 0
+    ran = avs(*alone("--teacher", "xclip=t.st.last", *line, inputs=["shots.tsv"]))
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("student", ["clip", "xclip"])
