@@ -45,14 +45,3 @@ AllowMismatch = Annotated[
         help="Warn instead of failing when vectors come from different models, weights or preprocessing.",
     ),
 ]
-
-
-def written(context: typer.Context, *names: str) -> list[str]:
-    """Those of a command's options that stand on its command line, as users write them (`--folds`).
-
-    avs.toml and the environment give options to many commands at once, also where they do not apply; only what was
-    written for this command may be refused for that.
-    """
-    spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import find_frames, named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
@@ -32,6 +32,12 @@ THUMBNAIL = 320
 # Those whose versions a store of frames names.
 PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
 
+# What has no effect on texts.
+OF_PICTURES = (
+    "shots", "fps", "frames", "max_frames", "pool", "frame_norm", "batch_size", "workers", "timeout", "shard",
+    "thumbnails", "retry_failed",
+)  # fmt: skip
+
 Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Videos, pictures, folders of them, or shot tables (.tsv)."),
@@ -45,6 +51,7 @@ Model = Annotated[
 
 
 def extract(
+    context: typer.Context,
     inputs: Inputs = [],  # noqa: B006  typer reads the default
     model: Model = "conse",
     output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
@@ -122,22 +129,27 @@ def extract(
     or a CSV with a header (id, text, narrative, weight). It also reads captions in every format of avs convert, under
     the ids that avs train looks for.
     """
+    listed = {parameter.name for parameter in context.command.params} - {"inputs", "list_models", "json"}
+    _applies.refuse(
+        context,
+        (list_models, sorted(map(str, listed)), "with --list-models"),
+        (not list_models, ["json"], "without --list-models"),
+    )
     if list_models:
         _list(json)
         return
-    if json:
-        raise SpecError("--json goes with --list-models")
     if not output or output == "-":
         raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
-    if field != "query" and not text:
-        raise SpecError("--field chooses a text of topics; it goes with --text")
-    if frames and (shots or text):
-        raise SpecError("--frames says what the pictures of INPUT are; it goes with neither --shots nor --text")
+    _applies.refuse(
+        context,
+        (bool(text), OF_PICTURES, "with --text"),
+        (not text, ["field"], "without --text"),
+    )
+    if frames and shots and not text:
+        raise SpecError("--frames says what the pictures of INPUT are; it does not go with --shots")
     spare_media(output.partition("::")[0], inputs)
-    if text and thumbnails is not None:
-        raise SpecError("--thumbnails applies to videos and pictures, not to --text")
     own, parts = _part(shard)
     path, name = _target(output, model)
 
