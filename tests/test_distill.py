@@ -355,9 +355,9 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        (["--fine", "l1"], 2, "--fine applies only with --teacher"),
-        (["--cache", "kept"], 2, "--cache applies only with INPUT clips or --teacher"),
-        (["--teacher-text", "a-text.h5"], 2, "--teacher-text applies only with --teacher"),
+        (["--fine", "l1"], 2, "--fine has no effect without --teacher"),
+        (["--cache", "kept"], 2, "--cache has no effect without INPUT clips or --teacher"),
+        (["--teacher-text", "a-text.h5"], 2, "--teacher-text has no effect without --teacher"),
         (["--teacher", "none.safetensors"], 3, "none.safetensors: no such file"),
         (["--teacher", "a.txt"], 3, "a.txt: not a head file"),
         (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 2, "are trained by avs train --head"),
@@ -366,7 +366,7 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, the student 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
         (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
-        (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights applies only with INPUT clips"),
+        (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights has no effect without INPUT clips"),
         (["--teacher", "t.safetensors", "-o", "-"], 2, "needs a file for --output"),
     ],
 )
@@ -426,12 +426,12 @@ def test_an_option_that_would_have_no_effect_is_refused(avs: Avs, option: str, u
     ran = avs(*line, *written(option), *(() if option in foreign else BESIDE.get(option, ())[1:]))
     if option in foreign:
         other = "INPUT clips" if use == "--video" else "--video"
-        assert (ran.returncode, ran.stderr) == (2, f"avs: {option} applies only with {other}\n")
+        assert (ran.returncode, ran.stderr) == (2, f"avs: {option} has no effect without {other}\n")
     else:
         assert ran.returncode in (3, 4), ran.stderr  # there are no such files
     if option in BESIDE and option not in foreign:
         ran = avs(*line, *written(option))
-        assert (ran.returncode, f"avs: {option} applies only with " in ran.stderr) == (2, True)
+        assert (ran.returncode, f"avs: {option} has no effect without " in ran.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("more", [["--masked"], ["--pool-temperature", 1]])
@@ -439,7 +439,7 @@ def test_an_option_that_would_have_no_effect_is_refused(avs: Avs, option: str, u
 def test_a_mean_of_frames_has_no_attention_to_be_set(avs: Avs, more: list[object], aggregate: str) -> None:
     line = ["distill", "v.mp4", "--captions", "c.txt", "--teacher", "xclip=t.st", "-o", "s.st"]
     ran = avs(*line, "--aggregate", aggregate, *more)
-    assert (ran.returncode, ran.stderr) == (2, f"avs: {more[0]} applies only with --aggregate attention\n")
+    assert (ran.returncode, ran.stderr) == (2, f"avs: {more[0]} has no effect without --aggregate attention\n")
 
 
 def test_settings_for_other_runs_are_no_mistake(avs: Avs, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -707,7 +707,7 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
         (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
         (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; give these"),
-        (["--text", "bow"], 2, "--text applies only with --video"),
+        (["--text", "bow"], 2, "--text has no effect without --video"),
     ],
 )
 def test_mistakes_with_clips_are_told_in_one_line(
@@ -924,10 +924,18 @@ def test_towers_that_stay_as_they_are_give_a_teacher_its_words_once(
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        (["--student", "xclip", "--teacher", "xclip=t.st"], 2, "--teacher applies only with a --student that has one"),
-        (["--student", "xclip", "--aggregate", "mean"], 2, "--aggregate applies only with a --student that has one"),
-        (["--student", "xclip", "--fine", "l1"], 2, "--fine applies only with --teacher"),
-        (["--masked"], 2, "--masked applies only with --aggregate attention"),
+        (
+            ["--student", "xclip", "--teacher", "xclip=t.st"],
+            2,
+            "--teacher has no effect without a --student that has one",
+        ),
+        (
+            ["--student", "xclip", "--aggregate", "mean"],
+            2,
+            "--aggregate has no effect without a --student that has one",
+        ),
+        (["--student", "xclip", "--fine", "l1"], 2, "--fine has no effect without --teacher"),
+        (["--masked"], 2, "--masked has no effect without --aggregate attention"),
         (["--student", "xclip:layer=1"], 2, "teacher 'xclip' has no parameter 'layer'; it has: header, masked"),
         (["--student", "clip:output=words"], 2, "or one of ts2net, xclip, xpool to train a teacher"),
     ],

@@ -43,8 +43,9 @@ def command(*arguments: object) -> list[str]:
 def extract(tmp_path: Path) -> Program:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command("extract", "--model", "colour", "--workers", 1, *arguments),
+            command("extract", "--model", "colour", *arguments),
             cwd=tmp_path,
+            env={**os.environ, "AVS_WORKERS": "1"},
             capture_output=True,
             text=True,
         )
@@ -209,7 +210,7 @@ def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path
         (("odd", "--frames", "name"), 3, "pic.png: not a frame name, <shot>_<number>; or give --frames folder"),
         (("twice", "--frames", "name"), 3, "frames of shot 'v' are both here and in twice/1"),
         (("films", "--frames", "folder"), 3, "a video among frames"),
-        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it goes with neither --shots nor --text"),
+        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it does not go with --shots"),
         (("broken", "--frames", "name"), 5, "broken/v_1.png: not a picture"),
     ],
 )
@@ -313,7 +314,7 @@ def test_narratives_are_encoded_when_they_are_chosen(here: Here, tmp_path: Path)
     [
         ("v1#enc#0 a dog\n", ("--text", "t", "--field", "both"), 2, "captions have no narratives"),
         ("661 a dog\n", ("--text", "t", "--field", "narrative"), 3, "topic 661 has no narrative"),
-        ("661 a dog\n", ("films", "--field", "both"), 2, "it goes with --text"),
+        ("661 a dog\n", ("films", "--field", "both"), 2, "--field has no effect without --text"),
         ("661 a dog\n734: a cat\n", ("--text", "t"), 3, "t:2: '734:' is no topic id"),
         ('{"sentences": [{"video_id": "v1"}]}', ("--text", "t"), 3, "is no topic, which has an id"),
         ("661\t1\tbad.png\n662\t1\ta dog\n", ("--text", "t"), 3, "bad.png: not a picture"),
