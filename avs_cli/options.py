@@ -45,14 +45,3 @@ AllowMismatch = Annotated[
         help="Warn instead of failing when vectors come from different models, weights or preprocessing.",
     ),
 ]
-
-
-def written(context: typer.Context, *names: str) -> list[str]:
-    """The given options that were set on the command line, as users write them (`--folds`).
-
-    avs.toml and the environment set options of many commands at once, even where they do not apply; only an option on
-    the command line may be rejected for that.
-    """
-    spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

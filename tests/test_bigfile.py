@@ -13,7 +13,8 @@ import pytest
 
 from avs_cli.cli import exit_code
 from avs_cli.errors import FormatError
-from avs_cli.io.bigfile import BigFile, read_word_vectors, write_bigfile
+from avs_cli.io.arrays import read_npy
+from avs_cli.io.bigfile import BigFile, read_bigfile, read_word_vectors, write_bigfile
 from avs_cli.io.store import open_store
 from avs_cli.io.store_writer import Item, StoreWriter
 from avs_cli.types import Block
@@ -168,11 +169,11 @@ def test_an_array_that_promises_more_than_its_file_holds_is_refused_before_there
         (("s.h5", "x.parquet"), "x.parquet: a store is converted to an .npy file or a folder"),
         (("s.h5", "x.v2"), "a folder name with a dot needs a final /"),
         (("s.h5", "-"), "a store is converted to"),
-        (("s.h5", "x.npy", "--layout", "bigfile"), "--layout applies to a folder"),
-        (("s.h5", "x", "--frames"), "--frames applies only to a BigFile or an .npy"),
+        (("s.h5", "x.npy", "--layout", "bigfile"), "--layout has no effect without a store that becomes a folder"),
+        (("s.h5", "x", "--frames"), "--frames has no effect without a BigFile or an .npy"),
         (("f.h5", "x", "--layout", "clip-retrieval"), "these are frame-level"),
         (("big", "x.npy"), "x.npy: vectors are converted to a feature store (.h5 or .hdf5)"),
-        (("big", "x.h5", "--layout", "bigfile"), "--layout applies only when a store"),
+        (("big", "x.h5", "--layout", "bigfile"), "--layout has no effect without a store"),
         (("captions", "x.npy"), "not as .npy"),
     ],
 )
@@ -229,6 +230,18 @@ def test_without_pyarrow_clip_retrievals_folders_say_how_to_get_it(
     code, message = run("convert", tmp_path / "s.h5", tmp_path / "out", "--layout", "clip-retrieval")
     assert code == 4 and "pip install 'avs-cli[parquet]'" in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["shape.txt", "feature.bin", "id.txt", "video2frames.txt", "a.npy", "a.ids.txt"])
+def test_a_part_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = bigfile(tmp_path / "big")
+    np.save(folder / "a.npy", np.zeros((1, 3), "f4"))
+    (folder / "a.ids.txt").write_text("a")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    read = read_npy if name.startswith("a.") else read_bigfile
+    with pytest.raises(FormatError, match=f"{name}: not a regular file"):
+        read(folder / "a.npy" if name.startswith("a.") else folder, False)
 
 
 CALLS = ["os.replace", "os.fsync", "h5py.File.close", "pathlib.Path.unlink", "pathlib.Path.rmdir", "pathlib.Path.mkdir"]

@@ -173,7 +173,8 @@ def test_each_qrels_is_a_column_and_the_mean_counts_them_alike(years) -> None:
 
 def test_a_folder_of_qrels_serves_as_option_and_as_first_argument(years) -> None:
     for arguments in (["--qrels", "years", "good.run"], ["years", "good.run"]):
-        header, row = cells(years(*arguments, "-m", "AP").out)
+        title, header, row = cells(years(*arguments, "-m", "AP").out)
+        assert title == ["AP"]  # which the columns, called after qrels, do not say
         # By the names of the files.
         assert header == ["run", "TV20", "TV19", "MEAN(TV19–20)"]
         assert row == ["good", "0.5000", "0.9167", "0.7083"]
@@ -207,6 +208,8 @@ def test_years_in_json_csv_and_latex(years) -> None:
     assert latex.startswith("\\begin{tabular}{lrrr}")
     assert r"Run & TV19 & TV20 & MEAN(TV19--20) \\" in latex
     assert r"poor & 0.3750 & \textbf{0.5000} & 0.4375 \\" in latex
+    assert latex.endswith("\n% values: AP\n")
+    assert "AP; p against good" in years(*arguments).out
 
 
 def test_topics_of_each_year_stand_above_its_mean(years) -> None:

@@ -265,7 +265,7 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
             3,
             "other.h5 and means.h5::tiny are incompatible: model",
         ),
-        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch is about what is compared with shots"),
+        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch has no effect without --gallery"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],

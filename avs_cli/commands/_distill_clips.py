@@ -1,6 +1,6 @@
 """`avs distill` on raw clips: student and teachers are built on CLIP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from avs_cli.commands._teachers import kept, key_of
 from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.console import note
 from avs_cli.core.teachers import teachers
-from avs_cli.errors import IncompleteError, MismatchError, SpecError
+from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
 from avs_cli.types import Pixels, Sampling
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from avs_cli.core.pairs import Column
     from avs_cli.core.teachers._teacher import Teacher
     from avs_cli.core.teaching import ModelTutor
+    from avs_cli.core.weights import Files
 
 # Captions, and videos, per block of the validation.
 JUDGED = 8
@@ -281,15 +282,15 @@ def named(teacher: str) -> tuple[str, str]:
 
 
 def _check(spec: str, path: str, clips: Clips) -> None:
-    """Raises UnknownName for a name that is no teacher's, FormatError for a file without weights, and MismatchError for
-    weights that were trained with other numbers of frames and words.
+    """Raises UnknownName for a name that is no teacher's, FormatError for a file without weights or with a damaged
+    header, and MismatchError for weights of something else, or trained with other numbers of frames and words.
     """
     from avs_cli.core.footprint import of_published
     from avs_cli.core.weights import Source, locate
     from avs_cli.io.checkpoint import tensor_shapes
 
     teachers.load(spec)
-    locate(Source(0), path, spec)
+    _told(locate(Source(0), path, spec), spec, path)
     found = of_published(tensor_shapes(path), clips.frames, clips.words)
     if found and (found.frames, found.words) != (clips.frames, clips.words):
         raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; use these options")
@@ -330,24 +331,33 @@ def _taught(
     return tutors, rows
 
 
-def _told(header: Mapping[str, str], spec: str, path: str) -> dict[str, Any]:
+def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
     """The description in the file of a teacher trained by avs distill; empty for published weights.
 
-    Raises MismatchError for other files of avs.
+    Raises FormatError for a damaged header, MismatchError for other files of avs.
     """
-    import json
+    from avs_cli.core.clip_teacher import check_teacher
+    from avs_cli.io._json import parsed
+    from avs_cli.io.checkpoint import HEADER_BYTES, TRAINING
 
-    described = json.loads(header.get("avs", "{}")).get("head")
-    if described is None:
+    if "avs" not in files.header:
         return {}
-    settings: dict[str, Any] = described["settings"]
-    name = spec.partition(":")[0]
-    if described["kind"] != TEACHER:
+    try:
+        described = parsed(files.header["avs"], HEADER_BYTES)["head"]
+        kind, settings = described["kind"], described["settings"]
+    except (ValueError, LookupError, TypeError):
+        raise FormatError(path, "its header is not that of a teacher") from None
+    if kind != TEACHER:
         raise MismatchError(f"{path} is a head or a student, not a teacher trained on clips")
+    try:
+        check_teacher(settings, {key: shape for key, shape in files.shapes.items() if not key.startswith(TRAINING)})
+    except MismatchError as error:
+        raise FormatError(path, f"its header does not fit: {error}") from None
+    name = spec.partition(":")[0]
     if settings["teacher"] != name:
         raise MismatchError(f"{path} is a {settings['teacher']} teacher, not {name}; give --teacher "
                             f"{settings['teacher']}={path}")  # fmt: skip
-    return settings
+    return dict(settings)
 
 
 class ModelTeacher:
@@ -357,20 +367,29 @@ class ModelTeacher:
         self, spec: str, path: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str
     ):
         """clip  weights of the student's CLIP model, for tensors that the teacher's file lacks"""
+        import torch
+
         from avs_cli.core import published_clip
         from avs_cli.core.clip_student import MEAN, STD
         from avs_cli.core.heads._described import chosen_in
         from avs_cli.core.towers import Towers, network_of
         from avs_cli.core.weights import Source, locate
+        from avs_cli.io.checkpoint import TRAINING
 
         build = teachers.load(spec)
         files = locate(Source(0), path, spec)
-        state, told = files.read(), _told(files.header, spec, path)
+        told = _told(files, spec, path)
+        # A file that a training goes on from holds a teacher too.
+        state = {key: value for key, value in files.read().items() if not key.startswith(TRAINING)}
         build = partial(build, **{**told.get("settings", {}), **chosen_in(build)})
         self.mean, self.std = told.get("mean", MEAN), told.get("std", STD)
         dim = published_clip.dim_of({key: value.shape for key, value in state.items()}, spec)
         frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
         self.footage, self.device = footage, device
+        with torch.device("meta"):
+            numbers = sum(value.numel() for value in build(dim, frames, words).parameters())
+        if numbers > sum(value.numel() for value in state.values()):
+            raise MismatchError(f"{path}: these are no weights of {spec}, which has {numbers} of its own")
         self.teacher: Teacher = build(dim, frames, words)
         own = self.teacher.load_published(state)
         # Shifted blocks name their attention otherwise; run without the shift, as by TeachCLIP, they have CLIP's own.

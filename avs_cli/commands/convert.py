@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.commands._published import write_head
 from avs_cli.console import note
 from avs_cli.errors import FormatError, MismatchError, SpecError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from avs_cli.io.arrays import Imported
     from avs_cli.io.pickles import Pickled
 
+# What has an effect on runs alone, and on checkpoints of heads alone.
+OF_RUNS = ("tag", "topics", "depth")
+OF_HEADS = ("head", "feature", "vocabulary", "word_vectors")
 PART = 4096  # rows
 STORES = (".h5", ".hdf5")
 BINARY = (*STORES, ".npy", ".npz", ".parquet", ".safetensors")
@@ -95,16 +99,15 @@ def convert(
     """
     if [source, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
-    told = bool(head or feature or vocabulary or word_vectors)
-    if told and not _is_checkpoint(source):
-        raise SpecError("--head, --feature, --vocabulary and --word-vectors apply only to the checkpoint of a head")
     store, vectors = _is_store(source), Path(source).is_dir() or _is_array(source)
-    if store or vectors or _is_checkpoint(source):
-        _no_topics(context)
-    if layout and not store:
-        raise SpecError("--layout applies only when a store is converted to a folder")
-    if frames and not vectors:
-        raise SpecError("--frames applies only to a BigFile or an .npy file")
+    checkpoint = not (store or vectors) and _is_checkpoint(source)
+    _applies.refuse(
+        context,
+        (store or vectors or checkpoint, OF_RUNS, "without a run"),
+        (not checkpoint, ("trust_pickle", *OF_HEADS), "without a checkpoint"),
+        (not vectors, ["frames"], "without a BigFile or an .npy"),
+        (not store or target.endswith(".npy"), ["layout"], "without a store that becomes a folder"),
+    )
     if vectors:
         if Path(target.partition("::")[0]).suffix.lower() not in ("", *STORES):
             raise SpecError(f"{target}: vectors are converted to a feature store ({' or '.join(STORES)})")
@@ -113,18 +116,15 @@ def convert(
     if store:
         _export(source, target, layout)
         return
-    if _is_checkpoint(source):
+    if checkpoint:
         held = _trusted(source, target, trust_pickle)
         from avs_cli.core.heads._published import kind_of
         from avs_cli.io.pickles import write_tensors
 
         if kind_of(held.tensors):
             write_head(source, held.tensors, held.beside, target, head, feature or [], vocabulary or [], word_vectors)
-        elif told:
-            raise MismatchError(
-                f"{source}: not a head of LAFF, W2VV++ or SEA; omit --head, --feature, --vocabulary and --word-vectors"
-            )
         else:
+            _applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
             write_tensors(target, held.tensors)
         return
     from avs_cli.commands._inputs import selected
@@ -150,7 +150,7 @@ def convert(
     elif is_run(text) and not are_foreign(text):
         run = parse_run(source, text)
     elif are_captions(text) or are_json(text):
-        _no_topics(context)
+        _applies.refuse(context, (True, OF_RUNS, "without a run"))
         write_captions(target, parse_captions(source, text))
         return
     else:
@@ -159,12 +159,6 @@ def convert(
             "not TRECVID XML, RUC scores, a TREC run or captions in a supported format",
         )
     write_run(target, selected([run], topics)[0], tag, depth)
-
-
-def _no_topics(context: typer.Context) -> None:
-    """Raises SpecError for `--topics` when the input is not a run."""
-    if options.written(context, "topics"):
-        raise SpecError("--topics applies only to runs")
 
 
 def _is_store(source: str) -> bool:
@@ -231,8 +225,6 @@ def _export(source: str, target: str, layout: str | None) -> None:
             f"{target}: a store is converted to an .npy file or a folder (a BigFile, or --layout clip-retrieval); "
             "a folder name with a dot needs a final /"
         )
-    if suffix and layout:
-        raise SpecError(f"--layout applies to a folder, and {target} is a file")
     with open_store(source) as store:
         shape = (int(store.offsets[-1]), store.dim)
         if suffix:

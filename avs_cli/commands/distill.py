@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from avs_cli.commands import _distill_clips, _distill_stores
-from avs_cli.commands._applies import refuse
+from avs_cli.commands import _applies, _distill_clips, _distill_stores
 from avs_cli.commands._clips import Keep
 from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
@@ -223,7 +222,8 @@ def distill(
         ENCODER: any(map(is_encoder, text or [])),
         KEPT: bool(inputs or teacher),
     }
-    refuse(context, NEEDS, holds)
+    needing = {use: [name for name, uses in NEEDS.items() if use in uses] for use in holds}
+    _applies.refuse(context, *((not held, needing[use], f"without {use}") for use, held in holds.items()))
     if video and _distill_clips.is_teacher(student):
         raise SpecError(
             f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.console import note, note_each, table
 from avs_cli.errors import SpecError
 from avs_cli.outputs import WRITES
@@ -76,6 +77,7 @@ class Judged(NamedTuple):
 
 
 def eval(
+    context: typer.Context,
     runs: Files,
     qrels: Judgments = None,
     measure: Measures = None,
@@ -128,6 +130,12 @@ def eval(
 
     judgments, runs = (qrels, runs) if qrels else (runs[:1], runs[1:])
     _check(json, csv, latex, format == "nist", plot, bool(measure), len(runs), bool(agreement))
+    _applies.refuse(
+        context,
+        (len(runs) == 1, ("baseline", "test", "seed"), "on a single run"),
+        (test != "randomization", ["seed"], f"with --test {test}"),
+        (latex, ["by_topic"], "with --latex; --csv and --json print topics"),
+    )
     if [*judgments, *runs, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     first = _first_run(runs[0], bool(qrels))
@@ -146,7 +154,7 @@ def eval(
     gaps = {path: one.scores.gaps for path, one in zip(runs, found, strict=True)}
     note_each(run_notes(gaps, {path: one.renamed for path, one in zip(runs, found, strict=True)}))
     measures = evaluator.measures[: len(dict.fromkeys(names))]
-    report = reports.compare(scores, measures, baseline, test, seed, judged.parts)
+    report = reports.compare(scores, measures, baseline if len(runs) > 1 else "", test, seed, judged.parts)
     if hidden:
         sign = -1 if evaluator.measures[-1].ascending else 1
         truth = {name: sign * score.means[agreement] for name, score in scores.items()}
@@ -292,8 +300,7 @@ def _print_tables(report: Report, by_topic: bool, agreed: list[tuple[str, float,
         for name, mean in report.entries[0].scores.means.items():
             print(f"{name:<12} {mean:.4f}")
     else:
-        tested = f"p against {report.baseline}: {reports.TESTS[report.test]}" if report.baseline else None
-        table(*reports.rows(report), tested)
+        table(*reports.rows(report), reports.caption(report) or None)
     if agreed:
         lines = [[name, f"{tau:.4f}", f"{tau_ap:.4f}"] for name, tau, tau_ap in agreed]
         table(["measure", "tau", "tau_AP"], lines, f"agreement with {other}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import find_frames, named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
@@ -32,6 +32,12 @@ THUMBNAIL = 320
 # Packages whose versions are recorded in a store of frames.
 PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
 
+# What has no effect on texts.
+OF_PICTURES = (
+    "shots", "fps", "frames", "max_frames", "pool", "frame_norm", "batch_size", "workers", "timeout", "shard",
+    "thumbnails", "retry_failed",
+)  # fmt: skip
+
 Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Videos, images, folders of them, or shot tables (.tsv)."),
@@ -43,6 +49,7 @@ Model = Annotated[
 
 
 def extract(
+    context: typer.Context,
     inputs: Inputs = [],  # noqa: B006  typer reads the default
     model: Model = "conse",
     output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
@@ -128,22 +135,27 @@ def extract(
       avs extract videos/ --shots shots.tsv --model clip -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
     """
+    listed = {parameter.name for parameter in context.command.params} - {"inputs", "list_models", "json"}
+    _applies.refuse(
+        context,
+        (list_models, sorted(map(str, listed)), "with --list-models"),
+        (not list_models, ["json"], "without --list-models"),
+    )
     if list_models:
         _list(json)
         return
-    if json:
-        raise SpecError("--json goes with --list-models")
     if not output or output == "-":
         raise SpecError("extract needs --output FILE: a store is written in parts and cannot go to stdout")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
-    if field != "query" and not text:
-        raise SpecError("--field applies to topics only; give --text")
-    if frames and (shots or text):
-        raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots or --text")
+    _applies.refuse(
+        context,
+        (bool(text), OF_PICTURES, "with --text"),
+        (not text, ["field"], "without --text"),
+    )
+    if frames and shots and not text:
+        raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     spare_media(output.partition("::")[0], inputs)
-    if text and thumbnails is not None:
-        raise SpecError("--thumbnails applies to videos and images, not to --text")
     own, parts = _part(shard)
     path, name = _target(output, model)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.console import note
 from avs_cli.outputs import WRITES
 
@@ -164,28 +165,25 @@ def _check(
     """Reject invalid combinations before files are read; `output` is "" when no run is written."""
     from avs_cli.errors import SpecError
 
-    if (ltr or load) and method != "weighted" and (method != "rrf" or options.written(context, "method")):
+    if (ltr or load) and method != "weighted" and (method != "rrf" or _applies.written(context, "method")):
         raise SpecError(f"{'--ltr' if ltr else '--load'} and --method {method} are mutually exclusive")
     if learns and not judged and not load:
         raise SpecError(
             f"{'learning to rank' if ltr else '--method weighted'} needs judgments (--qrels FILE, qrels in avs.toml or "
             "AVS_QRELS) or a saved fuser (--load FILE); --method rrf needs nothing"
         )
-    learning = ("qrels", "measure", "steps", "folds", "seed", "save", "report")
+    learning = ("qrels", "measure", "steps", "folds", "seed", "threads", "save", "report")
+    unlearned = f"with --method {method}; add --ltr to learn from judgments"
     if load:
-        idle, why = options.written(context, *learning), "with --load, which applies a model as it was saved"
-    elif not learns:
-        idle, why = options.written(context, *learning), f"with --method {method}; add --ltr to learn from judgments"
-    elif not ltr:
-        idle, why = options.written(context, "steps"), "without --ltr"
-    elif not output and not report:
-        idle, why = options.written(context, "folds"), "on the saved model; add -o FILE or --report FILE"
-    else:
-        idle, why = [], ""
-    if (save or report) and (load or not learns) and not idle:
-        idle = ["--save" if save else "--report"]
-    if idle:
-        raise SpecError(f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no effect {why}")
+        unlearned = "with --load, which applies a model as it was saved"
+    _applies.refuse(
+        context,
+        (bool(load) or not learns, learning, unlearned),
+        (not (load or ltr), ["steps"], "without --ltr"),
+        (not (load or output or report), ["folds"], "on the saved model; add -o FILE or --report FILE"),
+    )
+    if (save or report) and (load or not learns):
+        raise SpecError(f"{'--save' if save else '--report'} has no effect {unlearned}")
     if "-" in report and output == "-":
         raise SpecError("the run and the report cannot both go to stdout; add -o FILE")
     if folds != "by-year" and not (folds.isascii() and folds.isdigit() and 2 <= int(folds) <= 10_000):
@@ -382,7 +380,7 @@ def _note_steps(fits: Sequence[Fuser], asked: str) -> None:
     if asked == "auto" and left:
         note(f"Step 1 only (linear weights) in {len(left)} of {len(fits)} fits: {left[0].verdict}")
     elif asked == "auto" and fits:
-        note(f"Steps 1 and 2 in all of {len(fits)} fits: {fits[-1].verdict}")
+        note(f"Steps 1 and 2 in {len(fits)} of {len(fits)} fits: {fits[-1].verdict}")
 
 
 def _write_reports(found: Report, files: list[str]) -> None:

@@ -21,7 +21,7 @@ def info(
     ],
     json: Json = False,
 ) -> None:
-    """Describe files.
+    """Describe feature stores, heads, runs, qrels and shot tables.
 
     Of a feature store, its features, their provenance, shots and thumbnails; of a head, its parameters, features,
     training and cost; of a run or qrels, the number of topics, shots and judgments.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def rerank(
+    context: typer.Context,
     runs: Runs,
     method: Annotated[
         str, typer.Option(metavar="NAME", help=f"Reranker, as NAME or NAME:KEY=VALUE: {', '.join(rerankers.names())}.")
@@ -83,8 +84,6 @@ def rerank(
         raise SpecError("several runs are written to a folder; give --output FOLDER")
     if (vectors or bank) and not gallery:
         raise SpecError("--vectors and --bank need the shots' vectors; give --gallery STORE")
-    if allow_mismatch and not gallery:
-        raise SpecError("--allow-mismatch applies to --gallery; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
         raise SpecError("--scores FILE and --method scores need each other")
     if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
@@ -94,14 +93,26 @@ def rerank(
             spare(str(Path(output) / Path(path).name), runs)
     method_of = rerankers.load(method)
     from avs_cli.core.device import prepare
+    from avs_cli.core.reranking._candidates import evidence_of
     from avs_cli.io.score_files import read_verdicts
     from avs_cli.io.store import open_gallery
     from avs_cli.io.topics import is_topics_file
     from avs_cli.io.trec import read_run, write_run
 
+    looks_at = evidence_of(method_of)
+    asked = topics if "queries" in looks_at and is_topics_file(topics) and not vectors else ""
+    _applies.refuse(
+        context,
+        ("gallery" not in looks_at, ("gallery", "allow_mismatch"), f"with --method {method}"),
+        ("queries" not in looks_at, ["vectors"], f"with --method {method}"),
+        ("bank" not in looks_at, ["bank"], f"with --method {method}"),
+        (not gallery, ["allow_mismatch"], "without --gallery"),
+        (not asked, ["device"], "without topics to encode"),
+    )
+    gallery, bank = gallery if "gallery" in looks_at else None, bank if "bank" in looks_at else ""
+    vectors = vectors if "queries" in looks_at else ""
     place = prepare(device, threads)
     given = _selected({path: read_run(path) for path in runs}, topics)
-    asked = topics if is_topics_file(topics) and not vectors else ""
     with ExitStack() as stack:
         shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
         evidence = _Evidence(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import comparison
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError, few
@@ -34,6 +34,7 @@ NAMED = 5
 
 
 def search(
+    context: typer.Context,
     gallery: Galleries,
     query: Annotated[
         str,
@@ -126,8 +127,16 @@ def search(
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
-    if query and field:
-        raise SpecError("--field applies to --topics, not to --query")
+    table_alone = bool(query) and output == "-" and sys.stdout.isatty()
+    _applies.refuse(
+        context,
+        (bool(query), ["field"], "with --query; it selects a text of --topics"),
+        (table_alone, ["tag"], "on a table; give --output FILE"),
+        (not head, ("explain", "missing"), "without --head"),
+        (bool(vectors) and not head, ("weights", "device"), "with --vectors, which are encoded already"),
+    )
+    if query:
+        field = None
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if [output, times, explain].count("-") > 1:
@@ -138,16 +147,8 @@ def search(
             raise SpecError("--head needs text; give --topics FILE or --query TEXT")
         _with_heads(given, head, _by_feature(weights or []), explain, missing or "error", device, threads)
         return
-    for option, value, why in (
-        ("--explain", explain, "reports the feature weights of a head"),
-        ("--missing", missing, "applies to the features of a head"),
-    ):
-        if value:
-            raise SpecError(f"{option} {why}; give --head")
     if vectors and len(vectors) > 1:
         raise SpecError("several --vectors need --head; a search without a head takes one store")
-    if weights and vectors:
-        raise SpecError("--weights gives the text model, which --vectors replaces; omit one of them")
     if weights and len(weights) > 1:
         raise SpecError("several --weights need --head; a search without a head has one model")
     _with_cosines(given, weights[0] if weights else None, device, threads)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from avs_cli.commands import _applies
 from avs_cli.commands._inputs import spare_media
 from avs_cli.options import Output
 
@@ -34,6 +35,7 @@ Timeout = Annotated[float, typer.Option(min=1, help="Seconds without progress be
 
 
 def shots(
+    context: typer.Context,
     videos: Videos = None,
     detector: Detector = "content",
     msb: Msb = None,
@@ -54,6 +56,7 @@ def shots(
     from avs_cli.errors import IncompleteError
     from avs_cli.io.shots import write_shots
 
+    _applies.refuse(context, (bool(msb), ("detector", "workers", "timeout"), "with --msb"))
     spare_media(output, videos or [])
     found, failures = _from_tables(msb, videos) if msb else _detected(videos, detector, workers, timeout)
     for failure in failures:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.console import note
 from avs_cli.outputs import WRITES
 
@@ -154,18 +155,14 @@ def submit(
 
 def _check_options(context: typer.Context, check: bool, format: str, year: int) -> None:
     """Reject options on the command line that have no effect."""
-    from avs_cli.errors import SpecError
-
-    if check:
-        idle, why = options.written(context, *NO_CHECK), "with --check"
-    elif format == "trec":
-        idle, why = options.written(context, *NO_TREC), "on a TREC run"
-    else:
-        idle, why = options.written(context, "tag"), "on XML; --desc describes the run"
-        if not idle and year < 2019:
-            idle, why = options.written(context, "task", "novelty"), "before 2019"
-    if idle:
-        raise SpecError(f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no effect {why}")
+    xml = not check and format == "xml"
+    _applies.refuse(
+        context,
+        (check, NO_CHECK, "with --check"),
+        (not check and format == "trec", NO_TREC, "on a TREC run"),
+        (xml, ["tag"], "on XML; --desc describes the run"),
+        (xml and year < 2019, ["task", "novelty"], "before 2019"),
+    )
 
 
 def _rules(year: int, ids: Sequence[str], shots: str, exclude: str, dtd: str) -> Rules:

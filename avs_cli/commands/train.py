@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from avs_cli.commands import _applies
 from avs_cli.commands._inputs import comparison
 from avs_cli.commands._training import (
     SAMPLE,
@@ -46,6 +47,7 @@ CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 
 def train(
+    context: typer.Context,
     captions: Annotated[list[str], typer.Argument(metavar="CAPTIONS...", help="Training captions.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output head (.safetensors)."), TRAINED],
     video: Annotated[list[str], typer.Option(metavar="STORE", help="Video features; repeatable.")],
@@ -116,6 +118,16 @@ def train(
     """
     if output == "-":
         raise SpecError("train needs --output FILE: the state of training is saved next to it")
+    _applies.refuse(
+        context,
+        (not validate, ("qrels", "metric", "patience"), "without --validate"),
+        (optimizer != "adamw", ["weight_decay"], "without --optimizer adamw"),
+        (objective.partition(":")[0] != "negation", ["negated"], "without --objective negation"),
+        (bool(init), ["word_vectors"], "with --init, which brings its word vectors"),
+        (not any(map(is_encoder, text or [])), ["word_vectors"], "without a text encoder in --text"),
+    )
+    if not validate:
+        qrels = metric = ""
     given: dict[str, Any] = dict(
         head=head or ("" if init else "laff"), text=text or [], objective=objective, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, epochs=epochs, batch_size=batch_size, precision=precision,
@@ -125,8 +137,6 @@ def train(
         given["weight_decay"] = weight_decay
     if init and (head or [name for name in given["text"] if is_encoder(name)]):
         raise SpecError("--init already defines the head and its text encoders; omit --head and encoders in --text")
-    if qrels and not validate:
-        raise SpecError("--qrels needs --validate TOPICS")
     if validate and not qrels and given["metric"] not in CAPTION_METRICS:
         raise SpecError(
             f"--metric {metric}: for captions, choose from {', '.join(CAPTION_METRICS)}; other measures need --qrels"

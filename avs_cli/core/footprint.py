@@ -85,7 +85,7 @@ def of_published(shapes: Mapping[str, tuple[int, ...]], frames: int = 12, words:
     if found is None or not any(key.startswith("clip.text_projection") for key in shapes):
         return None
     dim = dim_of(shapes, found)
-    frames = shapes.get("frame_logit_weight", (frames,))[0]
-    words = shapes.get("word_logit_weight", (words,))[0]
+    frames = (shapes.get("frame_logit_weight") or (frames,))[0]
+    words = (shapes.get("word_logit_weight") or (words,))[0]
     cost = of_student(dim) if found == "teachclip" else of_teacher(found, dim, frames, words)
     return PublishedModel(found, dim, frames, words, cost)

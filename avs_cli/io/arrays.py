@@ -17,7 +17,7 @@ import numpy as np
 
 from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.io.atomic import replacing, writing
-from avs_cli.io.pipe import read_text
+from avs_cli.io.pipe import read_text, regular
 from avs_cli.types import Block
 
 MAGIC = b"\x93NUMPY"
@@ -113,7 +113,7 @@ def read_npy(path: str | Path, frames: bool) -> Imported:
     frames  rows are frames called <item>_<number>. Raises FormatError when array and ids do not fit
     """
     vectors, names = _array(Path(path)), _ids_path(Path(path))
-    if not names.exists():
+    if not regular(names).exists():
         raise FormatError(path, f"its rows have no ids; write them, a line each, into {names.name} beside it")
     ids = [line.strip() for line in read_text(names).rstrip("\n").split("\n")]
     if len(ids) != len(vectors):
@@ -205,7 +205,7 @@ def _ids_path(path: Path) -> Path:
 def _array(path: Path) -> np.ndarray:
     """(M, D) floating-point numbers, mapped from an .npy file that holds just these."""
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with regular(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # numpy's, about files of Python 2
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -229,7 +229,7 @@ def _array(path: Path) -> np.ndarray:
 def _image_paths(path: Path) -> list[str]:
     parquet, arrow = _parquet()
     try:
-        column: list[Any] = parquet.read_table(path, columns=["image_path"]).column(0).to_pylist()
+        column: list[Any] = parquet.read_table(regular(path), columns=["image_path"]).column(0).to_pylist()
     except (arrow.ArrowException, OSError, ValueError, IndexError) as error:
         if isinstance(error, FileNotFoundError):
             raise FormatError(path, "no such file; each img_emb_N.npy needs its metadata_N.parquet") from None

@@ -16,7 +16,7 @@ import numpy as np
 from avs_cli.errors import FormatError
 from avs_cli.io.arrays import Imported, framed, imported
 from avs_cli.io.atomic import replacing, writing
-from avs_cli.io.pipe import read_text
+from avs_cli.io.pipe import read_text, regular
 from avs_cli.types import Block, WordVectors
 
 _FRAMES = "video2frames.txt"
@@ -33,6 +33,8 @@ class BigFile:
     def __init__(self, folder: str | Path):
         """Raises FormatError when its three files do not agree, or hold nothing."""
         folder = Path(folder)
+        for name in ("shape.txt", "feature.bin", "id.txt"):
+            regular(folder / name)
         shape = read_text(folder / "shape.txt").split()
         if len(shape) != 2 or not all(re.fullmatch("[0-9]{1,15}", number) for number in shape):
             raise FormatError(folder / "shape.txt", "not two numbers: rows and dimensions", 1)
@@ -64,7 +66,7 @@ def read_bigfile(folder: str | Path, frames: bool) -> Imported:
     frames  rows are frames called <item>_<number>. Raises FormatError for an id that comes twice
     """
     big = BigFile(folder)
-    known = Path(folder) / _FRAMES
+    known = regular(Path(folder) / _FRAMES)
     if not known.exists():
         return (framed if frames else imported)(Path(folder) / "id.txt", big.ids, big.vectors)
     place = {id: row for row, id in enumerate(big.ids)}

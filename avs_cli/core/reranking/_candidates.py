@@ -92,6 +92,36 @@ class Candidates:
         return self.outside
 
 
+def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
+    """What a method looks at besides the run: some of "gallery", "queries", "bank" and "scores".
+
+    It is tried on two made-up shots; raises SpecError for parameters that it cannot take.
+    """
+    seen: set[str] = set()
+
+    class Watched(Candidates):
+        def vectors(self) -> Block:
+            seen.add("gallery")
+            return super().vectors()
+
+        def cosines(self) -> np.ndarray:
+            seen.add("queries")
+            return super().cosines()
+
+        def others(self) -> Bank:
+            seen.add("bank")
+            return super().others()
+
+        def judged(self) -> np.ndarray:
+            seen.add("scores")
+            return super().judged()
+
+    shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
+    bank = Bank(vectors, lambda: frozenset(shots))
+    method(Watched(shots, np.ones(2), Block(shots, vectors, np.arange(3)), vectors[0], bank, np.ones(2)))
+    return seen
+
+
 def _part(block: Block, low: int, high: int) -> Block:
     """Some of a block's shots."""
     if block.offsets is None:
