@@ -19,7 +19,7 @@ IDLE = [
     (f"{TRAIN} --negated n.jsonl", "--negated has no effect without --objective negation"),
     (
         "train c.txt --video v.h5 --init i.safetensors -o h.safetensors --word-vectors w",
-        "--word-vectors has no effect with --init, which brings its word vectors",
+        "--word-vectors has no effect with --init, which includes word vectors",
     ),
     (
         "train c.txt --video v.h5 --text t.h5 -o h.safetensors --word-vectors w",

@@ -702,7 +702,7 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
         (["--teacher", "xclip.safetensors"], 2, "a teacher is NAME=FILE, as xclip=xclip.safetensors"),
         (["--teacher", "xclop=xclip.safetensors"], 2, "did you mean 'xclip'?"),
         (["--teacher", "xclip:layers=1=none.safetensors"], 3, "none.safetensors: no such file"),
-        (["--teacher", "xpool=xclip.safetensors"], 3, "has no place in X-Pool"),
+        (["--teacher", "xpool=xclip.safetensors"], 3, "in the published weights of X-Pool"),
         (["--teacher", "xclip:layers=1=clip/open_clip_model.safetensors"], 3, "they hold no CLIP"),
         (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
@@ -1223,7 +1223,7 @@ def within(*way: str, **values: object) -> Callable[[dict[str, Any], object], ob
         (within("settings", settings=3), "it lacks the teacher's settings"),
         (within("settings", "settings", layers="x"), "the teacher 'xclip' cannot have layers 'x'"),
         (within("settings", "settings", layers=2), "and its settings say"),
-        (within("settings", teacher="evil"), "'evil' is no teacher"),
+        (within("settings", teacher="evil"), "'evil' is not a teacher"),
         (within("settings", "config", "vision_cfg", layers="mean"), "its config is not that of two plain transformers"),
         # With these open_clip would fetch or run what somebody else wrote.
         (within("settings", "config", "text_cfg", hf_model_name="evil/model"), "its config is not that of two plain"),

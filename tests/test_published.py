@@ -296,7 +296,7 @@ def test_weights_that_have_no_place_are_named_and_other_checkpoints_are_no_heads
     weights = under(stored("b_model_8heads_clipraw"), "w/")
     save("m.pth", weights | {"txt_net.expert_embedding.weight": torch.ones(2)})
     line = ("convert", "m.pth", "h.safetensors", "--trust-pickle")
-    assert "hold txt_net.expert_embedding.weight, which has no place in a laff head" in avs(*line)[1]
+    assert "unexpected tensor txt_net.expert_embedding.weight in the published weights" in avs(*line)[1]
     save("m.pth", weights, vis_attention="attention_averageMul", txt_attention="attention_noAverageMul_Ave")
     names = ["--feature=bow_encoder=b", "--feature=w2v_encoder=w"]
     assert "the two ends differ in their attention" in avs(*line, *names)[1]

@@ -521,7 +521,7 @@ def test_files_that_are_not_stores_are_told_apart(tmp_path: Path) -> None:
 def test_a_file_of_several_features_asks_which(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", items(1), feature="clip")
     write(path, items(1), feature="blip2")
-    with pytest.raises(FormatError, match=r"holds 2 features: say which, as in .*a\.h5::blip2 \(blip2, clip\)"):
+    with pytest.raises(FormatError, match=r"has 2 features; choose one, as in .*a\.h5::blip2 \(blip2, clip\)"):
         open_store(str(path))
     with pytest.raises(FormatError, match="has no feature 'siglip2'; it has: blip2, clip"):
         open_store(f"{path}::siglip2")

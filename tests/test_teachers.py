@@ -126,7 +126,7 @@ def test_teachers_are_chosen_by_name() -> None:
 
 def test_xclip_needs_its_numbers_of_words_and_frames() -> None:
     teacher = teacher_of("xclip")
-    with pytest.raises(MismatchError, match="looks at words"):
+    with pytest.raises(MismatchError, match="needs word-level"):
         teacher.embed_texts(torch.ones(2, DIM))
     with pytest.raises(MismatchError, match="4 words a text, not 3"):
         teacher.embed_texts(torch.ones(2, DIM), torch.ones(2, 3, DIM))

@@ -94,7 +94,7 @@ def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towe
         assert ran.returncode == 0, ran.stderr
     (tmp_path / "v.mp4").touch()
     ran = avs("extract", "v.mp4", "--model", "clip:output=words", "--weights", "clip", "-o", "v.h5", *PLACE)
-    assert (ran.returncode, "encodes text alone" in ran.stderr) == (2, True)
+    assert (ran.returncode, "encodes text only" in ran.stderr) == (2, True)
     texts = ("--text", "sentences.h5", "--text", "spoken.h5")
     ran = avs("train", "captions.txt", "--video", "frames.h5", *texts, "--head", "xclip:dim=6,frames=3,words=8",
               "--objective", "contrastive", "--epochs", 2, "--learning-rate", 0.01,

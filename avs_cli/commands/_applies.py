@@ -8,9 +8,9 @@ from avs_cli.errors import SpecError
 
 
 def refuse(context: typer.Context, *rules: tuple[bool, Iterable[str], str]) -> None:
-    """Raises SpecError by the first rule that holds and one of whose options stands on the command line.
+    """Raises SpecError for the first rule that holds and has an option on the command line.
 
-    rules  whether it holds, the options that then have no effect (by their names in Python), and where: "with --check"
+    rules  whether a rule holds, the options without effect then (their names in Python), and where: "with --check"
     A value from the environment or avs.toml is ignored where it does not apply: it may be meant for other uses.
     """
     for holds, names, where in rules:
@@ -20,7 +20,7 @@ def refuse(context: typer.Context, *rules: tuple[bool, Iterable[str], str]) -> N
 
 
 def written(context: typer.Context, *names: str) -> list[str]:
-    """Those of a command's options that stand on its command line, as users write them (`--folds`)."""
+    """The given options that were set on the command line, as users write them (`--folds`)."""
     spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
     sources = {name: context.get_parameter_source(name) for name in names}
     return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

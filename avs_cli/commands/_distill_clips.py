@@ -389,7 +389,7 @@ class ModelTeacher:
         with torch.device("meta"):
             numbers = sum(value.numel() for value in build(dim, frames, words).parameters())
         if numbers > sum(value.numel() for value in state.values()):
-            raise MismatchError(f"{path}: these are no weights of {spec}, which has {numbers} of its own")
+            raise MismatchError(f"{path}: not weights of {spec}, which has {numbers} of its own")
         self.teacher: Teacher = build(dim, frames, words)
         own = self.teacher.load_published(state)
         # Shifted blocks name their attention otherwise; run without the shift, as by TeachCLIP, they have CLIP's own.

@@ -204,7 +204,7 @@ def distill(
     \b
     Examples:
       avs distill --captions train.txt --video frames.h5 --text text.h5 --teacher xclip.safetensors -o afa.safetensors
-      avs distill videos/ --captions train.txt --teacher xclip=xclip.bin -o teachclip.safetensors
+      avs distill videos/ --captions train.txt --teacher xclip=xclip.safetensors -o teachclip.safetensors
     """
     if output == "-":
         raise SpecError("distill needs --output FILE: the state of training is saved next to it")

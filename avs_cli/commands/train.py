@@ -123,7 +123,7 @@ def train(
         (not validate, ("qrels", "metric", "patience"), "without --validate"),
         (optimizer != "adamw", ["weight_decay"], "without --optimizer adamw"),
         (objective.partition(":")[0] != "negation", ["negated"], "without --objective negation"),
-        (bool(init), ["word_vectors"], "with --init, which brings its word vectors"),
+        (bool(init), ["word_vectors"], "with --init, which includes word vectors"),
         (not any(map(is_encoder, text or [])), ["word_vectors"], "without a text encoder in --text"),
     )
     if not validate:

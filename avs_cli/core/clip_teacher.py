@@ -98,7 +98,7 @@ def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
     if isinstance(settings, Mapping):
         name = settings.get("teacher")
         if name not in teachers.names():
-            raise MismatchError(f"{name!r:.40} is no teacher")
+            raise MismatchError(f"{name!r:.40} is not a teacher")
         if not isinstance(own := settings.get("settings"), Mapping):
             raise MismatchError("it lacks the teacher's settings")
         settings_for("teacher", str(name), teachers, own)

@@ -137,7 +137,7 @@ def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
 def part_rows(found: Report) -> tuple[list[str], list[list[str]]]:
     """Column names and lines: the runs, heaviest first."""
     lines = [[p.run, f"{p.weight:.4f}", f"{p.alone:.4f}", f"{p.loss:+.4f}", _p(p.p)] for p in found.parts]
-    return ["run", "weight", f"{found.measure} alone", "ablation loss", "p"], lines
+    return ["run", "weight", found.measure, "ablation loss", "p"], lines
 
 
 def as_json(found: Report) -> str:

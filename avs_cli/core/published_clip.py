@@ -68,10 +68,10 @@ def parts(
         elif ours := renamed(key, names):
             own[ours] = value
         elif not key.startswith(tuple(unused)):
-            raise MismatchError(f"the published weights hold {key}, which has no place in {what}")
+            raise MismatchError(f"unexpected tensor {key} in the published weights of {what}")
     clip = openai(clip)
     if "logit_scale" not in clip:
-        raise MismatchError(f"these are no published weights of {what}: they hold no CLIP (clip.logit_scale)")
+        raise MismatchError(f"not published weights of {what}: no CLIP model (clip.logit_scale)")
     return Parts(clip, {**own, "logit_scale": clip["logit_scale"]})
 
 
@@ -98,7 +98,7 @@ def _from_hugging_face(clip: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
             continue
         ours = renamed(key, _HUGGING_FACE)
         if ours is None:
-            raise MismatchError(f"the published weights hold clip.{key}, which has no place in CLIP")
+            raise MismatchError(f"unexpected tensor clip.{key} in the published weights")
         if third := _PROJECTION.fullmatch(ours):
             thirds.setdefault(f"{third[1]}attn.in_proj_{third[3]}", {})[third[2]] = value
             continue
@@ -123,4 +123,4 @@ def dim_of(shapes: Mapping[str, Sequence[int]], what: str) -> int:
         for name, axis in (("text_projection", 1), ("text_projection.weight", 0)):
             if len(shapes.get(prefix + name, ())) == 2:
                 return int(shapes[prefix + name][axis])
-    raise MismatchError(f"these are no published weights of {what}: they hold no CLIP (clip.text_projection)")
+    raise MismatchError(f"not published weights of {what}: no CLIP model (clip.text_projection)")

@@ -215,7 +215,7 @@ def _heading(report: Report, measure: Measure, part: str = "") -> str:
 
 
 def caption(report: Report) -> str:
-    """What the columns do not say: the measure, where they are called after qrels, and the test; or ""."""
+    """A legend of the table: the measure, if columns are named by qrels, and the test; or ""."""
     measure = report.measures[0].name if report.parts and len(report.measures) == 1 else ""
     tested = f"p against {report.baseline}: {TESTS[report.test]}" if report.baseline else ""
     return "; ".join(filter(None, [measure, tested]))

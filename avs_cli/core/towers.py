@@ -200,7 +200,7 @@ def check_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
         if key not in state:
             raise MismatchError(f"the weights of {what} lack {key}")
         if key not in own:
-            raise MismatchError(f"the weights of {what} hold {key}, which has no place in it")
+            raise MismatchError(f"unexpected tensor {key} in the weights of {what}")
         if own[key].shape != state[key].shape:
             sizes = (" x ".join(map(str, shape)) or "one number" for shape in (state[key].shape, own[key].shape))
             raise MismatchError(f"the weights of {what}: {key} is {next(sizes)}, where {next(sizes)} are expected")

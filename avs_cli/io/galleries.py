@@ -42,7 +42,7 @@ class Galleries(Resource):
             held = self.features[name]
             ours, theirs = _kind(held.dim, held.frame_level), _kind(feature["dim"], feature["frames"])
             if ours != theirs:
-                raise MismatchError(f"{who} takes {name!r} as {theirs}, and {held.stores[0].path} holds {ours}")
+                raise MismatchError(f"{who} takes {name!r} as {theirs}, but {held.stores[0].path} has {ours}")
             where = f"{held.stores[0].path}::{name}"
             self._compare(who, name, feature["provenance"], where, held.provenance)
 

@@ -316,7 +316,7 @@ def _chosen(file: Any, shown: str, feature: str | None) -> str:
     held = features_in(file, shown)
     if feature is None:
         if len(held) != 1:
-            what = f"holds {len(held)} features: say which, as in {shown}::{held[0]}" if held else "contains no feature"
+            what = f"has {len(held)} features; choose one, as in {shown}::{held[0]}" if held else "contains no feature"
             raise FormatError(shown, f"{what} ({', '.join(held)})" if held else what)
         return held[0]
     if feature not in held:

@@ -161,7 +161,7 @@ def _check(path: Path, config: Any) -> None:
         raise FormatError(path, f"tokenizer_kwargs may not set {sorted(unknown)[0]!r}")
     tower = vision.get("timm_model_name")
     if tower is not None and not (isinstance(tower, str) and timm.is_model(tower)):
-        raise FormatError(path, f"timm_model_name {tower!r} is no architecture of timm")
+        raise FormatError(path, f"timm_model_name {tower!r} is not an architecture of timm")
     written = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
     known = {one.get("text_cfg", {}).get("hf_model_name") for one in written}
     name = text.get("hf_model_name")

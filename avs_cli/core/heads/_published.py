@@ -166,7 +166,7 @@ def laff(weights: Weights, known: Known) -> Published:
             part = ends["vis_net" if found["video"] else "txt_net"].setdefault(name, {})
             part[f"{found['part'].removesuffix('1')}.{found['what']}"] = value
         else:
-            raise MismatchError(f"the published weights hold {key}, which has no place in a laff head")
+            raise MismatchError(f"unexpected tensor {key} in the published weights of a laff head")
     count = max(map(len, vectors.values()))
     width = next((v.numel() for held in vectors.values() for v in held.values()), 0)
     dim = next((v.shape[0] for end in ends.values() for part in end.values() for v in part.values()), 0)
@@ -308,7 +308,7 @@ def _vocabulary(encoder: str, size: int, known: Known) -> list[str]:
 
 def _word_vectors(known: Known, what: str) -> WordVectors:
     if known.vectors is None:
-        raise MismatchError(f"the checkpoint does not hold the word vectors of its {what}; give --word-vectors PATH")
+        raise MismatchError(f"the checkpoint lacks the word vectors of its {what}; give --word-vectors PATH")
     return known.vectors
 
 

@@ -93,7 +93,7 @@ class Candidates:
 
 
 def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
-    """What a method looks at besides the run: some of "gallery", "queries", "bank" and "scores".
+    """The evidence that a method uses besides the run: some of "gallery", "queries", "bank" and "scores".
 
     It is tried on two made-up shots; raises SpecError for parameters that it cannot take.
     """

@@ -87,7 +87,7 @@ class Teacher(nn.Module):
 def need_words(teacher: str, words: torch.Tensor | None, count: int) -> torch.Tensor:
     """The words. Raises MismatchError where there are none, or another number of them than `count`."""
     if words is None:
-        raise MismatchError(f"{teacher} looks at words, and these texts have vectors of whole sentences alone")
+        raise MismatchError(f"{teacher} needs word-level text features, and these are sentence-level")
     if words.shape[1] != count:
         raise MismatchError(f"{teacher} was made for {count} words a text, not {words.shape[1]}")
     return words
