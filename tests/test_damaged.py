@@ -346,7 +346,7 @@ def test_a_setting_that_a_head_file_lacks_is_at_its_default(avs_here: Here, here
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda head, _: head.update(kind="mlp"), "unknown head 'mlp'; this avs has afa, laff"),
+        (lambda head, _: head.update(kind="mlp"), "unknown head 'mlp'; this version of avs has afa, laff"),
         (lambda head, _: head["encoders"][0].update(name="bert"), "unknown text encoder 'bert'"),
         (lambda head, _: head["settings"].update(dim="8"), "the head 'laff' cannot have dim '8'"),
         (lambda head, _: head["settings"].update(dim=10**12), "the head 'laff' cannot have dim 1000000000000"),

@@ -262,7 +262,7 @@ def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Pat
         assert all(torch.equal(one.training[key], value) for key, value in other.training.items())
     ran = avs(*cut, "--coarse", "ce")
     assert ran.returncode == 3
-    assert "cut.safetensors.last is of a training with" in ran.stderr
+    assert "cut.safetensors.last is from a training with" in ran.stderr
 
 
 def test_several_teachers_teach_together_over_features_that_the_student_never_sees(avs: Avs, data: Path) -> None:
@@ -361,13 +361,13 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         (["--teacher", "none.safetensors"], 3, "none.safetensors: no such file"),
         (["--teacher", "a.txt"], 3, "a.txt: not a head file"),
         (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 2, "are trained by avs train --head"),
-        (["--student", "xclip"], 2, "over stores a student is a head whose score is one dot product, as afa"),
+        (["--student", "xclip"], 2, "on stored features, a student is a head with one vector per shot, such as afa"),
         (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
         (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, the student 3"),
-        (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
-        (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
+        (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "expected three numbers"),
+        (["--teacher", "t.safetensors", "clip.mp4"], 2, "either on INPUT clips or on the stores"),
         (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights has no effect without INPUT clips"),
-        (["--teacher", "t.safetensors", "-o", "-"], 2, "needs a file for --output"),
+        (["--teacher", "t.safetensors", "-o", "-"], 2, "needs --output FILE"),
     ],
 )
 def test_mistakes_are_told_in_one_line(avs: Avs, data: Path, more: list[str], code: int, told: str) -> None:
@@ -595,7 +595,7 @@ def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(a
     assert rows[-1]["loss"] < rows[0]["loss"]
 
     cut = from_clips(*line, name="cut.safetensors")
-    assert "the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
+    assert "the same command resumes there" in avs(*cut, "--time-limit", 0.00001).stderr
     assert "resuming after epoch 1" in avs(*cut).stderr
     for end in ("", ".last"):
         one, other = (load_head(footage / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
@@ -699,14 +699,14 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        (["--teacher", "xclip.safetensors"], 2, "a teacher is NAME=FILE, as xclip=xclip.safetensors"),
+        (["--teacher", "xclip.safetensors"], 2, "a teacher is NAME=FILE, such as xclip=xclip.safetensors"),
         (["--teacher", "xclop=xclip.safetensors"], 2, "did you mean 'xclip'?"),
         (["--teacher", "xclip:layers=1=none.safetensors"], 3, "none.safetensors: no such file"),
         (["--teacher", "xpool=xclip.safetensors"], 3, "in the published weights of X-Pool"),
-        (["--teacher", "xclip:layers=1=clip/open_clip_model.safetensors"], 3, "they hold no CLIP"),
-        (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
+        (["--teacher", "xclip:layers=1=clip/open_clip_model.safetensors"], 3, "no CLIP model"),
+        (["--student", "minilm"], 2, "give clip, open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
-        (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; give these"),
+        (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; use these options"),
         (["--text", "bow"], 2, "--text has no effect without --video"),
     ],
 )
@@ -769,7 +769,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     line = alone("--epochs", 1, inputs=["shots.tsv"])
     ran = avs(*line, "--cache-limit", (taken - 1) / 1e9)
     assert ran.returncode == 2
-    assert "avs: frames of 4 clips take 3.69e-05 GB as raw pixels in kept/frames-" in ran.stderr
+    assert "avs: frames of 4 clips need 3.69e-05 GB as raw pixels in kept/frames-" in ran.stderr
     assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg needs about a seventh; or give a lar" in (
         ran.stderr
     )
@@ -780,7 +780,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     assert (ran.returncode, "has 1e-06 GB; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
     ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)
     assert ran.returncode == 0, ran.stderr
-    assert "frames of 4 clips take 3.69e-05 GB as raw pixels, kept in kept/frames-" in ran.stderr
+    assert "frames of 4 clips need 3.69e-05 GB as raw pixels, cached in kept/frames-" in ran.stderr
     again = avs(*line, "--cache-limit", 0, "-o", "other.safetensors")  # nothing is to be decoded
     assert (again.returncode, "frames of" in again.stderr) == (0, False), again.stderr
 
@@ -798,7 +798,7 @@ def test_jpeg_is_bounded_by_what_it_takes_and_goes_on_from_there(avs: Avs, films
     assert len(now) == 4
     assert done.items() <= now.items()
     ran = avs(*alone("--epochs", 1, inputs=["shots.tsv"]))
-    assert (ran.returncode, "of a training with cache_frames 'jpeg', and this is one with None" in ran.stderr) == (
+    assert (ran.returncode, "from a training with cache_frames 'jpeg', not None" in ran.stderr) == (
         3, True,
     )  # fmt: skip
 
@@ -1163,7 +1163,7 @@ def goes_on(avs: Avs, killed: Callable[..., bool], run: Callable[[str], list[obj
         kills += killed(run(name), *moment[:3])
         assert reached(name) == moment[4:], moment
         ran = avs(*run(name))
-        assert (ran.returncode, "going on after epoch" in ran.stderr) == (0, moment.epochs is not None), ran.stderr
+        assert (ran.returncode, "resuming after epoch" in ran.stderr) == (0, moment.epochs is not None), ran.stderr
         assert same(name, "whole"), moment
         assert reached(name) == whole, moment
     assert kills == len(moments), f"{kills} of {len(moments)} kills hit a running process"
@@ -1217,8 +1217,8 @@ def within(*way: str, **values: object) -> Callable[[dict[str, Any], object], ob
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (within(settings=None), "its settings are no object"),
-        (within("settings", mean=[0.5, 0.5]), "mean [0.5, 0.5] is not of three colours"),
+        (within(settings=None), "its settings are not an object"),
+        (within("settings", mean=[0.5, 0.5]), "mean [0.5, 0.5] must have three channels"),
         (within("settings", config=1e300), "a teacher cannot have config 1e+300"),
         (within("settings", settings=3), "it lacks the teacher's settings"),
         (within("settings", "settings", layers="x"), "the teacher 'xclip' cannot have layers 'x'"),

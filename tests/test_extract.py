@@ -209,9 +209,9 @@ def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path
     [
         (("odd", "--frames", "name"), 3, "pic.png: not a frame name, <shot>_<number>; or give --frames folder"),
         (("twice", "--frames", "name"), 3, "frames of shot 'v' are both here and in twice/1"),
-        (("films", "--frames", "folder"), 3, "a video among frames"),
+        (("films", "--frames", "folder"), 3, "a video, but --frames takes images"),
         (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it does not go with --shots"),
-        (("broken", "--frames", "name"), 5, "broken/v_1.png: not a picture"),
+        (("broken", "--frames", "name"), 5, "broken/v_1.png: not an image"),
     ],
 )
 def test_frames_that_are_none_are_refused(

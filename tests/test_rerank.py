@@ -162,7 +162,7 @@ def test_the_best_frame_joins_the_runs_score(avs: Avs, files: None) -> None:
     assert avs(*line, "--depth", 2, "--weight", 1)[0] == 0
     assert [*read_run("out.run")["1661"]] == ["b", "a", "c"]
     code, told = avs(*line[:4], "-g", "means.h5", *line[6:])
-    assert (code, "needs a gallery with a vector per frame" in told) == (3, True)
+    assert (code, "needs a frame-level gallery" in told) == (3, True)
 
 
 def test_hubness_takes_a_bank_and_neighbours_the_topics(avs: Avs, files: None) -> None:
@@ -266,13 +266,13 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
             "other.h5 and means.h5::tiny are incompatible: model",
         ),
         (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch has no effect without --gallery"),
-        (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
+        (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores need each other"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],
             2,
-            "--scores FILE and --method scores belong together",
+            "--scores FILE and --method scores need each other",
         ),
-        (["a.run", "a.run", "-o", "folder", *NEAR], 2, "two runs have one name"),
+        (["a.run", "a.run", "-o", "folder", *NEAR], 2, "two runs have the same name"),
         (["-", "-g", "-", *NEAR], 2, "- is stdin, which can be read once"),
     ],
 )

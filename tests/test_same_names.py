@@ -216,9 +216,9 @@ def test_one_loop_gives_the_table_of_query_narrative_and_both(avs: Avs) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "told"),
     [
-        (["weights"], 2, "with --head, name the text feature whose model it is, as FEATURE=PATH"),
+        (["weights"], 2, "with --head, expected FEATURE=PATH"),
         (["sent=weights"], 2, "no text feature 'sent' to encode; --weights applies to: clip"),
-        (["clip=weights", "clip=weights"], 2, "clip has weights already"),
+        (["clip=weights", "clip=weights"], 2, "duplicate weights for clip"),
         (["clip=nowhere"], 3, "nowhere: no such file or directory"),
         (["clip=spoilt"], 3, "h.safetensors was trained with a different 'clip' than spoilt gives: weights is"),
     ],

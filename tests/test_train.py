@@ -133,7 +133,7 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
         assert killed([*line, "-o", output], stepped, count, done), "it ended before it was killed"
         ran = avs(*line, "-o", output)
         assert ran.returncode == 0
-        assert resumed in (None, "going on after epoch" in ran.stderr)
+        assert resumed in (None, "resuming after epoch" in ran.stderr)
         assert (data / output).read_bytes() == (data / "whole.safetensors").read_bytes()
         whole, cut = (load_head(data / f"{name}.last", training=True) for name in ("whole.safetensors", output))
         assert all(np.array_equal(cut.training[key], value) for key, value in whole.training.items())
@@ -186,7 +186,7 @@ def test_fine_tuning_starts_from_the_head_and_keeps_its_vocabulary(avs: Avs, dat
     assert len(trained) > 5
     assert all(np.array_equal(pre.weights[key], after.weights[key]) for key in trained)
     ran = avs(*tuned, "--head", "sea")
-    assert (ran.returncode, "--init brings the head" in ran.stderr) == (2, True)
+    assert (ran.returncode, "--init already defines the head" in ran.stderr) == (2, True)
 
 
 def test_the_order_of_the_stores_does_not_matter_to_fine_tuning(avs: Avs, data: Path) -> None:
@@ -234,7 +234,7 @@ def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: P
     ran = avs(*line, "--epochs", 1)
     assert ran.returncode == 3
     assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; if they are in another store" in ran.stderr
-    assert "a second --video STORE; otherwise, --skip-missing skips their captions" in ran.stderr
+    assert "with --video STORE, or skip their captions with --skip-missing" in ran.stderr
     ran = avs(*line, "--epochs", 1, "--skip-missing")
     assert ran.returncode == 0
     assert "1 of 61 captions left out" in ran.stderr
@@ -262,7 +262,7 @@ def test_validation_videos_in_another_store_are_asked_for(avs: Avs, data: Path) 
     assert ran.returncode == 3
     assert ran.stderr == (
         "avs: a-clip.h5::clip lacks 15 of the items in v.txt: v0, v1, v2, …; if they are in another store, add "
-        "it with a second --video STORE; otherwise, --skip-missing skips their captions\n"
+        "it with with --video STORE, or skip their captions with --skip-missing\n"
     )
     assert avs(*line, "--video", "v-clip.h5", "--epochs", 1, "-o", "h.safetensors").returncode == 0
 
@@ -352,7 +352,7 @@ def test_another_training_is_not_gone_on_with(avs: Avs, data: Path) -> None:
     assert avs(*line).returncode == 0
     ran = avs(*line, "--seed", 5)
     assert ran.returncode == 3
-    assert "h.safetensors.last is from a training with seed 0, and this is one with 5; move it away" in ran.stderr
+    assert "h.safetensors.last is from a training with seed 0, not 5; move it away" in ran.stderr
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -335,7 +335,7 @@ BROKEN = {
     "plain.txt": "not a video",
     "zero.gif": "no frames",
     "half.mp4": r"not a video \(moov atom not found\)",
-    "text.jpg": "not a picture",
+    "text.jpg": "not an image",
     "empty.png": "empty file",
 }
 
@@ -417,7 +417,7 @@ def test_without_thumbnails_a_shot_without_end_fails_as_well(ramp):
 
 def test_a_header_that_promises_days_is_told(tmp_path):
     make_video(tmp_path / "a.mkv", [10, 20, 30], [0, 0.04, 10 * 86400])
-    with pytest.raises(FormatError, match=r"a\.mkv: its header says that it lasts 10 days"):
+    with pytest.raises(FormatError, match=r"a\.mkv: its header claims a duration of 10 days"):
         probe(tmp_path / "a.mkv")
 
 
