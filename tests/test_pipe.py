@@ -4,6 +4,7 @@ import gzip
 import io
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +54,19 @@ def test_gzip_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(data)
     with pytest.raises(FormatError, match=r"a\.gz: broken gzip data"):
         read_bytes(tmp_path / "a.gz")
+
+
+def test_a_small_file_does_not_unpack_to_more_than_memory_holds(tmp_path: Path) -> None:
+    """Zeros are packed to a thousandth, text to a tenth or so."""
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(200 << 20), 6))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match=r"a\.gz: \d+ bytes of gzip hold more than 100 times as many"):
+        read_bytes(tmp_path / "a.gz")
+    assert tracemalloc.get_traced_memory()[1] < 120 << 20
+    tracemalloc.stop()
+    text = b"".join(b"661 Q0 shot%05d_1 %d 0.5 team\n" % (n, n) for n in range(100_000))
+    (tmp_path / "b.gz").write_bytes(gzip.compress(text))
+    assert read_bytes(tmp_path / "b.gz") == text
 
 
 def test_a_file_for_seeking_is_the_path_itself_or_a_copy_of_the_pipe_that_goes_away(

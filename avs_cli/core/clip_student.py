@@ -1,5 +1,5 @@
-"""TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): CLIP's two towers, and a video's
-frames to one vector; CLIP4Clip (Luo et al., arXiv:2104.08860) as its baselines.
+"""TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): CLIP's two towers and an
+aggregation of frames to one vector; CLIP4Clip (Luo et al., arXiv:2104.08860) as its baseline.
 
 A video that is shorter than the frames it has room for is filled up with pictures of zeros, which as published count
 like frames; `masked` leaves them out.
@@ -20,7 +20,7 @@ from avs_cli.core.heads._blocks import unit
 from avs_cli.core.heads._described import LARGEST, LARGEST_NUMBER, checked_settings
 from avs_cli.core.heads._temporal import LARGEST_SCALE, Student, Temporal, Watched
 from avs_cli.core.teaching import Watching
-from avs_cli.core.towers import Towers, fill, is_plain
+from avs_cli.core.towers import UNBUILT, Towers, fill, is_plain
 from avs_cli.errors import MismatchError
 
 Aggregate = Literal["attention", "mean", "seqtransf"]
@@ -61,8 +61,7 @@ class ClipModel(nn.Module):
 
     config  open_clip's architecture
     tokens  whether a frame is seen as the vectors of its patches too
-    chunk   frames that go through the tower together, of which nothing is kept for the gradient but the pictures: it is
-            computed again; 0: all, and all is kept
+    chunk   frames per gradient-checkpointing chunk of the image tower; 0 disables checkpointing
     """
 
     def __init__(
@@ -213,17 +212,26 @@ class ClipStudent(ClipModel):
         return Watching(unit(self.sentences(texts)), unit(seen.vectors)[place], logits, items, scale)
 
 
-def check_student(settings: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises MismatchError unless settings from a file build a student, and one whose weights have these shapes.
+def check_student(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises MismatchError unless settings from a file build a student, and one whose weights have these shapes."""
+    check_model("a student", ClipStudent, ("config", "frames", "words"), settings, shapes)
+
+
+def check_model(
+    who: str, kind: type[ClipModel], needed: Sequence[str], settings: Any, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raises MismatchError unless settings from a file build a model, and one whose weights have these shapes.
 
     It is built without memory: what a file claims may be more than there is. Only what OpenAI's CLIP has may be set, as
     open_clip would fetch and run much else.
+
+    needed  the settings that it cannot be without
     """
     if not isinstance(settings, Mapping):
-        raise MismatchError("its settings are no object")
+        raise MismatchError("its settings are not an object")
     given = {key: value for key, value in settings.items() if key != "interpolation"}
-    checked_settings("a student", given, ClipStudent.__init__)
-    for key in ("config", "frames", "words"):
+    checked_settings(who, given, kind.__init__)
+    for key in needed:
         if key not in given:
             raise MismatchError(f"it lacks {key!r}")
     config = given["config"]
@@ -234,18 +242,18 @@ def check_student(settings: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
     if not (1 <= given["frames"] <= most and 2 <= given["words"] <= most):
         raise MismatchError(f"{given['frames']} frames and {given['words']} words; at most {most}")
     if text.get("vocab_size", VOCABULARY) < VOCABULARY:
-        raise MismatchError(f"its vocabulary has {text['vocab_size']} pieces, and CLIP's {VOCABULARY}")
+        raise MismatchError(f"its vocabulary has {text['vocab_size']} tokens, CLIP's {VOCABULARY}")
     for key in ("mean", "std"):
         channels = given.get(key, MEAN)
         if len(channels) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) and x > 0 for x in channels):
-            raise MismatchError(f"{key} {channels!r:.40} is not of three colours")
+            raise MismatchError(f"{key} {channels!r:.40} must have three channels")
     if settings.get("interpolation", "bicubic") not in ("bicubic", "bilinear"):
         raise MismatchError(f"interpolation {settings['interpolation']!r:.40} is neither bicubic nor bilinear")
     try:
         with torch.device("meta"):
-            own = {key: tuple(value.shape) for key, value in ClipStudent(**given).state_dict().items()}
-    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError, AttributeError) as error:
-        raise MismatchError(f"its settings build no student ({' '.join(str(error).split())})") from None
+            own = {key: tuple(value.shape) for key, value in kind(**given).state_dict().items()}
+    except UNBUILT as error:
+        raise MismatchError(f"its settings do not make {who} ({' '.join(str(error).split())})") from None
     for key in sorted(own.keys() | shapes.keys()):
         if own.get(key) != shapes.get(key):
             raise MismatchError(f"{key!r} is {shapes.get(key)}, and its settings say {own.get(key)}")

@@ -1,4 +1,4 @@
-"""A teacher that learns from clips, with the CLIP below it, as its authors train it: which text belongs to which video.
+"""Training of a teacher on clips together with CLIP, as its authors do: contrastive loss on text-video pairs.
 
 X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285), TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852) and X-Pool (Gorti
 et al. 2022, CVPR, arXiv:2203.15086) have the loss of CLIP4Clip: the mean of both directions' cross-entropies over the
@@ -15,12 +15,14 @@ from torch import nn
 from torch.func import functional_call
 
 from avs_cli.core import published_clip
-from avs_cli.core.clip_student import MEAN, STD, ClipBatch, ClipModel, start_header
+from avs_cli.core.clip_student import MEAN, STD, ClipBatch, ClipModel, check_model, start_header
 from avs_cli.core.distillation import matching_loss
+from avs_cli.core.heads._described import settings_for
 from avs_cli.core.heads._temporal import LARGEST_SCALE
 from avs_cli.core.pairs import gathered
 from avs_cli.core.teachers import teachers
 from avs_cli.core.teaching import NEVER, Lesson
+from avs_cli.errors import MismatchError
 
 # Texts that are scored together against all videos.
 TEXTS = 64
@@ -89,6 +91,18 @@ class ClipTeacher(ClipModel):
         parts = [{key: x[low : low + TEXTS] for key, x in texts.items()} for low in range(0, count, TEXTS)]
         scale: torch.Tensor = self.teacher.logit_scale.exp()
         return torch.cat([self.teacher.similarities(part, videos) for part in parts]) / scale
+
+
+def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises MismatchError unless settings from a file build a teacher, and one whose weights have these shapes."""
+    if isinstance(settings, Mapping):
+        name = settings.get("teacher")
+        if name not in teachers.names():
+            raise MismatchError(f"{name!r:.40} is no teacher")
+        if not isinstance(own := settings.get("settings"), Mapping):
+            raise MismatchError("it lacks the teacher's settings")
+        settings_for("teacher", str(name), teachers, own)
+    check_model("a teacher", ClipTeacher, ("config", "frames", "words", "settings"), settings, shapes)
 
 
 def _whole(vectors: torch.Tensor) -> torch.Tensor:

@@ -60,7 +60,9 @@ def parts(
     clip: dict[str, torch.Tensor] = {}
     own: dict[str, torch.Tensor] = {}
     for key, value in state.items():
-        key, value = key.removeprefix("module."), value.float()
+        key = key.removeprefix("module.")
+        if value.is_complex() or not (value := value.float()).isfinite().all():
+            raise MismatchError(f"the published weights of {what} hold {key}, which is NaN, infinite or complex")
         if key.startswith("clip."):
             clip[key.removeprefix("clip.")] = value
         elif ours := renamed(key, names):
@@ -119,6 +121,6 @@ def dim_of(shapes: Mapping[str, Sequence[int]], what: str) -> int:
     for prefix in ("clip.", "module.clip."):
         # As a matrix on the right it ends with the vector's length; as a layer's weight it begins with it.
         for name, axis in (("text_projection", 1), ("text_projection.weight", 0)):
-            if prefix + name in shapes:
+            if len(shapes.get(prefix + name, ())) == 2:
                 return int(shapes[prefix + name][axis])
     raise MismatchError(f"these are no published weights of {what}: they hold no CLIP (clip.text_projection)")

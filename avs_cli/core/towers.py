@@ -15,6 +15,9 @@ from avs_cli.errors import MismatchError, SpecError, UnknownName
 
 DEFAULT = "ViT-B-32-quickgelu"
 SHIFTED_PARTS = 7
+NO_CLIP = "these are not the weights of a CLIP with a vision transformer"
+# How a network fails to be built of sizes that do not go together.
+UNBUILT = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError, AttributeError)
 # What a configuration of open_clip's may set and still be OpenAI's architecture in other sizes.
 _MODEL = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
 _VISION = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout"}
@@ -134,8 +137,16 @@ def network_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any] | No
     """
     import open_clip
 
-    network = open_clip.CLIP(**deepcopy(dict(config or config_of(state))))
-    fill(network, state, "CLIP")
+    sizes = dict(config or config_of(state))
+    try:
+        # First without memory: sizes that one tensor has may ask for more than all the others hold.
+        with torch.device("meta"):
+            own = open_clip.CLIP(**deepcopy(sizes)).state_dict()
+    except UNBUILT as error:
+        raise MismatchError(f"{NO_CLIP} ({' '.join(str(error).split())})") from None
+    check_fit(own, state, "CLIP")
+    network = open_clip.CLIP(**deepcopy(sizes))
+    network.load_state_dict(dict(state))
     return network
 
 
@@ -146,7 +157,11 @@ def config_of(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     Raises MismatchError for weights that are not those of two plain transformers.
     """
     if missing := {"visual.proj", "visual.conv1.weight", "text_projection", "token_embedding.weight"} - state.keys():
-        raise MismatchError(f"these are not the weights of a CLIP with a vision transformer: no {sorted(missing)[0]}")
+        raise MismatchError(f"{NO_CLIP}: no {sorted(missing)[0]}")
+    ranks = {"visual.conv1.weight": 4, "visual.positional_embedding": 2, "positional_embedding": 2}
+    for key, rank in {**ranks, "text_projection": 2, "token_embedding.weight": 2}.items():
+        if key not in state or state[key].dim() != rank or not state[key].numel():
+            raise MismatchError(f"{NO_CLIP}: {key} is {tuple(state[key].shape) if key in state else 'missing'}")
     width, _, _, patch = state["visual.conv1.weight"].shape
     grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
     context, text_width = state["positional_embedding"].shape
@@ -175,7 +190,12 @@ def _layers(state: Mapping[str, torch.Tensor], tower: str) -> int:
 
 def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
     """Load all of a module's weights, in its own precision. Raises MismatchError where names or shapes differ."""
-    own = module.state_dict()
+    check_fit(module.state_dict(), state, what)
+    module.load_state_dict(dict(state))
+
+
+def check_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], what: str) -> None:
+    """Raises MismatchError where names or shapes differ."""
     for key in [*own, *state]:
         if key not in state:
             raise MismatchError(f"the weights of {what} lack {key}")
@@ -184,4 +204,3 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> Non
         if own[key].shape != state[key].shape:
             sizes = (" x ".join(map(str, shape)) or "one number" for shape in (state[key].shape, own[key].shape))
             raise MismatchError(f"the weights of {what}: {key} is {next(sizes)}, where {next(sizes)} are expected")
-    module.load_state_dict(dict(state))

@@ -17,7 +17,7 @@ import numpy as np
 
 from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.io.atomic import replacing, writing
-from avs_cli.io.pipe import read_text
+from avs_cli.io.pipe import read_text, regular
 from avs_cli.types import Block
 
 MAGIC = b"\x93NUMPY"
@@ -70,7 +70,7 @@ def imported(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
     seen: set[str] = set()
     for line, id in enumerate(ids, start=1):
         if id in seen:
-            raise FormatError(path, f"id {id!r} is there twice", line)
+            raise FormatError(path, f"duplicate id {id!r}", line)
         seen.add(id)
     return Imported(ids, vectors)
 
@@ -85,7 +85,7 @@ def framed(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
     for row, id in enumerate(ids):
         match = _FRAME.fullmatch(id)
         if not match:
-            raise FormatError(path, f"{id!r} is no frame, which is called <item>_<number>", row + 1)
+            raise FormatError(path, f"{id!r} is not a frame name, <item>_<number>", row + 1)
         frames.setdefault(match[1], []).append((int(match[2][-18:]), row))
     order = [row for rows in frames.values() for _, row in sorted(rows)]
     ends = np.cumsum([0, *map(len, frames.values())])
@@ -113,7 +113,7 @@ def read_npy(path: str | Path, frames: bool) -> Imported:
     frames  rows are frames called <item>_<number>. Raises FormatError when array and ids do not fit
     """
     vectors, names = _array(Path(path)), _ids_path(Path(path))
-    if not names.exists():
+    if not regular(names).exists():
         raise FormatError(path, f"its rows have no ids; write them, a line each, into {names.name} beside it")
     ids = [line.strip() for line in read_text(names).rstrip("\n").split("\n")]
     if len(ids) != len(vectors):
@@ -154,7 +154,7 @@ def read_clip_retrieval(folder: str | Path) -> Imported:
     """
     found = sorted((int(match[1]), path) for path in Path(folder).glob("img_emb/*") if (match := _part_of(path)))
     if not found:
-        raise FormatError(folder, "no img_emb/img_emb_0.npy in it")
+        raise FormatError(folder, "contains no img_emb/img_emb_0.npy")
     arrays: list[np.ndarray] = []
     ids: list[str] = []
     for _, path in found:
@@ -178,7 +178,7 @@ def write_clip_retrieval(folder: str | Path, shape: tuple[int, int], dtype: np.d
     parquet, arrow = _parquet()
     for path in Path(folder).glob("img_emb/*"):
         if path.name != "img_emb_0.npy":
-            raise FormatError(path, "another partition lies in this folder; write to a new one")
+            raise FormatError(path, "this folder already contains a partition; write to a new folder")
     for name in ("img_emb", "metadata"):
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
     ids: list[str] = []
@@ -205,7 +205,7 @@ def _ids_path(path: Path) -> Path:
 def _array(path: Path) -> np.ndarray:
     """(M, D) floating-point numbers, mapped from an .npy file that holds just these."""
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with regular(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # numpy's, about files of Python 2
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -215,11 +215,11 @@ def _array(path: Path) -> np.ndarray:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise FormatError(path, f"not an array of numbers ({what[:80]})") from None
     if dtype.hasobject:
-        raise FormatError(path, "an array of Python objects, which is a pickle; avs loads none")
+        raise FormatError(path, "an array of Python objects, which is a pickle and may execute code; not supported")
     if dtype.kind != "f" or dtype.itemsize > 8:
         raise FormatError(path, f"numbers of type {dtype}, not float16, float32 or float64")
     if len(shape) != 2 or not all(size > 0 for size in shape):
-        raise FormatError(path, f"an array of shape {shape}, not (rows, numbers per row)")
+        raise FormatError(path, f"an array of shape {shape}, not (rows, dimensions)")
     wanted, held = shape[0] * shape[1] * dtype.itemsize, path.stat().st_size - start
     if held != wanted:
         raise FormatError(path, f"{held} bytes of numbers, and {shape[0]} x {shape[1]} of {dtype} are {wanted}")
@@ -229,15 +229,15 @@ def _array(path: Path) -> np.ndarray:
 def _image_paths(path: Path) -> list[str]:
     parquet, arrow = _parquet()
     try:
-        column: list[Any] = parquet.read_table(path, columns=["image_path"]).column(0).to_pylist()
+        column: list[Any] = parquet.read_table(regular(path), columns=["image_path"]).column(0).to_pylist()
     except (arrow.ArrowException, OSError, ValueError, IndexError) as error:
         if isinstance(error, FileNotFoundError):
-            raise FormatError(path, "no such file; each img_emb_N.npy has its metadata_N.parquet") from None
+            raise FormatError(path, "no such file; each img_emb_N.npy needs its metadata_N.parquet") from None
         raise FormatError(
             path, f"no parquet file with a column image_path ({str(error).splitlines()[0][:80]})"
         ) from None
     if not all(isinstance(value, str) for value in column):
-        raise FormatError(path, "image_path holds something else than texts")
+        raise FormatError(path, "image_path contains values that are not strings")
     return column
 
 

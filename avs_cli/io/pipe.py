@@ -1,6 +1,7 @@
 """Inputs by path or `-`, plain or gzip."""
 
 import gzip
+import io
 import shutil
 import sys
 import tempfile
@@ -11,16 +12,38 @@ from pathlib import Path
 
 from avs_cli.errors import FormatError
 
+# A packed text may hold this much, and beyond that so many times its own bytes; runs are packed to a tenth or so.
+FREE, EXPANSION = 64 << 20, 100
+PIECE = 1 << 20
+
 
 def read_bytes(path: str | Path) -> bytes:
     """The whole of a file or of stdin (`-`), unpacked when it is gzip."""
     data = _stdin() if str(path) == "-" else Path(path).read_bytes()
     if data[:2] == b"\x1f\x8b":
         try:
-            return gzip.decompress(data)
+            return _unpacked(path, data)
         except (OSError, EOFError, zlib.error) as error:
             raise FormatError(path, f"broken gzip data ({error})") from None
     return data
+
+
+def _unpacked(path: str | Path, data: bytes) -> bytes:
+    parts, size = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+        while part := packed.read(PIECE):
+            size += len(part)
+            if size > FREE + EXPANSION * len(data):
+                raise FormatError(path, f"{len(data)} bytes of gzip hold more than {EXPANSION} times as many: damaged")
+            parts.append(part)
+    return b"".join(parts)
+
+
+def regular(path: Path) -> Path:
+    """A part of a folder. Raises FormatError for a pipe or a device, which may never come to an end."""
+    if path.exists() and not path.is_file():
+        raise FormatError(path, "not a regular file")
+    return path
 
 
 def _stdin() -> bytes:
