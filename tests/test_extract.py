@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -424,20 +425,26 @@ def family(process: int) -> Iterator[int]:
 
 
 def peak_megabytes(line: list[str]) -> float:
-    """The most memory that a command and its worker processes held together."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    peak = 0
+    """The most memory that a command and its worker processes held, each at its own peak.
+
+    The kernel remembers a process's peak, so that no look misses it, however busy the machine is. A process that was
+    forked and is yet to load its own program has the command's memory and its words: it is no second one.
+    """
+    peaks: dict[int, int] = {}
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as running:
+        words = Path(f"/proc/{running.pid}/cmdline").read_bytes()
         while running.poll() is None:
-            held = 0
             for process in family(running.pid):
                 with contextlib.suppress(OSError):
-                    held += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * page
-            peak = max(peak, held)
+                    if process != running.pid and Path(f"/proc/{process}/cmdline").read_bytes() == words:
+                        continue
+                    # One that has ended, and that its parent is yet to notice, has no such line.
+                    if held := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text()):
+                        peaks[process] = int(held[1])
             time.sleep(0.05)
         told = running.stderr.read() if running.stderr else ""
     assert running.returncode == 0, told
-    return peak / 1e6
+    return sum(peaks.values()) * 1024 / 1e6
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")

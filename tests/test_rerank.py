@@ -252,6 +252,8 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
         (["a.run", *NEAR], 2, "give --gallery STORE"),
         (["a.run", *NEAR, "-g", "means.h5"], 2, "give --topics FILE or --vectors STORE"),
         (["a.run", *NEAR, "--vectors", "topics.h5"], 2, "give --gallery STORE"),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--weights", "b.run", *NEAR], 2, "--weights"),
+        (["a.run", "-g", "means.h5", "--topics", "1661", "--weights", "b.run", *NEAR], 2, "--weights"),
         (["a.run", "-g", "means.h5", "--method", "neighbors"], 2, "did you mean 'neighbours'?"),
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "t.txt", *NEAR], 3, "t.txt: no such file"),
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--topics", "731-750", *NEAR], 3, "no run has any"),

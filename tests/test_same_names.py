@@ -161,6 +161,15 @@ def of_field(source: str, target: str, field: str) -> None:
         writer.finish(store.ids)
 
 
+def test_reranking_encodes_topics_with_local_weights_as_stored_ones_are(avs: Avs) -> None:
+    assert avs("search", "clip.h5", "--vectors", "topics.h5", "-o", "near.run", *PLACE).returncode == 0
+    line = ("rerank", "near.run", "--method", "neighbours", "-g", "clip.h5", *PLACE)
+    stored = avs(*line, "--vectors", "topics.h5")
+    assert (stored.returncode, stored.stderr) == (0, "")
+    encoded = avs(*line, "--topics", "topics.tsv", "--weights", "weights")
+    assert (encoded.returncode, encoded.stdout, encoded.stderr) == (0, stored.stdout, "")
+
+
 def test_narratives_are_encoded_by_the_heads_model_as_stored_ones_are(avs: Avs) -> None:
     of_field("narratives.h5", "stored.h5", "narrative")
     line = ("search", "clip.h5", "--head", "h.safetensors", "--topics", "topics.tsv", *PLACE)

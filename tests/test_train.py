@@ -1,6 +1,7 @@
 """`avs train`: a head that learns, stops, goes on and starts from another."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +224,7 @@ def test_early_stopping_waits_for_a_better_value_as_long_as_told(avs: Avs, data:
     ran = avs(*line, "--patience", 2, "--learning-rate", 0)
     assert ran.returncode == 0
     assert ran.stderr.count("avs: epoch") == 3  # never better than the untrained head: three epochs are more than two
+    assert re.search(r"no epoch is better than the start \(mir 0\.\d{4}\), which h.safetensors holds", ran.stderr)
     ran = avs(*line, "--patience", 4, "--learning-rate", 0)
     assert ran.stderr.count("avs: epoch") == 2
     assert "resuming after epoch 3" in ran.stderr

@@ -180,6 +180,15 @@ def test_shown_limits_what_each_topic_shows(folder: Path, view: View) -> None:
     assert texts(parsed(folder / "p.html"), ".id") == ["red_1", "red_1"]
 
 
+def test_ids_and_ranges_select_the_topics_of_the_page(folder: Path, view: View) -> None:
+    line = ("a.trec", "b.trec", "-g", "g.h5", "-o", "p.html", "--topics")
+    assert "p.html: 1 topic, 2 shots" in view(*line, "661").stderr
+    assert [*dict.fromkeys(texts(parsed(folder / "p.html"), ".id"))] == ["red_1", "blue_1"]
+    assert "p.html: 2 topics, 2 shots" in view(*line, "1661-1662").stderr
+    said = view(*line, "731-750")
+    assert (said.returncode, "--topics selects 731, 732, 733, …, of which no run has any" in said.stderr) == (3, True)
+
+
 def test_a_thumbnail_is_in_the_page_once_however_often_it_is_shown(folder: Path, view: View) -> None:
     view("a.trec", "b.trec", "-g", "g.h5", "-o", "p.html")
     page = (folder / "p.html").read_text()

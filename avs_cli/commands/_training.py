@@ -410,6 +410,9 @@ class Training(Generic[B]):
                 if self.team.agree(float(plan.time_limit > 0 and left < longest)) and epoch.number < plan.epochs:
                     note(f"no time for epoch {epoch.number + 1}; the same command resumes there")
                     break
+        if self.judge and self.log.rows and self.log.best_epoch == 0 and self.team.rank == 0:
+            start = f"{self.judge.metric} {self.log.best:.4f}"
+            note(f"no epoch is better than the start ({start}), which {plan.output} holds; learn longer or otherwise")
 
     @property
     def _last(self) -> str:

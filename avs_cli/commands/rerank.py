@@ -12,7 +12,7 @@ from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads
+from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads, Weights
 from avs_cli.outputs import spare
 from avs_cli.types import Run, ranked
 
@@ -61,6 +61,7 @@ def rerank(
     ] = 0.5,
     tag: Tag = "reranked",
     output: Output = "-",
+    weights: Weights = None,
     allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
@@ -107,7 +108,7 @@ def rerank(
         ("queries" not in looks_at, ["vectors"], f"with --method {method}"),
         ("bank" not in looks_at, ["bank"], f"with --method {method}"),
         (not gallery, ["allow_mismatch"], "without --gallery"),
-        (not asked, ["device"], "without topics to encode"),
+        (not asked, ["weights", "device"], "without topics to encode"),
     )
     gallery, bank = gallery if "gallery" in looks_at else None, bank if "bank" in looks_at else ""
     vectors = vectors if "queries" in looks_at else ""
@@ -117,7 +118,7 @@ def rerank(
         shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
         evidence = _Evidence(
             shots,
-            _queries_of(asked, vectors, shots, place.device, place.threads) if shots is not None else {},
+            _queries_of(asked, vectors, shots, place.device, place.threads, weights) if shots is not None else {},
             _bank(bank, shots, place.threads) if bank and shots is not None else None,
             read_verdicts(scores) if scores else None,
         )
@@ -223,13 +224,15 @@ def _places(shots: "Gallery | None", path: str, wanted: set[str]) -> dict[str, i
     return places
 
 
-def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, threads: int) -> "dict[str, np.ndarray]":
+def _queries_of(
+    topics: str, vectors: str, shots: "Gallery", device: str, threads: int, weights: str | None
+) -> "dict[str, np.ndarray]":
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
     asked = _queries.read(topics) if topics else None
     _queries.check_pictures(asked or [], topics)
-    return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads), strict=True))
+    return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads, weights), strict=True))
 
 
 def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":

@@ -18,7 +18,13 @@ Galleries = Annotated[
     list[str],
     typer.Option("--gallery", "-g", metavar="STORE", help="Store with thumbnails and shot times; repeatable."),
 ]
-Topics = Annotated[str, typer.Option(metavar="FILE", help="Topics file, for the text of the queries.")]
+Topics = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|RANGE",
+        help="Topics file, for the text of the queries; or ids and ranges such as 731-750,761, to show these alone.",
+    ),
+]
 Judgments = Annotated[str, typer.Option("--qrels", metavar="FILE", help="Judgments, to mark relevant shots.")]
 Shown = Annotated[int, typer.Option(min=1, help="Shots per topic and run.")]
 
@@ -41,13 +47,17 @@ def view(
       avs view tv22.run --gallery gallery.h5 --topics tv22.txt -o tv22.html
       avs view clip.run laff.run --gallery gallery.h5 --topics tv22.txt --qrels tv22.qrels --shown 50
     """
+    from avs_cli.commands._inputs import selected
     from avs_cli.console import note
     from avs_cli.io.atomic import writing
-    from avs_cli.io.topics import align_topics, read_topics
+    from avs_cli.io.topics import align_topics, is_topics_file, read_topics
     from avs_cli.io.trec import read_qrels, read_run
     from avs_cli.pages.results import Page, laid_out, render, run_names
 
     first, *others = map(read_run, runs)
+    if topics and not is_topics_file(topics):
+        first, *others = selected([first, *others], topics)
+        topics = ""
     entries = laid_out([first, *(align_topics(run, first)[0] for run in others)], shown)
     queries, judged = None, None
     if topics:
