@@ -1,5 +1,8 @@
 """An option on the command line of a use in which it has no effect is refused, before files are read."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,3 +103,12 @@ def test_a_setting_for_other_runs_is_no_mistake(avs: Callable[..., Any], tmp_pat
 )
 def test_what_a_method_of_reranking_looks_at(method: str, looks_at: set[str]) -> None:
     assert evidence_of(rerankers.load(method)) == looks_at
+
+
+def test_a_table_on_a_terminal_has_no_tag(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    line = [sys.executable, "-m", "avs_cli", "search", "g.h5", "-q", "dog", "--tag", "x"]
+    ran = subprocess.run(line, cwd=tmp_path, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    os.close(ours)
+    assert (ran.returncode, ran.stderr) == (2, "avs: --tag has no effect on a table; give --output FILE\n")
