@@ -87,7 +87,9 @@ def extract(
             help="Of the model's arithmetic; auto is 16 bits on a GPU, as fits the model, and fp32 elsewhere."
         ),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames (or clips) that the model sees at once.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=4096, help="Frames (or clips) that the model sees at once.")
+    ] = 32,
     workers: Workers = 0,
     threads: Threads = 0,
     timeout: Annotated[
