@@ -1,4 +1,4 @@
-"""The command line: finds the command, reads the configuration, runs it, and turns failures into exit codes."""
+"""The command line: find the command, read the configuration, run it, and map errors to exit codes."""
 
 import contextlib
 import errno
@@ -35,21 +35,21 @@ COMMANDS = (
 )
 
 EPILOG = (
-    "Stages read and write feature stores (HDF5) and TREC runs; stdout is data, all else is stderr, '-' is a pipe. "
-    "avs.toml in the working folder, or AVS_OPTION in the environment, may give any option but those that grant trust. "
-    "Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 not installed or not downloaded, 5 done but items are missing."
+    "Commands exchange feature stores (HDF5) and TREC runs. Data goes to stdout, messages to stderr; '-' is a pipe. "
+    "avs.toml in the working folder and AVS_OPTION in the environment set any option except those that grant trust. "
+    "Exit codes: 0 done, 2 usage error, 3 bad input, 4 not installed or not downloaded, 5 done but items are missing."
 )
 
-# Commands that keep what is done and go on from it.
+# Commands that resume an interrupted run.
 RESUMED = frozenset({"distill", "extract", "index", "train"})
 
-# Signals that end the program, and what it says then.
+# Signals that end the program, and their messages.
 ENDING: dict[int, str] = {signal.SIGHUP: "hung up", signal.SIGTERM: "terminated"}
 # The standard streams; where one is closed, /dev/null opened so stands in.
 STREAMS = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
 
-# Where a value comes from that was not written on the command line.
-SOURCES = {"DEFAULT_MAP": f"given in {config.FILE}", "ENVIRONMENT": "given in the environment"}
+# Sources of values other than the command line.
+SOURCES = {"DEFAULT_MAP": f"set in {config.FILE}", "ENVIRONMENT": "set in the environment"}
 
 
 def available() -> list[str]:
@@ -59,7 +59,7 @@ def available() -> list[str]:
 
 
 def build(names: Sequence[str]) -> Any:
-    """The command line with the named commands: one is enough to run it, and is all that is imported then."""
+    """The command line with the named commands; only these are imported."""
     app = typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
@@ -79,7 +79,7 @@ def build(names: Sequence[str]) -> Any:
             bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and exit.")
         ] = False,
     ) -> None:
-        """Find shots in large video collections from a sentence."""
+        """Ad-hoc video search: find shots in large video collections with text queries."""
 
     for name in names:
         module = importlib.import_module(f"avs_cli.commands.{name}")
@@ -97,7 +97,7 @@ def build(names: Sequence[str]) -> Any:
 
 
 def _checked(name: str, command: Any, invoke: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Run a command once its parameters, from wherever they come, are known to do no harm."""
+    """Run a command after checking its parameters from all sources."""
 
     def run_checked(context: Any) -> Any:
         known = parameters(command)
@@ -115,7 +115,7 @@ def _checked(name: str, command: Any, invoke: Callable[[Any], Any]) -> Callable[
 def _files(
     command: Any, known: config.Parameters, given: Mapping[str, Any]
 ) -> tuple[list[tuple[outputs.Named, outputs.Writes]], list[outputs.Named]]:
-    """What a command line names to write, and what to read."""
+    """The outputs and inputs that a command line names."""
     written, read = [], []
     for parameter in command.params:
         value = given.get(parameter.name)
@@ -130,14 +130,14 @@ def _files(
 
 
 def _shown(parameter: Any) -> str:
-    """What messages call a parameter: `--video`, `RUN`."""
+    """The name of a parameter in messages: `--video`, `RUN`."""
     if parameter.param_type_name == "option":
         return f"--{long_name(parameter)}"
     return str(parameter.metavar or parameter.name.upper()).rstrip(".")
 
 
 def long_name(parameter: Any) -> str:
-    """What a user calls a parameter: `min-seconds` for `--min-seconds`, an argument's own name."""
+    """The name of a parameter for users: `min-seconds` for `--min-seconds`, the name of an argument."""
     longest: str = max(parameter.opts, key=len)
     return longest.lstrip("-")
 
@@ -159,7 +159,7 @@ def parameters(command: Any) -> config.Parameters:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run one command line; failures come out as exceptions."""
+    """Run one command line; raises on errors."""
     everything = available()
     asked = arguments[0] if arguments else ""
     whole = asked not in everything or (Path.cwd() / config.FILE).is_file()
@@ -171,14 +171,14 @@ def run(arguments: Sequence[str]) -> None:
 
 
 class Ended(KeyboardInterrupt):
-    """A signal that asks the program to end: like Ctrl-C, so that nothing half written stays."""
+    """A signal that ends the program like Ctrl-C, so that partial outputs are removed."""
 
     def __init__(self, number: int):
         self.number = number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The `avs` program: runs the command line and exits with the code of what happened."""
+    """The `avs` program: run the command line and exit with its code."""
     _open_streams()
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
@@ -188,23 +188,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _end(number: int, frame: object) -> None:
     for each in ENDING:
-        signal.signal(each, signal.SIG_IGN)  # one is enough; what is half written is being removed
+        signal.signal(each, signal.SIG_IGN)  # further signals must not interrupt the removal of partial outputs
     raise Ended(number)
 
 
 def _open_streams() -> None:
-    """Put something in the place of closed standard streams, or the next file that is opened would take it."""
+    """Replace closed standard streams, whose numbers the next opened file would take."""
     for number, (name, mode, access) in enumerate(STREAMS):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free: this one. What may be neither read nor written fails as if still closed.
+            # os.open takes the lowest free number: this one. Reads and writes fail as if it were closed.
             os.set_inheritable(os.open(os.devnull, access), True)
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def exit_code(arguments: Sequence[str]) -> int:
-    """Run one command line and say on stderr, in one line, what failed."""
+    """Run one command line; errors are one line on stderr."""
     code = 0
     try:
         try:
@@ -227,7 +227,7 @@ def exit_code(arguments: Sequence[str]) -> int:
             return 1
         if error.filename is None:
             _leave_stdout()
-        # A write that fails may not know its file's name.
+        # A failed write may lack the name of its file.
         where = error.filename or ("stdout" if error.errno == errno.EBADF else "output")
         return _say(f"{where}: {(error.strerror or str(error)).lower()}", 3)
     except Exception as error:
@@ -239,13 +239,13 @@ def exit_code(arguments: Sequence[str]) -> int:
 
 
 def _leave_stdout() -> None:
-    """Nothing more can be written there, also not what is buffered when Python exits."""
+    """Discard further output to stdout, including what is buffered when Python exits."""
     with contextlib.suppress(OSError):  # no file of the system, as in tests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: Any, arguments: Sequence[str]) -> int:
-    """A command line that typer could not read; its message in one line of ours."""
+    """Print a usage error of typer as one line."""
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message() or error.ctx.get_help(), file=sys.stderr)
         return 2

@@ -22,11 +22,11 @@ from avs_cli.errors import FormatError, SpecError
 from avs_cli.outputs import Writes, outside
 
 FILE = "avs.toml"
-# No number of a command line is larger.
+# Greatest number of a configuration.
 LARGEST = 1 << 63
-# Options that decide which model computes.
+# Options that choose a model.
 MODELS = frozenset({"head", "init", "load", "model", "student", "teacher", "weights"})
-# What a command line could say too; TOML also has dates, tables and lists in lists.
+# Types that a command line can express; TOML also has dates, tables and nested lists.
 PLAIN = (bool, float, int, str)
 
 
@@ -63,7 +63,7 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
     for key, value in given.items():
         if isinstance(value, dict):
             if key not in commands:
-                raise FormatError(path.name, f"[{key}] is no command of avs")
+                raise FormatError(path.name, f"[{key}] is not a command of avs")
             both = commands[key].options | commands[key].arguments
             for name, own in value.items():
                 if name not in both:
@@ -86,7 +86,7 @@ def defaults(commands: Mapping[str, Parameters], folder: Path) -> dict[str, dict
 
 
 def _check(path: Path, parameters: Parameters, found: Mapping[str, Any]) -> None:
-    """Refuse what a file that lies in a downloaded folder may not decide."""
+    """Reject values that a file in a downloaded folder must not set."""
     names = {python: name for name, python in (parameters.options | parameters.arguments).items()}
     for python, value in found.items():
         name = names[python]
@@ -100,18 +100,18 @@ def _check(path: Path, parameters: Parameters, found: Mapping[str, Any]) -> None
             if isinstance(one, str) and "\0" in one:
                 raise FormatError(path.name, f"{name} holds a NUL character")
         if python in parameters.by_hand:
-            raise FormatError(path.name, f"{name} is taken from the command line alone; give --{name} there")
+            raise FormatError(path.name, f"{name} is accepted on the command line only")
         if python in parameters.outputs:
             for one in value if listed else [value]:
                 if isinstance(one, str) and outside(one, path.parent, parameters.outputs[python]):
                     raise FormatError(
                         path.name,
-                        f"{name} = {one!r} leads out of the working folder; give such an output on the command line",
+                        f"{name} = {one!r} is outside the working folder; give such an output on the command line",
                     )
 
 
 def told(parameters: Parameters, values: Mapping[str, Any]) -> str:
-    """What a file decides about outputs and models, for a message; `values` are those that come from the file."""
+    """The outputs and models that avs.toml sets, for a message; `values` are those from the file."""
     options = {python: f"--{name}" for name, python in parameters.options.items()}
     return ", ".join(
         f"{options.get(python, python)} {' '.join(map(str, value)) if isinstance(value, list | tuple) else value}"
@@ -121,7 +121,7 @@ def told(parameters: Parameters, values: Mapping[str, Any]) -> str:
 
 
 def _as_written(value: Any, switch: bool) -> Any:
-    """A value as the command line would have it, so that a number is checked in the same way: 2.5 is no count."""
+    """A value as text, as on the command line, so that numbers are checked in the same way."""
     if isinstance(value, list):
         return [_as_written(one, switch) for one in value]
     if isinstance(value, bool):
@@ -135,7 +135,7 @@ def check_environment(command: str, parameters: Parameters, environment: Mapping
         if python in parameters.by_hand:
             for variable in environment_names(command, option):
                 if environment.get(variable):
-                    raise SpecError(f"{variable}: --{option} is taken from the command line alone; unset it")
+                    raise SpecError(f"{variable}: --{option} is accepted on the command line only; unset the variable")
 
 
 def environment_names(command: str, option: str) -> list[str]:

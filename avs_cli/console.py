@@ -1,7 +1,7 @@
-"""What a person sees: notes and progress on stderr, so that stdout stays data.
+"""Notes and progress on stderr, and tables on stdout.
 
-Run tags, ids and provenances come from files of others, so nothing here obeys what is in them: control characters are
-shown as escapes, and square brackets are no markup.
+Run tags, ids and provenances may come from untrusted files: control characters are escaped, and square brackets are
+not interpreted as markup.
 """
 
 import re
@@ -11,33 +11,33 @@ from contextlib import contextmanager
 from typing import Protocol
 
 TOLD = 20
-# What a terminal obeys (C0, DEL, C1), what turns the direction of text, line ends, and what is no text at all.
+# Control characters (C0, DEL, C1), bidirectional controls, line ends and surrogates.
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """A text on one line, with escapes as in Python for what a terminal would obey."""
+    """A text on one line, with control characters escaped as in Python."""
     return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def visible_json(text: str) -> str:
-    """JSON with the escapes of JSON for what a terminal would obey; line ends outside of its texts stay."""
+    """JSON with control characters in its strings escaped as in JSON."""
     return OBEYED.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
 
 
 def answer(lines: Iterable[str]) -> None:
-    """Lines for a person, on stdout."""
+    """Print lines on stdout."""
     for line in lines:
         print(visible(line))
 
 
 def note(message: str) -> None:
-    """Say one thing on stderr."""
+    """Print a message on stderr."""
     print(f"avs: {visible(message)}", file=sys.stderr)
 
 
 def note_each(messages: Iterable[str]) -> None:
-    """Say many things, each once, and of very many how many more there are."""
+    """Print messages on stderr, each once, and the number of further ones if there are too many."""
     different = list(dict.fromkeys(messages))
     for message in different[:TOLD]:
         note(message)
@@ -46,14 +46,14 @@ def note_each(messages: Iterable[str]) -> None:
 
 
 class Advance(Protocol):
-    """Moves a progress bar on by `steps`, and may say what is in hand."""
+    """Advance a progress bar by `steps`, optionally with the current item."""
 
     def __call__(self, steps: float = 1, what: str = "") -> None: ...
 
 
 @contextmanager
 def progress(label: str, total: float | None) -> Iterator[Advance]:
-    """A progress bar on stderr while it is a terminal, silence otherwise."""
+    """A progress bar on stderr if it is a terminal."""
     if not sys.stderr.isatty():
         yield lambda steps=1, what="": None
         return
@@ -71,7 +71,7 @@ def progress(label: str, total: float | None) -> Iterator[Advance]:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """A table on stdout; numbers stand right, everything else left."""
+    """Print a table on stdout; numbers are right-aligned, everything else left-aligned."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -79,7 +79,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str |
 
     class _Console(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # which ends the program quietly; rich's own way is exit code 1
+            raise BrokenPipeError  # ends the program quietly; rich itself would exit with code 1
 
     texts = [[visible(str(cell)) for cell in row] for row in rows]
     drawn = Table(title=title and Text(visible(title), "table.title"), box=box.SIMPLE_HEAD, title_justify="left")

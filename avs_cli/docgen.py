@@ -1,7 +1,7 @@
-"""Manual pages and completion scripts, written from the commands themselves: `make docs`.
+"""Manual pages and completion scripts, generated from the commands: `make docs`.
 
-A page takes its examples from the command lines in README.md. Completion scripts hold every
-word they offer: pressing TAB starts no process. Names of models, methods and measures come from the registries.
+The examples of a page are those of the command's docstring. Completion scripts contain every word that they offer, so
+that TAB starts no process. Names of models, methods and measures come from the registries.
 """
 
 import ast
@@ -24,7 +24,7 @@ from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
-# By command and option: options of one name may take other things.
+# By command and option: options with the same name may have different values.
 REGISTRIES = {
     ("extract", "model"): Registry("model", "avs_cli.core.features", "load"),
     ("shots", "detector"): Registry("detector", "avs_cli.core.shots", "detect"),
@@ -34,38 +34,40 @@ REGISTRIES = {
     ("rerank", "method"): Registry("method", "avs_cli.core.reranking", "rerank"),
     ("eval", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
 }
-# Options whose value is one of a registry's names, or a file: pages tell the names, completions offer files.
+# Options whose value is a name of a registry or a file: pages list the names, completions offer files.
 BESIDE_FILES = {
     ("train", "text"): Registry("text encoder", "avs_cli.core.text", "build"),
     ("distill", "text"): Registry("text encoder", "avs_cli.core.text", "build"),
     ("distill", "teacher"): Registry("teacher", "avs_cli.core.teachers", "build"),
     ("distill", "student"): Registry("head", "avs_cli.core.heads", "build"),
 }
-# Options that take more than these words, which are no registry's names.
+# Options with values that are not the names of a registry; they take others too.
 OFFERED = {("fuse", "measure"): list(MEASURES)}
-# What a registry offers to other options only: the score of a student is one dot product, which these heads' is not.
+# Names that an option does not take: the score of a student is one dot product, unlike that of these heads.
 LEFT_OUT = {("distill", "student"): ("xclip", "xpool")}
-REPEATS = " May be given more than once."
+REPEATS = " Repeatable."
+# The heading of the command lines that end a command's docstring; \b keeps their line breaks in --help.
+EXAMPLES = "\b\nExamples:\n"
 EXIT_CODES = {
     0: "done",
-    1: "a bug: the traceback is on stderr",
-    2: "wrong usage: an unknown option or name, or a combination that means nothing",
-    3: "bad input: a file that is absent, broken, or does not fit the others",
-    4: "something is not installed or not downloaded; the message says how to get it",
-    5: "done, and some items are missing from the output; the ledger names them",
-    129: "hung up: the terminal is gone (SIGHUP)",
+    1: "internal error, with a traceback on stderr",
+    2: "usage error: an unknown option or name, or an invalid combination",
+    3: "bad input: a file that is missing, malformed or inconsistent with the others",
+    4: "a package or model is not installed or not downloaded; the message says how to get it",
+    5: "done, but some items are missing from the output and listed in its ledger",
+    129: "hangup: the terminal was closed (SIGHUP)",
     130: "interrupted (Ctrl-C)",
     143: "terminated (SIGTERM)",
 }
 
 
 class Parameter(NamedTuple):
-    """What a user can give to a command.
+    """An argument or option of a command.
 
     names    all spellings of an option; none for an argument
-    value    what stands for its value in the text: FILE, NUMBER, a|b; "" for a flag
-    words    the values it can have, where they are few or a registry's
-    registry what the pages tell the names of, but for those of `left_out`
+    value    the placeholder of its value: FILE, NUMBER, a|b; "" for a flag
+    words    its possible values, if they are few or the names of a registry
+    registry the registry whose names a page lists, except for those in `left_out`
     """
 
     names: list[str]
@@ -81,22 +83,23 @@ class Parameter(NamedTuple):
 def pages() -> dict[str, str]:
     """Every generated file: its path in the checkout and its text."""
     root = cli.build(cli.available())
-    usage = examples((ROOT / "README.md").read_text(encoding="utf-8"))
-    made = {"man/avs.1": program_page(root, usage)}
+    made = {"man/avs.1": program_page(root)}
     for name, command in root.commands.items():
-        made[f"man/avs-{name}.1"] = command_page(name, command, list(root.commands), usage)
+        made[f"man/avs-{name}.1"] = command_page(name, command, list(root.commands))
     made["completions/avs.bash"] = bash(root)
     made["completions/_avs"] = zsh(root)
     made["completions/avs.fish"] = fish(root)
     return made
 
 
-def examples(readme: str) -> list[str]:
-    """The command lines in README.md's shell blocks, in its order, each once; a backslash at a line's end joins two."""
-    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    shown = (" ".join(line.removeprefix("$ ").split()) for line in lines)
-    return list(dict.fromkeys(line for line in shown if line.startswith("avs ")))
+def description(text: str | None) -> str:
+    """A command's docstring without its examples."""
+    return (text or "").partition(EXAMPLES)[0].rstrip()
+
+
+def examples(text: str | None) -> list[str]:
+    """The command lines at the end of a command's docstring."""
+    return [line.strip() for line in (text or "").partition(EXAMPLES)[2].splitlines() if line.strip()]
 
 
 def summary(text: str | None) -> str:
@@ -155,15 +158,14 @@ def sentence(text: str | None) -> str:
 # Manual pages
 
 
-def program_page(root: Any, usage: list[str]) -> str:
-    """avs(1): what the program is, its commands, and what holds for all of them."""
+def program_page(root: Any) -> str:
+    """avs(1): the program, its commands, and what they have in common."""
     commands = [(roff(f"avs-{name}", "(1)"), command.help) for name, command in root.commands.items()]
     about = [
         sentence(root.help),
-        "Every stage reads and writes one of two things: a feature store (HDF5), named FILE or FILE::FEATURE, and a run"
-        " in the six columns of TREC. stdout is data, all else is stderr, and - is a pipe. A store that comes through a"
-        " pipe is kept in a temporary file while it is read.",
-        "A model, method or measure is named by a spec: NAME, NAME:VARIANT or NAME:KEY=VALUE,KEY=VALUE.",
+        "Commands exchange feature stores (HDF5), named FILE or FILE::FEATURE, and runs in TREC format. Data goes to"
+        " stdout, messages to stderr, and - is a pipe. A store from a pipe is copied to a temporary file.",
+        "Models, methods and measures are specified as NAME, NAME:VARIANT or NAME:KEY=VALUE,KEY=VALUE.",
     ]
     return "".join(
         [
@@ -173,13 +175,13 @@ def program_page(root: Any, usage: list[str]) -> str:
             section("DESCRIPTION", paragraphs("\n\n".join(about))),
             section("COMMANDS", (item(name, sentence(summary(text))) for name, text in commands)),
             section("OPTIONS", option_items(root)),
-            common("", usage),
+            common("", [examples(command.help)[0] for command in root.commands.values()]),
             section("SEE ALSO", [",\n".join(name for name, _ in commands) + "\n"] * bool(commands)),
         ]
     )
 
 
-def command_page(name: str, command: Any, names: list[str], usage: list[str]) -> str:
+def command_page(name: str, command: Any, names: list[str]) -> str:
     """avs-COMMAND(1), from the command's docstring, arguments and options."""
     arguments = [each for each in parameters(command) if not each.names]
     shown = [f"\\fI{escape(each.value)}\\fR{'...' * each.many}" for each in arguments]
@@ -190,10 +192,10 @@ def command_page(name: str, command: Any, names: list[str], usage: list[str]) ->
             title(f"avs-{name}"),
             section("NAME", [f"avs\\-{name} \\- {escape(lowered(summary(command.help)))}\n"]),
             section("SYNOPSIS", [" ".join([f"\\fBavs {name}\\fR [\\fIOPTION\\fR]...", *shown]) + "\n"]),
-            section("DESCRIPTION", paragraphs(command.help or "")),
+            section("DESCRIPTION", paragraphs(description(command.help))),
             section("ARGUMENTS", (item(f"\\fI{escape(each.value)}\\fR", each.help) for each in arguments)),
             section("OPTIONS", option_items(command)),
-            common(name, usage),
+            common(name, examples(command.help)),
             section("SEE ALSO", [",\n".join(roff(other, "(1)") for other in others) + "\n"]),
         ]
     )
@@ -205,7 +207,7 @@ def option_items(command: Any) -> Iterator[str]:
             value = f" \\fI{escape(option.value)}\\fR" if option.value else ""
             short_first = sorted(option.names, key=lambda name: name.startswith("--"))
             names = ", ".join(f"\\fB{escape(name)}\\fR" for name in short_first)
-            yield item(names + value, option.help + REPEATS * (option.many and "repeat" not in option.help))
+            yield item(names + value, option.help + REPEATS * (option.many and "repeatable" not in option.help.lower()))
             if option.registry:
                 yield from entries(option.registry, option.left_out)
 
@@ -230,7 +232,7 @@ def source(registry: Registry, name: str) -> ast.Module:
 
 
 def offered(key: tuple[str, str], registry: Registry) -> list[str]:
-    """What completion offers: the entries' names; of the measures of `eval`, all that it takes as papers write them."""
+    """The words that completion offers: names of entries; for the measures of `eval`, their names in papers."""
     if key != ("eval", "measure"):
         return registry.names()
     own = (each for name in registry.names() for each in written(source(registry, name)))
@@ -238,7 +240,7 @@ def offered(key: tuple[str, str], registry: Registry) -> list[str]:
 
 
 def written(module: ast.Module) -> list[str]:
-    """How an entry's `NAMES` write it, where its file's name is not what the field writes."""
+    """The names in an entry's `NAMES`, if they differ from its file name."""
     for line in module.body:
         if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "NAMES":
             return list(ast.literal_eval(line.value))
@@ -246,7 +248,7 @@ def written(module: ast.Module) -> list[str]:
 
 
 def told_of(module: ast.Module, entry: str) -> str:
-    """What an entry is; and, of the function that builds it, the parameters and what its docstring says of them."""
+    """The description of an entry, with the parameters of the function that builds it."""
     about = [f"{summary(ast.get_docstring(module))}."]
     for function in module.body:
         if isinstance(function, ast.FunctionDef) and function.name == entry and (given := list(settings(function))):
@@ -256,7 +258,7 @@ def told_of(module: ast.Module, entry: str) -> str:
 
 
 def settings(function: ast.FunctionDef) -> Iterator[str]:
-    """The parameters that a spec can give, as `crop=true` with their defaults, and the choices where they are few."""
+    """The parameters of a spec with their defaults, such as `crop=true`, and their choices if they are few."""
     given = function.args
     optional = zip(given.args[-len(given.defaults) :], given.defaults, strict=True) if given.defaults else ()
     for argument, default in optional:
@@ -271,23 +273,22 @@ def settings(function: ast.FunctionDef) -> Iterator[str]:
 
 
 def common(name: str, usage: list[str]) -> str:
-    """The sections that are alike on every page; the examples are those of the command."""
+    """The sections that all pages share, and the examples `usage`."""
     own = f"AVS_{(name or 'COMMAND').upper()}_OPTION"
     variables = [
         item(
             f"\\fB{own}\\fR, \\fBAVS_OPTION\\fR",
-            "Gives an option: its long name in capitals, with _ for -. "
-            "Options that grant trust, such as --trust-pickle, are refused here and in avs.toml.",
+            "Set an option: its long name in capitals, with _ for -. "
+            "Options that grant trust, such as --trust-pickle, are rejected here and in avs.toml.",
         ),
-        item("\\fBHF_HOME\\fR, \\fBHF_HUB_OFFLINE\\fR", "Where downloaded models are kept; 1 to ask no hub."),
-        item("\\fBNO_COLOR\\fR", "Tables without colour."),
+        item("\\fBHF_HOME\\fR, \\fBHF_HUB_OFFLINE\\fR", "Folder of downloaded models; 1 disables downloads."),
+        item("\\fBNO_COLOR\\fR", "Disable colour in tables."),
     ]
     about = (
-        "Read from the working folder: options for every command at the top, options and arguments of one command in a "
-        "table of its name. The command line comes first, then the environment, then this file, then the default. "
-        "An output that the file names lies inside the working folder."
+        "Configuration, read from the working folder: options of all commands at the top, options and arguments of one "
+        "command in a table with its name. The command line takes precedence over the environment, the environment "
+        "over this file. Output files set here must be inside the working folder."
     )
-    shown = [line for line in usage if re.search(rf"(?:^|[|;&]\s*)avs {name}\b", line)] if name else usage[:6]
     return "".join(
         [
             section(
@@ -299,7 +300,7 @@ def common(name: str, usage: list[str]) -> str:
             ),
             section("ENVIRONMENT", variables),
             section("FILES", [item("\\fIavs.toml\\fR", about)]),
-            section("EXAMPLES", (f".EX\n{escape(line)}\n.EE\n.PP\n" for line in shown)),
+            section("EXAMPLES", (f".EX\n{escape(line)}\n.EE\n.PP\n" for line in usage)),
         ]
     )
 
@@ -309,7 +310,7 @@ def title(name: str) -> str:
 
 
 def section(name: str, body: Iterable[str]) -> str:
-    """A titled section; nothing when it has no body."""
+    """A titled section, or "" without a body."""
     text = "".join(body)
     return f".SH {name}\n{text.removesuffix('.PP' + chr(10))}" if text else ""
 
@@ -319,7 +320,7 @@ def item(term: str, text: str) -> str:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs of a docstring; an indented one stands as it is written."""
+    """Paragraphs of a docstring; indented ones are printed verbatim."""
     for number, block in enumerate(filter(str.strip, text.replace("\b\n", "").split("\n\n"))):
         literal = all(line.startswith("  ") for line in block.splitlines() if line)
         body = f".EX\n{escape(textwrap.dedent(block))}\n.EE\n" if literal else f"{escape(' '.join(block.split()))}\n"
@@ -327,7 +328,7 @@ def paragraphs(text: str) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Plain text for roff: no backslash, hyphen or leading dot is taken for something else."""
+    """Plain text for roff, with backslashes, hyphens and leading dots escaped."""
     plain = text.replace("\\", "\\e").replace("-", "\\-")
     return re.sub(r"^([.'])", r"\\&\1", plain, flags=re.MULTILINE)
 
@@ -344,7 +345,7 @@ def lowered(text: str) -> str:
 
 
 def bash(root: Any) -> str:
-    """The script for bash: one `case` for the values of options, one for the options of commands."""
+    """The script for bash: one `case` for values of options, one for options of commands."""
     values, flags = [], []
     for name, command in root.commands.items():
         known = [each for each in parameters(command) if each.names]
@@ -397,7 +398,7 @@ complete -o default -F _avs avs
 
 
 def zsh(root: Any) -> str:
-    """The script for zsh: `_arguments` with what each option means."""
+    """The script for zsh: `_arguments` with a description of each option."""
     cases = []
     for name, command in root.commands.items():
         lines = [f"        {name})", "            _arguments \\"]
@@ -469,7 +470,7 @@ def quoted_fish(text: str) -> str:
 
 
 def main() -> None:
-    """Write every generated file, and remove pages of commands that are gone."""
+    """Write all generated files, and remove pages of commands that no longer exist."""
     made = pages()
     for path, text in made.items():
         (ROOT / path).parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What can go wrong, by exit code. `cli.main` is the only place that catches these."""
+"""Errors, by exit code; only `cli.main` catches them."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,19 +8,19 @@ FEW = 3  # names
 
 
 def few(names: Iterable[str], most: int = FEW) -> str:
-    """The first of some names, for a message that has no room for all."""
+    """The first few names, for a message."""
     first = list(islice(names, most + 1))
     return ", ".join(first[:most]) + (", …" if len(first) > most else "")
 
 
 class AvsError(Exception):
-    """A failure that the user can act on: one line, lower case, what is wrong, where, and the cure."""
+    """An error that the user can fix: one line, lower case, with the problem, the place and the cure."""
 
     exit_code = 1
 
 
 class UnknownName(AvsError):
-    """A name that no registry entry, option or topic has."""
+    """An unknown name of a registry entry, option or topic."""
 
     exit_code = 2
 
@@ -28,17 +28,17 @@ class UnknownName(AvsError):
         known = sorted(known)
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-        super().__init__(f"no {kind} is called {name!r}; {hint}")
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 
 class SpecError(AvsError):
-    """A `name:key=value,…` spec, or a combination of options, that means nothing."""
+    """An invalid `name:key=value,…` spec or combination of options."""
 
     exit_code = 2
 
 
 class FormatError(AvsError):
-    """A file that is not what it should be, with the line where it shows."""
+    """A malformed file, with the line if known."""
 
     exit_code = 3
 
@@ -48,18 +48,18 @@ class FormatError(AvsError):
 
 
 class MismatchError(AvsError):
-    """Inputs that are fine alone and do not fit each other."""
+    """Inputs that are inconsistent with each other."""
 
     exit_code = 3
 
 
 class UnavailableError(AvsError):
-    """Something not installed or not downloaded; the message says how to get it."""
+    """A package or model that is not installed or not downloaded; the message says how to get it."""
 
     exit_code = 4
 
 
 class IncompleteError(AvsError):
-    """The output is written, some items are missing from it; the ledger names them."""
+    """The output is written, but some items are missing and listed in the ledger."""
 
     exit_code = 5

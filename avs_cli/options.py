@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, so that one thing has one name and one help text."""
+"""Options and arguments shared by several commands: one name and one help text each."""
 
 from typing import Annotated
 
@@ -6,38 +6,38 @@ import typer
 
 from avs_cli.outputs import WRITES, Writes
 
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is stdout."), WRITES]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout."), WRITES]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
 Topics = Annotated[
     str,
     typer.Option(
         metavar="FILE|RANGE",
-        help="Topics to select: a topics file, or ids and ranges such as 731-750,761. All of them if not given.",
+        help="Topics to select: a topics file, or ids and ranges such as 731-750,761.",
+        show_default="all",
     ),
 ]
-# What train and distill write beside a model.
+# Files that train and distill write next to a model.
 TRAINED = Writes((".last", ".csv", ".lock"))
-Depth = Annotated[int, typer.Option(min=1, help="Shots kept per topic.")]
-Tag = Annotated[str, typer.Option(metavar="NAME", help="The run's name, written in its last column.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
-Threads = Annotated[
-    int, typer.Option(min=0, max=1024, help="CPU threads for the arithmetic; 0 takes the cores there are.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps …; auto takes a GPU when there is one.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Workers = Annotated[int, typer.Option(min=0, help="Decoding processes; 0 takes what the machine has to spare.")]
+Depth = Annotated[int, typer.Option(min=1, help="Maximum number of shots per topic.")]
+Tag = Annotated[str, typer.Option(metavar="NAME", help="Run tag, the last column of a run.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 uses all cores.")]
+Device = Annotated[str, typer.Option(help="Device: auto (a GPU if available), cpu, cuda, cuda:1, mps …")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Workers = Annotated[int, typer.Option(min=0, help="Video decoding processes; 0 chooses from the available cores.")]
 Weights = Annotated[
-    str | None, typer.Option(metavar="PATH", help="A local checkpoint of the model instead of the published one.")
+    str | None, typer.Option(metavar="PATH", help="Local checkpoint of the model, instead of the published weights.")
 ]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the captions.")]
-BatchSize = Annotated[int, typer.Option(min=2, help="Captions per step.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Maximum number of epochs.")]
+BatchSize = Annotated[int, typer.Option(min=2, help="Captions per batch.")]
 TimeLimit = Annotated[
-    float, typer.Option(min=0.0, metavar="MINUTES", help="Begin no epoch that would end later; 0: no limit.")
+    float,
+    typer.Option(
+        min=0.0, metavar="MINUTES", help="Time limit, in minutes: no epoch starts that would exceed it; 0 is no limit."
+    ),
 ]
-SkipMissing = Annotated[
-    bool, typer.Option("--skip-missing", help="Leave out captions whose video or vector is missing.")
-]
-TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Write curves for TensorBoard."), WRITES]
+SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Skip captions whose video or vector is missing.")]
+TensorBoard = Annotated[str, typer.Option(metavar="FOLDER", help="Log directory for TensorBoard."), WRITES]
 AllowMismatch = Annotated[
     bool,
     typer.Option(
@@ -45,14 +45,3 @@ AllowMismatch = Annotated[
         help="Warn instead of failing when vectors come from different models, weights or preprocessing.",
     ),
 ]
-
-
-def written(context: typer.Context, *names: str) -> list[str]:
-    """Those of a command's options that stand on its command line, as users write them (`--folds`).
-
-    avs.toml and the environment give options to many commands at once, also where they do not apply; only what was
-    written for this command may be refused for that.
-    """
-    spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
-    sources = {name: context.get_parameter_source(name) for name in names}
-    return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

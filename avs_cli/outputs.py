@@ -1,4 +1,4 @@
-"""No command writes over what it reads: which of its parameters name outputs, which inputs, and whether two are one.
+"""Outputs never overwrite inputs: which parameters name outputs and inputs, and whether two are the same file.
 
 An output is marked in its annotation, `Annotated[str, typer.Option(...), WRITES]`. An input is known by its metavar,
 which says what kind of thing a parameter names.
@@ -25,7 +25,7 @@ class Writes:
 
 @dataclass(frozen=True)
 class ByHand:
-    """Marks an option that gives trust: it is taken from the command line, never from a file or the environment."""
+    """Marks an option that grants trust: it is accepted on the command line only."""
 
 
 WRITES = Writes()
@@ -47,7 +47,7 @@ class Named(NamedTuple):
 
 
 def marks(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
-    """By a command's parameters, what their annotations hold."""
+    """Parameter -> the metadata of its annotation."""
     annotated = inspect.signature(function, eval_str=True).parameters
     return {name: getattr(parameter.annotation, "__metadata__", ()) for name, parameter in annotated.items()}
 
@@ -71,7 +71,7 @@ def reads(metavar: str | None) -> bool:
 
 
 def check(written: Iterable[tuple[Named, Writes]], read: Iterable[Named]) -> None:
-    """Raises SpecError when an output is one of the inputs, by whatever name, or two outputs are one.
+    """Raises SpecError when an output is also an input, under any name, or two outputs are the same file.
 
     Outputs of several files may share a folder.
     """
@@ -93,7 +93,7 @@ def check(written: Iterable[tuple[Named, Writes]], read: Iterable[Named]) -> Non
                 )
             if one in outputs and outputs[one] != named and not (each.endswith("/") or os.path.isdir(each)):
                 raise SpecError(
-                    f"{each} is written by both {outputs[one].parameter} and {named.parameter}; name two files"
+                    f"{each} is written by both {outputs[one].parameter} and {named.parameter}; give two files"
                 )
             outputs[one] = named
 

@@ -1,4 +1,4 @@
-"""Where a store's vectors come from: what decides their values, and no time, place or user."""
+"""Provenance of a store: everything that determines the values of its vectors, without time, place or user."""
 
 import hashlib
 import importlib.metadata
@@ -12,7 +12,7 @@ from avs_cli.types import Pixels, Sampling
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The installed versions of packages, by the names that pip knows; one that is absent is left out."""
+    """The installed versions of packages, by their names in pip; missing packages are omitted."""
     found = {}
     for package in sorted(packages):
         try:
@@ -44,9 +44,9 @@ def describe(
 ) -> dict[str, Any]:
     """The provenance of a store, ready for JSON: equal settings give equal text.
 
-    feature   what the encoder says of itself: model, digest of the weights, preprocessing
-    spec      the model as the user asked for it
-    packages  versions of what computed the vectors
+    feature   provenance of the encoder: model, digest of the weights, preprocessing
+    spec      the model as given by the user
+    packages  versions of the packages that computed the vectors
     pixels    of frames, with their `sampling`; both None for a store of texts
     """
     told: dict[str, Any] = {**feature, "spec": spec, "pooling": pooling, "dtype": dtype}

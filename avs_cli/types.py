@@ -1,4 +1,4 @@
-"""The field's nouns as types. One type per noun; every layer may import them."""
+"""The nouns of the field as types, one type per noun, for all layers."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Rankings = dict[str, "np.ndarray"]
 
 
 class Judgment(NamedTuple):
-    """What the assessors said of one pooled shot.
+    """The assessors' judgment of a pooled shot.
 
     relevance  -1 pooled but not judged, 0 not relevant, 1 or more relevant
     stratum    the pool's stratum, as written in the qrels; TREC's four-column qrels have one stratum, "1"
@@ -81,7 +81,7 @@ class Shot(NamedTuple):
 
 @dataclass(frozen=True)
 class Pixels:
-    """How a frame becomes the encoder's input picture.
+    """Preprocessing of frames for an encoder.
 
     size           side of the square that the encoder sees, in pixels
     resize         short side before the centre crop; None squashes the frame to the square
@@ -97,7 +97,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a shot the encoder sees.
+    """Sampling of frames from a shot.
 
     fps         frames per second, by time stamp; None spreads `count` frames evenly over the shot
     count       with `fps` None: that many frames; with `fps` 1: at most so many, one a second, the last one repeated
@@ -114,7 +114,7 @@ class Sampling:
 
 
 class Facts(NamedTuple):
-    """What an encoder says of itself: enough to tell whether a store is its work; see `core.features.Feature`."""
+    """Facts on an encoder, enough to recognise its stores; see `core.features.Feature`."""
 
     dim: int
     pixels: Pixels | None
@@ -170,7 +170,7 @@ class WordVectors(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An item that could not be done: its id, the stage that failed, and one line that says why."""
+    """A failed item: its id, the stage that failed, and a one-line reason."""
 
     id: str
     stage: str
@@ -179,13 +179,13 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Fuser:
-    """What learning to rank learned: enough to fuse the same runs on other topics.
+    """A model of learning to rank, to fuse the same runs on other topics.
 
     runs      their names, in the order of the weights
-    measure   what was climbed on
+    measure   the measure that was optimised
     kind      how a run's opinion of a shot becomes a number, one of core's `score_blocks.INPUTS`
     weights   Step 1: one per run, they sum to 1
-    mix       Step 2's share; 0 is Step 1 alone
+    mix       Step 2's share; 0 uses Step 1 only
     boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
     topics    the judged topics that it learned from
     verdict   why `mix` is what it is, as a sentence
@@ -204,7 +204,7 @@ class Fuser:
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
-    """Shots from best to worst: score descending, ties by shot id descending, as NIST's scripts order them."""
+    """Shots in descending order of score, ties by descending shot id, as in NIST's scripts."""
     # Most runs have no ties and come in order, which makes one sort by score cheap where two sorts are not.
     shots: Iterable[str] = scores if len(set(scores.values())) == len(scores) else sorted(scores, reverse=True)
     return sorted(shots, key=scores.__getitem__, reverse=True)

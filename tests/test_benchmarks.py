@@ -35,7 +35,7 @@ def test_names_choose(tmp_path: Path) -> None:
     ran = run(tmp_path, "fuse", search="yield 'a', '1', ''", fuse="yield 'b', '2', ''")
     assert [line.split() for line in ran.stdout.splitlines()[2:]] == [["b", "2"]]
     ran = run(tmp_path, "fues")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "no benchmark is called fues; known: fuse, search\n")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "unknown benchmark fues; known: fuse, search\n")
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_frames_of_a_store_are_called_as_published_tools_call_them(tmp_path: Pat
         ("{'a': ['v2', 'v1']}", ""),
         ('{u"a": [u\'v2\'], "b": ["v1"]}', ""),
         ("{'a': ['v1', 'v3']}", "frame 'v3' of 'a' is not in id.txt"),
-        ("{'a': ['v1', 'v1']}", "frame 'v1' of 'a' is not in id.txt, or is named twice"),
-        ("{'a': ['v1']}", "1 rows of id.txt are frames of no video"),
+        ("{'a': ['v1', 'v1']}", "frame 'v1' of 'a' is missing from id.txt or duplicated"),
+        ("{'a': ['v1']}", "1 rows of id.txt belong to no video"),
         ("{'a': []}", "not a dict of videos and their frames"),
         ("__import__('os').abort()", "not a dict of videos"),
         ("[" * 100_000, "not a dict of videos"),
@@ -100,7 +100,7 @@ def test_rows_become_frames_when_it_is_asked_and_are_named_when_they_look_like_i
         assert store.ids == ["v1"]
         assert store.read(["v1"]).vectors.tolist() == [[3, 4, 5], [0, 1, 2]]
     code, message = run("convert", bigfile(tmp_path / "other"), tmp_path / "o.h5", "--frames")
-    assert code == 3 and "id.txt:1: 'v1' is no frame, which is called <item>_<number>" in message
+    assert code == 3 and "id.txt:1: 'v1' is not a frame name, <item>_<number>" in message
     assert run("convert", bigfile(tmp_path / "v3c", "shot1_1\nshot1_2\n"), tmp_path / "v3c.h5") == (0, "")
 
 
@@ -130,7 +130,7 @@ class Mark:
     [
         (np.zeros((2, 3), np.float32), None, "its rows have no ids; write them, a line each, into a.ids.txt"),
         (np.zeros((2, 3), np.float32), "v1\n", "1 ids, and"),
-        (np.zeros((3, 3), np.float32), "v1\nv2\nv1\n", "'v1' is there twice"),
+        (np.zeros((3, 3), np.float32), "v1\nv2\nv1\n", "duplicate id 'v1'"),
         (np.zeros((2, 3), np.int64), "v1\nv2\n", "numbers of type int64, not float16"),
         (np.zeros((2,), np.float32), "v1\nv2\n", "an array of shape (2,)"),
         (np.zeros((0, 3), np.float32), "", "an array of shape (0, 3)"),
@@ -169,11 +169,11 @@ def test_an_array_that_promises_more_than_its_file_holds_is_refused_before_there
         (("s.h5", "x.parquet"), "x.parquet: a store becomes an .npy file or a folder"),
         (("s.h5", "x.v2"), "a / ends a folder's name that has a dot"),
         (("s.h5", "-"), "a store becomes"),
-        (("s.h5", "x.npy", "--layout", "bigfile"), "--layout is of a folder"),
-        (("s.h5", "x", "--frames"), "--frames is for a BigFile or an .npy"),
+        (("s.h5", "x.npy", "--layout", "bigfile"), "--layout has no effect without a store that becomes a folder"),
+        (("s.h5", "x", "--frames"), "--frames has no effect without a BigFile or an .npy"),
         (("f.h5", "x", "--layout", "clip-retrieval"), "several vectors per shot"),
         (("big", "x.npy"), "x.npy: vectors become a feature store, .h5 or .hdf5"),
-        (("big", "x.h5", "--layout", "bigfile"), "--layout is for a store"),
+        (("big", "x.h5", "--layout", "bigfile"), "--layout has no effect without a store"),
         (("captions", "x.npy"), "which become text, and no .npy"),
     ],
 )
@@ -328,15 +328,15 @@ def test_an_import_of_other_vectors_does_not_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "shape", "told"),
     [
-        ("v1", "2 3", "id.txt: 1 ids, and shape.txt says 2"),
+        ("v1", "2 3", "id.txt: 1 ids, but shape.txt has 2"),
         ("v1\nv2", "2 4", "feature.bin: 24 bytes, and 2 x 4 float32 are 32"),
-        ("v1\nv1", "2 3", "id.txt:2: id 'v1' is there twice"),
+        ("v1\nv1", "2 3", "id.txt:2: duplicate id 'v1'"),
         ("v1\nv2", "1000000000 1000000000", "are 4000000000000000000"),
-        ("v1\nv2", f"{'9' * 5000} 3", "shape.txt:1: not two numbers, rows and numbers per row"),
-        ("v1\nv2", "² 3", "shape.txt:1: not two numbers, rows and numbers per row"),
+        ("v1\nv2", f"{'9' * 5000} 3", "shape.txt:1: not two numbers: rows and dimensions"),
+        ("v1\nv2", "² 3", "shape.txt:1: not two numbers: rows and dimensions"),
         ("", "0 3", "shape.txt:1: no vectors: 0 rows of 3 numbers"),
         ("v1\nv2", "1000000 0", "shape.txt:1: no vectors: 1000000 rows of 0 numbers"),
-        ("v1\nv2", "two", "shape.txt:1: not two numbers, rows and numbers per row"),
+        ("v1\nv2", "two", "shape.txt:1: not two numbers: rows and dimensions"),
     ],
 )
 def test_files_that_do_not_agree_are_refused(tmp_path: Path, ids: str, shape: str, told: str) -> None:

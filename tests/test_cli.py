@@ -46,7 +46,7 @@ def ended(body: str, *arguments: str) -> tuple[int, str, str]:
         (
             "errors.UnknownName('model', 'clpi', ['blip2', 'clip'])",
             2,
-            "avs: no model is called 'clpi'; did you mean 'clip'?",
+            "avs: unknown model 'clpi'; did you mean 'clip'?",
         ),
         ("errors.SpecError('rrf:k=x: not a number')", 2, "avs: rrf:k=x: not a number"),
         ("errors.FormatError('a.run', 'five columns', 3)", 3, "avs: a.run:3: five columns"),

@@ -92,7 +92,7 @@ def test_a_wrong_value_says_that_the_file_or_the_environment_gave_it(
     assert probe("a", 'count = "many"')[0] == 2
     assert "'--count'" in (told := capsys.readouterr().err) and "given in avs.toml" in told
     assert probe("a", AVS_COUNT="many")[0] == 2
-    assert "given in the environment" in capsys.readouterr().err
+    assert "set in the environment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_wrong_value_says_that_the_file_or_the_environment_gave_it(
         ("cuont = 2", "avs.toml: no command has an option 'cuont'"),
         ("inputs = ['a']", "avs.toml: no command has an option 'inputs'"),
         ("[probe]\ncuont = 2", "avs.toml: [probe] has no option or argument 'cuont'"),
-        ("[prob]\ncount = 2", "avs.toml: [prob] is no command of avs"),
+        ("[prob]\ncount = 2", "avs.toml: [prob] is not a command of avs"),
         ("min_seconds = 2", "avs.toml: no command has an option 'min_seconds'"),
     ],
 )
@@ -179,7 +179,7 @@ def test_trust_is_not_taken_from_the_environment(
     probe: Callable[..., Result], capsys: pytest.CaptureFixture[str], variable: str
 ) -> None:
     assert probe("a", **{variable: "1"}) == (2, {})
-    told = f"avs: {variable}: --trust is taken from the command line alone; unset it\n"
+    told = f"avs: {variable}: --trust is accepted on the command line only; unset the variable\n"
     assert capsys.readouterr().err == told
     assert probe("a --trust", **{variable: "1"}) == (2, {})
 

@@ -11,7 +11,7 @@ from avs_cli.errors import SpecError, UnavailableError
 
 def test_a_device_is_one_that_torch_knows() -> None:
     assert prepare("cpu", 1)[:2] == ("cpu", 1)
-    with pytest.raises(SpecError, match="'gpu' is no device; use auto, cpu, cuda"):
+    with pytest.raises(SpecError, match="'gpu' is not a device; use auto, cpu, cuda"):
         prepare("gpu", 1)
 
 

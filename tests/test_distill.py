@@ -254,8 +254,8 @@ def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Pat
     line = ["--teacher", "t.safetensors", "--validate", "v.txt", "--epochs", 3, "--cache", "kept"]
     assert avs(*distilled(*line)).returncode == 0
     cut = distilled(*line, name="cut.safetensors")
-    assert "no time for epoch 2; the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
-    assert "going on after epoch 1" in avs(*cut).stderr
+    assert "no time for epoch 2; the same command resumes there" in avs(*cut, "--time-limit", 0.00001).stderr
+    assert "resuming after epoch 1" in avs(*cut).stderr
     for end in ("", ".last"):
         one, other = (load_head(data / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
         assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
@@ -272,7 +272,7 @@ def test_several_teachers_teach_together_over_features_that_the_student_never_se
     line = [part for name in "twl" for part in ("--teacher", f"{name}.safetensors")] + ["--epochs", 2]
     ran = avs(*distilled(*line))
     assert ran.returncode == 3
-    assert "w.safetensors was trained with the feature 'whole'; the stores hold frames" in ran.stderr
+    assert "w.safetensors was trained with the feature 'whole'; the stores have frames" in ran.stderr
     ran = avs(*distilled(*line, *stores("whole", "--teacher-video")))
     assert ran.returncode == 0, ran.stderr
     told = load_head(data / "s.safetensors").head
@@ -355,18 +355,18 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        (["--fine", "l1"], 2, "--fine applies only with --teacher"),
-        (["--cache", "kept"], 2, "--cache applies only with INPUT clips or --teacher"),
-        (["--teacher-text", "a-text.h5"], 2, "--teacher-text applies only with --teacher"),
+        (["--fine", "l1"], 2, "--fine has no effect without --teacher"),
+        (["--cache", "kept"], 2, "--cache has no effect without INPUT clips or --teacher"),
+        (["--teacher-text", "a-text.h5"], 2, "--teacher-text has no effect without --teacher"),
         (["--teacher", "none.safetensors"], 3, "none.safetensors: no such file"),
         (["--teacher", "a.txt"], 3, "a.txt: not a head file"),
         (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 2, "are trained by avs train --head"),
         (["--student", "xclip"], 2, "over stores a student is a head whose score is one dot product, as afa"),
         (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
-        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, and the student at 3"),
+        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, the student 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "write three numbers"),
         (["--teacher", "t.safetensors", "clip.mp4"], 2, "either from INPUT clips or over the stores"),
-        (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights applies only with INPUT clips"),
+        (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights has no effect without INPUT clips"),
         (["--teacher", "t.safetensors", "-o", "-"], 2, "needs a file for --output"),
     ],
 )
@@ -426,12 +426,12 @@ def test_an_option_that_would_have_no_effect_is_refused(avs: Avs, option: str, u
     ran = avs(*line, *written(option), *(() if option in foreign else BESIDE.get(option, ())[1:]))
     if option in foreign:
         other = "INPUT clips" if use == "--video" else "--video"
-        assert (ran.returncode, ran.stderr) == (2, f"avs: {option} applies only with {other}\n")
+        assert (ran.returncode, ran.stderr) == (2, f"avs: {option} has no effect without {other}\n")
     else:
         assert ran.returncode in (3, 4), ran.stderr  # there are no such files
     if option in BESIDE and option not in foreign:
         ran = avs(*line, *written(option))
-        assert (ran.returncode, f"avs: {option} applies only with " in ran.stderr) == (2, True)
+        assert (ran.returncode, f"avs: {option} has no effect without " in ran.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("more", [["--masked"], ["--pool-temperature", 1]])
@@ -439,7 +439,7 @@ def test_an_option_that_would_have_no_effect_is_refused(avs: Avs, option: str, u
 def test_a_mean_of_frames_has_no_attention_to_be_set(avs: Avs, more: list[object], aggregate: str) -> None:
     line = ["distill", "v.mp4", "--captions", "c.txt", "--teacher", "xclip=t.st", "-o", "s.st"]
     ran = avs(*line, "--aggregate", aggregate, *more)
-    assert (ran.returncode, ran.stderr) == (2, f"avs: {more[0]} applies only with --aggregate attention\n")
+    assert (ran.returncode, ran.stderr) == (2, f"avs: {more[0]} has no effect without --aggregate attention\n")
 
 
 def test_settings_for_other_runs_are_no_mistake(avs: Avs, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -596,7 +596,7 @@ def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(a
 
     cut = from_clips(*line, name="cut.safetensors")
     assert "the same command goes on there" in avs(*cut, "--time-limit", 0.00001).stderr
-    assert "going on after epoch 1" in avs(*cut).stderr
+    assert "resuming after epoch 1" in avs(*cut).stderr
     for end in ("", ".last"):
         one, other = (load_head(footage / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
         assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
@@ -667,14 +667,14 @@ def test_a_bad_video_is_told_and_the_others_are_learned_from(avs: Avs, footage: 
         captions.write("bad#enc#0 nothing\n")
     ran = avs(*from_clips("bad.mp4", "--epochs", 1))
     assert ran.returncode == 5
-    assert "s.safetensors: trained without 1 videos, which cannot be read" in ran.stderr
-    assert "1 of 13 captions left out, without a video" in ran.stderr
+    assert "s.safetensors: trained without 1 unreadable videos" in ran.stderr
+    assert "1 of 13 captions skipped: no video" in ran.stderr
     assert (footage / "s.safetensors").exists()
     with (footage / "c.txt").open("a") as captions:
         captions.write("gone#enc#0 nothing\n")
     ran = avs(*from_clips("bad.mp4", "--epochs", 1))
     assert ran.returncode == 3
-    assert "the inputs lack 1 of the videos in c.txt: gone; --skip-missing leaves them out" in ran.stderr
+    assert "the inputs lack 1 of the videos in c.txt: gone; --skip-missing skips them" in ran.stderr
 
 
 @needs_clips
@@ -707,7 +707,7 @@ def test_towers_that_stay_as_they_are_are_asked_once(avs: Avs, footage: Path, ag
         (["--student", "minilm"], 2, "give clip or open-clip:NAME/TAG"),
         (["--words", 17], 2, "at most 16"),
         (["--words", 9], 3, "xclip.safetensors was trained with --frames 3 --words 12; give these"),
-        (["--text", "bow"], 2, "--text applies only with --video"),
+        (["--text", "bow"], 2, "--text has no effect without --video"),
     ],
 )
 def test_mistakes_with_clips_are_told_in_one_line(
@@ -770,7 +770,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     ran = avs(*line, "--cache-limit", (taken - 1) / 1e9)
     assert ran.returncode == 2
     assert "avs: frames of 4 clips take 3.69e-05 GB as raw pixels in kept/frames-" in ran.stderr
-    assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg takes about a seventh; or give a lar" in (
+    assert "more than --cache-limit allows (3.69e-05 GB); --cache-frames jpeg needs about a seventh; or give a lar" in (
         ran.stderr
     )
     assert not Path("kept").exists()
@@ -924,10 +924,18 @@ def test_towers_that_stay_as_they_are_give_a_teacher_its_words_once(
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        (["--student", "xclip", "--teacher", "xclip=t.st"], 2, "--teacher applies only with a --student that has one"),
-        (["--student", "xclip", "--aggregate", "mean"], 2, "--aggregate applies only with a --student that has one"),
-        (["--student", "xclip", "--fine", "l1"], 2, "--fine applies only with --teacher"),
-        (["--masked"], 2, "--masked applies only with --aggregate attention"),
+        (
+            ["--student", "xclip", "--teacher", "xclip=t.st"],
+            2,
+            "--teacher has no effect without a --student that has one",
+        ),
+        (
+            ["--student", "xclip", "--aggregate", "mean"],
+            2,
+            "--aggregate has no effect without a --student that has one",
+        ),
+        (["--student", "xclip", "--fine", "l1"], 2, "--fine has no effect without --teacher"),
+        (["--masked"], 2, "--masked has no effect without --aggregate attention"),
         (["--student", "xclip:layer=1"], 2, "teacher 'xclip' has no parameter 'layer'; it has: header, masked"),
         (["--student", "clip:output=words"], 2, "or one of ts2net, xclip, xpool to train a teacher"),
     ],
@@ -961,7 +969,10 @@ def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, film
     ran = avs(*alone("--teacher", "xpool=t.safetensors", inputs=["shots.tsv"]))
     assert (ran.returncode, "is of xclip, not of xpool; give --teacher xclip=" in ran.stderr) == (3, True)
     ran = avs(*alone("--teacher", "xclip=c.safetensors", inputs=["shots.tsv"]))
-    assert (ran.returncode, "c.safetensors is a head or a student, not a teacher of clips" in ran.stderr) == (3, True)
+    assert (ran.returncode, "c.safetensors is a head or a student, not a teacher trained on clips" in ran.stderr) == (
+        3,
+        True,
+    )
     (films / "g.h5").touch()
     ran = avs("search", "g.h5", "--query", "a dog", "--head", "t.safetensors", *PLACE)
     assert ran.returncode != 0

@@ -1,5 +1,6 @@
-"""What is written about the commands is what they do: pages, completions and README follow the code."""
+"""Manual pages, completions and README agree with the commands."""
 
+import itertools
 import os
 import re
 import shlex
@@ -205,10 +206,18 @@ def test_plain_text_stays_plain_in_roff(text: str, roff: str) -> None:
     assert docgen.escape(text) == roff
 
 
-def test_examples_are_the_readmes_lines_joined_and_each_once() -> None:
+def readme_lines(readme: str) -> list[str]:
+    """The avs lines in README.md's shell blocks, continued lines joined; lines with shell variables are left out."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    shown = (" ".join(line.removeprefix("$ ").split()) for line in lines)
+    return list(dict.fromkeys(line for line in shown if line.startswith("avs ") and "$" not in line))
+
+
+def test_lines_of_the_readme_are_joined_and_each_is_checked_once() -> None:
     session = "$ avs fuse a.run b.run \\\n    -o c.run\noutput\n$ ls\n$ avs eval q c.run\n"
     readme = f"avs is prose\n```console\n{session}```\n```sh\n# why\navs eval q c.run\navs info q\n```\n"
-    assert docgen.examples(readme) == ["avs fuse a.run b.run -o c.run", "avs eval q c.run", "avs info q"]
+    assert readme_lines(readme) == ["avs fuse a.run b.run -o c.run", "avs eval q c.run", "avs info q"]
 
 
 # Makefile
@@ -273,16 +282,34 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     assert re.search(rf"avs {name}\b", README), f"README.md does not mention `avs {name}`"
 
 
-# What the loops of the README's script run over, by one of their values.
-LOOPS = {"$seed": "1", "$model": "clip"}
 # What the text says of the settings, in the paragraph after them.
 SETTLED = re.findall(r"^```toml\n.*?^```\n\n(.*?)\n\n", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("line", [*docgen.examples(README), *re.findall(r"`(avs \w+ [^`]*)`", "".join(SETTLED))])
-def test_a_readme_line_is_one_that_the_program_takes(line: str, settings: dict[str, dict[str, object]]) -> None:
-    for variable, value in LOOPS.items():
-        line = line.replace(variable, value)
+# The examples of each command, by its name.
+SHOWN = {name: docgen.examples(cli.build([name]).commands[name].help) for name in cli.available()}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_command_shows_two_examples_of_itself_in_its_help_and_on_its_page(name: str) -> None:
+    command = cli.build([name]).commands[name]
+    with command.make_context(f"avs {name}", [], resilient_parsing=True) as context:
+        shown = [line.strip() for line in command.get_help(context).splitlines()]
+    page = MADE[f"man/avs-{name}.1"].partition(".SH EXAMPLES")
+    assert len(SHOWN[name]) == 2
+    for line in SHOWN[name]:
+        assert line.startswith(f"avs {name} ")
+        assert line in shown
+        assert docgen.escape(line) in page[2] and docgen.escape(line) not in page[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [*readme_lines(README), *re.findall(r"`(avs \w+ [^`]*)`", "".join(SETTLED)), *itertools.chain(*SHOWN.values())],
+)
+def test_a_line_of_the_readme_or_of_the_help_is_one_that_the_program_takes(
+    line: str, settings: dict[str, dict[str, object]]
+) -> None:
     for name, *arguments in filter(None, calls(line)):
         if name.startswith("-"):
             assert name in ("--help", "--version")

@@ -14,7 +14,7 @@ from avs_cli.errors import FormatError, UnknownName
     ],
 )
 def test_an_unknown_name_brings_the_nearest_or_all(name: str, known: list[str], hint: str) -> None:
-    assert str(UnknownName("fusion method", name, known)) == f"no fusion method is called {name!r}; {hint}"
+    assert str(UnknownName("fusion method", name, known)) == f"unknown fusion method {name!r}; {hint}"
 
 
 def test_a_format_error_reads_like_a_compilers_with_and_without_a_line() -> None:

@@ -173,7 +173,8 @@ def test_each_qrels_is_a_column_and_the_mean_counts_them_alike(years) -> None:
 
 def test_a_folder_of_qrels_serves_as_option_and_as_first_argument(years) -> None:
     for arguments in (["--qrels", "years", "good.run"], ["years", "good.run"]):
-        header, row = cells(years(*arguments, "-m", "AP").out)
+        title, header, row = cells(years(*arguments, "-m", "AP").out)
+        assert title == ["AP"]  # which the columns, called after qrels, do not say
         # By the names of the files.
         assert header == ["run", "TV20", "TV19", "MEAN(TV19–20)"]
         assert row == ["good", "0.5000", "0.9167", "0.7083"]
@@ -207,6 +208,8 @@ def test_years_in_json_csv_and_latex(years) -> None:
     assert latex.startswith("\\begin{tabular}{lrrr}")
     assert r"Run & TV19 & TV20 & MEAN(TV19--20) \\" in latex
     assert r"poor & 0.3750 & \textbf{0.5000} & 0.4375 \\" in latex
+    assert latex.endswith("\n% values: AP\n")
+    assert "AP; p against good" in years(*arguments).out
 
 
 def test_topics_of_each_year_stand_above_its_mean(years) -> None:
@@ -434,7 +437,7 @@ def test_agreement_with_another_measure_and_with_published_scores(run, tmp_path:
         (["qrels", "good.run", "--agreement", "P@1"], 2, "two runs or more"),
         (["qrels", "good.run", "--plot", "plot.bmp"], 2, "ends in .svg, .png or .pdf"),
         (["qrels", "good.run", "poor.trec", "--baseline", "goood"], 2, "did you mean 'good'"),
-        (["qrels", "good.run", "-m", "xinfapp"], 2, "no measure is called 'xinfapp'"),
+        (["qrels", "good.run", "-m", "xinfapp"], 2, "unknown measure 'xinfapp'"),
         (["qrels", "good.run", "poor.trec", "--test", "chi"], 2, "chi"),
         (["qrels"], 2, "no run given: write `avs eval QRELS RUN...`"),
         (["--qrels", "qrels", "qrels"], 3, "score tag); with --qrels every argument is a run"),
@@ -450,7 +453,11 @@ def test_agreement_with_another_measure_and_with_published_scores(run, tmp_path:
         (["qrels", "qrels"], 3, "qrels:1: 5 columns instead of 6"),
         (["empty", "good.run"], 3, "empty: no lines in it"),
         (["qrels", "."], 3, "is a directory"),
-        (["qrels", "elsewhere.run"], 3, "elsewhere.run: none of its topics is judged: it has 7, the qrels have 1661"),
+        (
+            ["qrels", "elsewhere.run"],
+            3,
+            "elsewhere.run: none of its topics is judged: the run has 7, the qrels have 1661",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run, tmp_path: Path, arguments, code: int, what: str) -> None:

@@ -43,8 +43,9 @@ def command(*arguments: object) -> list[str]:
 def extract(tmp_path: Path) -> Program:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command("extract", "--model", "colour", "--workers", 1, *arguments),
+            command("extract", "--model", "colour", *arguments),
             cwd=tmp_path,
+            env={**os.environ, "AVS_WORKERS": "1"},
             capture_output=True,
             text=True,
         )
@@ -104,7 +105,7 @@ def test_a_shot_table_says_which_seconds_are_encoded(extract: Program, films: Pa
     (tmp_path / "shots.tsv").write_text("\n".join(rows) + "\n")
     done = extract(films, "--shots", "shots.tsv", "-o", "a.h5")
     assert done.returncode == 5
-    assert "gone.mp4: in the shot table, not among the inputs" in done.stderr
+    assert "gone.mp4: in the shot table, but not among the inputs" in done.stderr
     found = colours(tmp_path / "a.h5")
     assert found["m1"] == pytest.approx(RED, abs=8)
     assert found["m2"] == pytest.approx(BLUE, abs=8)
@@ -206,10 +207,10 @@ def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("odd", "--frames", "name"), 3, "pic.png: no frame, which is called <shot>_<number>; or give --frames folder"),
-        (("twice", "--frames", "name"), 3, "frames of shot 'v' lie here and in twice/1"),
+        (("odd", "--frames", "name"), 3, "pic.png: not a frame name, <shot>_<number>; or give --frames folder"),
+        (("twice", "--frames", "name"), 3, "frames of shot 'v' are both here and in twice/1"),
         (("films", "--frames", "folder"), 3, "a video among frames"),
-        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it goes with neither --shots nor --text"),
+        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it does not go with --shots"),
         (("broken", "--frames", "name"), 5, "broken/v_1.png: not a picture"),
     ],
 )
@@ -290,7 +291,7 @@ def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, f
         _queries.vectors_by(encoder, "colour", [Topic("661", "red", variants=words)])
     assert _queries.vectors_by(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
     encoder.word_level, encoder.pixels = False, None
-    with pytest.raises(MismatchError, match="is a picture, and colour encodes text alone"):
+    with pytest.raises(MismatchError, match="is an image, and colour encodes text only"):
         _queries.vectors_by(encoder, "colour", [Topic("661", "", variants=(Variant(1.0, str(films / "blue.png")),))])
 
 
@@ -313,7 +314,7 @@ def test_narratives_are_encoded_when_they_are_chosen(here: Here, tmp_path: Path)
     [
         ("v1#enc#0 a dog\n", ("--text", "t", "--field", "both"), 2, "captions have no narratives"),
         ("661 a dog\n", ("--text", "t", "--field", "narrative"), 3, "topic 661 has no narrative"),
-        ("661 a dog\n", ("films", "--field", "both"), 2, "it goes with --text"),
+        ("661 a dog\n", ("films", "--field", "both"), 2, "--field has no effect without --text"),
         ("661 a dog\n734: a cat\n", ("--text", "t"), 3, "t:2: '734:' is no topic id"),
         ('{"sentences": [{"video_id": "v1"}]}', ("--text", "t"), 3, "is no topic, which has an id"),
         ("661\t1\tbad.png\n662\t1\ta dog\n", ("--text", "t"), 3, "bad.png: not a picture"),
@@ -478,7 +479,7 @@ def loaded(tmp_path: Path) -> Program:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("empty",), "avs: empty: no videos or pictures in this folder"),
+        (("empty",), "avs: empty: contains no videos or images"),
         (("nowhere.mp4",), "avs: nowhere.mp4: no such file or directory"),
         (("--text", "nowhere.txt"), "avs: nowhere.txt: no such file or directory"),
     ],

@@ -414,7 +414,7 @@ def test_what_is_no_safetensors_is_named_with_its_cure(tmp_path: Path) -> None:
     for path, said in (
         (pickle, f"avs convert '{pickle}' '{tmp_path / 'a b.safetensors'}' --trust-pickle"),
         (broken, "not a safetensors file"),
-        (folder, "no .safetensors in this folder; make it safe first: avs convert"),
+        (folder, "no .safetensors in this folder; convert it first: avs convert"),
     ):
         with pytest.raises(FormatError) as raised:
             assert features.load("wsl")(Runtime(weights=str(path))).provenance
@@ -487,7 +487,7 @@ def test_a_file_must_begin_with_the_checksum_in_its_name(tmp_path: Path) -> None
     shutil.copy(tmp_path / "a.pth", good)
     shutil.copy(tmp_path / "a.pth", bad)
     assert read_pickle(good).tensors.keys() == {"a"}
-    with pytest.raises(FormatError, match="its name promises 3e41cc8a"):
+    with pytest.raises(FormatError, match="its name says 3e41cc8a"):
         read_pickle(bad)
 
 

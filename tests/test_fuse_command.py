@@ -387,13 +387,13 @@ def test_steps_are_chosen_or_left_to_cross_validation(
     assert two["Step 1 + 2"] == auto.get("Step 1 + 2 in every fold", auto.get("Step 1 + 2"))
     assert read_fuser(str(tmp_path / "1.json")).mix == 0
     assert read_fuser(str(tmp_path / "2.json")).mix > 0
-    assert json.loads((tmp_path / "1.json").read_text())["verdict"] == "Step 1 was asked for"
-    assert json.loads((tmp_path / "2.json").read_text())["verdict"].startswith("Step 2 was asked for; LambdaMART")
+    assert json.loads((tmp_path / "1.json").read_text())["verdict"] == "Step 1 requested"
+    assert json.loads((tmp_path / "2.json").read_text())["verdict"].startswith("Step 2 requested; LambdaMART")
 
 
 def test_step_2_cannot_be_forced_on_too_few_topics(avs: Avs, folder: Path) -> None:
     line = ("fuse", "--ltr", "--steps", "2", "--qrels", "q.txt", *paths(folder))
-    failed(avs(*line), 3, "4 training topics are too few for Step 2; it needs 6")
+    failed(avs(*line), 3, "4 training topics are too few for Step 2, which needs at least 6")
 
 
 @pytest.mark.parametrize(

@@ -396,9 +396,9 @@ def test_wordings_of_a_topic_count_by_their_weights(avs: Callable[..., Any], col
 @pytest.mark.parametrize(
     ("wordings", "told"),
     [
-        ("1\t0\ta dog\n1\t0\ta cat\n", "topic 1: all its wordings have a weight of 0"),
-        ("661\t1\ta dog\n661\t1\ta cat\n", "has one text of topic 661, which has several wordings"),
-        ("661\t1\tdog.png\n", "topic 661: dog.png is a picture, and a head takes words"),
+        ("1\t0\ta dog\n1\t0\ta cat\n", "topic 1: all wordings have weight 0"),
+        ("661\t1\ta dog\n661\t1\ta cat\n", "has a single vector for topic 661, which has several wordings"),
+        ("661\t1\tdog.png\n", "topic 661: dog.png is an image, and heads take text only"),
     ],
 )
 def test_wordings_that_a_head_cannot_take_are_told(
@@ -415,7 +415,7 @@ def test_wordings_that_a_head_cannot_take_are_told(
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
-        (("clip.h5", *GALLERY[2:]), 3, "laff.safetensors was trained with the feature 'frames'; the stores hold clip"),
+        (("clip.h5", *GALLERY[2:]), 3, "laff.safetensors was trained with the feature 'frames'; the stores have clip"),
         (("clip.h5", "few.h5", *GALLERY[2:]), 3, "few.h5::frames lacks 290 shots that clip.h5::clip has: shot000, "),
         (
             ("clip.h5", "few.h5", *GALLERY[2:]),
@@ -425,7 +425,11 @@ def test_wordings_that_a_head_cannot_take_are_told(
         ((*GALLERY, "--times", "-", "--output", "-"), 2, "- is stdout, which takes one of --output, --times and"),
         (("other.h5", "frames.h5", *GALLERY[2:]), 3, "another 'clip' than other.h5::clip holds: model is"),
         (("clip.h5", "frames.h5", "--topics", "topics.txt"), 3, "text feature 'sent' names no model"),
-        (("clip.h5", "frames.h5", "--topics", "more.txt", "--vectors", "topics.h5"), 3, "has no vector of topic '663'"),
+        (
+            ("clip.h5", "frames.h5", "--topics", "more.txt", "--vectors", "topics.h5"),
+            3,
+            "has no vector for topic '663'",
+        ),
         (("clip.h5", "frames.h5", "--vectors", "topics.h5"), 2, "give --topics FILE or --query TEXT"),
         ((*GALLERY, "--head", "topics.txt", "-o", "runs"), 3, "topics.txt: not a head file"),
         ((*GALLERY, "--head", "sea.safetensors"), 2, "give --output FOLDER"),
@@ -548,9 +552,9 @@ def test_the_times_of_heads_are_their_shares_of_the_search(avs: Callable[..., An
     assert [one.name for one in (collection / "new").iterdir()] == ["laff.times"]
 
 
-@pytest.mark.parametrize(("end", "told"), [("video", "the score of shot shot"), ("text", "its text vectors are NaN")])
+@pytest.mark.parametrize("end", ["video", "text"])
 def test_a_head_with_weights_that_are_no_numbers_gives_no_run(
-    avs: Callable[..., Any], collection: Path, end: str, told: str
+    avs: Callable[..., Any], collection: Path, end: str
 ) -> None:
     kept = load_head(collection / "laff.safetensors")
     (key, *_) = [name for name in kept.weights if name.startswith(f"{end}.") and name.endswith("fc.weight")]
@@ -559,7 +563,7 @@ def test_a_head_with_weights_that_are_no_numbers_gives_no_run(
     save_head(collection / "spoilt.safetensors", kept.head, {**kept.weights, key: spoilt})
     ran = avs("search", *GALLERY, "--head", "spoilt.safetensors", "-o", "a.run")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1), ran.stderr
-    assert f"spoilt.safetensors: {told}" in ran.stderr
+    assert f"spoilt.safetensors: weight '{key}' is NaN or infinite" in ran.stderr
     assert not (collection / "a.run").exists()
 
 

@@ -50,7 +50,7 @@ def test_a_store_tells_its_features_and_shots(avs: Avs, store: Path) -> None:
 def test_one_feature_of_a_store_may_be_asked_for(avs: Avs, store: Path) -> None:
     assert "clip" not in avs("info", "a.h5::audio").stdout
     ran = avs("info", "a.h5::smell")
-    assert (ran.returncode, ran.stderr) == (3, "avs: a.h5: holds no feature 'smell'; it holds: audio, clip\n")
+    assert (ran.returncode, ran.stderr) == (3, "avs: a.h5: has no feature 'smell'; it holds: audio, clip\n")
 
 
 def test_json_has_every_number(avs: Avs, store: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_name_with_a_hyphen_is_the_file_with_an_underscore(methods: Registry) 
         ("rrf:k=x", "fusion method 'rrf:k=x': k: 'x' is not an int"),
         ("rrf:decay=x", "fusion method 'rrf:decay=x': decay: 'x' is not a float"),
         ("rrf:norm=zscore", "fusion method 'rrf:norm=zscore': norm: 'zscore' is not one of none, minmax"),
-        ("rrf:deep=yes", "fusion method 'rrf:deep=yes': deep: 'yes' is neither true nor false"),
+        ("rrf:deep=yes", "fusion method 'rrf:deep=yes': deep: 'yes' is not true or false"),
         ("rrf:z=1", "fusion method 'rrf' has no parameter 'z'; it has: k, norm, decay, deep"),
         ("rrf:runs=1", "fusion method 'rrf' has no parameter 'runs'; it has: k, norm, decay, deep"),
         ("rrf:k=1,minmax", "fusion method 'rrf:k=1,minmax': write rrf:key=value; keys: k, norm, decay, deep"),

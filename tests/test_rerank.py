@@ -188,7 +188,7 @@ def test_verdicts_come_from_a_file_and_shots_without_stay_below(avs: Avs, files:
 
 @pytest.mark.parametrize(
     ("text", "line", "what"),
-    [("a 1\nb\n", 2, "1 columns, and 2"), ("a x\n", 1, "not a finite"), ("1 a 1\n1 a 2\n", 2, "a second time")],
+    [("a 1\nb\n", 2, "1 columns, and 2"), ("a x\n", 1, "not a finite"), ("1 a 1\n1 a 2\n", 2, "duplicate shot")],
 )
 def test_bad_verdicts_name_their_line(tmp_path: Path, text: str, line: int, what: str) -> None:
     (tmp_path / "verdicts").write_text(text)
@@ -241,7 +241,7 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
     code, told = avs(*line, "--allow-mismatch")
     assert code == 0
     assert told == (
-        'avs: other.h5 and means.h5::tiny do not fit together: model is "other" and "tiny"; continuing anyway\n'
+        'avs: other.h5 and means.h5::tiny are incompatible: model is "other" and "tiny"; continuing anyway\n'
     )
 
 
@@ -263,9 +263,9 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
         (
             ["a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR],
             3,
-            "other.h5 and means.h5::tiny do not fit together: model",
+            "other.h5 and means.h5::tiny are incompatible: model",
         ),
-        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch is about what is compared with shots"),
+        (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch has no effect without --gallery"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores belong together"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],

@@ -115,25 +115,25 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         (["-", "--topics", "-"], 2, "- is stdin, which can be read once"),
         (["none.h5", "-q", "a dog"], 3, "none.h5: no such file or directory"),
         (["text.h5", "-q", "a dog"], 3, "text.h5: not a feature store"),
-        (["gallery.h5::clip", "-q", "a dog"], 3, "holds no feature 'clip'; it holds: tiny"),
+        (["gallery.h5::clip", "-q", "a dog"], 3, "has no feature 'clip'; it holds: tiny"),
         (["gallery.h5", "gallery.h5", "-q", "a dog"], 3, "the stores of a gallery share no id"),
-        (["gallery.h5", "--vectors", "wide.h5"], 3, "wide.h5: vectors of 3 dimensions, and the gallery's have 2"),
+        (["gallery.h5", "--vectors", "wide.h5"], 3, "wide.h5: vectors of 3 dimensions, those of the gallery 2"),
         (
             ["gallery.h5", "--vectors", "other.h5"],
             3,
-            'other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; encode the topics with',
+            'other.h5 and gallery.h5::tiny are incompatible: model is "large" and "tiny"; encode the topics with',
         ),
         (["gallery.h5", "--vectors", "no-topics.h5"], 3, "no-topics.h5: no topics in this store"),
-        (["gallery.h5", "-q", "nosuch.jpg"], 3, "nosuch.jpg: no such picture; a text ending in .jpg is read as a path"),
+        (["gallery.h5", "-q", "nosuch.jpg"], 3, "nosuch.jpg: no such image; text ending in .jpg is read as a path"),
         (["gallery.h5", "--topics", "pictures.tsv"], 3, "pictures.tsv: topic 661: gone.PNG: no such picture"),
-        (["gallery.h5", "-q", "a dog", "--field", "both"], 2, "--field selects a text of the --topics"),
-        (["gallery.h5", "-q", "a dog", "--missing", "skip"], 2, "--missing is about the features of a head"),
+        (["gallery.h5", "-q", "a dog", "--field", "both"], 2, "--field has no effect with --query"),
+        (["gallery.h5", "-q", "a dog", "--missing", "skip"], 2, "--missing has no effect without --head"),
         (["gallery.h5", "-q", "a dog", "--weights", "a", "--weights", "b"], 2, "several --weights are for heads"),
-        (["gallery.h5", "--vectors", "topics.h5", "--weights", "a"], 2, "which --vectors does without"),
+        (["gallery.h5", "--vectors", "topics.h5", "--weights", "a"], 2, "--weights has no effect with --vectors"),
         (["gallery.h5", "--vectors", "zero.h5"], 3, "topic 663: its vector is zero"),
         (["gallery.h5", "--vectors", "topics.h5", "--topics", "t.txt"], 3, "topics.h5::tiny has no item '9'"),
-        (["gallery.h5", "-q", "a dog"], 2, "no feature is called 'tiny'"),
-        (["unnamed.h5", "-q", "a dog"], 3, "its provenance names no model to encode text with; give --vectors"),
+        (["gallery.h5", "-q", "a dog"], 2, "unknown feature 'tiny'"),
+        (["unnamed.h5", "-q", "a dog"], 3, "no text model in its provenance; give --vectors"),
         (["empty.h5", "-q", "a dog"], 3, "empty.h5: no shots to search"),
         (["infinite.h5", "--vectors", "topics.h5"], 3, "infinite.h5::tiny: b: a value is NaN or infinite"),
     ],
@@ -239,7 +239,7 @@ def test_topics_of_another_model_are_searched_with_a_warning_when_it_is_allowed(
     code, out, told = here(*line, "--allow-mismatch")
     assert code == 0 and len(out.splitlines()) == 4
     assert told.splitlines() == [
-        'avs: other.h5 and gallery.h5::tiny do not fit together: model is "large" and "tiny"; continuing anyway'
+        'avs: other.h5 and gallery.h5::tiny are incompatible: model is "large" and "tiny"; continuing anyway'
     ]
 
 

@@ -111,7 +111,7 @@ def test_fixed_windows_touch_no_frame_and_leave_no_sliver():
 
 
 def test_an_unknown_detector_names_the_nearest():
-    with pytest.raises(UnknownName, match="no shot detector is called 'contents'; did you mean 'content'"):
+    with pytest.raises(UnknownName, match="unknown shot detector 'contents'; did you mean 'content'"):
         DETECTORS.load("contents")
 
 
@@ -137,14 +137,14 @@ def test_a_table_reads_back_exactly(tmp_path):
         ("", "shots.tsv: empty"),
         ("a_1\tv.mp4\t0\t1\n", "shots.tsv:1: no shot table"),
         (HEADER + "a_1\tv.mp4\t0\n", "shots.tsv:2: 3 columns, not 4"),
-        (HEADER + "a_1\tv.mp4\tzero\t1\n", "shots.tsv:2: 'zero' is no time in seconds"),
-        (HEADER + "a_1\tv.mp4\tnan\t1\n", "shots.tsv:2: 'nan' is no time in seconds"),
-        (HEADER + "a_1\tv.mp4\t-1\t1\n", "shots.tsv:2: '-1' is no time in seconds"),
+        (HEADER + "a_1\tv.mp4\tzero\t1\n", "shots.tsv:2: 'zero' is not a time in seconds"),
+        (HEADER + "a_1\tv.mp4\tnan\t1\n", "shots.tsv:2: 'nan' is not a time in seconds"),
+        (HEADER + "a_1\tv.mp4\t-1\t1\n", "shots.tsv:2: '-1' is not a time in seconds"),
         (HEADER + "a_1\tv.mp4\t2\t1\n", r"shots.tsv:2: the shot ends \(1\) before it starts \(2\)"),
         (HEADER + "a 1\tv.mp4\t0\t1\n", "shots.tsv:2: shot id 'a 1' is empty or has white space"),
-        (HEADER + "a_1\tv.mp4\t0\t1\na_1\tv.mp4\t1\t2\n", "shots.tsv:3: shot 'a_1' is there twice"),
+        (HEADER + "a_1\tv.mp4\t0\t1\na_1\tv.mp4\t1\t2\n", "shots.tsv:3: duplicate shot 'a_1'"),
         (V3C + "0\t0\t25\n", "shots.tsv:2: 3 columns, not 4"),
-        (V3C + "0\t0\t25\tone\n", "shots.tsv:2: 'one' is no time in seconds"),
+        (V3C + "0\t0\t25\tone\n", "shots.tsv:2: 'one' is not a time in seconds"),
     ],
 )
 def test_a_table_that_is_wrong_is_an_error_with_its_line(tmp_path, text, message):
@@ -267,7 +267,7 @@ def test_v3c_tables_keep_their_shots_and_find_their_videos(avs, cut_video, tmp_p
     [
         ([], 2, "which videos"),
         (["gone.mp4"], 3, "gone.mp4: no such file or directory"),
-        (["."], 3, "no videos or pictures in this folder"),
+        (["."], 3, "contains no videos or images"),
         (["--detector", "contents", "gone.mp4"], 2, "did you mean 'content'"),
         (["--msb", "gone.tsv"], 3, "gone.tsv: no such file or directory"),
     ],

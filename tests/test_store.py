@@ -370,7 +370,7 @@ def test_a_line_torn_by_a_kill_is_dropped_and_a_strange_one_is_named(tmp_path: P
         (Item(None, "a", np.full(DIM, 70000.0)), "a: 70000 is beyond float16; store it as float32"),
         (Item(None, "a", np.array([1, 2, np.nan, 0])), "a: a value is NaN or infinite"),
         (Item(None, "a", np.array([1, 2, -np.inf, 0])), "a: a value is NaN or infinite"),
-        (Item(None, "s0", np.ones(DIM)), "'s0' is there already"),
+        (Item(None, "s0", np.ones(DIM)), "duplicate id 's0'"),
         (Item(Shot("s0", "video0.mp4", 0.0, 9.0), "b", np.ones(DIM)), r"shot 's0' is .* in the store and"),
     ],
 )
@@ -428,7 +428,10 @@ NAMES = np.array([b"s0", b"s1", b"s2", b"s3", b"s4", b"s5"])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file.attrs.modify("format_version", 2), "feature store of version 2; this avs reads version 1"),
+        (
+            lambda file: file.attrs.modify("format_version", 2),
+            "feature store of version 2; this version of avs reads version 1",
+        ),
         (lambda file: file.attrs.modify("format", "other"), "not a feature store"),
         (lambda file: file.attrs.__delitem__("format"), "not a feature store"),
         (lambda file: file["tiny"].attrs.modify("provenance", "[]"), "its provenance is not a JSON object"),
@@ -440,7 +443,7 @@ NAMES = np.array([b"s0", b"s1", b"s2", b"s3", b"s4", b"s5"])
         (replaced("tiny/ids", np.arange(6)), "not a column of texts"),
         (replaced("tiny/vectors", np.zeros((6, 2, 2), np.float16)), r"vectors are \(6, 2, 2\) float16, not \(M, D\)"),
         (replaced("tiny/vectors", np.zeros((6, 4))), "not .* of float16 or float32"),
-        (lambda file: [file.__delitem__(name) for name in list(file)], "holds no feature"),
+        (lambda file: [file.__delitem__(name) for name in list(file)], "contains no feature"),
     ],
 )
 def test_a_store_that_breaks_the_schema_is_refused(tmp_path: Path, change: Any, message: str) -> None:
@@ -520,7 +523,7 @@ def test_a_file_of_several_features_asks_which(tmp_path: Path) -> None:
     write(path, items(1), feature="blip2")
     with pytest.raises(FormatError, match=r"holds 2 features: say which, as in .*a\.h5::blip2 \(blip2, clip\)"):
         open_store(str(path))
-    with pytest.raises(FormatError, match="holds no feature 'siglip2'; it holds: blip2, clip"):
+    with pytest.raises(FormatError, match="has no feature 'siglip2'; it holds: blip2, clip"):
         open_store(f"{path}::siglip2")
     with open_store(f"{path}::clip") as store:
         assert store.feature == "clip"
@@ -573,7 +576,7 @@ def test_an_id_in_two_stores_of_a_gallery_is_named_with_both(tmp_path: Path) -> 
 )
 def test_stores_of_different_features_make_no_gallery(tmp_path: Path, otherwise: dict[str, Any], message: str) -> None:
     names = [str(write(tmp_path / "a.h5", items(2))), str(write(tmp_path / "b.h5", items(2, first=2), **otherwise))]
-    with pytest.raises(MismatchError, match=f"do not fit together: .*{message}"):
+    with pytest.raises(MismatchError, match=f"are incompatible: .*{message}"):
         open_gallery(names)
 
 

@@ -58,7 +58,7 @@ def test_task_and_novelty_came_in_2019_and_relevance_feedback_in_2018() -> None:
 @pytest.mark.parametrize(
     ("results", "what"),
     [
-        ([], "it answers no topic"),
+        ([], "no topics"),
         ([("731", "3", ["shot00001_1"])], "topic 732: not answered"),
         ([("731", "3", ["shot00001_1"])] * 2 + [("732", "3", ["shot00001_1"])], "topic 731: answered more than once"),
         ([("731", "3", ["shot00001_1"]), ("9", "3", ["shot00001_1"])], "topic 9: not among the topics"),
@@ -195,7 +195,7 @@ def test_a_file_is_checked_in_either_format(avs_in, tmp_path: Path) -> None:
         "<videoAdhocSearchResults><videoAdhocSearchRunResult pid='x'/></videoAdhocSearchResults>"
     )
     code, _, err = avs_in("submit", "--check", "bad.xml", "--year", "2018")
-    assert code == 3 and "trType is missing" in err and "it answers no topic" in err
+    assert code == 3 and "trType is missing" in err and "no topics" in err
 
 
 def test_what_exists_is_refused_for_topics_that_are_not_asked_for(avs_in, tmp_path: Path) -> None:
@@ -262,9 +262,9 @@ def test_a_fused_run_took_the_time_of_all_its_searches(avs_in, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("731 1\n731 2\n", "times:2: topic '731' is there twice"),
-        ("731 x\n", "times:1: a line is a topic and its seconds"),
-        ("731\n", "times:1: a line is a topic and its seconds"),
+        ("731 1\n731 2\n", "times:2: duplicate topic '731'"),
+        ("731 x\n", "times:1: expected a topic and its seconds"),
+        ("731\n", "times:1: expected a topic and its seconds"),
         ("731 -1\n", "times:1: a line is"),
         ("731 inf\n", "times:1: a line is"),
         ("\n", "times: no lines in it"),
@@ -375,12 +375,12 @@ def test_a_team_submits_runs_of_two_tasks_a_novelty_run_and_two_without_annotati
     ("runs", "what"),
     [
         ({"a": {}, "b": {"priority": "2", "pid": "OTHER"}}, "runs of 2 teams: TEAM (a), OTHER (b)"),
-        ({"a": {}, "b": {}}, "task M, class F: priority 1 of a, b; each run has its own"),
+        ({"a": {}, "b": {}}, "task M, class F: priority 1 of a, b; priorities must differ"),
         ({"a": {}, "b": {"priority": "3"}}, "task M, class F: no run has priority 2; 2 runs have 1 to 2"),
         ({"a": {"priority": "2"}, "b": {"class": "M"}}, "task M, class F: no run has priority 1; 1 runs have 1 to 1"),
         (
             {"a": {}, "b": {"novelty": "N"}, "c": {"novelty": "N", "task": "P"}},
-            "2 novelty runs (b, c), but a team submits one at most",
+            "2 novelty runs (b, c), but a team may submit at most one",
         ),
         ({f"r{n}": {"priority": str(n)} for n in range(1, 6)}, "task M, class F: 5 runs (r1, r2, r3, …), but a team"),
         (

@@ -205,8 +205,8 @@ def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> 
     store(data / "other.h5", "siglip", {f"b{k}": rng.normal(size=6) for k in range(20)})
     store(data / "made.h5", "clip", {f"b{k}": rng.normal(size=6) for k in range(20)}, made="huge")
     for path, told in (
-        ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores hold siglip"),
-        ("made.h5", "h.safetensors was trained with another 'clip' than made.h5::clip holds: model is"),
+        ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores have siglip"),
+        ("made.h5", "h.safetensors was trained with a different 'clip' than made.h5::clip holds: model is"),
     ):
         line = ("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
         ran = avs(*line)
@@ -225,7 +225,7 @@ def test_early_stopping_waits_for_a_better_value_as_long_as_told(avs: Avs, data:
     assert ran.stderr.count("avs: epoch") == 3  # never better than the untrained head: three epochs are more than two
     ran = avs(*line, "--patience", 4, "--learning-rate", 0)
     assert ran.stderr.count("avs: epoch") == 2
-    assert "going on after epoch 3" in ran.stderr
+    assert "resuming after epoch 3" in ran.stderr
 
 
 def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_limit_of_time_stops_between_epochs_and_the_command_goes_on(avs: Avs, 
     line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 3, *TINY)
     ran = avs(*line, "--time-limit", 0.00001)
     assert ran.returncode == 0
-    assert "no time for epoch 2; the same command goes on there" in ran.stderr
+    assert "no time for epoch 2; the same command resumes there" in ran.stderr
     assert "epoch 3: loss" in avs(*line).stderr
     assert avs("train", "a.txt", *stores("a"), "-o", "all.safetensors", "--epochs", 3, *TINY).returncode == 0
     assert (data / "h.safetensors").read_bytes() == (data / "all.safetensors").read_bytes()
@@ -352,7 +352,7 @@ def test_another_training_is_not_gone_on_with(avs: Avs, data: Path) -> None:
     assert avs(*line).returncode == 0
     ran = avs(*line, "--seed", 5)
     assert ran.returncode == 3
-    assert "h.safetensors.last is of a training with seed 0, and this is one with 5; move it away" in ran.stderr
+    assert "h.safetensors.last is from a training with seed 0, and this is one with 5; move it away" in ran.stderr
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

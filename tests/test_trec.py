@@ -65,8 +65,8 @@ def test_equal_judgments_are_one_object(file) -> None:
         ("1 Q0 a 1 2 t\n\n1 Q0 b 2 1\n", 3, "5 columns instead of 6"),
         ("1 Q0 a 1 2\n1 Q0 b 2 1 t x\n", 1, "5 columns instead of 6"),
         ("1 Q0 a 1 2 t\n1 Q0 b 2 1 t x\n1 Q0 c 3 t\n", 2, "7 columns instead of 6"),
-        ("1 Q0 a 1 2 t\n2 Q0 a 1 2 t\n1 Q0 b 2 1 t\n1 Q0 a 3 0 t\n", 4, "shot 'a' is in topic 1 a second time"),
-        ("1 Q0 a 1 2 t\n1 Q0 a 2 1 t\n", 2, "shot 'a' is in topic 1 a second time"),
+        ("1 Q0 a 1 2 t\n2 Q0 a 1 2 t\n1 Q0 b 2 1 t\n1 Q0 a 3 0 t\n", 4, "duplicate shot 'a' in topic 1"),
+        ("1 Q0 a 1 2 t\n1 Q0 a 2 1 t\n", 2, "duplicate shot 'a' in topic 1"),
         ("", None, "no lines in it"),
         ("1 Q0 a 1 2 t\n1 Q0 \0 2 1 t\n", 2, "not a text file"),
     ],
@@ -89,7 +89,7 @@ def test_a_bad_run_names_its_line(file, text: str, line: int | None, what: str) 
         ("1 0 a 1 1\n1 0 b 1\n", 2, "4 columns instead of 5"),
         ("1 0 a 1\n1 0 b 1 1\n", 2, "5 columns instead of 4"),
         ("1 0 a\n", 1, "3 columns instead of 5"),
-        ("1 0 a 1\n1 0 a 0\n", 2, "shot 'a' is in topic 1 a second time"),
+        ("1 0 a 1\n1 0 a 0\n", 2, "duplicate shot 'a' in topic 1"),
     ],
 )
 def test_bad_qrels_name_their_line(file, text: str, line: int, what: str) -> None:

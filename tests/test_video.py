@@ -102,7 +102,7 @@ def test_media_are_found_in_folders_in_a_fixed_order_without_hidden_ones(tmp_pat
 
 
 def test_a_folder_without_media_and_a_file_that_is_not_there_are_errors(tmp_path):
-    with pytest.raises(FormatError, match="no videos or pictures in this folder"):
+    with pytest.raises(FormatError, match="contains no videos or images"):
         find_media([tmp_path])
     with pytest.raises(FileNotFoundError):
         find_media([tmp_path / "gone.mp4"])
@@ -380,7 +380,7 @@ def test_a_picture_that_is_nothing_but_long_takes_no_memory(tmp_path, size):
     """Its short side scaled to 256 pixels, it would have 2.56 million by 256: 2 GB."""
     Image.new("RGB", size).save(tmp_path / "a.png")
     told = within(400, READ, tmp_path / "a.png", 0)
-    assert told == f"{tmp_path}/a.png: too narrow a picture ({size[0]} x {size[1]} pixels)"
+    assert told == f"{tmp_path}/a.png: image too narrow ({size[0]} x {size[1]} pixels)"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -393,14 +393,14 @@ def test_a_panorama_is_a_picture(tmp_path):
 def test_a_picture_that_declares_an_absurd_size_is_told_before_it_is_decoded(tmp_path):
     Image.new("1", (60_000, 60_000)).save(tmp_path / "bomb.png")
     assert (tmp_path / "bomb.png").stat().st_size < 1_000_000
-    assert within(400, READ, tmp_path / "bomb.png", 0) == f"{tmp_path}/bomb.png: too large a picture"
+    assert within(400, READ, tmp_path / "bomb.png", 0) == f"{tmp_path}/bomb.png: image too large"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_shot_without_end_fails_before_its_moments_are_listed(ramp):
     """Two a second for 1e9 seconds would be 2e9 of them."""
     told = within(400, READ, ramp, 1e9)
-    assert told == f"{ramp}: 1e+09 s is no end of a shot; the video lasts 4.0 s"
+    assert told == f"{ramp}: 1e+09 s is not a valid shot end; the video lasts 4.0 s"
 
 
 def test_beside_a_shot_without_end_the_others_are_read(ramp):

@@ -294,7 +294,7 @@ def test_equal_inputs_give_equal_bytes(folder: Path, view: View) -> None:
         pytest.param(["absent.trec", "-g", "g.h5"], 3, "absent.trec: no such file or directory", id="no run"),
         pytest.param(["empty.trec", "-g", "g.h5"], 3, "empty.trec: no lines", id="an empty run"),
         pytest.param(["a.trec", "-g", "a.trec"], 3, "a.trec: not a feature store", id="a gallery that is none"),
-        pytest.param(["a.trec", "-g", "g.h5::clip"], 3, "g.h5: holds no feature 'clip'", id="no such feature"),
+        pytest.param(["a.trec", "-g", "g.h5::clip"], 3, "g.h5: has no feature 'clip'", id="no such feature"),
         pytest.param(["a.trec", "-g", "g.h5", "--topics", "empty.trec"], 3, "empty.trec: no topics", id="no topics"),
         pytest.param(
             ["a.trec", "-g", "g.h5", "--qrels", "a.trec"], 3, "a.trec:1: 6 columns", id="qrels that are a run"

@@ -1,26 +1,26 @@
-"""Options that apply in some uses of a command only: given on the command line in any other use, they are refused."""
+"""Options that apply only in some uses of a command: on the command line of any other use, they are rejected."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import typer
 
 from avs_cli.errors import SpecError
 
-# A use: the words that describe it in the refusal.
-Use = str
 
+def refuse(context: typer.Context, *rules: tuple[bool, Iterable[str], str]) -> None:
+    """Raises SpecError by the first rule that holds and one of whose options stands on the command line.
 
-def refuse(context: typer.Context, needs: Mapping[str, tuple[Use, ...]], holds: Mapping[Use, bool]) -> None:
-    """Raises SpecError for the first option on the command line that needs a use which does not hold.
-
-    needs  the uses that an option needs all of, by its name in Python; an option that is not listed always applies
-    holds  whether each use holds
-    A value from the environment or from avs.toml may be meant for other runs: it is ignored where it does not apply.
+    rules  whether it holds, the options that then have no effect (by their names in Python), and where: "with --check"
+    A value from the environment or avs.toml is ignored where it does not apply: it may be meant for other uses.
     """
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
-            continue
-        if lacking := [use for use in needs.get(name, ()) if not holds[use]]:
-            raise SpecError(f"{max(parameter.opts, key=len)} applies only with {lacking[0]}")
+    for holds, names, where in rules:
+        if holds and (idle := written(context, *names)):
+            listed = " and ".join(filter(None, [", ".join(idle[:-1]), idle[-1]]))
+            raise SpecError(f"{listed} {'have' if len(idle) > 1 else 'has'} no effect {where}")
+
+
+def written(context: typer.Context, *names: str) -> list[str]:
+    """Those of a command's options that stand on its command line, as users write them (`--folds`)."""
+    spelled = {parameter.name: max(parameter.opts, key=len) for parameter in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [spelled[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -1,4 +1,4 @@
-"""Raw clips for `avs distill`: videos decoded once into a folder, and batches of captions with their videos' frames."""
+"""Raw clips for `avs distill`: videos decoded once into a cache, and batches of captions with frames."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from avs_cli.io.frame_cache import FrameCache
 
 TIMEOUT = 60.0
-# Texts that a tower encodes together.
+# Texts per forward pass of a tower.
 TEXTS = 64
 
 
 class Decoded(NamedTuple):
-    """The shots of which there are frames, by id with their files in the cache; and how many could not be decoded."""
+    """The decoded shots (id -> name in the cache) and the ids of those that failed."""
 
     cache: "FrameCache"
     names: dict[str, str]
@@ -38,7 +38,7 @@ class Decoded(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """Where decoded frames are kept: in `folder`, as JPEG or as they are, in at most `limit` bytes."""
+    """The cache of decoded frames: its folder, whether frames are JPEG, and its maximum size in bytes."""
 
     folder: Path
     jpeg: bool = False
@@ -48,10 +48,10 @@ class Keep(NamedTuple):
 def decoded(
     team: Team, inputs: Sequence[str], wanted: set[str], keep: Keep, sampling: Sampling, pixels: Pixels, workers: int
 ) -> Decoded:
-    """The frames of the wanted shots among the inputs, all of which an earlier run may have left in the folder.
+    """Decode the wanted shots among the inputs, except those that are already cached.
 
-    A video that cannot be read is told and left out. Of several processes the first decodes. Raises SpecError where
-    frames would take more than the limit, or than the disk has.
+    A video that cannot be read is reported and skipped. Of several processes, the first decodes. Raises SpecError if
+    the frames would exceed the limit or the free space of the disk.
     """
     from avs_cli.io.frame_cache import FrameCache
 
@@ -74,7 +74,7 @@ def decoded(
 
 
 def _there(shot: Shot, failures: list[Failure]) -> bool:
-    """Whether the shot's file is; else it is added to the failures."""
+    """Whether the file of a shot exists; if not, the shot is added to the failures."""
     if Path(shot.video).is_file():
         return True
     failures.append(Failure(shot.id, "decode", f"{shot.video}: no such file"))
@@ -83,28 +83,30 @@ def _there(shot: Shot, failures: list[Failure]) -> bool:
 
 @dataclass
 class Room:
-    """The bytes that frames may take in a cache: at most `limit`, of which `used` are used."""
+    """The space for frames in a cache: at most `limit` bytes, of which `used` are used."""
 
     cache: "FrameCache"
     limit: float
     used: int
 
     def expect(self, clips: int, raw: int) -> None:
-        """Say what so many clips will take, `raw` bytes each before JPEG. Raises SpecError where that is too much."""
+        """Note the space that clips of `raw` bytes (before JPEG) will need. Raises SpecError if it is too much."""
         from avs_cli.io.frame_cache import SHARE
 
         jpeg = self.cache.jpeg
         more = clips * raw * (SHARE if jpeg else 1)
-        what = f"frames of {clips} clips take {'about ' * jpeg}{gigabytes(more)} as {'JPEG' if jpeg else 'raw pixels'}"
+        what = f"frames of {clips} clips need {'about ' * jpeg}{gigabytes(more)} as {'JPEG' if jpeg else 'raw pixels'}"
         if not jpeg and self.used + more > self.limit:
             raise SpecError(f"{what} in {self.cache.folder}, {self._over()}")
         place = next(folder for folder in (self.cache.folder, *self.cache.folder.parents) if folder.exists())
         if more > (free := disk_usage(place).free):
-            raise SpecError(f"{what}, and {place} has {gigabytes(free)}; give --cache FOLDER on a larger disk")
-        note(f"{what}, kept in {self.cache.folder}")
+            raise SpecError(
+                f"{what}, but {place} has only {gigabytes(free)} free; give --cache FOLDER on a larger disk"
+            )
+        note(f"{what}, cached in {self.cache.folder}")
 
     def add(self, name: str, frames: "np.ndarray") -> None:
-        """Keep a clip's frames. Raises SpecError once the limit is passed; what is kept stays."""
+        """Cache the frames of a clip. Raises SpecError once the limit is exceeded; cached frames remain."""
         from avs_cli.core.clip_sampling import counted
 
         self.cache.write(name, frames, int(counted(frames).sum()))
@@ -113,12 +115,12 @@ class Room:
             raise SpecError(f"frames in {self.cache.folder} take {gigabytes(self.used)}, {self._over()}")
 
     def _over(self) -> str:
-        smaller = "" if self.cache.jpeg else "--cache-frames jpeg takes about a seventh; or "
+        smaller = "" if self.cache.jpeg else "--cache-frames jpeg needs about a seventh; or "
         return f"more than --cache-limit allows ({gigabytes(self.limit)}); {smaller}give a larger --cache-limit"
 
 
 def gigabytes(count: float) -> str:
-    """Bytes, for people."""
+    """A number of bytes as text, in GB."""
     return f"{count / 1e9:.3g} GB"
 
 
@@ -160,7 +162,7 @@ class Footage:
     tokens: "torch.Tensor"
 
     def frames(self, place: int) -> "tuple[torch.Tensor, torch.Tensor]":
-        """(F, S, S, 3) uint8 of a video, and (F,) which of them do not only fill it up."""
+        """(F, S, S, 3) uint8 frames of a video, and their (F,) mask, which excludes padding."""
         import numpy as np
         import torch
 
@@ -184,7 +186,7 @@ class Footage:
         return ClipBatch(torch.stack(frames), torch.stack(there), tokens, torch.from_numpy(place), owner)
 
     def key(self) -> str:
-        """A digest of the frames and the captions, and of how they are looked at."""
+        """A digest of the frames, the captions and their preprocessing."""
         seen = (self.cache.folder.name, list(self.names), self.tokens.shape[1])
         told = repr((*seen, list(self.pairs.captions), list(self.pairs.sentences)))
         return hashlib.sha256(told.encode()).hexdigest()
@@ -192,7 +194,7 @@ class Footage:
 
 @dataclass(frozen=True)
 class FrozenFootage:
-    """Captions and videos as vectors, by towers that do not learn."""
+    """Captions and videos as vectors of frozen towers."""
 
     pairs: "Pairs"
     texts: Kept
@@ -202,7 +204,7 @@ class FrozenFootage:
     def of(
         cls, footage: Footage, model: "ClipModel", made_by: object, stack: ExitStack, team: Team, folder: Path
     ) -> "FrozenFootage":
-        """What the towers of a student make of footage, once."""
+        """Encode footage once with the towers of a student."""
         import torch
 
         device = next(model.parameters()).device
@@ -238,7 +240,7 @@ class FrozenFootage:
 
 
 def token_parts(footage: Footage, which: "np.ndarray") -> "list[torch.Tensor]":
-    """The tokens of these captions, a tower's fill at a time."""
+    """The tokens of these captions, in batches."""
     import torch
 
     tokens = footage.tokens[torch.from_numpy(which)]
@@ -246,9 +248,9 @@ def token_parts(footage: Footage, which: "np.ndarray") -> "list[torch.Tensor]":
 
 
 def footage_of(files: Sequence[str], found: Decoded, words: int, skip_missing: bool) -> Footage:
-    """The captions of some files whose videos have frames; those of a video that cannot be read are left out.
+    """The captions in `files` whose videos have frames; captions of unreadable videos are skipped.
 
-    Raises MismatchError for captions of videos that are not among the inputs, unless they are to be left out too.
+    Raises MismatchError for captions of videos that are not among the inputs, unless `skip_missing`.
     """
     import numpy as np
 
@@ -262,13 +264,13 @@ def footage_of(files: Sequence[str], found: Decoded, words: int, skip_missing: b
     where = ", ".join(files)
     if absent and not skip_missing:
         raise MismatchError(
-            f"the inputs lack {len(absent)} of the videos in {where}: {few(absent)}; --skip-missing leaves them out"
+            f"the inputs lack {len(absent)} of the videos in {where}: {few(absent)}; --skip-missing skips them"
         )
     captions = [caption for caption in sentences if item[caption] in found.names]
     if len(captions) < len(sentences):
-        note(f"{where}: {len(sentences) - len(captions)} of {len(sentences)} captions left out, without a video")
+        note(f"{where}: {len(sentences) - len(captions)} of {len(sentences)} captions skipped: no video")
     if len(captions) < 2:
-        raise MismatchError(f"{where}: fewer than two captions whose videos the inputs hold")
+        raise MismatchError(f"{where}: fewer than two captions with a video among the inputs")
     items = list(dict.fromkeys(item[caption] for caption in captions))
     place = {id: position for position, id in enumerate(items)}
     owners = np.array([place[item[caption]] for caption in captions], np.int64)

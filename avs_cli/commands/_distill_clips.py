@@ -1,4 +1,4 @@
-"""The part of `avs distill` that learns from raw clips: the student is a CLIP, and so is what is below each teacher."""
+"""`avs distill` on raw clips: student and teachers are built on CLIP."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     from avs_cli.core.teaching import ModelTutor
     from avs_cli.core.weights import Files
 
-# Captions, and videos, that are judged together.
+# Captions, and videos, per block of the validation.
 JUDGED = 8
-# Blocks of the temporal header, which begin as the first of CLIP's text tower.
+# Blocks of the temporal header, initialised from CLIP's text tower.
 LAYERS = 4
-# What the file of a teacher that learned from clips is called.
+# The head kind in the file of a teacher trained on clips.
 TEACHER = "clip-teacher"
 
 
 class Clips(NamedTuple):
-    """Where clips come from, and what is made of them.
+    """Settings of clips and student.
 
     inputs     videos, folders, shot tables
-    student    a feature of open_clip's, whose weights the student begins with; or a teacher, which begins with clip's
+    student    the CLIP model that the student is initialised from; or a teacher, initialised from clip
     weights    a local checkpoint of them
-    frames     of a video, at most; words of a caption, at most
-    aggregate  how frames become a vector; with the temperature of its attention, and whether padding is left out
-    towers     the learning rate of CLIP, as a share of that of the rest; 0: both towers stay as they are
-    chunk      frames that go through the student's tower at once
+    frames     maximum number per clip; words: maximum number of tokens per caption
+    aggregate  frame aggregation; with the temperature of its attention, and whether padding is masked
+    towers     learning rate of CLIP relative to that of the rest; 0 freezes both towers
+    chunk      frames per gradient-checkpointing chunk
     """
 
     inputs: list[str]
@@ -63,20 +63,20 @@ class Clips(NamedTuple):
 
 
 class ClipJudge:
-    """Says how well captions find their videos, and videos their captions."""
+    """Text-to-video and video-to-text retrieval on validation captions."""
 
     def __init__(self, footage: Footage | FrozenFootage, metric: str):
         self.footage, self.metric = footage, metric
 
     def values(self, model: "ClipModel") -> dict[str, float]:
-        """R@1, R@5 and R@10, and their sum in percent, in both directions."""
+        """R@1, R@5 and R@10 in both directions, and their sum in percent."""
         from avs_cli.core.caption_ranks import both_ways
 
         return both_ways(score_matrix(model, self.footage), self.footage.pairs.item)
 
 
 def score_matrix(model: "ClipModel", footage: Footage | FrozenFootage) -> "torch.Tensor":
-    """(C, V) scores, which of a student with one vector per clip are cosines."""
+    """(C, V) scores; cosines for a student with one vector per clip."""
     import numpy as np
     import torch
 
@@ -94,7 +94,7 @@ def score_matrix(model: "ClipModel", footage: Footage | FrozenFootage) -> "torch
 
 
 def _written(footage: Footage | FrozenFootage) -> "list[torch.Tensor]":
-    """All captions, in parts: tokens, or what the towers made of them."""
+    """All captions in batches: tokens, or their vectors."""
     import numpy as np
 
     every = np.arange(len(footage.pairs.captions))
@@ -120,7 +120,7 @@ def run(
     recipe: "Recipe",
     keep: Keep,
 ) -> None:
-    """Train a student from clips by the models `NAME=FILE` in `taught_by`; or by the captions alone.
+    """Train a student on clips with the teachers `NAME=FILE` in `taught_by`, or on the captions only.
 
     Raises IncompleteError at the end when videos could not be read.
     """
@@ -134,7 +134,7 @@ def run(
 
     encoder, folder = _encoder(clips, team), keep.folder
     settings = _settings(encoder, clips)
-    # Decoding may take days: what is wrong with weights is said before.
+    # Decoding may take days: check the weights first.
     begun = encoder.files.digest(encoder.runtime.remember)
     for spec, path in map(named, taught_by):
         _check(spec, path, clips)
@@ -183,11 +183,11 @@ def run(
         clip=1.0,
     ).run()
     if found.failed:
-        raise IncompleteError(f"{plan.output}: trained without {len(found.failed)} videos, which cannot be read")
+        raise IncompleteError(f"{plan.output}: trained without {len(found.failed)} unreadable videos")
 
 
 def _encoder(clips: Clips, team: Team) -> "OpenClip":
-    """The CLIP that the student begins with."""
+    """The CLIP model that the student is initialised from."""
     from avs_cli.core.features import Runtime, features
     from avs_cli.core.towers import is_plain
     from avs_cli.io.cache import remembered
@@ -198,22 +198,24 @@ def _encoder(clips: Clips, team: Team) -> "OpenClip":
     encoder: OpenClip | None = features.load(spec)(runtime) if known else None
     if encoder is None or encoder.word_level or not is_plain(encoder.config):
         raise SpecError(
-            f"--student {clips.student}: from clips, give clip or open-clip:NAME/TAG, with two plain transformers, or "
+            f"--student {clips.student}: with clips, give clip, open-clip:NAME/TAG with plain transformer towers, or "
             f"one of {', '.join(teachers.names())} to train a teacher"
         )
     text = encoder.config["text_cfg"]
     if max(clips.words, clips.frames) > text["context_length"]:
-        raise SpecError(f"--words and --frames: at most {text['context_length']}, as many as this CLIP has positions")
+        raise SpecError(
+            f"--words and --frames: at most {text['context_length']}, the number of positions of this CLIP model"
+        )
     return encoder
 
 
 def is_teacher(student: str) -> bool:
-    """Whether a student from clips is one of the models that teach others, by its spec."""
+    """Whether the spec of a student names a teacher model."""
     return student.partition(":")[0] in teachers.names()
 
 
 def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
-    """All that rebuilds the student."""
+    """The settings that rebuild the student."""
     config: dict[str, Any] = {
         key: encoder.config[key]
         for key in ("embed_dim", "quick_gelu", "vision_cfg", "text_cfg")
@@ -242,7 +244,7 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
 
 
 def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any]:
-    """A teacher's parameters: as its spec has them, else those that its header needs to begin as CLIP's text tower."""
+    """A teacher's parameters: from its spec, else those that allow initialising its header from CLIP's text tower."""
     from avs_cli.core.clip_student import header_heads
     from avs_cli.core.heads._described import chosen_in, settings_of
 
@@ -255,7 +257,7 @@ def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any
 def _student(
     encoder: "OpenClip", settings: dict[str, Any], clips: Clips, device: str
 ) -> "tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]":
-    """The student as it begins, and the weights of its CLIP."""
+    """The initialised student, and the weights of its CLIP model."""
     from avs_cli.core.clip_student import ClipStudent
     from avs_cli.core.clip_teacher import ClipTeacher
 
@@ -264,7 +266,9 @@ def _student(
     model: ClipStudent | ClipTeacher = kind(**built, chunk=clips.chunk)
     clip = {key: value.float() for key, value in encoder.files.read().items()}
     if not model.start(clip):
-        note("the temporal header begins at random: CLIP's text tower is not as wide as its vectors are long")
+        note(
+            "temporal header initialised at random: the width of CLIP's text tower differs from the embedding dimension"
+        )
     model.freeze(towers=not clips.towers)
     return model.to(device), clip
 
@@ -273,7 +277,7 @@ def named(teacher: str) -> tuple[str, str]:
     """Spec and file of `NAME=FILE`, where the spec may have settings."""
     spec, _, path = teacher.rpartition("=")
     if not spec:
-        raise SpecError(f"--teacher {teacher}: from clips, a teacher is NAME=FILE, as xclip=xclip.safetensors")
+        raise SpecError(f"--teacher {teacher}: with clips, a teacher is NAME=FILE, such as xclip=xclip.safetensors")
     return spec, path
 
 
@@ -289,11 +293,11 @@ def _check(spec: str, path: str, clips: Clips) -> None:
     _told(locate(Source(0), path, spec), spec, path)
     found = of_published(tensor_shapes(path), clips.frames, clips.words)
     if found and (found.frames, found.words) != (clips.frames, clips.words):
-        raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; give these")
+        raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; use these options")
 
 
 def _cost(path: str, clips: Clips) -> dict[str, int]:
-    """What a search with a teacher would cost."""
+    """The cost of a search with a teacher."""
     from avs_cli.core.footprint import of_published
     from avs_cli.io.checkpoint import tensor_shapes
 
@@ -311,14 +315,14 @@ def _taught(
     begun: str,
     folder: Path,
 ) -> "tuple[list[ModelTutor], list[tuple[Column, Column]]]":
-    """What teaches, and where the rows of captions and videos are; teachers' towers are gone again."""
+    """The teachers' tutors and the cached columns of captions and videos; the teachers' towers are released."""
     from avs_cli.core.teaching import ModelTutor
     from avs_cli.provenance import digest
 
     tutors, rows = [], []
     for spec, path in map(named, taught_by):
         one = ModelTeacher(spec, path, footage, clip, pixels, team.device)
-        # The student's CLIP may lend the teacher some weights.
+        # A teacher may take missing weights from the student's CLIP model.
         name = f"{spec.partition(':')[0]}-{key_of([spec, digest(path), begun, footage.key()])}"
         texts = kept(stack, team, folder / f"{name}-texts.h5", footage.pairs.captions, one.texts)
         videos = kept(stack, team, folder / f"{name}-videos.h5", footage.pairs.items, one.videos)
@@ -328,9 +332,9 @@ def _taught(
 
 
 def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
-    """What the file of a teacher that learned here says of it; nothing for one of its authors'.
+    """The description in the file of a teacher trained by avs distill; empty for published weights.
 
-    Raises FormatError for a damaged header, MismatchError for a file of ours that is of something else.
+    Raises FormatError for a damaged header, MismatchError for other files of avs.
     """
     from avs_cli.core.clip_teacher import check_teacher
     from avs_cli.io._json import parsed
@@ -344,25 +348,25 @@ def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError):
         raise FormatError(path, "its header is not that of a teacher") from None
     if kind != TEACHER:
-        raise MismatchError(f"{path} is a head or a student, not a teacher of clips")
+        raise MismatchError(f"{path} is a head or a student, not a teacher trained on clips")
     try:
         check_teacher(settings, {key: shape for key, shape in files.shapes.items() if not key.startswith(TRAINING)})
     except MismatchError as error:
         raise FormatError(path, f"its header does not fit: {error}") from None
     name = spec.partition(":")[0]
     if settings["teacher"] != name:
-        raise MismatchError(f"{path} is of {settings['teacher']}, not of {name}; give --teacher "
+        raise MismatchError(f"{path} is a {settings['teacher']} teacher, not {name}; give --teacher "
                             f"{settings['teacher']}={path}")  # fmt: skip
     return dict(settings)
 
 
 class ModelTeacher:
-    """A published model, or one that `avs distill --student` trained, and what it makes of captions and videos."""
+    """A teacher on clips: a published model, or one trained by `avs distill --student`."""
 
     def __init__(
         self, spec: str, path: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str
     ):
-        """clip  weights of the student's CLIP, for those that the teacher's file lacks"""
+        """clip  weights of the student's CLIP model, for tensors that the teacher's file lacks"""
         import torch
 
         from avs_cli.core import published_clip
@@ -391,16 +395,16 @@ class ModelTeacher:
         # Shifted blocks name their attention otherwise; run without the shift, as by TeachCLIP, they have CLIP's own.
         lacking = [key for key in clip if key not in own and f"{key.partition('.attn.')[0]}.ln_1.weight" in own]
         if lacking:
-            note(f"{path}: lacks {len(lacking)} tensors of its CLIP, which are taken from the student's")
+            note(f"{path}: lacks {len(lacking)} CLIP tensors, taken from the student instead")
         network = network_of({**{key: clip[key] for key in lacking}, **own}, told.get("config"))
         self.towers: Towers = Towers(network, self.teacher.shifted)
         if (size := self.towers.network.visual.image_size[0]) != pixels.size:
-            raise MismatchError(f"{path} sees pictures of {size} pixels, and the student of {pixels.size}")
+            raise MismatchError(f"{path} takes images of {size} pixels, the student of {pixels.size}")
         for module in (self.teacher, self.towers):
             module.requires_grad_(False).eval().to(device)
 
     def texts(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
-        """What it makes of captions."""
+        """The teacher's arrays of captions."""
         import torch
 
         with torch.inference_mode():
@@ -411,7 +415,7 @@ class ModelTeacher:
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def videos(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
-        """What it makes of videos, one by one: none depends on those that it comes with."""
+        """The teacher's arrays of videos, one by one, so that none depends on the others."""
         import torch
 
         from avs_cli.core.clip_student import normalised

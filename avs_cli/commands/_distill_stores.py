@@ -1,4 +1,4 @@
-"""The part of `avs distill` that learns over stored features: student and teachers are heads."""
+"""`avs distill` on stored features: student and teachers are heads."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Stores(NamedTuple):
-    """The stores (of texts: or encoders) that student and teachers look at, and those that only teachers do.
+    """The stores (and text encoders) of student and teachers, and those of the teachers only.
 
     word_vectors  pretrained vectors for encoders that need them, or ""
     """
@@ -45,13 +45,13 @@ class Stores(NamedTuple):
 
 
 class CaptionJudge:
-    """Says how well captions find their videos, and videos their captions."""
+    """Text-to-video and video-to-text retrieval on validation captions."""
 
     def __init__(self, pairs: "Pairs", metric: str):
         self.pairs, self.metric = pairs, metric
 
     def values(self, model: "Head") -> dict[str, float]:
-        """R@1, R@5 and R@10, and their sum in percent, in both directions."""
+        """R@1, R@5 and R@10 in both directions, and their sum in percent."""
         from avs_cli.core.caption_ranks import both_ways
         from avs_cli.core.pairs import score_matrix
 
@@ -70,7 +70,7 @@ def run(
     recipe: "Recipe",
     folder: Path,
 ) -> None:
-    """Train the head `student` by the heads in the files `teachers`; without any, by the captions alone."""
+    """Train the head `student` with the heads in the files `teachers`, or on the captions only."""
     import torch
 
     from avs_cli.core.footprint import of_head
@@ -119,7 +119,7 @@ def run(
 
 
 def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
-    """Raises MismatchError where teachers have another feature than the student under the same name."""
+    """Raises MismatchError where student and teachers have different features with the same name."""
     from avs_cli.io.galleries import Galleries
 
     with Galleries(own) as ours, Galleries(others) as theirs:
@@ -133,7 +133,7 @@ def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
 
 
 def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:
-    """Raises MismatchError where a teacher's frames are not the student's."""
+    """Raises MismatchError where the frames of student and teacher differ."""
     from avs_cli.core.heads._framed import FramedHead
 
     for one in teachers:
@@ -141,6 +141,4 @@ def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:
             continue
         own, theirs = student.frames, one.head.frames
         if own != theirs:
-            raise MismatchError(
-                f"{one.path} looks at {theirs} frames, and the student at {own}; give it frames={theirs}"
-            )
+            raise MismatchError(f"{one.path} uses {theirs} frames, the student {own}; give the student frames={theirs}")

@@ -1,4 +1,4 @@
-"""The part of `avs search` that is for trained heads: a run per head from one pass over the gallery."""
+"""`avs search` with trained heads: one run per head, in a single pass over the gallery."""
 
 import math
 import time
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from avs_cli.io.galleries import Galleries, JoinedGallery
 
 Missing = Literal["error", "skip", "zero"]
-# Shots that a head sees at once; large enough for the products, small enough for the cache.
+# Shots per block: large enough for matrix products, small enough for the cache.
 ROWS = 256
 EXPLAINED = 10
 
@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its run is called."""
+        """The name of its run."""
         return Path(self.path).stem
 
 
@@ -43,8 +43,8 @@ class Asked(NamedTuple):
     """Topics with all their wordings.
 
     said    a topic per wording, whose query is the wording
-    owner   of each wording, the place of its topic
-    shares  of each wording, how much it counts; the sizes of a topic's shares add up to 1
+    owner   the index of the topic of each wording
+    shares  the weight of each wording; the absolute weights of a topic sum to 1
     """
 
     topics: list[Topic]
@@ -54,16 +54,16 @@ class Asked(NamedTuple):
 
 
 def asked(topics: list[Topic]) -> Asked:
-    """The wordings of topics; raises MismatchError for a picture among them and for weights of 0 alone."""
+    """The wordings of topics; raises MismatchError for images and for topics with zero weights only."""
     said, owner, shares = [], [], []
     for place, topic in enumerate(topics):
         wordings = _queries.wordings_of(topic)
         total = sum(abs(weight) for weight, _ in wordings)
         if not total:
-            raise MismatchError(f"topic {topic.id}: all its wordings have a weight of 0")
+            raise MismatchError(f"topic {topic.id}: all wordings have weight 0")
         for weight, text in wordings:
             if _queries.is_picture(text):
-                raise MismatchError(f"topic {topic.id}: {text} is a picture, and a head takes words")
+                raise MismatchError(f"topic {topic.id}: {text} is an image, and heads take text only")
             said.append(Topic(topic.id, text))
             owner.append(place)
             shares.append(weight / total)
@@ -71,7 +71,7 @@ def asked(topics: list[Topic]) -> Asked:
 
 
 def load(paths: Sequence[str], device: str) -> list[Loaded]:
-    """The heads of some files."""
+    """Load heads from files."""
     from avs_cli.core.heads._described import rebuilt
     from avs_cli.io.checkpoint import load_head
 
@@ -80,26 +80,26 @@ def load(paths: Sequence[str], device: str) -> list[Loaded]:
         kept = load_head(path)
         if kept.head["kind"] == "teachclip":
             raise SpecError(
-                f"{path} is a model of clips, not a head: extract with --model teachclip --weights {path}, and search "
-                "what that gives with the same --weights"
+                f"{path} is a student trained on clips, not a head: extract with --model teachclip --weights {path}, "
+                "and search that store with the same --weights"
             )
         if kept.head["kind"] == "clip-teacher":
             name = kept.head["settings"]["teacher"]
             raise SpecError(
-                f"{path} is a teacher of clips, not a head: give it to avs distill as --teacher {name}={path}"
+                f"{path} is a teacher trained on clips, not a head: give it to avs distill as --teacher {name}={path}"
             )
         head = rebuilt(kept.head, kept.weights, path)
         loaded.append(Loaded(path, head.eval().to(device), kept.head))
     names = [one.name for one in loaded]
     if twin := next((name for name in names if names.count(name) > 1), None):
-        raise SpecError(f"two heads are called {twin!r}, and a run is called as its head")
+        raise SpecError(f"two heads are named {twin!r}, and runs take the names of their heads; rename one")
     return loaded
 
 
 def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "error") -> "JoinedGallery":
-    """The gallery with the features that the heads need; raises MismatchError when it lacks one or has another.
+    """The gallery with the features of the heads; raises MismatchError for missing or different features.
 
-    missing  of a shot that has not all of a head's features: refuse, leave it out ("skip"), or take zeros ("zero")
+    missing  shots that lack features: reject ("error"), skip ("skip"), or use zero vectors ("zero")
     """
     from avs_cli.io.galleries import JoinedGallery
 
@@ -126,14 +126,14 @@ def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "er
 
 
 def field_of(heads: Sequence[Loaded], vectors: "Galleries", asked: str | None) -> str:
-    """The field of the topics that the heads' text stores encode, which is what their encoders are to read too."""
+    """The topic field that the heads' text stores encode; text encoders read the same field."""
     names = dict.fromkeys(feature["name"] for one in heads for feature in one.told["texts"])
     stores = {vectors.stores_of(name): vectors.features[name].provenance for name in names if name in vectors.features}
     return _queries.field_of(stores, asked)
 
 
 class Written(NamedTuple):
-    """The wordings' vectors for each of a head's text features, and the seconds that it took to get them."""
+    """The wordings' vectors for each text feature of a head, and the seconds to compute them."""
 
     vectors: "list[Vectors]"
     seconds: float
@@ -147,7 +147,7 @@ def texts_of(
     threads: int,
     weights: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Written]:
-    """Per head its text features of the wordings; every feature is encoded once for all heads.
+    """The text features of the wordings per head; each feature is encoded once for all heads.
 
     A feature comes from the stores of `vectors` if they hold it, else from the encoder that the head was trained with.
 
@@ -161,7 +161,7 @@ def texts_of(
     encoded = {feature["name"] for one in heads for feature in one.told["texts"]} - vectors.features.keys()
     if unused := sorted(weights.keys() - encoded):
         names = f"; --weights applies to: {', '.join(sorted(encoded))}" if encoded else ""
-        raise SpecError(f"--weights {unused[0]}=…: there is no text feature {unused[0]!r} to encode{names}")
+        raise SpecError(f"--weights {unused[0]}=…: no text feature {unused[0]!r} is encoded{names}")
     known: dict[tuple[str, str], Encoded] = {}
     found = []
     for one in heads:
@@ -183,14 +183,14 @@ def texts_of(
             seconds += known[key].seconds
             dim = block.vectors.shape[1]
             if dim != feature["dim"]:
-                raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} numbers, not {dim}")
+                raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} dimensions, not {dim}")
             mine.append(on(as_vectors(block), torch.device(device)))
         found.append(Written(mine, seconds))
     return found
 
 
 class Encoded(NamedTuple):
-    """A text feature of all wordings, the provenance of what encoded them now, and the seconds that it took."""
+    """A text feature of all wordings, the provenance of its encoder, and the seconds to compute it."""
 
     block: Block
     provenance: Mapping[str, Any]
@@ -201,26 +201,30 @@ def _stored(vectors: "Galleries", name: str, asked: Asked) -> Block:
     topics = asked.said
     if len(topics) > len(asked.topics):
         many = next(topic.id for topic in asked.topics if len(topic.variants) > 1)
-        raise MismatchError(f"{vectors.stores_of(name)} has one text of topic {many}, which has several wordings")
+        raise MismatchError(
+            f"{vectors.stores_of(name)} has a single vector for topic {many}, which has several wordings"
+        )
     places = vectors.places(name, [topic.id for topic in topics])
     if (places < 0).any():
         lost = topics[int((places < 0).argmax())].id
-        raise MismatchError(f"{vectors.stores_of(name)} has no vector of topic {lost!r}")
+        raise MismatchError(f"{vectors.stores_of(name)} has no vector for topic {lost!r}")
     return vectors.features[name].take(places)
 
 
 def _spec_of(feature: Mapping[str, Any]) -> str:
-    """The encoder of a text feature of a head."""
+    """The spec of the encoder of a text feature."""
     spec = feature["provenance"].get("spec")
     if not isinstance(spec, str):
-        raise MismatchError(f"the head's text feature {feature['name']!r} names no model; give the topics in --vectors")
+        raise MismatchError(
+            f"the head's text feature {feature['name']!r} has no model; give the topic vectors with --vectors"
+        )
     return spec
 
 
 def _encoded(
     spec: str, topics: Sequence[Topic], device: str, threads: int, weights: str | None
 ) -> tuple[Block, Mapping[str, Any]]:
-    """The topics by an encoder, and its provenance."""
+    """The topics encoded, and the provenance of the encoder."""
     import numpy as np
 
     from avs_cli.core.features import Runtime, features
@@ -238,15 +242,15 @@ def _encoded(
 def _compare(
     path: str, feature: Mapping[str, Any], encoder: str, provenance: Mapping[str, Any], comparison: "Comparison"
 ) -> None:
-    """Raises MismatchError when a head was trained with another encoder than the one here."""
+    """Raises MismatchError when a head was trained with a different encoder."""
     name = feature["name"]
-    refusal = f"{path} was trained with another {name!r} than {encoder} gives"
-    cure = f"give the topics in --vectors, or the model's weights as --weights {name}=PATH"
+    refusal = f"{path} was trained with a different {name!r} than that of {encoder}"
+    cure = f"give the topic vectors with --vectors, or the weights of the model with --weights {name}=PATH"
     comparison.ends(f"the {name!r} of {path}", feature["provenance"], encoder, provenance, refusal, cure)
 
 
 class Found(NamedTuple):
-    """A head's run, and the seconds that embedding the topics and searching took for it."""
+    """A head's run, and the seconds for embedding the topics and searching."""
 
     run: Run
     seconds: float
@@ -261,9 +265,9 @@ def search(
     threads: int,
     missing: Missing = "error",
 ) -> list[Found]:
-    """A run per head, from one pass over the gallery; a topic's score is the weighted mean of its wordings'.
+    """One run per head in a single pass over the gallery; a topic's score is the weighted mean over its wordings.
 
-    A head's seconds are its share of the pass, by the time that its scores took.
+    The seconds of a head are its share of the pass, in proportion to its scoring time.
     """
     import torch
 
@@ -291,7 +295,7 @@ def search(
 
 
 def _mean(asked: Asked, said: "torch.Tensor", sizes: bool = False) -> "torch.Tensor":
-    """(F, …) of the wordings to (T, …) of the topics, by the wordings' shares or by the shares' sizes."""
+    """(F, …) of wordings to (T, …) of topics, weighted by the shares or their absolute values."""
     import torch
 
     shares = torch.tensor(asked.shares, dtype=said.dtype, device=said.device)
@@ -307,7 +311,7 @@ def explain(
     gallery: "JoinedGallery",
     runs: Sequence[Run],
 ) -> Iterator[tuple[str, str, str, str, float]]:
-    """Head, topic, shot ("" for the topic's own features), feature, and how much it counts: the mean over spaces."""
+    """Head, topic, shot ("" for the features of the topic), feature, and its weight: the mean over spaces."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""What a command line gives: videos and shot tables, topics of runs, and how the stores among them are compared."""
+"""Inputs of commands: videos and shot tables, selected topics of runs, and the comparison of provenances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,16 +15,16 @@ _Value = TypeVar("_Value")
 
 
 def comparison(allow_mismatch: bool) -> "Comparison":
-    """How a command compares the provenances of its stores and heads: its warnings go to stderr."""
+    """The comparison of provenances of stores and heads for a command, with warnings on stderr."""
     from avs_cli.io.compatibility import Comparison
 
     return Comparison(note, allow_mismatch, "use --allow-mismatch to continue with a warning")
 
 
 def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str, _Value]]:
-    """The runs with the topics that `--topics` gives, or with all of theirs where it is "".
+    """The runs restricted to the topics of `--topics`; "" selects all.
 
-    Notes which of the topics are in no run. Raises MismatchError when the runs have none of them.
+    Notes topics that are in no run. Raises MismatchError when the runs have none of them.
     """
     if not topics:
         return list(map(dict, runs))
@@ -37,7 +37,7 @@ def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str
 
 
 def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
-    """The shots whose frames are the pictures among the inputs, as `io.media.frame_shots` has them."""
+    """The shots whose frames are image files among the inputs; see `io.media.frame_shots`."""
     from avs_cli.io.media import frame_shots
     from avs_cli.io.video import find_media
 
@@ -45,9 +45,9 @@ def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple
 
 
 def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
-    """The shots of the tables, else every file as one, whose end is NaN where only its video can tell.
+    """The shots of the tables, else each file as one shot; the end of a video is NaN until it is opened.
 
-    table  a shot table beside those among the inputs, or ""
+    table  a shot table in addition to those among the inputs, or ""
     """
     from avs_cli.io.media import unmeasured
     from avs_cli.io.shots import is_shot_table, located, read_shots
@@ -63,18 +63,20 @@ def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
         return list(listed)
     found, _ = located(listed, files)
     at = {shot.id: shot for shot in found}
-    return [at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, not among the inputs") for s in listed]
+    return [
+        at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, but not among the inputs") for s in listed
+    ]
 
 
 def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) -> list[Shot | Failure]:
-    """The same with the ends of all shots; a file that is no video is a Failure."""
+    """As `named_shots`, with the ends of all shots; a file that is not a video is a Failure."""
     from avs_cli.io.media import measured
 
     return list(measured(named_shots(inputs, table), workers, timeout))
 
 
 def spare_media(output: str, inputs: Sequence[str]) -> None:
-    """Raises SpecError when an output would overwrite one of the videos and pictures in the input folders."""
+    """Raises SpecError when an output would overwrite a video or image in the input folders."""
     if output not in ("", "-") and Path(output).is_file():
         from avs_cli.io.video import find_media
 

@@ -1,4 +1,4 @@
-"""The part of `avs convert` that is for heads which the authors' code of LAFF, W2VV++ or SEA trained."""
+"""`avs convert` for heads trained with the published code of LAFF, W2VV++ or SEA."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from avs_cli.core.heads._published import Known
 
-# Where their configuration keeps vocabularies.
+# Keys of the vocabularies in the published configuration.
 KEPT = {"bow": "t2v_bow", "gru": "t2v_idx"}
 TITLES = {"laff": "LAFF", "w2vvpp": "W2VV++", "sea": "SEA"}
-# Settings that change what a head computes and leave no trace in its weights.
+# Settings that change the output of a head and cannot be inferred from its weights.
 UNTOLD = ("ave", "mul", "unit_first")
 
 
@@ -29,7 +29,7 @@ def write_head(
     vocabularies: Sequence[str],
     word_vectors: str,
 ) -> None:
-    """A head file from a published checkpoint, and a note that says what it was taken for.
+    """Write a head file from a published checkpoint, and note the head that was recognised.
 
     weights  the checkpoint's
     beside   what its trainer kept with them
@@ -47,19 +47,19 @@ def write_head(
     untold = [key for key in UNTOLD if key in description["settings"]]
     if untold and spec.partition(":")[2] == "":
         chosen = ", ".join(f"{key}={str(description['settings'][key]).lower()}" for key in untold)
-        note(f"weights do not tell all: {chosen} is assumed; if it was otherwise, say so as in --head laff:ave=true")
+        note(f"assuming {chosen}, which cannot be inferred from the weights; change it as in --head laff:ave=true")
 
 
 def _known(
     settings: Mapping[str, Any], names: Mapping[str, str], vocabularies: Mapping[str, str], word_vectors: str
 ) -> "Known":
-    """What the files of the user tell, and then the checkpoint's configuration."""
+    """Facts from the files of the user, then from the configuration in the checkpoint."""
     from avs_cli.core.heads._published import Known
     from avs_cli.io.bigfile import read_word_vectors
     from avs_cli.io.vocabularies import read_vocabulary
 
     if unknown := vocabularies.keys() - KEPT.keys():
-        raise SpecError(f"--vocabulary {min(unknown)}=: vocabularies are of {' and '.join(KEPT)}")
+        raise SpecError(f"--vocabulary {min(unknown)}=: vocabularies exist for {' and '.join(KEPT)}")
     words = {encoder: _kept(settings, name) for encoder, name in KEPT.items()}
     words |= {encoder: read_vocabulary(path) for encoder, path in vocabularies.items()}
     vectors = read_word_vectors(word_vectors) if word_vectors else None
@@ -67,7 +67,7 @@ def _known(
 
 
 def _kept(settings: Mapping[str, Any], name: str) -> list[str]:
-    """The words of a vocabulary in the configuration, by their numbers; none where it is not there."""
+    """The words of a vocabulary in the configuration, in index order; empty if missing."""
     numbers = _mapping(_mapping(_mapping(settings.get(name)).get("vocab")).get("word2idx"))
     return sorted(numbers, key=lambda word: int(numbers[word]))
 
@@ -82,13 +82,13 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise SpecError(f"{option} {text}: write it as NAME=VALUE")
+            raise SpecError(f"{option} {text}: expected NAME=VALUE")
         pairs[name] = value
     return pairs
 
 
 def _told(description: Mapping[str, Any]) -> str:
-    """The head in a sentence."""
+    """A one-line description of the head."""
     encoders = [one["name"] for one in description["encoders"]]
     inside = f", encoded by {', '.join(encoders)}" if encoders else ""
     stored = [text["name"] for text in description["texts"]]

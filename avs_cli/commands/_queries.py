@@ -1,4 +1,4 @@
-"""Queries of the commands that compare texts with shots: topics, and their vectors in the gallery's space."""
+"""Queries: topics, and their vectors in the space of a gallery."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from avs_cli.core.features import Feature
     from avs_cli.io.store import Gallery
 
-# How to encode topics so that they fit a gallery.
-CURE = "encode the topics with the gallery's model, with `avs extract --text`, and give them as --vectors"
+# How to encode topics that match a gallery.
+CURE = "encode the topics with the gallery's model (avs extract --text) and give them with --vectors"
 
 
 def read(path: str, field: str = "query") -> list[Topic]:
@@ -22,7 +22,7 @@ def read(path: str, field: str = "query") -> list[Topic]:
 
     topics, captions = read_texts(path)
     if captions and field != "query":
-        raise SpecError(f"{path}: captions have no narratives; --field {field} is for topics")
+        raise SpecError(f"{path}: captions have no narratives; --field {field} applies to topics")
     return of_field(path, topics, field)
 
 
@@ -38,10 +38,10 @@ def of_field(path: str, topics: list[Topic], field: str) -> list[Topic]:
 
 
 def field_of(stores: Mapping[str, Mapping[str, Any]], asked: str | None) -> str:
-    """The field of the topics that stores encode: "query", "narrative" or "both". Imported vectors may be of any.
+    """The topic field that stores encode: "query", "narrative" or "both". Imported vectors match any field.
 
     stores  name -> provenance
-    asked   the field that the user wants; None: that of the stores
+    asked   the requested field; None: that of the stores
     Raises MismatchError where stores differ from each other or from it.
     """
     from avs_cli.io.compatibility import is_imported
@@ -77,10 +77,10 @@ def vectors_of(
     weights: str | None = None,
     field: str | None = None,
 ) -> "tuple[list[str], np.ndarray]":
-    """Ids and vectors of topics, none of which is zero: from a store, or, where that is "", encoded.
+    """Ids and non-zero vectors of topics: from a store or, if it is "", encoded.
 
     topics  None: all of the store's
-    field   what of the topics the store must encode; None: whatever it does
+    field   the field that the store must encode; None: any
     """
     if store:
         named, queries = stored(store, topics, shots, field)
@@ -94,26 +94,26 @@ def vectors_of(
 def stored(
     name: str, topics: list[Topic] | None, shots: "Gallery", field: str | None = None
 ) -> "tuple[list[str], np.ndarray]":
-    """Ids and vectors of a store of topics: of those asked for, or of all of them."""
+    """Ids and vectors of the topics in a store: of the given ones, or of all."""
     from avs_cli.io.store import open_store
 
     with open_store(name) as store:
         if store.frame_level:
-            raise MismatchError(f"{name}: several vectors per item; a topic has one")
+            raise MismatchError(f"{name}: several vectors per item; topics need one")
         if store.dim != shots.dim:
-            raise MismatchError(f"{name}: vectors of {store.dim} dimensions, and the gallery's have {shots.dim}")
+            raise MismatchError(f"{name}: vectors have {store.dim} dimensions, those of the gallery {shots.dim}")
         _compare(name, store.provenance, shots)
         field_of({name: store.provenance}, field)
         named = store.ids if topics is None else [topic.id for topic in topics]
         if not named:
-            raise MismatchError(f"{name}: no topics in this store; make it with `avs extract --text`")
+            raise MismatchError(f"{name}: no topics in this store; create it with avs extract --text")
         return named, store.read(named).vectors
 
 
 def encoded(
     topics: list[Topic], shots: "Gallery", device: str, threads: int, weights: str | None = None
 ) -> "np.ndarray":
-    """(Q, D) the topics by the text tower that the gallery's provenance names, with local weights if they are given."""
+    """(Q, D) topics, encoded with the text tower named in the gallery's provenance, with local weights if given."""
     import numpy as np
 
     from avs_cli.core.features import Runtime, features
@@ -122,22 +122,22 @@ def encoded(
 
     spec = shots.provenance.get("spec")
     if not isinstance(spec, str):
-        raise MismatchError(f"{shots.feature}: its provenance names no model to encode text with; give --vectors")
+        raise MismatchError(f"{shots.feature}: no text model in its provenance; give --vectors")
     feature: Feature = features.load(spec)(Runtime(device, threads, weights, remembered))
     if not feature.has_text or feature.word_level:
         what = "words one by one" if feature.has_text else "no text"
-        raise SpecError(f"{spec} encodes {what}, so it cannot be searched by words without a head; or give --vectors")
+        raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
     _fit(spec, feature.provenance, shots)
     vectors = vectors_by(feature, spec, topics)
-    # One text's vector is blended too: its length is no part of the query.
+    # A single text goes through the same path: vectors are normalised.
     pairs = zip(topics, vectors, strict=True)
     return np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
 
 
 def vectors_by(feature: "Feature", spec: str, topics: Sequence[Topic]) -> "list[np.ndarray]":
-    """Per topic the encoder's vector of its text, (D,), or (W, D) of a word-level one; or the blend of its wordings.
+    """Topic -> vector of its text, (D,), or (W, D) if word-level; several wordings are combined.
 
-    spec  what the encoder is called in errors. Raises MismatchError for wordings that it cannot encode or blend
+    spec  the name of the encoder in errors. Raises MismatchError for wordings that it cannot encode or combine
     """
     import numpy as np
 
@@ -146,9 +146,9 @@ def vectors_by(feature: "Feature", spec: str, topics: Sequence[Topic]) -> "list[
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
     pictures = [text for text in wordings if is_picture(text)]
     if pictures and feature.pixels is None:
-        raise MismatchError(f"{pictures[0]} is a picture, and {spec} encodes text alone")
+        raise MismatchError(f"{pictures[0]} is an image, and {spec} encodes text only")
     if feature.word_level and (many := next((topic.id for topic in topics if len(topic.variants) > 1), "")):
-        raise MismatchError(f"topic {many} has several wordings, which cannot be blended: {spec} encodes words")
+        raise MismatchError(f"topic {many} has several wordings, which cannot be combined: {spec} is word-level")
     known: dict[str, np.ndarray] = dict(_pictures(feature, pictures))
     texts = [text for text in wordings if text not in known]
     known |= dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {}
@@ -165,7 +165,7 @@ def wordings_of(topic: Topic) -> Sequence[tuple[float, str]]:
 
 
 def is_picture(text: str) -> bool:
-    """Whether a wording is the path of an example picture."""
+    """Whether a wording is the path of an example image."""
     from pathlib import Path
 
     from avs_cli.io import video
@@ -174,7 +174,7 @@ def is_picture(text: str) -> bool:
 
 
 def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
-    """The vectors of example pictures, by path."""
+    """The vectors of example images, by path."""
     from functools import partial
 
     from avs_cli.core.extraction import encode
@@ -196,7 +196,7 @@ def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
 
 
 def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
-    """Raises MismatchError for an example picture that is not there.
+    """Raises MismatchError for a missing example image.
 
     path  the topics' file; "" for a query of the command line
     """
@@ -209,26 +209,26 @@ def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
         for _, text in wordings_of(topic):
             if video.is_picture(text) and not Path(text).is_file():
                 suffix = Path(text).suffix
-                raise MismatchError(f"{where}{text}: no such picture; a text ending in {suffix} is read as a path")
+                raise MismatchError(f"{where}{text}: no such image; text ending in {suffix} is read as a path")
 
 
 def _fit(spec: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
-    """Raises MismatchError when the encoder `spec` is not the gallery's."""
-    # An encoder says what decides its vectors, and so is none that says nothing, as imported vectors do.
+    """Raises MismatchError when the encoder `spec` differs from that of the gallery."""
+    # Every encoder has a provenance, so it is never taken for imported vectors, which have none.
     _compare(spec, {**ours, "spec": spec}, shots)
 
 
 def _compare(name: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
     gallery = f"{shots.stores[0].path}::{shots.feature}"
-    shots.comparison.ends(name, ours, gallery, shots.provenance, f"{name} and {gallery} do not fit together", CURE)
+    shots.comparison.ends(name, ours, gallery, shots.provenance, f"{name} and {gallery} are incompatible", CURE)
 
 
 def check(named: Sequence[str], queries: "np.ndarray") -> None:
-    """Raises MismatchError for a topic whose vector has no direction."""
+    """Raises MismatchError for a topic with a zero, NaN or infinite vector."""
     import numpy as np
 
     for name, vector in zip(named, queries, strict=True):
         if not np.isfinite(vector).all():
-            raise MismatchError(f"topic {name}: its vector is NaN or infinite: damaged weights")
+            raise MismatchError(f"topic {name}: NaN or infinite vector: damaged weights")
         if not vector.any():
-            raise MismatchError(f"topic {name}: its vector is zero, which is like nothing")
+            raise MismatchError(f"topic {name}: zero vector: cosine undefined")

@@ -1,7 +1,7 @@
-"""The part of `avs distill` that is the teachers': what they make of each item, computed once and kept in a folder.
+"""The teachers of `avs distill`: their vectors of each item, computed once and cached.
 
-A store there holds a row per caption or video; its name says which teacher made it, and of which inputs. Like every
-store it may be interrupted, and goes on.
+A store in the cache has one row per caption or video; its name identifies the teacher and the inputs. Like every
+store, it can be resumed.
 """
 
 import hashlib
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from avs_cli.io.store import Gallery
 
 Compute = Callable[["np.ndarray"], Mapping[str, "torch.Tensor"]]
-# A kill loses at most the work on so many items.
+# At most the work on this many items is lost when the process is killed.
 PART = 512
 
 
 def key_of(told: Any) -> str:
-    """A short name of what decides some vectors."""
+    """A short digest of everything that determines some vectors."""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Kept(NamedTuple):
-    """Rows of items, in the items' order, and the shapes of the arrays that each row holds."""
+    """Rows in the order of the items, and the shapes of the arrays in each row."""
 
     gallery: "Gallery"
     shapes: dict[str, tuple[int, ...]]
 
     def column(self) -> "Column":
-        """As a batch looks them up."""
+        """The rows as a column for batches."""
         import numpy as np
 
         from avs_cli.core.pairs import Column
@@ -55,11 +55,11 @@ class Kept(NamedTuple):
 
 
 def kept(stack: ExitStack, team: Team, path: Path, ids: Sequence[str], compute: Compute) -> Kept:
-    """What `compute` makes of these ids; what an earlier run has left is not computed again.
+    """The rows of these ids, from `compute` or from the cache.
 
     compute  from positions among `ids` to arrays whose rows are those items
-    path     says all that decides the values, the ids included
-    Of several processes the first computes, the others wait.
+    path     identifies everything that determines the values, including the ids
+    Of several processes, the first computes and the others wait.
     """
     from avs_cli.io.store import Gallery, Store
     from avs_cli.io.store_writer import is_finished
@@ -93,10 +93,10 @@ def _write(path: Path, ids: Sequence[str], compute: Compute) -> None:
 
 
 class HeadTeacher:
-    """A trained head as a teacher of captions and videos in stores."""
+    """A trained head as a teacher on stored features."""
 
     def __init__(self, path: str, data: Data, device: str):
-        """Raises MismatchError where the stores lack one of its features, or hold another."""
+        """Raises MismatchError where the stores lack one of its features or have a different one."""
         from avs_cli.commands import _heads
 
         (loaded,) = _heads.load([path], device)
@@ -106,7 +106,7 @@ class HeadTeacher:
             galleries.check(path, self.told[end])
 
     def pairs(self, pairs: "Pairs") -> "Pairs":
-        """The same captions and videos, as this head takes them."""
+        """The same captions and videos, with the features of this head."""
         data = self.data.only(
             [feature["name"] for feature in self.told["videos"]], [feature["name"] for feature in self.told["texts"]]
         )
@@ -115,7 +115,7 @@ class HeadTeacher:
     def tutor(
         self, stack: ExitStack, team: Team, folder: Path, pairs: "Pairs", temperature: float
     ) -> "tuple[HeadTutor, tuple[Column, Column]]":
-        """What teaches, and where its rows of the captions and videos are."""
+        """The tutor, and its columns of captions and videos."""
         from avs_cli.core.pairs import embed_captions, embed_items
         from avs_cli.core.teaching import HeadTutor
         from avs_cli.provenance import digest
@@ -134,7 +134,7 @@ class HeadTeacher:
 
 
 def content(pairs: "Pairs") -> str:
-    """A digest of all vectors and sentences: equal names do not make equal inputs."""
+    """A digest of all vectors and sentences, since equal names do not imply equal inputs."""
     import numpy as np
 
     told = hashlib.sha256(json.dumps([list(pairs.captions), list(pairs.sentences), list(pairs.items)]).encode())

@@ -1,4 +1,4 @@
-"""What `avs train` and `avs distill` share: the data, the judge, and a training that can be killed and goes on."""
+"""Shared by `avs train` and `avs distill`: data, validation, and training that can be interrupted and resumed."""
 
 import os
 import time
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from avs_cli.io.compatibility import Comparison
     from avs_cli.types import Topic
 
-# Captions, and videos, over which a head's attention is averaged for `avs info`.
+# Captions, and videos, over which the feature weights for `avs info` are averaged.
 SAMPLE = 500
 B = TypeVar("B")
 
 
 class Team(NamedTuple):
-    """The processes of a torchrun; one alone otherwise."""
+    """The processes of torchrun, or a single process."""
 
     rank: int
     size: int
@@ -45,14 +45,14 @@ class Team(NamedTuple):
         if device.startswith("cuda"):
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
             torch.cuda.set_device(device)
-        # The first process may take hours over what the others wait for; torchrun ends them if it dies.
+        # The first process may take hours while the others wait; torchrun ends them if it dies.
         patience = timedelta(days=7)
         torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=patience)
         stack.callback(torch.distributed.destroy_process_group)
         return cls(torch.distributed.get_rank(), size, device)
 
     def agree(self, value: float) -> float:
-        """What the first process says."""
+        """The value of the first process."""
         if self.size == 1:
             return value
         import torch
@@ -62,7 +62,7 @@ class Team(NamedTuple):
         return float(told)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         self.agree(0.0)
 
 
@@ -71,7 +71,7 @@ def is_encoder(name: str) -> bool:
 
 
 class Data:
-    """The stores of a training, open; and what they hold of some captions."""
+    """The open stores of a training, and the captions and vectors in them."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Data:
         self.skip_missing = skip_missing
 
     def arrange(self, init: str) -> None:
-        """Bring the features into the order of a head that is trained on; the stores may come in any order."""
+        """Order the features as in the initial head; the stores may be given in any order."""
         from avs_cli.io.checkpoint import load_head
 
         described = load_head(init).head
@@ -100,13 +100,13 @@ class Data:
             galleries.features = {name: galleries.features[name] for name in known}
 
     def only(self, videos: Sequence[str], texts: Sequence[str]) -> "Data":
-        """Of the features those of these names, in their order."""
+        """The features with these names, in this order."""
         part = copy(self)
         part.videos, part.texts = self.videos.only(videos), self.texts.only(texts)
         return part
 
     def pairs(self, files: Sequence[str], negated: str = "") -> "Pairs":
-        """The captions of some files, with their videos and vectors."""
+        """The captions in `files`, with their videos and vectors."""
         from avs_cli.io.captions import item_of, read_all
 
         sentences = read_all(files)
@@ -122,7 +122,7 @@ class Data:
         item: Sequence[str],
         denials: "Mapping[str, list[Denial]] | None" = None,
     ) -> "Pairs":
-        """Texts, of which `item` names the video of each, and videos."""
+        """Pairs of texts and videos; `item` gives the video of each text."""
         import numpy as np
 
         from avs_cli.core.pairs import Column, Pairs
@@ -139,11 +139,11 @@ class Data:
         )
 
     def same(self, pairs: "Pairs") -> "Pairs":
-        """The captions and videos of other pairs, with their vectors here."""
+        """The captions and videos of other pairs, with vectors from these stores."""
         return self.of(pairs.captions, pairs.sentences, pairs.items, [pairs.items[k] for k in pairs.item.tolist()])
 
     def _complete(self, captions: list[str], items: list[str], files: str) -> list[str]:
-        """The captions of which no store lacks the video or the vector."""
+        """The captions whose video and vector are in all stores."""
         import numpy as np
 
         whole = np.ones(len(captions), bool)
@@ -155,27 +155,26 @@ class Data:
                     option = "--video" if galleries is self.videos else "--text"
                     raise MismatchError(
                         f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
-                        f"if they are in another store, add it with a second {option} STORE; otherwise, --skip-missing "
-                        "skips their captions"
+                        f"add a store that has them with {option} STORE, or skip their captions with --skip-missing"
                     )
                 whole &= there
         if not whole.all():
-            note(f"{files}: {int((~whole).sum())} of {len(captions)} captions left out, which a store lacks")
+            note(f"{files}: {int((~whole).sum())} of {len(captions)} captions skipped: missing from a store")
         if whole.sum() < 2:
-            raise MismatchError(f"{files}: fewer than two captions whose videos the stores hold")
+            raise MismatchError(f"{files}: fewer than two captions with a video in the stores")
         return [caption for caption, kept in zip(captions, whole, strict=True) if kept]
 
     def complete_items(self, items: Sequence[str]) -> list[str]:
-        """The items that all video features hold."""
+        """The items that have all video features."""
         import numpy as np
 
         there = [self.videos.places(feature, items) >= 0 for feature in self.videos.features]
         return [item for item, whole in zip(items, np.logical_and.reduce(there).tolist(), strict=True) if whole]
 
     def stored_topics(self, topics: "Mapping[str, Topic]", files: str) -> "dict[str, Topic]":
-        """The topics whose vectors all text features hold, by the ids that judgments use.
+        """The topics with vectors for all text features, by their ids in the judgments.
 
-        Raises MismatchError where one is missing, unless what is missing is left out, and where none is there.
+        Raises MismatchError for missing topics, unless they are skipped, and if no topic is left.
         """
         kept = dict(topics)
         for feature in self.texts.features:
@@ -188,13 +187,13 @@ class Data:
                 )
             kept = {id: topic for id, topic in kept.items() if id not in lost}
         if not kept:
-            raise MismatchError(f"{files}: no topic that is judged and whose vectors the text stores hold")
+            raise MismatchError(f"{files}: no judged topic with a vector in the text stores")
         if len(kept) < len(topics):
-            note(f"{files}: {len(topics) - len(kept)} of {len(topics)} topics left out, which a text store lacks")
+            note(f"{files}: {len(topics) - len(kept)} of {len(topics)} topics skipped: missing from a text store")
         return kept
 
     def _denials(self, path: str) -> "dict[str, list[Denial]]":
-        """Per caption the sentences that deny it: lines of {"id": caption, "false": [{"id": …, "falsesent": …}]}."""
+        """Negated captions by caption, from lines {"id": caption, "false": [{"id": …, "falsesent": …}]}."""
         if not path:
             return {}
         import json
@@ -217,7 +216,9 @@ class Data:
                 for feature in self.texts.features:
                     place = int(self.texts.places(feature, [id])[0])
                     if place < 0:
-                        raise MismatchError(f"{self.texts.stores_of(feature)} lacks {id!r}, which {path} denies with")
+                        raise MismatchError(
+                            f"{self.texts.stores_of(feature)} lacks the negated caption {id!r} of {path}"
+                        )
                     places.append(place)
                 found.setdefault(caption, []).append(Denial(sentence, tuple(places)))
         return found
@@ -234,7 +235,7 @@ def corpus_of(pairs: "Pairs", path: str) -> Any:
 def described_head(
     spec: str, texts: Sequence[str], init: str, data: Data, pairs: "Pairs", word_vectors: str
 ) -> dict[str, Any]:
-    """The head to train, in words."""
+    """The description of the head to train."""
     from avs_cli.core.heads._blocks import Input
     from avs_cli.core.heads._described import describe
     from avs_cli.io.checkpoint import load_head
@@ -250,23 +251,23 @@ def described_head(
     )
     specs = [name for name in texts if is_encoder(name)]
     if not stored and not specs:
-        raise SpecError("a head needs --text: a store of the captions' vectors, or a text encoder such as bow")
+        raise SpecError("a head needs --text: a store of caption vectors, or a text encoder such as bow")
     provenances = {end: {name: gallery.provenance for name, gallery in held.items()} for end, held in galleries.items()}
     return describe(spec, videos, stored, specs, corpus_of(pairs, word_vectors), provenances)
 
 
 class Judging(Protocol):
-    """Says how good a model is; more of `metric`, one of the values, is better."""
+    """Validation of a model; higher is better for `metric`, one of the values."""
 
     metric: str
 
     def values(self, model: Any) -> dict[str, float]:
-        """All that is measured."""
+        """All validation values."""
         ...
 
 
 class Judge:
-    """Says how good a head is, by captions or by judged topics."""
+    """Validation of a head on captions or on judged topics."""
 
     def __init__(self, data: Data, files: Sequence[str], qrels: str, metric: str):
         self.metric, self.evaluator = metric, None
@@ -287,8 +288,8 @@ class Judge:
         items = data.complete_items(pool)
         if not items:
             raise MismatchError(
-                f"{qrels} judges no shot of the --validate topics that the video stores hold; if they are in "
-                "another store, add it with a second --video STORE"
+                f"{qrels} judges no shot of the --validate topics in the video stores; if they are in another "
+                "store, add it with --video STORE"
             )
         self.evaluator = Evaluator({topic: judgments[topic] for topic in asked}, [metric])
         self.topics = [*asked]
@@ -296,7 +297,7 @@ class Judge:
         self.pairs = data.of(ids, sentences, items, items[:1] * len(asked))
 
     def values(self, head: "Head") -> dict[str, float]:
-        """The measure, more is better."""
+        """The validation values; higher is better."""
         from avs_cli.core.caption_ranks import measures, text_ranks
         from avs_cli.core.pairs import score_matrix
 
@@ -310,7 +311,7 @@ class Judge:
 
 
 class Log(NamedTuple):
-    """What has been reached: an entry per epoch, and the best of them."""
+    """The history of a training: one row per epoch, and the best epoch."""
 
     rows: list[dict[str, float]]
     best: float = float("-inf")
@@ -319,14 +320,14 @@ class Log(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """How a training goes.
+    """The plan of a training.
 
-    output       the best model's file; what goes on from is beside it in `.last`, the epochs' values in `.csv`
-    settings     what decides the weights besides model and data; of `.last` they must be the same
-    epochs       at most so many
-    patience     stop after more epochs than this without a better value
-    time_limit   minutes; begin no epoch that would end later; 0: no limit
-    tensorboard  a folder for curves, or ""
+    output       file of the best model; `.last` next to it has the state for resuming, `.csv` the values of each epoch
+    settings     what determines the weights besides model and data; they must equal those of `.last`
+    epochs       maximum number of epochs
+    patience     stop after more epochs than this without improvement
+    time_limit   in minutes: no epoch starts that would exceed it; 0 is no limit
+    tensorboard  log directory, or ""
     """
 
     output: str
@@ -341,15 +342,15 @@ class Plan:
 
 @dataclass
 class Training(Generic[B]):
-    """A model that learns from batches; killed after any epoch and begun again, it ends in the same bytes.
+    """Training of a model on batches; interrupted after any epoch and resumed, it gives the same bytes.
 
-    described  what rebuilds the model, for its file
-    model      whose weights are kept
-    loss       from a batch to what is made small
-    batches    an epoch's batches by its number, `steps` of them
-    judge      None: the model of the last epoch is kept
-    about      what a file tells of the model besides; asked when a model is kept
-    clip       the largest global norm of the gradients
+    described  the description that rebuilds the model
+    model      the module whose weights are saved
+    loss       from a batch to the training loss
+    batches    epoch number -> its batches, `steps` of them
+    judge      the validation; None: the model of the last epoch is saved
+    about      further facts for the file of the model
+    clip       maximum global norm of the gradients
     """
 
     plan: Plan
@@ -366,7 +367,7 @@ class Training(Generic[B]):
     clip: float = 2.0
 
     def run(self) -> None:
-        """Epochs until there is no better model. Raises AvsError while another process trains into the same file."""
+        """Train until validation stops improving. Raises AvsError while another process trains into the same file."""
         from avs_cli.io.lock import locked
 
         with locked(Path(self.plan.output)) if self.team.rank == 0 else nullcontext():
@@ -393,7 +394,9 @@ class Training(Generic[B]):
                     advance(1, f"epoch {number}")
 
             if self._is_over():
-                note(f"{self._last}: nothing better for more than {plan.patience} epochs; a larger --patience goes on")
+                note(
+                    f"{self._last}: no improvement for more than {plan.patience} epochs; a larger --patience continues"
+                )
                 return
             for epoch in fit(
                 self.loss, batches, self.optimizer, self.schedule, range(done + 1, plan.epochs + 1), self.steps,
@@ -405,7 +408,7 @@ class Training(Generic[B]):
                 longest = max(longest, (time.monotonic() - started) / (len(self.log.rows) - done))
                 left = plan.time_limit * 60 - (time.monotonic() - started)
                 if self.team.agree(float(plan.time_limit > 0 and left < longest)) and epoch.number < plan.epochs:
-                    note(f"no time for epoch {epoch.number + 1}; the same command goes on there")
+                    note(f"no time for epoch {epoch.number + 1}; the same command resumes there")
                     break
 
     @property
@@ -413,21 +416,21 @@ class Training(Generic[B]):
         return f"{self.plan.output}.last"
 
     def _begun(self) -> Log:
-        """The log of a training that begins: of the model as it is, untrained."""
+        """The log of a new training: the untrained model."""
         values = self._values()
         if self.team.rank == 0:
             self._keep_best()
         return Log([], values[self.judge.metric], 0) if self.judge else Log([])
 
     def _values(self) -> dict[str, float]:
-        """What the judge says; other processes than the first know the metric alone."""
+        """The validation values; processes other than the first have the metric only."""
         if self.judge is None:
             return {}
         values = self.judge.values(self.model) if self.team.rank == 0 else {self.judge.metric: 0.0}
         return {**values, self.judge.metric: self.team.agree(values[self.judge.metric])}
 
     def _end(self, epoch: "Epoch", curve: Callable[[int, Mapping[str, float]], None]) -> None:
-        """Judge, keep and tell what an epoch has made of the model."""
+        """Validate, save and report the model after an epoch."""
         values = self._values()
         value = values[self.judge.metric] if self.judge else float(epoch.number)
         better = value > self.log.best
@@ -456,7 +459,7 @@ class Training(Generic[B]):
         save_head(self.plan.output, {**self.described, **self.about()}, self.model.state_dict())
 
     def _keep_last(self) -> None:
-        """The model as it is now, and what a resumed training needs."""
+        """Save the current model with the state for resuming."""
         from avs_cli.core.fitting import optimizer_arrays
         from avs_cli.io.checkpoint import save_head
 
@@ -465,9 +468,9 @@ class Training(Generic[B]):
         save_head(self._last, {**self.described, "state": state}, self.model.state_dict(), arrays)
 
     def _resumed(self) -> Log | None:
-        """Put everything as it was after the last whole epoch; None when there was none.
+        """Restore the state after the last complete epoch; None when there was none.
 
-        Raises MismatchError when that was another training.
+        Raises MismatchError if the state belongs to a different training.
         """
         if not Path(self._last).exists():
             return None
@@ -479,39 +482,39 @@ class Training(Generic[B]):
         told = dict(kept.head)
         state = told.pop("state", None)
         if state is None:
-            raise FormatError(self._last, "a head, but not one to go on from")
+            raise FormatError(self._last, "a head without a training state; cannot resume")
         self._check(told)
         log = Log(**state["log"])
         if state["schedule"].keys() != self.schedule.state().keys() or not log.rows:
-            raise FormatError(self._last, "its state is not that of this training; move it away to begin anew")
+            raise FormatError(self._last, "its state does not belong to this training; move it away to start over")
         load_weights(self.model, kept.weights, self._last)
         restore_optimizer(self.optimizer, kept.training)
         for key, value in state["schedule"].items():
             setattr(self.schedule, key, value)
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
-        note(f"going on after epoch {len(log.rows)} of {self._last}")
+        note(f"resuming after epoch {len(log.rows)} of {self._last}")
         if log.rows and self.team.rank == 0:
-            # A kill between the two files leaves this one an epoch behind.
+            # If killed between the two files, this one is an epoch behind.
             _write_csv(f"{self.plan.output}.csv", log.rows)
         return log
 
     def _check(self, told: Mapping[str, Any]) -> None:
-        """Raises MismatchError unless this is the training that was begun."""
+        """Raises MismatchError unless the state belongs to this training."""
         theirs, ours = told.get("training", {}), self.described["training"]
         for key in theirs.keys() | ours.keys() - {"versions"}:
             if key != "versions" and ours.get(key) != theirs.get(key):
                 raise MismatchError(
-                    f"{self._last} is of a training with {key} {theirs.get(key)!r}, and this is one with "
-                    f"{ours.get(key)!r}; move it away"
+                    f"{self._last} is from a training with {key} {theirs.get(key)!r}, not {ours.get(key)!r}; "
+                    "move it away to start over"
                 )
         for key in ("kind", "settings", "videos", "texts", "encoders"):
             if told[key] != self.described[key]:
-                raise MismatchError(f"{self._last} is of a training with other {key}; move it away to begin anew")
+                raise MismatchError(f"{self._last} is from a training with different {key}; move it away to start over")
 
 
 def settings_of(given: Mapping[str, Any], pairs: "Pairs") -> dict[str, Any]:
-    """What decides the weights besides the head: settings and data, no time and no place."""
+    """What determines the weights besides the head: settings and data, but not time, device or paths."""
     import hashlib
 
     from avs_cli.provenance import versions
@@ -532,7 +535,7 @@ def settings_of(given: Mapping[str, Any], pairs: "Pairs") -> dict[str, Any]:
 
 
 def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Optimizer":
-    """The rule that takes the steps, by its name, of parameters or groups of them."""
+    """The optimizer of parameters or parameter groups, by name."""
     from avs_cli.core.bert_adam import BertAdam
     from avs_cli.core.fitting import AdamW, RMSprop
 
@@ -544,18 +547,18 @@ def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Opt
 
 
 def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
-    """How the steps' size changes, by its name."""
+    """The learning-rate schedule, by name."""
     from avs_cli.core.fitting import Cosine, Plateau
 
     return Cosine(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
 
 
 def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """A line per epoch: its number and loss, the metrics, what it took."""
+    """Write one line per epoch: number, loss, metrics and seconds."""
     from avs_cli.io.atomic import writing
 
     first, last = ["epoch", "loss"], ["learning_rate", "seconds"]
-    # R@5 before R@10; rows that come from a file to resume from have their keys sorted.
+    # R@5 before R@10; rows from a resumed file have sorted keys.
     metrics = sorted(rows[-1].keys() - {*first, *last}, key=lambda name: (len(name), name))
     columns = [*first, *metrics, *last]
     with writing(path) as out:
@@ -566,7 +569,7 @@ def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
 
 @contextmanager
 def _curves(folder: str, team: Team) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """Takes an epoch's values to TensorBoard, if that is wanted."""
+    """A function that logs an epoch to TensorBoard, if requested."""
     if not folder or team.rank:
         yield lambda number, row: None
         return

@@ -1,4 +1,4 @@
-"""avs convert: other tools' files into ours."""
+"""`avs convert`: convert files of other tools."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.commands._published import write_head
 from avs_cli.console import note
 from avs_cli.errors import FormatError, MismatchError, SpecError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from avs_cli.io.arrays import Imported
     from avs_cli.io.pickles import Pickled
 
+# What has an effect on runs alone, and on checkpoints of heads alone.
+OF_RUNS = ("tag", "topics", "depth")
+OF_HEADS = ("head", "feature", "vocabulary", "word_vectors")
 PART = 4096  # rows
 STORES = (".h5", ".hdf5")
 BINARY = (*STORES, ".npy", ".npz", ".parquet", ".safetensors")
@@ -29,7 +33,7 @@ def convert(
         str,
         typer.Argument(
             metavar="IN",
-            help="A submission's XML, RUC scores, a TREC run, captions, a checkpoint, vectors or a store; - is stdin.",
+            help="TRECVID XML, RUC scores, a TREC run, captions, a checkpoint, vectors or a store; - is stdin.",
         ),
     ],
     target: Annotated[
@@ -42,76 +46,85 @@ def convert(
     depth: options.Depth = 1000,
     trust_pickle: Annotated[
         bool,
-        typer.Option("--trust-pickle", help="Read a checkpoint that can run any code; only from who you trust."),
+        typer.Option("--trust-pickle", help="Load a pickled checkpoint. This may execute code: trusted files only."),
         BY_HAND,
     ] = False,
     head: Annotated[
-        str, typer.Option(metavar="SPEC", help="Settings that a head's weights do not tell, as laff:ave=true.")
+        str,
+        typer.Option(
+            metavar="SPEC", help="Settings that cannot be inferred from a head's weights, such as laff:ave=true."
+        ),
     ] = "",
     feature: Annotated[
         list[str] | None,
-        typer.Option(metavar="THEIRS=OURS", help="A head's feature, and what it is called in your stores; repeatable."),
+        typer.Option(metavar="THEIRS=OURS", help="Rename a head's feature to its name in your stores; repeatable."),
     ] = None,
     vocabulary: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Words of a head's bow or gru, if its checkpoint lacks them."),
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Vocabulary of a head's bow or gru encoder, if its checkpoint lacks it; repeatable.",
+        ),
     ] = None,
     frames: Annotated[
         bool,
-        typer.Option("--frames", help="Rows called <item>_<number> are frames: they become the vectors of one item."),
+        typer.Option("--frames", help="Group rows named <item>_<number> as the frames of one item."),
     ] = False,
     layout: Annotated[
         Literal["bigfile", "clip-retrieval"] | None,
-        typer.Option(help="Of a folder that a store becomes.", show_default="bigfile"),
+        typer.Option(help="Layout of an output folder.", show_default="bigfile"),
     ] = None,
     word_vectors: Annotated[
-        str, typer.Option(metavar="PATH", help="A head's word vectors: a BigFile folder or a text file.")
+        str, typer.Option(metavar="PATH", help="Word vectors of a head: a BigFile folder or a text file.")
     ] = "",
 ) -> None:
-    """Convert files of other tools; what a file is shows in its content.
+    """Convert files of other tools (format detected from content).
 
-    Text: a TRECVID submission (XML) or RUC's id.sent.score.txt becomes a TREC run; --topics selects a part of it, or of
-    a TREC run. Captions of MSR-VTT, VATEX and ChinaOpen (JSON), WebVid (CSV), TGIF (TSV), Flickr (token files) and RUC
-    become lines of <item>#enc#<n> and a sentence; so do other JSON lines, CSV and TSV whose records have video_id (or
-    shot_id, image …) and caption. For XML from a run, see avs submit.
+    Runs and captions: a TRECVID submission (XML) or RUC's id.sent.score.txt is converted to a TREC run; --topics
+    selects topics of it, or of a TREC run. Captions of MSR-VTT, VATEX and ChinaOpen (JSON), WebVid (CSV), TGIF (TSV),
+    Flickr (token files) and RUC are converted to lines of <item>#enc#<n> and a sentence, as are other JSON lines, CSV
+    and TSV files with fields video_id (or shot_id, image …) and caption. To write XML, see avs submit.
 
-    Vectors: RUC's BigFile folder, an .npy file with its ids beside it (x.npy and x.ids.txt, an id per line) and
-    clip-retrieval's folder become a feature store, and a feature store becomes any of the three. The frames of a shot
-    stay together: in a BigFile by its video2frames.txt, in x.ids.txt by the shot's id on each of its rows.
+    Vectors: RUC's BigFile folder, an .npy file with one id per line in a second file (x.npy, x.ids.txt) and a
+    clip-retrieval folder are converted to a feature store, and a feature store to any of the three. Frames of a shot
+    are grouped by video2frames.txt in a BigFile, by repeated ids in x.ids.txt.
 
-    Weights: a PyTorch checkpoint (.pth, .pt, .bin) becomes safetensors, which avs extract takes as --weights; one of
-    LAFF, W2VV++ or SEA, which is known by its weights' names, becomes a head for avs search --head.
+    Weights: a PyTorch checkpoint (.pth, .pt, .bin) is converted to safetensors for avs extract --weights; a checkpoint
+    of LAFF, W2VV++ or SEA to a head for avs search --head.
+
+    \b
+    Examples:
+      avs convert submission.xml tv22.run
+      avs convert FeatureData/clip/ gallery.h5::clip
     """
     if [source, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
-    told = bool(head or feature or vocabulary or word_vectors)
-    if told and not _is_checkpoint(source):
-        raise SpecError("--head, --feature, --vocabulary and --word-vectors are for a checkpoint of a head")
     store, vectors = _is_store(source), Path(source).is_dir() or _is_array(source)
-    if store or vectors or _is_checkpoint(source):
-        _no_topics(context)
-    if layout and not store:
-        raise SpecError("--layout is for a store that becomes a folder")
-    if frames and not vectors:
-        raise SpecError("--frames is for a BigFile or an .npy")
+    checkpoint = not (store or vectors) and _is_checkpoint(source)
+    _applies.refuse(
+        context,
+        (store or vectors or checkpoint, OF_RUNS, "without a run"),
+        (not checkpoint, ("trust_pickle", *OF_HEADS), "without a checkpoint"),
+        (not vectors, ["frames"], "without a BigFile or an .npy"),
+        (not store or target.endswith(".npy"), ["layout"], "without a store that becomes a folder"),
+    )
     if vectors:
         if Path(target.partition("::")[0]).suffix.lower() not in ("", *STORES):
-            raise SpecError(f"{target}: vectors become a feature store, {' or '.join(STORES)}")
+            raise SpecError(f"{target}: vectors are converted to a feature store ({' or '.join(STORES)})")
         _store_from(_imported(source, frames), source, target)
         return
     if store:
         _export(source, target, layout)
         return
-    if _is_checkpoint(source):
+    if checkpoint:
         held = _trusted(source, target, trust_pickle)
         from avs_cli.core.heads._published import kind_of
         from avs_cli.io.pickles import write_tensors
 
         if kind_of(held.tensors):
             write_head(source, held.tensors, held.beside, target, head, feature or [], vocabulary or [], word_vectors)
-        elif told:
-            raise MismatchError(f"{source}: not a head of LAFF, W2VV++ or SEA, so nothing is to be told about it")
         else:
+            _applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
             write_tensors(target, held.tensors)
         return
     from avs_cli.commands._inputs import selected
@@ -125,9 +138,11 @@ def convert(
 
     text = read_text(source)
     if target.endswith(".xml"):
-        raise SpecError("XML for NIST is written by avs submit, which also checks it")
+        raise SpecError("use avs submit to write and check XML for NIST")
     if Path(target).suffix.lower() in BINARY:
-        raise SpecError(f"{target}: {source} holds runs or captions, which become text, and no {Path(target).suffix}")
+        raise SpecError(
+            f"{target}: {source} contains a run or captions, which are written as text, not as {Path(target).suffix}"
+        )
     if text.lstrip().startswith("<"):
         run = as_run(submission_in(source, text))
     elif are_scores(text) and not are_foreign(text):
@@ -135,21 +150,15 @@ def convert(
     elif is_run(text) and not are_foreign(text):
         run = parse_run(source, text)
     elif are_captions(text) or are_json(text):
-        _no_topics(context)
+        _applies.refuse(context, (True, OF_RUNS, "without a run"))
         write_captions(target, parse_captions(source, text))
         return
     else:
         raise FormatError(
             source,
-            "neither a submission's XML, nor RUC scores, nor a TREC run, nor captions in a format that avs reads",
+            "not TRECVID XML, RUC scores, a TREC run or captions in a supported format",
         )
     write_run(target, selected([run], topics)[0], tag, depth)
-
-
-def _no_topics(context: typer.Context) -> None:
-    """Raises SpecError for a `--topics` that has nothing to select from."""
-    if options.written(context, "topics"):
-        raise SpecError("--topics selects topics of a run, and this is none")
 
 
 def _is_store(source: str) -> bool:
@@ -161,7 +170,7 @@ def _is_store(source: str) -> bool:
 
 
 def _imported(source: str, frames: bool) -> "Imported":
-    """The vectors of another tool's files."""
+    """The vectors in the files of another tool."""
     from avs_cli.io.arrays import is_clip_retrieval, read_clip_retrieval, read_npy
     from avs_cli.io.bigfile import is_bigfile, read_bigfile
 
@@ -172,18 +181,17 @@ def _imported(source: str, frames: bool) -> "Imported":
     elif not is_clip_retrieval(source):
         raise FormatError(
             source,
-            "a folder without feature.bin, id.txt and shape.txt is no BigFile, without img_emb and metadata none "
-            "of clip-retrieval",
+            "neither a BigFile (feature.bin, id.txt, shape.txt) nor a clip-retrieval folder (img_emb/, metadata/)",
         )
     elif frames:
-        raise SpecError("--frames is for a BigFile or an .npy; clip-retrieval's rows are pictures")
+        raise SpecError("--frames applies only to a BigFile or an .npy file; rows of clip-retrieval are images")
     else:
         found = read_clip_retrieval(source)
     return found
 
 
 def _store_from(found: "Imported", source: str, target: str) -> None:
-    """A store of one feature, called as in `target` (FILE::FEATURE) or as the source; a killed one is continued."""
+    """Write a store with one feature, named by `target` (FILE::FEATURE) or the source; resumes an interrupted one."""
     from avs_cli.io.arrays import look_like_frames, rows_of
     from avs_cli.io.store_writer import Item, StoreWriter
 
@@ -197,16 +205,16 @@ def _store_from(found: "Imported", source: str, target: str) -> None:
             done = [item for item in items if item.id in writer.done]
             if other := writer.differing(done):
                 raise MismatchError(
-                    f"{path}: {other[0]!r} is there already with other vectors; write to another file or remove it"
+                    f"{path}: contains {other[0]!r} with different vectors; write to another file or remove this one"
                 )
             writer.add([item for item in items if item.id not in writer.done])
         writer.finish(found.ids)
     if found.offsets is None and look_like_frames(found.ids):
-        note(f"{source}: ids look like frames, <item>_0 and so on; --frames makes them frames of one item each")
+        note(f"{source}: ids look like frames (<item>_0 …); use --frames to group them by item")
 
 
 def _export(source: str, target: str, layout: str | None) -> None:
-    """A folder or an .npy of a store."""
+    """Write a store as a folder or an .npy file."""
     from avs_cli.io.arrays import write_clip_retrieval, write_npy
     from avs_cli.io.bigfile import write_bigfile
     from avs_cli.io.store import open_store
@@ -214,18 +222,18 @@ def _export(source: str, target: str, layout: str | None) -> None:
     suffix = "" if target.endswith("/") or Path(target).is_dir() else Path(target).suffix.lower()
     if suffix not in ("", ".npy") or target == "-" or (not suffix and Path(target).is_file()):
         raise SpecError(
-            f"{target}: a store becomes an .npy file or a folder (a BigFile, or --layout clip-retrieval); "
-            "a / ends a folder's name that has a dot"
+            f"{target}: a store is converted to an .npy file or a folder (a BigFile, or --layout clip-retrieval); "
+            "a folder name with a dot needs a final /"
         )
-    if suffix and layout:
-        raise SpecError(f"--layout is of a folder, and {target} is a file")
     with open_store(source) as store:
         shape = (int(store.offsets[-1]), store.dim)
         if suffix:
             write_npy(target, shape, store.dtype, store.blocks())
         elif layout == "clip-retrieval":
             if store.frame_level:
-                raise SpecError(f"{source}: several vectors per shot, and clip-retrieval has one; export a BigFile")
+                raise SpecError(
+                    f"{source}: clip-retrieval has one vector per item, and these are frame-level; write a BigFile"
+                )
             write_clip_retrieval(target, shape, store.dtype, store.blocks())
         else:
             write_bigfile(target, store.dim, store.blocks())
@@ -241,16 +249,16 @@ def _is_array(source: str) -> bool:
 
 def _is_checkpoint(source: str) -> bool:
     path = Path(source)
-    # RUC's BigFiles are feature.bin with their shape beside them.
+    # RUC's BigFiles have feature.bin and shape.txt.
     return path.suffix.lower() in CHECKPOINTS and not path.with_name("shape.txt").exists()
 
 
 def _trusted(source: str, target: str, trusted: bool) -> "Pickled":
-    """What a checkpoint holds; nothing is read unless the user trusts the file."""
+    """The content of a checkpoint; raises SpecError unless the user trusts the file."""
     if Path(target).suffix != ".safetensors":
-        raise SpecError(f"{target}: a checkpoint becomes a .safetensors file")
+        raise SpecError(f"{target}: a checkpoint is converted to a .safetensors file")
     if not trusted:
-        raise SpecError(f"{source}: a pickle, which can run any code; if you trust who made it, add --trust-pickle")
+        raise SpecError(f"{source}: a pickle, which may execute code; add --trust-pickle if you trust its source")
     from avs_cli.io.pickles import read_pickle
 
     return read_pickle(source)

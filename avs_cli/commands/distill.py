@@ -1,4 +1,4 @@
-"""`avs distill`: a student that is fast learns from teachers that are not, over stored features or from raw clips."""
+"""`avs distill`: train a fast student from slow teachers, on stored features or on raw clips."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from avs_cli.commands import _distill_clips, _distill_stores
-from avs_cli.commands._applies import refuse
+from avs_cli.commands import _applies, _distill_clips, _distill_stores
 from avs_cli.commands._clips import Keep
 from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
@@ -66,37 +65,43 @@ NEEDS = {
 def distill(
     context: typer.Context,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Videos, folders or shot tables; none with --video.")
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Videos, folders of them, or shot tables; omit with --video."),
     ] = [],  # noqa: B006  typer reads the default
     *,
-    captions: Annotated[list[str], typer.Option(metavar="FILE", help="Captions to learn from; repeat for several.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The student, .safetensors."), TRAINED],
+    captions: Annotated[list[str], typer.Option(metavar="FILE", help="Training captions; repeatable.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Output student (.safetensors)."), TRAINED
+    ],
     teacher: Annotated[
         list[str] | None,
         typer.Option(
             metavar="HEAD|NAME=FILE",
-            help=f"A trained head; or, from clips, one of {', '.join(teachers.names())} and its weights; repeat for "
-            "several. Without one the student learns from the captions alone.",
+            help=f"Teacher: a trained head or, with clips, the weights of {', '.join(teachers.names())}; repeatable. "
+            "Without a teacher, the student is trained on the captions only.",
         ),
     ] = None,
     student: Annotated[
         str,
         typer.Option(
             metavar="SPEC",
-            help="The head to train; from clips, the CLIP to start from, as open-clip:NAME/TAG, or a teacher to train, "
-            f"over clip: {', '.join(teachers.names())}.",
-            show_default="afa; clip",
+            help="Student: a head; with clips, the CLIP model to fine-tune (clip, open-clip:NAME/TAG) or a teacher to "
+            f"train: {', '.join(teachers.names())}.",
+            show_default="afa; with clips, clip",
         ),
     ] = "",
-    video: Annotated[list[str] | None, typer.Option(metavar="STORE", help="Learn over this store of frames.")] = None,
+    video: Annotated[
+        list[str] | None, typer.Option(metavar="STORE", help="Frame-level video features; repeatable.")
+    ] = None,
     text: Annotated[
-        list[str] | None, typer.Option(metavar="STORE|NAME", help="The captions' vectors, or a text encoder.")
+        list[str] | None,
+        typer.Option(metavar="STORE|NAME", help="Caption features: a store, or a text encoder; repeatable."),
     ] = None,
     teacher_video: Annotated[
-        list[str] | None, typer.Option(metavar="STORE", help="Video features that teachers alone look at.")
+        list[str] | None, typer.Option(metavar="STORE", help="Video features for the teachers only; repeatable.")
     ] = None,
     teacher_text: Annotated[
-        list[str] | None, typer.Option(metavar="STORE", help="Captions' vectors that teachers alone look at.")
+        list[str] | None, typer.Option(metavar="STORE", help="Caption features for the teachers only; repeatable.")
     ] = None,
     word_vectors: Annotated[
         str, typer.Option(metavar="PATH", help="Pretrained word vectors: a BigFile folder or a text file.")
@@ -104,67 +109,81 @@ def distill(
     weights: Annotated[
         str | None, typer.Option(metavar="PATH", help="A local checkpoint of the student's CLIP.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Of a clip, at most: one a second, evenly spread.")] = 12,
-    words: Annotated[int, typer.Option(min=3, help="Of a caption, at most, with its start and end.")] = 32,
+    frames: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Maximum number of frames per clip, sampled at 1 fps or, for longer clips, uniformly."
+        ),
+    ] = 12,
+    words: Annotated[
+        int, typer.Option(min=3, help="Maximum number of tokens per caption, including start and end.")
+    ] = 32,
     aggregate: Annotated[
         Literal["attention", "seqtransf", "mean"] | None,
         typer.Option(
-            help="A clip's vector: TeachCLIP's attention, or CLIP4Clip's mean with or without its header.",
+            help="Frame aggregation: TeachCLIP's attention, CLIP4Clip's seqTransf, or the mean.",
             show_default="attention; mean without --teacher",
         ),
     ] = None,
     pool_temperature: Annotated[
-        float, typer.Option(min=0.001, help="Of the attention that makes a clip's vector.")
+        float, typer.Option(min=0.001, help="Softmax temperature of the frame attention.")
     ] = 0.1,
     masked: Annotated[
-        bool, typer.Option("--masked", help="Leave what fills a short clip up out of the student's attention.")
+        bool, typer.Option("--masked", help="Exclude padding frames from the student's attention.")
     ] = False,
     tower_rate: Annotated[
-        float, typer.Option(min=0.0, help="CLIP's learning rate, as a share; 0: CLIP stays as it is.")
+        float,
+        typer.Option(min=0.0, help="Learning rate of CLIP's towers, relative to --learning-rate; 0 freezes them."),
     ] = 1e-3,
-    chunk: Annotated[
-        int, typer.Option(min=0, help="Frames in memory at once, computed again for the gradient; 0: all, and kept.")
-    ] = 48,
-    validate: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Captions to choose by.")] = None,
-    metric: Annotated[
-        Literal["R@1", "R@5", "R@10", "SumR"], typer.Option(help="Of the --validate captions, what is to be large.")
-    ] = "SumR",
-    coarse: Annotated[Method, typer.Option(help="How scores of pairs are taught.")] = "pear",
-    fine: Annotated[Method, typer.Option(help="How the frames' weights are taught.")] = "ce",
+    chunk: Annotated[int, typer.Option(min=0, help="Gradient-checkpointing chunk, in frames; 0 disables it.")] = 48,
+    validate: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Validation captions; repeatable.")] = None,
+    metric: Annotated[Literal["R@1", "R@5", "R@10", "SumR"], typer.Option(help="Metric for model selection.")] = "SumR",
+    coarse: Annotated[Method, typer.Option(help="Loss on the teachers' caption-video scores.")] = "pear",
+    fine: Annotated[Method, typer.Option(help="Loss on the teachers' caption-frame weights.")] = "ce",
     loss_weights: Annotated[
-        str, typer.Option(metavar="M,C,F", help="Of matching, coarse and fine.", show_default="as published")
+        str,
+        typer.Option(
+            metavar="M,C,F", help="Weights of the matching, coarse and fine losses.", show_default="as published"
+        ),
     ] = "",
-    temperature: Annotated[float, typer.Option(min=0.001, help="Heads' cosines are divided by it.")] = 0.05,
+    temperature: Annotated[
+        float, typer.Option(min=0.001, help="Temperature that divides the cosines of heads.")
+    ] = 0.05,
     cache: Annotated[
         str,
-        typer.Option(metavar="FOLDER", help="Where frames and teachers' vectors are kept.", show_default="FILE.kept"),
+        typer.Option(metavar="FOLDER", help="Cache of decoded frames and teachers' vectors.", show_default="FILE.kept"),
         WRITES,
     ] = "",
     cache_frames: Annotated[
         Literal["raw", "jpeg"],
-        typer.Option(help="How decoded frames are kept; jpeg takes a seventh of the disk and changes pixels a little."),
+        typer.Option(help="Format of cached frames; jpeg needs a seventh of the disk space and is slightly lossy."),
     ] = "raw",
     cache_limit: Annotated[
-        float, typer.Option(min=0.0, metavar="GB", help="Stop before decoded frames take more than this.")
+        float,
+        typer.Option(
+            min=0.0, metavar="GB", help="Maximum size of the frame cache; training stops rather than exceed it."
+        ),
     ] = 100.0,
     optimizer: Annotated[
         Literal["adamw", "bertadam"] | None,
-        typer.Option(help="Which rule takes the steps.", show_default="adamw; from clips bertadam"),
+        typer.Option(help="Optimizer.", show_default="adamw; with clips, bertadam"),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0.0, help="The largest step size.", show_default="0.001; from clips 0.0001")
+        float | None, typer.Option(min=0.0, help="Peak learning rate.", show_default="0.001; with clips, 0.0001")
     ] = None,
     weight_decay: Annotated[
         float | None,
         typer.Option(
             min=0.0,
-            help="How much of the weights a step takes away, times its size.",
-            show_default="0.01; of bertadam, and from clips, 0.2",
+            help="Decoupled weight decay.",
+            show_default="0.01; with bertadam or clips, 0.2",
         ),
     ] = None,
     epochs: Epochs = 10,
     batch_size: BatchSize = 120,
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the student's products.")] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], typer.Option(help="Numeric precision of matrix products (autocast).")
+    ] = "fp32",
     seed: Seed = 0,
     time_limit: TimeLimit = 0.0,
     skip_missing: SkipMissing = False,
@@ -176,18 +195,22 @@ def distill(
 ) -> None:
     """Distil slow teachers into a student with one vector per shot.
 
-    Teachers say how well every caption of a batch fits every video (coarse), and how much each frame has to do with its
-    caption (fine). What they make of an item is computed once and kept in a folder. Over stores, student and teachers
-    are heads; from clips, the student is a CLIP, which avs extract --model teachclip then takes as --weights. Without a
-    teacher the student learns from the captions alone: over stores a baseline, from clips CLIP4Clip. From clips,
-    --student xclip trains a teacher, whose file --teacher xclip=FILE takes. FILE.last and FILE.csv are those of avs
-    train: the same command goes on after the last whole epoch.
+    Teachers supervise the scores of all caption-video pairs in a batch (coarse) and the weights of the frames for each
+    caption (fine). Their vectors are computed once and cached. On stored features (--video), student and teachers are
+    heads. On clips (INPUT), the student is a CLIP model for avs extract --model teachclip --weights FILE; without a
+    teacher it is CLIP4Clip. With clips, --student xclip trains a teacher for --teacher xclip=FILE. FILE.last and
+    FILE.csv are as in avs train: the same command resumes after the last complete epoch.
+
+    \b
+    Examples:
+      avs distill --captions train.txt --video frames.h5 --text text.h5 --teacher xclip.safetensors -o afa.safetensors
+      avs distill videos/ --captions train.txt --teacher xclip=xclip.bin -o teachclip.safetensors
     """
     if output == "-":
-        raise SpecError("distill needs a file for --output: it keeps the state of the training beside it")
+        raise SpecError("distill needs --output FILE: the state of training is saved next to it")
     spare_media(output, inputs)
     if bool(inputs) == bool(video):
-        raise SpecError("distill learns either from INPUT clips or over the stores of --video; give one of them")
+        raise SpecError("distill trains either on INPUT clips or on the stores of --video; give one of them")
     taught_by, aggregate = teacher or [], aggregate or ("attention" if teacher else "mean")
     holds = {
         CLIPS: bool(inputs),
@@ -199,17 +222,18 @@ def distill(
         ENCODER: any(map(is_encoder, text or [])),
         KEPT: bool(inputs or teacher),
     }
-    refuse(context, NEEDS, holds)
+    needing = {use: [name for name, uses in NEEDS.items() if use in uses] for use in holds}
+    _applies.refuse(context, *((not held, needing[use], f"without {use}") for use, held in holds.items()))
     if video and _distill_clips.is_teacher(student):
         raise SpecError(
-            f"--student {student}: over stores a student is a head whose score is one dot product, as afa; teachers "
-            "are trained by avs train --head xclip or xpool"
+            f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "
+            "teachers are trained by avs train --head xclip or xpool"
         )
     from avs_cli.core.device import prepare
     from avs_cli.core.distillation import Recipe
 
     place = prepare(device, threads)
-    # Alone, a student has one loss, which is weighed against no other.
+    # Without a teacher there is only one loss, so its weight is 1.
     recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights)) if teacher else Recipe(matching_weight=1.0)
     given: dict[str, Any] = dict(
         epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine"
@@ -253,5 +277,5 @@ def _weights(text: str) -> tuple[float | None, float | None, float | None]:
     try:
         matching, coarse, fine = map(float, text.split(","))
     except ValueError:
-        raise SpecError(f"--loss-weights {text!r}: write three numbers, as 0.2,1,2") from None
+        raise SpecError(f"--loss-weights {text!r}: expected three numbers, such as 0.2,1,2") from None
     return matching, coarse, fine

@@ -1,4 +1,4 @@
-"""avs eval: runs against judgments."""
+"""`avs eval`: evaluate runs against judgments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.console import note, note_each, table
 from avs_cli.errors import SpecError
 from avs_cli.outputs import WRITES
@@ -22,16 +23,16 @@ Files = Annotated[
     list[str],
     typer.Argument(
         metavar="[QRELS] RUN...",
-        help="Qrels (or captions, for caption retrieval), unless --qrels gives them, and TREC runs, plain or .gz; - is "
-        "stdin.",
+        help="Qrels (or captions, for caption-based retrieval), unless given by --qrels, and TREC runs, plain or .gz; "
+        "- is stdin.",
     ),
 ]
 Judgments = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE|FOLDER",
-        help="Qrels, one per year, or a folder of them: a column for each and the mean of the columns. All arguments "
-        "are then runs.",
+        help="Qrels, one file per year, or a folder of them: one column per file, and their mean. All arguments are "
+        "then runs; repeatable.",
     ),
 ]
 Measures = Annotated[
@@ -40,8 +41,8 @@ Measures = Annotated[
         "--measure",
         "-m",
         metavar="NAME",
-        help="xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8), ERR@20, or a measure of trec_eval as ir_measures writes "
-        "it: AP, P@10, nDCG@20 …; repeatable.",
+        help="Measure: xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8), ERR@20, or a measure of trec_eval in "
+        "ir_measures' notation: AP, P@10, nDCG@20 …; repeatable.",
         show_default="xinfAP for sampled qrels, else AP",
     ),
 ]
@@ -49,14 +50,14 @@ Agreement = Annotated[
     str,
     typer.Option(
         metavar="WITH",
-        help="Add Kendall's tau and tau_AP with the ranking of runs by another measure, by a file of 'run score' lines "
-        "or by FILE.csv:COLUMN.",
+        help="Report Kendall's tau and tau_AP with the ranking of runs by another measure, by a file of 'run score' "
+        "lines or by FILE.csv:COLUMN.",
     ),
 ]
 
 
 class Scored(NamedTuple):
-    """What one run gave: its values, which topics were renamed, and its precision-recall curve for a plot."""
+    """The evaluation of one run: its values, a note on renamed topics, and its precision-recall curve for a plot."""
 
     scores: Scores
     renamed: str
@@ -64,7 +65,7 @@ class Scored(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """The judgments of all qrels together, the measures that are usual for them, and each qrels' name and topics.
+    """The judgments of all qrels together, their default measures, and the name and topics of each qrels.
 
     parts  empty for one qrels
     """
@@ -76,41 +77,51 @@ class Judged(NamedTuple):
 
 
 def eval(
+    context: typer.Context,
     runs: Files,
     qrels: Judgments = None,
     measure: Measures = None,
     topics: options.Topics = "",
-    by_topic: Annotated[bool, typer.Option("--by-topic", "-q", help="Print the values of every topic too.")] = False,
-    baseline: Annotated[str, typer.Option(metavar="RUN", help="Test against this run instead of the best.")] = "",
+    by_topic: Annotated[bool, typer.Option("--by-topic", "-q", help="Print per-topic values too.")] = False,
+    baseline: Annotated[
+        str, typer.Option(metavar="RUN", help="Baseline run of the tests.", show_default="the best run")
+    ] = "",
     test: Annotated[
         Literal["randomization", "t", "tukey"],
-        typer.Option(help="Test of paired differences; randomization and t are Holm-corrected."),
+        typer.Option(help="Significance test of paired differences; randomization and t with Holm's correction."),
     ] = "randomization",
     seed: options.Seed = 0,
     missing: Annotated[
         Literal["skip", "zero"],
-        typer.Option(
-            help="Judged topics that a run lacks: leave them out of its mean, as NIST does, or count them as 0."
-        ),
+        typer.Option(help="Judged topics that a run lacks: omit them from its mean, as NIST does, or score them 0."),
     ] = "skip",
-    format: Annotated[Literal["table", "nist"], typer.Option(help="nist prints the rows of sample_eval.pl.")] = "table",
+    format: Annotated[
+        Literal["table", "nist"], typer.Option(help="Output format; nist prints the rows of sample_eval.pl.")
+    ] = "table",
     json: options.Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, values in full precision.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, in full precision.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table.")] = False,
     plot: Annotated[
-        str, typer.Option(metavar="FILE", help="Draw topics and precision-recall: .svg, .png, .pdf."), WRITES
+        str,
+        typer.Option(metavar="FILE", help="Plot per-topic values and precision-recall curves: .svg, .png or .pdf."),
+        WRITES,
     ] = "",
     agreement: Agreement = "",
 ) -> None:
-    """Score runs against judgments, with tests of significance between them.
+    """Evaluate runs against judgments, with significance tests between runs.
 
-    The runs' names are those of their files. Several qrels, such as those of three years, give a column each, and the
-    mean of the columns. Notes on stderr list missing and unjudged topics, the number of ties that the shot ids decided,
-    and how much of the top was not judged.
+    Runs are named by their files. With several qrels, such as those of three years, each has its own column, followed
+    by the mean of the columns. Notes on stderr report missing and unjudged topics, tied scores and the share of the
+    top ranks that is unjudged.
+
+    \b
+    Examples:
+      avs eval tv22.qrels tv22.run
+      avs eval tv22.qrels clip.run laff.run -m xinfAP -m P@10 --baseline clip
     """
     import gc
 
-    # Millions of strings and no cycles: looking for garbage among them takes a twentieth of the time.
+    # There are millions of strings and no cycles: garbage collection would take 5% of the time.
     gc.set_threshold(100_000)
     from avs_cli.core import reports
     from avs_cli.core.evaluation import Evaluator, run_notes
@@ -119,6 +130,12 @@ def eval(
 
     judgments, runs = (qrels, runs) if qrels else (runs[:1], runs[1:])
     _check(json, csv, latex, format == "nist", plot, bool(measure), len(runs), bool(agreement))
+    _applies.refuse(
+        context,
+        (len(runs) == 1, ("baseline", "test", "seed"), "on a single run"),
+        (test != "randomization", ["seed"], f"with --test {test}"),
+        (latex, ["by_topic"], "with --latex; --csv and --json print topics"),
+    )
     if [*judgments, *runs, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     first = _first_run(runs[0], bool(qrels))
@@ -137,7 +154,7 @@ def eval(
     gaps = {path: one.scores.gaps for path, one in zip(runs, found, strict=True)}
     note_each(run_notes(gaps, {path: one.renamed for path, one in zip(runs, found, strict=True)}))
     measures = evaluator.measures[: len(dict.fromkeys(names))]
-    report = reports.compare(scores, measures, baseline, test, seed, judged.parts)
+    report = reports.compare(scores, measures, baseline if len(runs) > 1 else "", test, seed, judged.parts)
     if hidden:
         sign = -1 if evaluator.measures[-1].ascending else 1
         truth = {name: sign * score.means[agreement] for name, score in scores.items()}
@@ -160,17 +177,17 @@ def eval(
 def _check(
     json: bool, csv: bool, latex: bool, nist: bool, plot: str, measured: bool, runs: int, agreement: bool
 ) -> None:
-    """Refuse combinations that mean nothing, before files are read."""
+    """Reject invalid combinations before files are read."""
     if not runs:
-        raise SpecError("no run given: write `avs eval QRELS RUN...`, or `avs eval --qrels FILE RUN...`")
+        raise SpecError("no run given; usage: avs eval QRELS RUN... or avs eval --qrels FILE RUN...")
     shown = {"--json": json, "--csv": csv, "--latex": latex, "--format nist": nist}
     ways = [way for way, asked in shown.items() if asked]
     if len(ways) > 1:
-        raise SpecError(f"{' and '.join(ways)}: one way of printing at a time")
+        raise SpecError(f"{' and '.join(ways)} are mutually exclusive")
     if nist and (measured or runs > 1):
-        raise SpecError("--format nist prints its own measures, of one run")
+        raise SpecError("--format nist has its own measures and takes one run")
     if agreement and (runs < 2 or csv or latex or nist):
-        raise SpecError("--agreement needs two runs or more, and prints with a table or --json")
+        raise SpecError("--agreement needs at least two runs, and table or --json output")
     if plot:
         from avs_cli.io.figures import figure_format
 
@@ -178,7 +195,7 @@ def _check(
 
 
 def _first_run(path: str, optional: bool) -> Run:
-    """The run; where --qrels (or the environment) gives judgments, an error says that a first argument is none."""
+    """Read the first run; an error hints at qrels among the arguments when --qrels is set."""
     from avs_cli.errors import FormatError, MismatchError
     from avs_cli.io.trec import read_run
 
@@ -186,12 +203,12 @@ def _first_run(path: str, optional: bool) -> Run:
         return read_run(path)
     except FormatError as error:
         if optional and error.line == 1:
-            raise MismatchError(f"{error}; with --qrels every argument is a run") from None
+            raise MismatchError(f"{error}; with --qrels, all arguments are runs") from None
         raise
 
 
 def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
-    """The judgments of qrels or caption files, or of folders of them, on the topics that `--topics` selects."""
+    """The judgments in qrels or caption files, or in folders of them, for the topics that `--topics` selects."""
     from avs_cli.core import reports
     from avs_cli.core.evaluation import CAPTION_MEASURES, usual
     from avs_cli.errors import MismatchError, few
@@ -210,7 +227,9 @@ def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
             own = select_topics(own, wanted)
         if shared := [topic for topic in own if topic in qrels]:
             before = next(part for part, judged in parts.items() if shared[0] in judged)
-            raise MismatchError(f"{path}: topic {shared[0]} is in {before} too; a topic is judged in one qrels")
+            raise MismatchError(
+                f"{path}: topic {shared[0]} is judged in {before} too; each topic may be in one qrels only"
+            )
         if own:
             parts[name] = set(own)
         qrels |= own
@@ -218,7 +237,7 @@ def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
         raise MismatchError(f"{few(files)}: some are captions and some are qrels")
     if wanted is not None:
         if not qrels:
-            raise MismatchError(f"--topics selects {few(wanted)}, of which {few(files)} judges none")
+            raise MismatchError(f"--topics selects {few(wanted)}, none of which is judged in {few(files)}")
         absent = len(wanted) - len(qrels)
         if absent > 0:
             note(f"{absent} of {len(wanted)} selected topics are not judged")
@@ -228,7 +247,7 @@ def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
 
 
 def _read_judgments(path: str, run: Run) -> tuple[Qrels, bool]:
-    """The judgments of a file, and whether it is one of captions."""
+    """The judgments in a file, and whether they come from captions."""
     from avs_cli.io.captions import are_captions, caption_qrels, parse_captions
     from avs_cli.io.pipe import read_text
     from avs_cli.io.trec import parse_qrels
@@ -239,7 +258,7 @@ def _read_judgments(path: str, run: Run) -> tuple[Qrels, bool]:
 
 
 def _scored(evaluator: Evaluator, path: str, run: Run, drawn: bool, wanted: Qrels | None) -> Scored:
-    """A run's scores; of its topics the `wanted` ones alone, where some are selected."""
+    """Evaluate a run, on the `wanted` topics only if some are selected."""
     from avs_cli.errors import MismatchError
     from avs_cli.io.topics import align_topics, select_topics
 
@@ -252,7 +271,7 @@ def _scored(evaluator: Evaluator, path: str, run: Run, drawn: bool, wanted: Qrel
 
 
 def _leaderboard(agreement: str) -> dict[str, float] | None:
-    """Published scores, or None when `agreement` names no file and so is a measure."""
+    """Published scores, or None when `agreement` is not a file but a measure."""
     from pathlib import Path
 
     path, _, column = agreement.partition(":")
@@ -277,12 +296,11 @@ def _print_tables(report: Report, by_topic: bool, agreed: list[tuple[str, float,
         for title, columns, lines in reports.topic_rows(report):
             table(columns, lines, title)
     elif len(report.entries) == 1 and not report.parts:
-        # No table for one run: what prints one takes longer to load than the run takes to score.
+        # Plain lines for one run: importing the table printer takes longer than the evaluation.
         for name, mean in report.entries[0].scores.means.items():
             print(f"{name:<12} {mean:.4f}")
     else:
-        tested = f"p against {report.baseline}: {reports.TESTS[report.test]}" if report.baseline else None
-        table(*reports.rows(report), tested)
+        table(*reports.rows(report), reports.caption(report) or None)
     if agreed:
         lines = [[name, f"{tau:.4f}", f"{tau_ap:.4f}"] for name, tau, tau_ap in agreed]
         table(["measure", "tau", "tau_AP"], lines, f"agreement with {other}")

@@ -1,4 +1,4 @@
-"""`avs extract`: frames, pictures or texts in, a feature store out."""
+"""`avs extract`: encode videos, images or texts into a feature store."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import find_frames, named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.features import features
@@ -24,122 +24,138 @@ if TYPE_CHECKING:
     from avs_cli.core.features import Feature
     from avs_cli.io.store_writer import StoreWriter
 
-# A kill loses at most this much work: a part is closed when either is reached.
+# At most this much work is lost when the process is killed: a part is closed when either limit is reached.
 PART_SHOTS = 1024
-FRAME_RATE = 2.0  # of extracted frames: two a second is what RUC's tools take
+FRAME_RATE = 2.0  # of extracted frames: RUC's tools sample two per second
 PART_SECONDS = 5.0
 THUMBNAIL = 320
-# Those whose versions a store of frames names.
+# Packages whose versions are recorded in a store of frames.
 PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
+
+# What has no effect on texts.
+OF_PICTURES = (
+    "shots", "fps", "frames", "max_frames", "pool", "frame_norm", "batch_size", "workers", "timeout", "shard",
+    "thumbnails", "retry_failed",
+)  # fmt: skip
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT...", help="Videos, pictures, folders of them, or shot tables (.tsv)."),
+    typer.Argument(metavar="INPUT...", help="Videos, images, folders of them, or shot tables (.tsv)."),
 ]
 Model = Annotated[
     str,
-    typer.Option(
-        "--model", metavar="SPEC", help=f"The encoder, name or name:key=value: {', '.join(features.names())}."
-    ),
+    typer.Option("--model", metavar="SPEC", help=f"Encoder, as NAME or NAME:KEY=VALUE: {', '.join(features.names())}."),
 ]
 
 
 def extract(
+    context: typer.Context,
     inputs: Inputs = [],  # noqa: B006  typer reads the default
     model: Model = "conse",
     output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
-    shots: Annotated[
-        str, typer.Option(metavar="FILE", help="The shots to encode; without it each video is one shot.")
-    ] = "",
+    shots: Annotated[str, typer.Option(metavar="FILE", help="Shot table; without it each video is one shot.")] = "",
     text: Annotated[
-        str, typer.Option(metavar="FILE", help="Encode a file of topics or captions instead of pictures; - is stdin.")
+        str, typer.Option(metavar="FILE", help="Topics or captions to encode instead of videos; - is stdin.")
     ] = "",
     field: Annotated[
-        Literal["query", "narrative", "both"], typer.Option(help="Text of the topics of --text that is encoded.")
+        Literal["query", "narrative", "both"], typer.Option(help="Text of each topic in --text to encode.")
     ] = "query",
     fps: Annotated[
-        float | None, typer.Option(min=0.001, help="Frames per second of video.", show_default="2, or the model's own")
+        float | None,
+        typer.Option(min=0.001, help="Sampling rate, in frames per second.", show_default="2, or the model's own"),
     ] = None,
     frames: Annotated[
         Literal["name", "folder"] | None,
         typer.Option(
-            help="INPUT holds frames of shots: pictures called <shot>_<number>, or a folder of pictures per shot. They "
-            "count as --fps a second, or 2.",
-            show_default="each picture is a shot",
+            help="INPUT contains extracted frames: images named <shot>_<number>, or a folder of images per shot; --fps "
+            "gives their rate.",
+            show_default="each image is a shot",
         ),
     ] = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="At most this many frames of a shot.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Maximum number of frames per shot.")] = None,
     pool: Annotated[
         Literal["mean", "max", "none"] | None,
         typer.Option(
-            help="How a shot's frames become one vector; none keeps them all.", show_default="the model's own"
+            help="Pooling of frame vectors into one vector per shot; none stores every frame.",
+            show_default="the model's own",
         ),
     ] = None,
     frame_norm: Annotated[
-        Literal["none", "l2"], typer.Option(help="Bring frame vectors to unit length before pooling.")
+        Literal["none", "l2"], typer.Option(help="Normalisation of frame vectors before pooling.")
     ] = "none",
-    dtype: Annotated[Literal["float16", "float32"], typer.Option(help="How vectors are stored.")] = "float16",
+    dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Data type of stored vectors.")] = "float16",
     weights: Weights = None,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         typer.Option(
-            help="Of the model's arithmetic; auto is 16 bits on a GPU, as fits the model, and fp32 elsewhere."
+            help="Numeric precision of the model; auto is fp16 or bf16 on a GPU, depending on the model, and fp32 "
+            "elsewhere."
         ),
     ] = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=4096, help="Frames (or clips) that the model sees at once.")
-    ] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Frames (or clips) per forward pass.")] = 32,
     workers: Workers = 0,
     threads: Threads = 0,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds after which a file that decodes nothing is given up.")
+        float, typer.Option(min=0.1, help="Seconds without a decoded frame before a file is skipped.")
     ] = 60.0,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N equal parts of the videos.")] = "1/1",
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Process only part I of N equal parts of the videos.")
+    ] = "1/1",
     thumbnails: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=THUMBNAIL,
             metavar="WIDTH",
-            help="Width in pixels of the thumbnails that avs view shows, one per shot; 0 stores none.",
+            help="Width of the thumbnails for avs view, in pixels, one per shot; 0 stores none.",
             show_default=str(THUMBNAIL),
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before, and only that.")
+        bool, typer.Option("--retry-failed", help="Process only the shots that failed before.")
     ] = False,
     list_models: Annotated[
-        bool, typer.Option("--list-models", help="Show the models: what they give, cost, allow and download.")
+        bool, typer.Option("--list-models", help="List the models: output, cost, licence and download.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Encode shots, pictures or texts into a feature store.
+    """Encode shots, images or texts into a feature store.
 
-    Frames are taken by time stamp and scaled while they are decoded, in processes that run ahead of the model. Work is
-    kept as it is done: given again, the command goes on where it was interrupted. A file that cannot be read goes into
-    STORE.errors.jsonl and does not stop the others; the exit code is then 5.
+    Frames are sampled by time stamp, decoded and resized in worker processes. Results are saved as they are computed:
+    the same command resumes an interrupted extraction. Files that cannot be read are listed in STORE.errors.jsonl, the
+    others are processed, and the exit code is 5.
 
-    --text reads topics: lines of an id and a query, with a narrative or a weight after a tab; TRECVID's XML; JSON lines
-    or a CSV with a header (id, text, narrative, weight). It also reads captions in every format of avs convert, under
-    the ids that avs train looks for.
+    --text reads topics: lines of an id and a query, optionally with a narrative or a weight after a tab; TRECVID XML;
+    JSON lines or CSV with a header (id, text, narrative, weight). It also reads captions in every format that avs
+    convert reads, with the ids that avs train expects.
+
+    \b
+    Examples:
+      avs extract videos/ --shots shots.tsv --model clip -o gallery.h5
+      avs extract --text tv22.txt --model clip -o topics.h5
     """
+    listed = {parameter.name for parameter in context.command.params} - {"inputs", "list_models", "json"}
+    _applies.refuse(
+        context,
+        (list_models, sorted(map(str, listed)), "with --list-models"),
+        (not list_models, ["json"], "without --list-models"),
+    )
     if list_models:
         _list(json)
         return
-    if json:
-        raise SpecError("--json goes with --list-models")
     if not output or output == "-":
-        raise SpecError("extract needs --output: a store takes its parts beside it, so it cannot go to a pipe")
+        raise SpecError("extract needs --output FILE: a store is written in parts and cannot go to stdout")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
-    if field != "query" and not text:
-        raise SpecError("--field chooses a text of topics; it goes with --text")
-    if frames and (shots or text):
-        raise SpecError("--frames says what the pictures of INPUT are; it goes with neither --shots nor --text")
+    _applies.refuse(
+        context,
+        (bool(text), OF_PICTURES, "with --text"),
+        (not text, ["field"], "without --text"),
+    )
+    if frames and shots and not text:
+        raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     spare_media(output.partition("::")[0], inputs)
-    if text and thumbnails is not None:
-        raise SpecError("--thumbnails applies to videos and pictures, not to --text")
     own, parts = _part(shard)
     path, name = _target(output, model)
 
@@ -155,7 +171,7 @@ def extract(
     if text and text != "-":
         Path(text).stat()
     if not text:
-        # What is missing is told, and what is done is found done, before a model is loaded.
+        # Missing files are reported, and a finished store is recognised, before a model is loaded.
         pictures = find_frames(inputs, frames, fps or FRAME_RATE) if frames else {}
         found = _share([*pictures] or named_shots(inputs, shots), own, parts)
         if (failed := _failed_of_finished(asked, opened, found, retry_failed)) is not None:
@@ -168,14 +184,14 @@ def extract(
 
     place = prepare(device, threads)
     feature: Feature = load(Runtime(place.device, place.threads, weights, remembered, precision))
-    known = feature.provenance  # weights that are missing or wrong are told before any video is opened
+    known = feature.provenance  # missing or wrong weights are reported before any video is opened
     if text:
         _extract_texts(feature, known, model, _queries.read(text, field), field, path, name, dtype)
         return
     if feature.pixels is None:
-        raise SpecError(f"{model} encodes text alone; give it a file with --text")
+        raise SpecError(f"{model} encodes text only; give --text FILE")
     if model == "conse":
-        note("conse needs no download: good on objects and animals, weak on people, actions and written words")
+        note("conse needs no download: it is good at objects and animals, weak at people, actions and written text")
     settings, store = opened(feature, workers or place.workers)
     with store as writer:
         _keep_facts(asked, feature)
@@ -185,7 +201,7 @@ def extract(
 
 
 def _asked(model: str, weights: str | None, device: str, precision: str) -> dict[str, Any]:
-    """All that decides which encoder a command line means, but for the files that it finds."""
+    """Everything on a command line that determines the encoder, apart from its weight files."""
     from avs_cli import __version__
     from avs_cli.provenance import versions
 
@@ -208,9 +224,9 @@ def _failed_of_finished(
     found: "list[Shot | Failure]",
     retry_failed: bool,
 ) -> int | None:
-    """How many shots failed earlier, where nothing is left to do; None where the model is needed to go on or to tell.
+    """The number of failed shots of a finished store; None if the model is needed to continue or to decide.
 
-    It goes by what the encoder said when it was last loaded.
+    The decision uses the facts that the encoder gave when it was last loaded.
     """
     from avs_cli.io.facts import recall
     from avs_cli.io.store_writer import is_finished
@@ -228,11 +244,11 @@ def _failed_of_finished(
             writer.finish([item.id for item in found])
             return _report(writer, found)
     except MismatchError:
-        return None  # with the model itself it is certain, and told
+        return None  # the model itself will decide, and report it
 
 
 def _keep_facts(asked: Mapping[str, Any], feature: "Feature") -> None:
-    """For the next time."""
+    """Save the encoder's facts, so that the next call need not load it to find a store finished."""
     from avs_cli.io.facts import keep
 
     if sources := getattr(feature, "sources", ()):
@@ -245,7 +261,7 @@ def _end(path: str, failed: int, found: "list[Shot | Failure]") -> None:
 
 
 def _list(json: bool) -> None:
-    """The models, for people or for programs."""
+    """Print the list of models, as a table or as JSON."""
     from avs_cli.core.features._catalogue import COLUMNS, facts, listing
 
     if json:
@@ -279,11 +295,11 @@ def _target(output: str, model: str) -> tuple[str, str]:
 
 
 def _sampling(feature: "Feature | Facts", fps: float | None, max_frames: int | None) -> "Sampling":
-    """The model's own sampling with what the user wants otherwise."""
+    """The model's own sampling with the user's changes."""
     sampling = feature.sampling
     if fps is not None:
         if sampling.fps is None or sampling.clip > 1:
-            raise SpecError("this model takes its own number of frames; --fps does not fit it")
+            raise SpecError("this model has a fixed number of frames; --fps does not apply")
         sampling = replace(sampling, fps=fps)
     return sampling if max_frames is None else replace(sampling, max_frames=max_frames)
 
@@ -292,7 +308,7 @@ def _part(shard: str) -> tuple[int, int]:
     """I and N of `I/N`."""
     match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)
     if not match or int(match[1]) > int(match[2]):
-        raise SpecError(f"--shard {shard!r}: write I/N with I from 1 to N")
+        raise SpecError(f"--shard {shard!r}: expected I/N with I from 1 to N")
     return int(match[1]), int(match[2])
 
 
@@ -325,7 +341,7 @@ def _writer(
 
 
 def _todo(writer: "StoreWriter", found: "list[Shot | Failure]", retry_failed: bool) -> "list[Shot | Failure]":
-    """What is to be done of what was found: what is new, or, to retry, what failed before."""
+    """The shots to process: new ones or, to retry, those that failed before."""
     if retry_failed:
         return [item for item in found if item.id in writer.failed and item.id not in writer.done]
     return [item for item in found if item.id not in writer.done and item.id not in writer.failed]
@@ -339,9 +355,9 @@ def _extract_frames(
     settings: _Settings,
     retry_failed: bool,
 ) -> None:
-    """Encode what is not done yet, and keep it part by part.
+    """Encode the remaining shots, and save them part by part.
 
-    pictures  the frames of shots that are no part of a file
+    pictures  the image files of shots that are given as extracted frames
     """
     from avs_cli.core.extraction import encode
     from avs_cli.core.sampling import sample_times
@@ -381,7 +397,7 @@ def _extract_frames(
 
 
 def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
-    """Say what failed, each message once, and how many shots that leaves out."""
+    """Report failures, each message once, and return the number of failed shots."""
     failures = [writer.failed[item.id] for item in found if item.id in writer.failed]
     note_each(failure.message for failure in failures)
     return len(failures)
@@ -397,7 +413,7 @@ def _extract_texts(
     name: str,
     dtype: str,
 ) -> None:
-    """Encode topics or captions, a vector each (of wordings, their blend); word-level, one for each word."""
+    """Encode topics or captions: one vector each (several wordings are combined), or one per word."""
     from avs_cli.io.store_writer import Item, StoreWriter
     from avs_cli.provenance import describe, versions
 

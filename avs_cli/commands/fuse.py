@@ -1,4 +1,4 @@
-"""avs fuse: several runs into one."""
+"""`avs fuse`: fuse several runs into one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.console import note
 from avs_cli.outputs import WRITES
 
@@ -20,16 +21,16 @@ Method = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
-        help="rrf, combsum, combmnz, combmax, combmed, combanz, average (of raw scores), isr, borda, with parameters "
-        "as in rrf:k=60 or combsum:norm=zscore; weighted learns one weight per run from --qrels (Step 1 of --ltr), or "
-        "takes weighted:weights=2/1.",
+        help="Fusion method: rrf, combsum, combmnz, combmax, combmed, combanz, average (of raw scores), isr or borda, "
+        "with parameters as in rrf:k=60 or combsum:norm=zscore; weighted learns one weight per run from --qrels (Step "
+        "1 of --ltr) unless given as in weighted:weights=2/1.",
     ),
 ]
 Steps = Annotated[
     Literal["auto", "1", "2"],
     typer.Option(
-        help="Steps of --ltr: 1, weights per run only; 2, LambdaMART in any case; auto, LambdaMART where "
-        "cross-validation on the training topics shows a gain beyond its standard error.",
+        help="Steps of --ltr: 1, linear weights only; 2, also LambdaMART; auto, LambdaMART if cross-validation on the "
+        "training topics shows a gain greater than its standard error.",
     ),
 ]
 Reports = Annotated[
@@ -44,9 +45,9 @@ Reports = Annotated[
 
 
 class Learning(NamedTuple):
-    """How to learn.
+    """Settings of learning to rank.
 
-    measure  "" for the usual one of the judgments
+    measure  "" for the default measure of the judgments
     steps    "1", "2" or "auto"
     folds    a number, or "by-year"
     """
@@ -63,19 +64,19 @@ def fuse(
     runs: options.Runs,
     method: Method = "rrf",
     ltr: Annotated[
-        bool, typer.Option("--ltr", help="Learn to rank from --qrels: weights per run, then LambdaMART.")
+        bool, typer.Option("--ltr", help="Learning to rank from --qrels: linear weights, then LambdaMART.")
     ] = False,
     steps: Steps = "auto",
     qrels: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Judgments to learn from; repeatable, as for the files of several years."),
+        typer.Option(metavar="FILE", help="Judgments to learn from; repeatable."),
     ] = None,
     measure: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Measure to optimise: xinfAP, AP, nDCG, nDCG@k, P@k. If not given, xinfAP for sampled judgments, else "
-            "AP.",
+            help="Measure to optimise: xinfAP, AP, nDCG, nDCG@k or P@k.",
+            show_default="xinfAP for sampled judgments, else AP",
         ),
     ] = "",
     folds: Annotated[
@@ -88,18 +89,18 @@ def fuse(
         str,
         typer.Option(
             metavar="FILE",
-            help="Save the model fitted on all judged topics (JSON); the fused run is then written only with -o.",
+            help="Save the model fitted on all judged topics (JSON); a fused run is then written only with -o.",
         ),
         WRITES,
     ] = "",
-    load: Annotated[str, typer.Option(metavar="FILE", help="Apply a model that --save wrote.")] = "",
+    load: Annotated[str, typer.Option(metavar="FILE", help="Apply a model saved with --save.")] = "",
     report: Reports = None,
     topics: options.Topics = "",
     depth: options.Depth = 1000,
     tag: options.Tag = "fused",
     output: options.Output = "-",
 ) -> None:
-    """Merge several runs into one.
+    """Fuse several runs into one.
 
     Without judgments, rrf is a good choice. With judgments, --ltr learns in two steps. Step 1 finds one weight per run
     by coordinate ascent on the measure. Step 2 reranks Step 1's best 1000 shots of each topic by LambdaMART, boosted
@@ -107,7 +108,12 @@ def fuse(
 
     A judged topic is ranked out of fold, by a model fitted on the judged topics of the other folds; a topic without
     judgments is ranked by a model fitted on all judged topics. Judgments of earlier years serve new topics in two
-    commands: --save fits on the runs' earlier topics, --load applies the model to runs of the same names.
+    commands: --save fits a model on runs of the earlier topics, --load applies it to runs with the same names.
+
+    \b
+    Examples:
+      avs fuse clip.run blip.run laff.run -o fused.run
+      avs fuse clip.run blip.run laff.run --ltr --qrels tv22.qrels --report - -o fused.run
     """
     import os.path
 
@@ -156,35 +162,32 @@ def _check(
     output: str,
     folds: str,
 ) -> None:
-    """Refuse combinations that mean nothing, before files are read; `output` is "" when no run is written."""
+    """Reject invalid combinations before files are read; `output` is "" when no run is written."""
     from avs_cli.errors import SpecError
 
-    if (ltr or load) and method != "weighted" and (method != "rrf" or options.written(context, "method")):
-        raise SpecError(f"{'--ltr' if ltr else '--load'} and --method {method} are two ways to fuse; choose one")
+    if (ltr or load) and method != "weighted" and (method != "rrf" or _applies.written(context, "method")):
+        raise SpecError(f"{'--ltr' if ltr else '--load'} and --method {method} are mutually exclusive")
     if learns and not judged and not load:
         raise SpecError(
             f"{'learning to rank' if ltr else '--method weighted'} needs judgments (--qrels FILE, qrels in avs.toml or "
             "AVS_QRELS) or a saved fuser (--load FILE); --method rrf needs nothing"
         )
-    learning = ("qrels", "measure", "steps", "folds", "seed", "save", "report")
+    learning = ("qrels", "measure", "steps", "folds", "seed", "threads", "save", "report")
+    unlearned = f"with --method {method}; add --ltr to learn from judgments"
     if load:
-        idle, why = options.written(context, *learning), "with --load, which applies a model as it was saved"
-    elif not learns:
-        idle, why = options.written(context, *learning), f"with --method {method}; add --ltr to learn from judgments"
-    elif not ltr:
-        idle, why = options.written(context, "steps"), "without --ltr"
-    elif not output and not report:
-        idle, why = options.written(context, "folds"), "on the saved model; add -o FILE or --report FILE"
-    else:
-        idle, why = [], ""
-    if (save or report) and (load or not learns) and not idle:
-        idle = ["--save" if save else "--report"]
-    if idle:
-        raise SpecError(f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no effect {why}")
+        unlearned = "with --load, which applies a model as it was saved"
+    _applies.refuse(
+        context,
+        (bool(load) or not learns, learning, unlearned),
+        (not (load or ltr), ["steps"], "without --ltr"),
+        (not (load or output or report), ["folds"], "on the saved model; add -o FILE or --report FILE"),
+    )
+    if (save or report) and (load or not learns):
+        raise SpecError(f"{'--save' if save else '--report'} has no effect {unlearned}")
     if "-" in report and output == "-":
         raise SpecError("the run and the report cannot both go to stdout; add -o FILE")
     if folds != "by-year" and not (folds.isascii() and folds.isdigit() and 2 <= int(folds) <= 10_000):
-        raise SpecError(f"--folds {folds}: by-year, or a number of parts from 2 on")
+        raise SpecError(f"--folds {folds}: expected by-year, or a number of folds from 2")
     for path in report:
         if path != "-" and not path.endswith((".txt", ".json")):
             from avs_cli.io.figures import figure_format
@@ -193,7 +196,7 @@ def _check(
 
 
 def _expanded(runs: list[str]) -> list[str]:
-    """The paths, with the patterns that no shell has expanded (those of avs.toml) expanded here."""
+    """The paths, with patterns from avs.toml expanded."""
     from glob import glob
     from pathlib import Path
 
@@ -205,37 +208,37 @@ def _expanded(runs: list[str]) -> list[str]:
 
 
 def _named(paths: list[str]) -> list[str]:
-    """The runs' names; raises SpecError for one run alone, MismatchError for two of one name."""
+    """The names of the runs; raises SpecError for a single run, MismatchError for duplicate names."""
     from collections import Counter
 
     from avs_cli.core.reports import names
     from avs_cli.errors import MismatchError, SpecError
 
     if len(paths) < 2:
-        raise SpecError(f"fusing takes two runs or more, and {paths[0]} is one")
+        raise SpecError(f"fusion needs at least two runs, got only {paths[0]}")
     named = names(paths)
     twice = [name for name, count in Counter(named).items() if count > 1]
     if twice:
-        raise MismatchError(f"{twice[0]} is given twice")
+        raise MismatchError(f"two runs are named {twice[0]}")
     return named
 
 
 def _check_topics(paths: list[str], runs: Sequence[Iterable[str]]) -> None:
-    """Say which topics of the runs are not in all of them; raises MismatchError when none is in two."""
+    """Note the topics that some runs lack; raises MismatchError when no two runs share a topic."""
     from collections import Counter
 
     from avs_cli.errors import MismatchError
 
     counts = Counter(topic for topics in runs for topic in topics)
     if max(counts.values()) < 2:
-        raise MismatchError(f"the runs have no topic in common: {paths[0]} and {paths[1]} are of different topics")
+        raise MismatchError(f"the runs have no topic in common, such as {paths[0]} and {paths[1]}")
     alone = sum(count < len(runs) for count in counts.values())
     if alone:
         note(f"{alone} of {len(counts)} topics are missing from some of the {len(runs)} runs")
 
 
 def _by_ranks(paths: list[str], method: str, topics: str, depth: int) -> Run:
-    """The runs fused by a method that looks at ranks alone: each process sums its part of the runs."""
+    """Fuse runs by a rank-based method; each process sums part of the runs."""
     from avs_cli.core import rank_sums
     from avs_cli.core.fusion import shares
     from avs_cli.io.forks import forked, worth
@@ -266,7 +269,7 @@ def _by_ranks(paths: list[str], method: str, topics: str, depth: int) -> Run:
 
 
 def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
-    """The runs fused by a saved fuser."""
+    """Fuse runs with a saved model."""
     from avs_cli.core.learning_to_rank import as_scores, steps
     from avs_cli.core.score_blocks import pool
     from avs_cli.errors import MismatchError
@@ -275,10 +278,10 @@ def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
     fuser = read_fuser(path)
     for name in fuser.runs:
         if name not in runs:
-            raise MismatchError(f"{path} was fitted on a run called {name}, which is not among those given")
+            raise MismatchError(f"{path} was fitted on a run named {name}, which is missing")
     for name in runs:
         if name not in fuser.runs:
-            raise MismatchError(f"{path} was not fitted on a run called {name}; leave it out or fit again")
+            raise MismatchError(f"{path} was not fitted on a run named {name}; remove the run or refit")
     topics = dict.fromkeys(topic for run in runs.values() for topic in run)
     known = [topic for topic in topics if topic in fuser.topics]
     if known:
@@ -294,9 +297,9 @@ def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
 def _learned(
     runs: dict[str, Run], qrels: list[str], how: Learning, save: str, writes: bool, reported: bool, depth: int
 ) -> tuple[Run, Report | None]:
-    """The runs fused by what judgments teach, and the report when it is asked for.
+    """Fuse runs with a model learned from judgments; with the report if requested.
 
-    Without a run to write nothing is fused, and without a report too, no folds are fitted.
+    Nothing is fused if no run is written, and no folds are fitted if there is no report either.
     """
     import os
 
@@ -313,7 +316,7 @@ def _learned(
     parts: list[list[str]] = []
     if writes or reported:
         parts = by_year(list(judged)) if how.folds == "by-year" else split(list(judged), int(how.folds), how.seed)
-    # In an order of their own, so that it makes no difference in which order they are given.
+    # Sorted, so that the result does not depend on the order of the arguments.
     names = sorted(runs)
     needed = topics if writes else list(judged)
     blocks = {topic: pool([runs[name] for name in names], topic, judged.get(topic, {})) for topic in needed}
@@ -337,12 +340,12 @@ def _learned(
     if save and whole:
         write_fuser(save, whole)
         if not writes:
-            note(f"{save}: fitted on {len(known)} judged topics ({measure}); no run written, as -o is not given")
+            note(f"{save}: fitted on {len(known)} judged topics ({measure}); no run written (no -o)")
     return fused, fusion_reports.report(known, parts, fusers, how.seed) if reported else None
 
 
 def _judged(paths: list[str], topics: Sequence[str]) -> Qrels:
-    """The judgments of the runs' topics, by the runs' names for them."""
+    """The judgments of the runs' topics, with the topic ids of the runs."""
     from avs_cli.errors import MismatchError, few
     from avs_cli.io.topics import align_topics
     from avs_cli.io.trec import read_qrels
@@ -360,7 +363,7 @@ def _judged(paths: list[str], topics: Sequence[str]) -> Qrels:
             note(f"{path} judges none of the runs' topics")
         for topic in judged:
             if topic in where:
-                raise MismatchError(f"topic {topic} is judged in {where[topic]} and in {path}; give one of them")
+                raise MismatchError(f"topic {topic} is judged in both {where[topic]} and {path}; give one of them")
             where[topic], found[topic] = path, qrels[topic]
     if not found:
         one = paths[0] if len(paths) == 1 else "--qrels"
@@ -372,16 +375,16 @@ def _judged(paths: list[str], topics: Sequence[str]) -> Qrels:
 
 
 def _note_steps(fits: Sequence[Fuser], asked: str) -> None:
-    """Say what became of Step 2 where cross-validation decided it."""
+    """Note the decisions on Step 2."""
     left = [fuser for fuser in fits if not fuser.mix]
     if asked == "auto" and left:
         note(f"Step 1 only (linear weights) in {len(left)} of {len(fits)} fits: {left[0].verdict}")
     elif asked == "auto" and fits:
-        note(f"Steps 1 and 2 in all of {len(fits)} fits: {fits[-1].verdict}")
+        note(f"Steps 1 and 2 in {len(fits)} of {len(fits)} fits: {fits[-1].verdict}")
 
 
 def _write_reports(found: Report, files: list[str]) -> None:
-    """The report to each of `files`, in the format that its ending names."""
+    """Write the report to each of `files`, in the format of its extension."""
     from avs_cli.console import table
     from avs_cli.core import fusion_reports
     from avs_cli.io.atomic import writing

@@ -1,4 +1,4 @@
-"""`avs info`: what is in a store, a head, a run, qrels or a table of shots."""
+"""`avs info`: describe stores, heads, runs, qrels and shot tables."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,20 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 def info(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Stores, heads, runs, qrels or tables of shots.")
+        list[str], typer.Argument(metavar="FILE...", help="Feature stores, heads, runs, qrels or shot tables.")
     ],
     json: Json = False,
 ) -> None:
-    """Say what files hold: of a store its features, their provenance, shots and thumbnails; of a run its depth."""
+    """Describe files.
+
+    Of a feature store, its features, their provenance, shots and thumbnails; of a head, its parameters, features,
+    training and cost; of a run or qrels, the number of topics, shots and judgments.
+
+    \b
+    Examples:
+      avs info gallery.h5
+      avs info laff.safetensors tv22.run tv22.qrels --json
+    """
     from avs_cli.io.checkpoint import is_head
     from avs_cli.io.pipe import spooled
 
@@ -45,7 +54,7 @@ def info(
 
 
 def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
-    """The features of a store, or the one that is asked for."""
+    """The facts of a store and its features, or of one feature."""
     from avs_cli.io.store import Store, features
 
     told = []
@@ -65,7 +74,7 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
             )
             shots, thumbnails = store.shots().values(), store.thumbnails
     if not told:
-        raise FormatError(name, "a feature store without a feature")
+        raise FormatError(name, "a feature store without features")
     return {
         "kind": "feature store",
         "bytes": real.stat().st_size,
@@ -78,13 +87,13 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
 
 
 def _head(name: str, real: Path) -> dict[str, Any]:
-    """A head's features, with how much each counts on the average, and how it was trained."""
+    """The facts of a head: its features with their mean weights, its training and its cost."""
     from avs_cli.core.footprint import of_head, of_published
     from avs_cli.io.checkpoint import load_head, tensor_shapes, written_here
 
     shapes = tensor_shapes(real)
     kept = load_head(real) if written_here(real) else None
-    # A teacher that learned from clips here has the names of its authors' file.
+    # A teacher trained by avs distill has the tensor names of its authors' file.
     sizes = {key: value for key, value in kept.head["settings"].items() if type(value) is int} if kept else {}
     if found := of_published(shapes, sizes.get("frames", 12), sizes.get("words", 32)):
         numbers = {key: value for key, value in found._asdict().items() if key != "cost"}
@@ -118,7 +127,7 @@ def _head(name: str, real: Path) -> dict[str, Any]:
 
 
 def _text(name: str, real: Path) -> dict[str, Any]:
-    """A run, qrels or a table of shots; its first line tells which."""
+    """The facts of a run, qrels or a shot table, detected from the first line."""
     from avs_cli.io.pipe import read_text
     from avs_cli.io.shots import is_shot_table, read_shots
     from avs_cli.io.trec import read_qrels, read_run
@@ -150,7 +159,7 @@ def _text(name: str, real: Path) -> dict[str, Any]:
             "unjudged": sum(judgment.relevance < 0 for judgment in judgments),
             "strata": dict(sorted(Counter(judgment.stratum for judgment in judgments).items())),
         }
-    raise FormatError(name, "no feature store, run, qrels or table of shots")
+    raise FormatError(name, "not a feature store, head, run, qrels or shot table")
 
 
 def _is_number(text: str) -> bool:
@@ -163,23 +172,23 @@ def _is_number(text: str) -> bool:
 
 def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     millions = f"{facts['parameters'] / 1e6:.2f} million parameters"
-    # What takes no stored features looks at clips itself.
+    # A model without stored features is a student trained on clips.
     what = f"{facts['head']} head" if facts["features"] else f"student for --model {facts['head']}"
     yield f"{facts['file']}: {what}, {millions}, {facts['bytes'] / 1e6:.1f} MB"
     yield from _settings_lines(facts["settings"])
-    # The features that count most come first, as for choosing among them.
+    # In descending order of weight, to help choose among features.
     for feature in sorted(facts["features"], key=lambda one: (one["of"] != "videos", -(one["weight"] or 0))):
         counts = "" if feature["weight"] is None else f", weight {feature['weight']:.3f}"
-        yield f"  {feature['of'][:-1]} feature {feature['name']}, {feature['dim']} numbers{counts}"
+        yield f"  {feature['of'][:-1]} feature {feature['name']}, {feature['dim']} dimensions{counts}"
     if facts["cost"]:
         yield f"  {_cost(facts['cost'])}"
     for name, cost in facts["teachers"].items():
-        yield f"  teacher {name}: {_cost(cost) if len(cost) == len(COSTS) else 'of unknown cost'}"
+        yield f"  teacher {name}: {_cost(cost) if len(cost) == len(COSTS) else 'unknown cost'}"
     yield from (f"  {key}: {_text_of(value)}" for key, value in facts["training"].items())
 
 
 def _settings_lines(settings: Mapping[str, Any], of: str = "") -> Iterator[str]:
-    """Plain settings on one line, and a line for each group of them."""
+    """Plain settings on one line, and one line per group of settings."""
     groups = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
     plain = (f"{key} {_text_of(value)}" for key, value in settings.items() if key not in groups and value != "")
     yield f"  {of}{', '.join(plain)}"
@@ -189,20 +198,24 @@ def _settings_lines(settings: Mapping[str, Any], of: str = "") -> Iterator[str]:
 
 def _cost(cost: Mapping[str, int]) -> str:
     gates = f" and {cost['gates']:,} for gates" if cost["gates"] else ""
-    return f"{cost['products']:,} multiply-adds per pair{gates}, {cost['stored']:,} bytes per video in float32"
+    return f"{cost['products']:,} multiply-adds per pair{gates}, {cost['stored']:,} bytes per video (float32)"
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What a person reads."""
+    """The facts as lines of text."""
     if facts["kind"] == "head":
         yield from _head_lines(facts)
         return
     if facts["kind"] == "weights":
-        seen = f"vectors of {facts['dim']}, {facts['frames']} frames, {facts['words']} words"
-        how = "over clips" if "training" in facts else "as its authors published it"
+        seen = f"{facts['dim']} dimensions, {facts['frames']} frames, {facts['words']} tokens"
+        how = "trained on clips" if "training" in facts else "(published weights)"
         yield f"{facts['file']}: {facts['model']} {how}, {seen}, {facts['bytes'] / 1e6:.1f} MB"
         yield f"  {_cost(facts['cost'])}"
         yield from (f"  {key}: {_text_of(value)}" for key, value in facts.get("training", {}).items())
+        return
+    if facts["kind"] == "run":
+        per_topic = f"{facts['least']}–{facts['most']} shots per topic"
+        yield f"{facts['file']}: run {facts['tag']}, {facts['topics']} topics, {facts['rows']} rows, {per_topic}"
         return
     if facts["kind"] != "feature store":
         counts = {key: value for key, value in facts.items() if key not in ("file", "kind", "strata")}
@@ -212,11 +225,11 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{facts['file']}: feature store, {facts['bytes'] / 1e6:.1f} MB"
     if facts["shots"]:
-        what = f"{facts['shots']} of {facts['videos']} videos, {facts['seconds']:.0f} seconds"
-        yield f"  shots  {what}, {facts['thumbnails']} thumbnails"
+        what = f"{facts['shots']} shots from {facts['videos']} videos, {facts['seconds']:.0f} seconds"
+        yield f"  {what}, {facts['thumbnails']} thumbnails"
     for feature in facts["features"]:
-        kind = f"{feature['dtype']}{', several vectors per item' * feature['frame_level']}"
-        rows = f"{feature['items']} items, {feature['vectors']} vectors of {feature['dim']} ({kind})"
+        kind = f"{feature['dtype']}{', frame-level' * feature['frame_level']}"
+        rows = f"{feature['items']} items, {feature['vectors']} vectors, {feature['dim']} dimensions ({kind})"
         yield f"  {feature['name']}  {rows}, {feature['bytes'] / 1e6:.1f} MB"
         for key, value in feature["provenance"].items():
             yield f"    {key}: {_text_of(value)}"

@@ -1,4 +1,4 @@
-"""`avs rerank`: a run's best shots in a new order."""
+"""`avs rerank`: rerank the top shots of runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.reranking import rerankers
@@ -24,33 +24,40 @@ if TYPE_CHECKING:
 
 
 def rerank(
+    context: typer.Context,
     runs: Runs,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"{', '.join(rerankers.names())}; parameters as in hubness:alpha=0.5.")
+        str, typer.Option(metavar="NAME", help=f"Reranker, as NAME or NAME:KEY=VALUE: {', '.join(rerankers.names())}.")
     ],
     gallery: Annotated[
-        list[str] | None, typer.Option("--gallery", "-g", metavar="STORE", help="The shots' vectors; repeatable.")
+        list[str] | None,
+        typer.Option("--gallery", "-g", metavar="STORE", help="Feature store of the shots; repeatable."),
     ] = None,
     topics: Annotated[
         str,
         typer.Option(
             metavar="FILE|RANGE",
-            help="The topics to rerank: a topics file, which the gallery's model encodes if there are no --vectors, or "
-            "ids and ranges such as 731-750,761. All of them if not given.",
+            help="Topics to rerank: a topics file, encoded with the gallery's model unless --vectors is given, or ids "
+            "and ranges such as 731-750,761.",
+            show_default="all",
         ),
     ] = "",
-    vectors: Annotated[str, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")] = "",
+    vectors: Annotated[str, typer.Option(metavar="STORE", help="Topic vectors, from avs extract --text.")] = "",
     bank: Annotated[
-        str, typer.Option(metavar="STORE", help="Vectors of other texts, as training captions, for hubness.")
+        str,
+        typer.Option(
+            metavar="STORE", help="Query bank for hubness: vectors of other texts, such as training captions."
+        ),
     ] = "",
     scores: Annotated[
-        str, typer.Option(metavar="FILE", help="For scores: a run, or lines of a shot (or topic and shot) and a score.")
+        str, typer.Option(metavar="FILE", help="Scores for --method scores: a run, or lines of [topic] shot score.")
     ] = "",
-    depth: Annotated[
-        int, typer.Option(min=1, help="Shots of each topic that are ranked anew; the others stay below them.")
-    ] = 1000,
+    depth: Annotated[int, typer.Option(min=1, help="Shots reranked per topic; the others stay below them.")] = 1000,
     weight: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="The method's share of the new score; the run has the rest.")
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Interpolation weight of the reranker's score; the run's score has 1 - WEIGHT."
+        ),
     ] = 0.5,
     tag: Tag = "reranked",
     output: Output = "-",
@@ -58,23 +65,27 @@ def rerank(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Rank the shots of runs anew by what their vectors, other queries or a model's verdicts tell.
+    """Rerank runs by vectors, a query bank or external scores.
 
-    neighbours prefers shots that share neighbours with the query (kind=reciprocal) or are neighbours of many others
-    (kind=hubs, which needs no topics); hubness lowers shots that are near to everything, as --bank shows; framemax
-    takes the best frame of a gallery with a vector per frame; scores takes verdicts from a file. The run's scores and
-    the method's are stretched to 0 … 1 and added up by --weight. Several runs go into a folder, each under its name.
+    neighbours: k-reciprocal nearest neighbours of the query (kind=reciprocal), or the number of candidates that a shot
+    is a neighbour of (kind=hubs; needs no topics). hubness: penalises shots that are close to many queries of --bank.
+    framemax: the best frame of a shot, for frame-level galleries. scores: scores from a file, such as those of a
+    vision-language model. The scores of the run and of the method are min-max normalised and interpolated by --weight.
+    Several runs are written to a folder under their own names.
+
+    \b
+    Examples:
+      avs rerank tv22.run --method neighbours --gallery gallery.h5 --topics tv22.txt -o reranked.run
+      avs rerank tv22.run --method scores --scores vlm.tsv --depth 100 --weight 0.8 -o reranked.run
     """
     if len({Path(run).name for run in runs}) < len(runs):
-        raise SpecError("two runs have one name, and reranked runs keep their names; rename one")
+        raise SpecError("two runs have the same name, and reranked runs keep their names; rename one")
     if len(runs) > 1 and output == "-":
-        raise SpecError("several runs are reranked into a folder; give --output FOLDER")
+        raise SpecError("several runs are written to a folder; give --output FOLDER")
     if (vectors or bank) and not gallery:
-        raise SpecError("--vectors and --bank are compared with shots; give --gallery STORE")
-    if allow_mismatch and not gallery:
-        raise SpecError("--allow-mismatch is about what is compared with shots; give --gallery STORE")
+        raise SpecError("--vectors and --bank need the shots' vectors; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
-        raise SpecError("--scores FILE and --method scores belong together")
+        raise SpecError("--scores FILE and --method scores need each other")
     if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if len(runs) > 1:
@@ -82,14 +93,26 @@ def rerank(
             spare(str(Path(output) / Path(path).name), runs)
     method_of = rerankers.load(method)
     from avs_cli.core.device import prepare
+    from avs_cli.core.reranking._candidates import evidence_of
     from avs_cli.io.score_files import read_verdicts
     from avs_cli.io.store import open_gallery
     from avs_cli.io.topics import is_topics_file
     from avs_cli.io.trec import read_run, write_run
 
+    looks_at = evidence_of(method_of)
+    asked = topics if "queries" in looks_at and is_topics_file(topics) and not vectors else ""
+    _applies.refuse(
+        context,
+        ("gallery" not in looks_at, ("gallery", "allow_mismatch"), f"with --method {method}"),
+        ("queries" not in looks_at, ["vectors"], f"with --method {method}"),
+        ("bank" not in looks_at, ["bank"], f"with --method {method}"),
+        (not gallery, ["allow_mismatch"], "without --gallery"),
+        (not asked, ["device"], "without topics to encode"),
+    )
+    gallery, bank = gallery if "gallery" in looks_at else None, bank if "bank" in looks_at else ""
+    vectors = vectors if "queries" in looks_at else ""
     place = prepare(device, threads)
     given = _selected({path: read_run(path) for path in runs}, topics)
-    asked = topics if is_topics_file(topics) and not vectors else ""
     with ExitStack() as stack:
         shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
         evidence = _Evidence(
@@ -122,7 +145,7 @@ def _selected(runs: dict[str, Run], topics: str) -> dict[str, Run]:
 
 
 class _Evidence(NamedTuple):
-    """What there is to judge shots by.
+    """The evidence for reranking.
 
     queries   topic -> (D,)
     verdicts  topic -> shot -> score; the topic "" stands for all
@@ -191,7 +214,7 @@ def _candidates(
 
 
 def _places(shots: "Gallery | None", path: str, wanted: set[str]) -> dict[str, int]:
-    """Where the wanted shots are in the gallery; raises MismatchError when some are not there."""
+    """Shot -> its row in the gallery; raises MismatchError for shots that the gallery lacks."""
     if shots is None:
         return {}
     places = {id: place for place, id in enumerate(shots.ids) if id in wanted}
@@ -210,7 +233,7 @@ def _queries_of(topics: str, vectors: str, shots: "Gallery", device: str, thread
 
 
 def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
-    """The other queries; their favourites are searched for when a method asks."""
+    """The query bank; its top shots are computed on demand."""
     from functools import cache
 
     from avs_cli.core.ranking import top_shots

@@ -1,4 +1,4 @@
-"""`avs search`: the shots of a gallery that match queries best, as a run or, for one query, as a table."""
+"""`avs search`: rank the shots of a gallery for queries, as a run or, for one query, as a table."""
 
 import shutil
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _queries
+from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import comparison
 from avs_cli.console import note, table
 from avs_cli.errors import MismatchError, SpecError, few
@@ -25,71 +25,69 @@ Galleries = Annotated[
     list[str],
     typer.Argument(
         metavar="GALLERY...",
-        help="Feature stores, searched as one: FILE or FILE::FEATURE. Without --head they hold one feature.",
+        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature.",
     ),
 ]
-# Below this cosine the best shot of a query was wrong each time that it was checked.
+# Below this cosine, the best shot of a query was wrong in every case checked.
 DOUBTFUL = {"conse": 0.35}
 NAMED = 5
 
 
 def search(
+    context: typer.Context,
     gallery: Galleries,
     query: Annotated[
         str,
         typer.Option(
-            "--query", "-q", metavar="TEXT|PICTURE", help="One query: words, or the path of an example picture."
+            "--query", "-q", metavar="TEXT|PICTURE", help="A single query: text, or the path of an example image."
         ),
     ] = "",
     topics: Annotated[
         str,
         typer.Option(
             metavar="FILE",
-            help="Topics to search for; - is stdin. A topic's wordings may be paths of example pictures.",
+            help="Topics to search for; - is stdin. A topic may also be the path of an example image.",
         ),
     ] = "",
     vectors: Annotated[
-        list[str] | None, typer.Option(metavar="STORE", help="The topics' vectors, from `avs extract --text`.")
+        list[str] | None,
+        typer.Option(metavar="STORE", help="Topic vectors, from avs extract --text; with --head, repeatable."),
     ] = None,
     head: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILE", help="A trained head; with several, --output is a folder that gets a run of each."
-        ),
+        typer.Option(metavar="FILE", help="Trained head; repeatable: --output is then a folder with one run per head."),
     ] = None,
     explain: Annotated[
         str,
-        typer.Option(metavar="FILE", help="Write how much each feature counts, for topics and their best shots."),
+        typer.Option(metavar="FILE", help="Write the weight of each feature, for topics and their top shots (TSV)."),
         WRITES,
     ] = "",
     times: Annotated[
         str,
         typer.Option(
             metavar="FILE",
-            help="Write the seconds per topic, for `avs submit --elapsed`; a folder gets HEAD.times of each head.",
+            help="Write seconds per topic, for avs submit --elapsed; a folder gets HEAD.times for each head.",
         ),
         WRITES,
     ] = "",
     field: Annotated[
         Literal["query", "narrative", "both"] | None,
         typer.Option(
-            help="Text of the topics to search with; it must be the one that --vectors encodes.",
+            help="Text of each topic to search with; with --vectors, the one that was encoded.",
             show_default="query, or that of --vectors",
         ),
     ] = None,
     missing: Annotated[
         Literal["error", "skip", "zero"] | None,
         typer.Option(
-            help="Shots that lack some of a head's features: stop with an error, skip them, or use zero vectors.",
+            help="Shots that lack some of a head's features: report an error, skip them, or use zero vectors.",
             show_default="error",
         ),
     ] = None,
     depth: Depth = 1000,
     tag: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", help="The run's name, written in its last column.", show_default="avs; in a folder, HEAD"
-        ),
+        typer.Option(metavar="NAME", help="Run tag, the last column of a run.", show_default="avs; in a folder, HEAD"),
     ] = "",
     output: Annotated[
         str,
@@ -97,7 +95,7 @@ def search(
             "--output",
             "-o",
             metavar="FILE|FOLDER",
-            help="Where to write; - is stdout. A folder (one that exists, or a name ending in /) gets HEAD.run, or "
+            help="Output file; - is stdout. A folder (existing, or with a final /) gets HEAD.run for each head, or "
             "TAG.run without a head.",
         ),
         WRITES,
@@ -106,27 +104,39 @@ def search(
         list[str] | None,
         typer.Option(
             metavar="PATH|FEATURE=PATH",
-            help="A local checkpoint of the gallery's model, or with --head of a text feature's model.",
+            help="Local checkpoint of the gallery's model; with --head, of a text feature's model.",
         ),
     ] = None,
     allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Find the shots that match a query, or each topic of a file, best.
+    """Rank the shots of a gallery for a query or for each topic of a file.
 
-    Every shot of the gallery is compared; a shot with several vectors counts with its best one. Scores are cosines;
-    equal ones are in descending order of shot ids. A --query on a terminal is answered by a table, all else by a run.
-    Heads bring features together: the gallery is read once for all of them. Topics are encoded and searched in one
-    batch, so the time of a topic in --times is the wall time of the batch (loading the text models, encoding, the
-    head's share of the search) divided by the number of topics.
+    Search is exact. Scores are cosine similarities (of a shot with several vectors, the maximum); ties are broken by
+    descending shot id. The result of --query on a terminal is a table, any other a run. With several heads, the gallery
+    is read once. Topics are processed as one batch: the time of a topic in --times is the wall time of the batch
+    (loading the text models, encoding, the head's part of the search) divided by the number of topics.
+
+    \b
+    Examples:
+      avs search gallery.h5 --query 'a dog on a beach'
+      avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
     if query and vectors:
-        raise SpecError("--vectors holds vectors of topics; it does not go with --query")
-    if query and field:
-        raise SpecError("--field selects a text of the --topics; it does not go with --query")
+        raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
+    table_alone = bool(query) and output == "-" and sys.stdout.isatty()
+    _applies.refuse(
+        context,
+        (bool(query), ["field"], "with --query; it selects a text of --topics"),
+        (table_alone, ["tag"], "on a table; give --output FILE"),
+        (not head, ("explain", "missing"), "without --head"),
+        (bool(vectors) and not head, ("weights", "device"), "with --vectors, which are encoded already"),
+    )
+    if query:
+        field = None
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if [output, times, explain].count("-") > 1:
@@ -134,26 +144,18 @@ def search(
     given = Wanted(gallery, query, topics, vectors or [], field, depth, tag, output, times, allow_mismatch)
     if head:
         if not (query or topics):
-            raise SpecError("a head encodes words itself; give --topics FILE or --query TEXT")
+            raise SpecError("--head needs text; give --topics FILE or --query TEXT")
         _with_heads(given, head, _by_feature(weights or []), explain, missing or "error", device, threads)
         return
-    for option, value, why in (
-        ("--explain", explain, "tells how a head weighs features"),
-        ("--missing", missing, "is about the features of a head"),
-    ):
-        if value:
-            raise SpecError(f"{option} {why}; give --head")
     if vectors and len(vectors) > 1:
-        raise SpecError("several --vectors are for heads; a search without one takes a single store")
-    if weights and vectors:
-        raise SpecError("--weights is of the gallery's own model, which --vectors does without")
+        raise SpecError("several --vectors need --head; a search without a head takes one store")
     if weights and len(weights) > 1:
-        raise SpecError("several --weights are for heads; a search without one has a single model")
+        raise SpecError("several --weights need --head; a search without a head has one model")
     _with_cosines(given, weights[0] if weights else None, device, threads)
 
 
 class Wanted(NamedTuple):
-    """What is searched for, where, and where the answer goes."""
+    """The queries, the gallery and the outputs of a search."""
 
     gallery: Sequence[str]
     query: str
@@ -167,12 +169,12 @@ class Wanted(NamedTuple):
     allow_mismatch: bool
 
     def on_terminal(self) -> bool:
-        """Whether a person has asked one question."""
+        """Whether the result is a table for a single query."""
         return bool(self.query) and self.output == "-" and sys.stdout.isatty()
 
 
 def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int) -> None:
-    """One run, by the cosines of the gallery's own vectors."""
+    """Search by the cosines of the gallery's own vectors."""
     from avs_cli.core.device import prepare
     from avs_cli.core.ranking import top_shots
     from avs_cli.io.store import open_gallery
@@ -186,7 +188,7 @@ def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int
         if wanted.query:
             asked = [Topic("query", wanted.query)]
         elif wanted.topics:
-            # With --vectors, a topics file chooses among the topics of a store, whose texts are encoded already.
+            # With --vectors, a topics file selects topics of the store, whose texts are already encoded.
             asked = _queries.read(wanted.topics, "query" if store else wanted.field or "query")
         if asked and not store:
             _queries.check_pictures(asked, wanted.topics)
@@ -218,11 +220,11 @@ def _with_heads(
     """A run per head: one goes to `--output`, several into that folder."""
     several = len(paths) > 1
     if several and wanted.output == "-":
-        raise SpecError("several heads make several runs; give --output FOLDER")
+        raise SpecError("several heads write several runs; give --output FOLDER")
     if several and wanted.times == "-":
-        raise SpecError("several heads have several times; give --times FOLDER")
+        raise SpecError("several heads write several files of times; give --times FOLDER")
     if several and wanted.tag:
-        raise SpecError("--tag names one run; runs of several heads have the heads' names")
+        raise SpecError("--tag names a single run; with several heads, each run has the name of its head")
     from avs_cli.commands import _heads
     from avs_cli.core.device import prepare
     from avs_cli.io.atomic import names_folder, writing
@@ -266,15 +268,15 @@ def _by_feature(weights: Sequence[str]) -> dict[str, str]:
     for text in weights:
         name, _, path = text.partition("=")
         if not (name and path):
-            raise SpecError(f"--weights {text}: with --head, name the text feature whose model it is, as FEATURE=PATH")
+            raise SpecError(f"--weights {text}: with --head, expected FEATURE=PATH")
         if name in paths:
-            raise SpecError(f"--weights {text}: {name} has weights already")
+            raise SpecError(f"--weights {text}: duplicate weights for {name}")
         paths[name] = path
     return paths
 
 
 def _target(path: str, name: str, folder: bool = False) -> str:
-    """Where a file called `name` goes: into `path`, if it is a folder, which is made; else `path` is the file."""
+    """The path to write: `name` in the folder `path`, which is created, or the file `path`."""
     from pathlib import Path
 
     from avs_cli.io.atomic import names_folder
@@ -286,7 +288,7 @@ def _target(path: str, name: str, folder: bool = False) -> str:
 
 
 def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
-    """Lines of a topic and its seconds, an equal share of all."""
+    """Write one line per topic: its id and its equal share of the seconds."""
     from avs_cli.io.atomic import writing
 
     with writing(path) as out:
@@ -294,14 +296,14 @@ def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
 
 
 def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:
-    """Say which topics have probably found nothing, for features where that shows."""
+    """Warn of topics whose results are probably irrelevant, for models with a known threshold."""
     model = str(provenance.get("spec", "")).partition(":")[0]
     if model not in DOUBTFUL:
         return
     doubtful = [topic for topic, scores in run.items() if max(scores.values(), default=1.0) < DOUBTFUL[model]]
     if doubtful:
         which = "the best shot" if [*run] == ["query"] else f"the best shot of {_named(doubtful)}"
-        note(f"{which} has a cosine below {DOUBTFUL[model]}, which {model} seldom gives to a match: do not trust it")
+        note(f"{which} has a cosine below {DOUBTFUL[model]} ({model}): low similarity, results may be irrelevant")
 
 
 def _named(topics: Sequence[str]) -> str:
@@ -309,7 +311,7 @@ def _named(topics: Sequence[str]) -> str:
 
 
 def _show(ranking: Mapping[str, float], gallery: "Gallery | JoinedGallery") -> None:
-    """As much of the ranking as the terminal has room for."""
+    """Print the top of the ranking, as far as it fits the terminal."""
     shots = gallery.shots()
     rows: list[Iterable[object]] = []
     room = max(5, shutil.get_terminal_size().lines - 6)

@@ -1,10 +1,11 @@
-"""`avs shots`: where the shots of videos begin and end."""
+"""`avs shots`: detect the shots of videos."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from avs_cli.commands import _applies
 from avs_cli.commands._inputs import spare_media
 from avs_cli.options import Output
 
@@ -13,25 +14,28 @@ if TYPE_CHECKING:
 
 Videos = Annotated[
     list[str] | None,
-    typer.Argument(metavar="VIDEO...", help="Videos, and folders of them.", show_default=False),
+    typer.Argument(metavar="VIDEO...", help="Videos, or folders of them.", show_default=False),
 ]
 Detector = Annotated[
     str,
     typer.Option(
         metavar="NAME[:KEY=VALUE]",
-        help="content (hard cuts, fast), transnetv2 (dissolves and fades too; needs the extra 'transnetv2') "
-        "or fixed:seconds=5 (windows).",
+        help="Shot detector: content (hard cuts, fast), transnetv2 (also dissolves and fades; needs the extra "
+        "'transnetv2') or fixed:seconds=5 (fixed-length windows).",
     ),
 ]
 Msb = Annotated[
     str | None,
-    typer.Option(metavar="TABLE", help="Take the shots from V3C's master shot table, or a folder of them, instead."),
+    typer.Option(
+        metavar="TABLE", help="Use V3C's master shot boundaries, a table or a folder of tables, instead of a detector."
+    ),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that look at videos; 0 takes as many as there are cores.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds of silence after which a video's reader is given up.")]
+Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 uses all cores.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds without progress before a video is skipped.")]
 
 
 def shots(
+    context: typer.Context,
     videos: Videos = None,
     detector: Detector = "content",
     msb: Msb = None,
@@ -39,24 +43,30 @@ def shots(
     timeout: Timeout = 60.0,
     output: Output = "-",
 ) -> None:
-    """Find the shots of videos and write a table of them: shot, video, start and end in seconds.
+    """Detect shot boundaries and write a shot table: shot, video, start and end in seconds.
 
-    A video that cannot be read is named on stderr, the others are done, and the exit code is 5.
+    Videos that cannot be read are reported on stderr, the others are processed, and the exit code is 5.
+
+    \b
+    Examples:
+      avs shots videos/ -o shots.tsv
+      avs shots videos/ --msb msb/ -o v3c.tsv
     """
     from avs_cli.console import note
     from avs_cli.errors import IncompleteError
     from avs_cli.io.shots import write_shots
 
+    _applies.refuse(context, (bool(msb), ("detector", "workers", "timeout"), "with --msb"))
     spare_media(output, videos or [])
     found, failures = _from_tables(msb, videos) if msb else _detected(videos, detector, workers, timeout)
     for failure in failures:
         note(failure)
     if not found:
-        raise IncompleteError("no video gave any shots; nothing is written")
+        raise IncompleteError("no shots found in any video; nothing written")
     write_shots(output, found)
     if failures:
         raise IncompleteError(
-            f"{len(failures)} of {len(failures) + len({s.video for s in found})} videos gave no shots"
+            f"{len(failures)} of {len(failures) + len({s.video for s in found})} videos have no shots"
         )
 
 
@@ -67,7 +77,7 @@ class _Task(NamedTuple):
 
 
 def _detected(inputs: list[str] | None, detector: str, workers: int, timeout: float) -> tuple[list["Shot"], list[str]]:
-    """The shots that a detector finds, in the order of the videos, and one line for each video that failed."""
+    """The shots of each video, in the order of the videos, and a message for each video that failed."""
     import os
 
     from avs_cli.console import progress
@@ -79,7 +89,7 @@ def _detected(inputs: list[str] | None, detector: str, workers: int, timeout: fl
     from avs_cli.types import Shot
 
     if not inputs:
-        raise SpecError("which videos? give files or folders, or --msb TABLE")
+        raise SpecError("no videos given; give files, folders or --msb TABLE")
     Registry("shot detector", "avs_cli.core.shots", "detect").load(detector)
     files = [path for path in find_media(inputs) if not is_picture(path)]
     names = dict(zip(map(str, files), video_names(files), strict=True))
@@ -100,7 +110,7 @@ def _detected(inputs: list[str] | None, detector: str, workers: int, timeout: fl
 
 
 def _find(task: _Task) -> Iterator[list[tuple[float, float]]]:
-    """One video's shots; runs in a worker process."""
+    """The shots of one video; runs in a worker process."""
     from avs_cli.core.registry import Registry
     from avs_cli.core.shots import shots_between
     from avs_cli.io.video import probe, read_small
@@ -113,7 +123,7 @@ def _find(task: _Task) -> Iterator[list[tuple[float, float]]]:
 
 
 def _from_tables(table: str, videos: list[str] | None) -> tuple[list["Shot"], list[str]]:
-    """V3C's shots, with the paths of the videos where these are given; and one line for each that is not there."""
+    """V3C's shots, with the paths of the videos if given, and a message for each video that is missing."""
     from avs_cli.io.shots import located, read_shots
     from avs_cli.io.video import find_media
 
@@ -121,4 +131,4 @@ def _from_tables(table: str, videos: list[str] | None) -> tuple[list["Shot"], li
     if not videos:
         return shots, []
     found, missing = located(shots, find_media(videos))
-    return found, [f"{video}: named in {table}, not among the videos" for video in missing]
+    return found, [f"{video}: listed in {table}, but not among the videos" for video in missing]

@@ -1,4 +1,4 @@
-"""avs submit: a run as NIST takes it."""
+"""`avs submit`: write and check submissions to NIST."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from avs_cli import options
+from avs_cli.commands import _applies
 from avs_cli.console import note
 from avs_cli.outputs import WRITES
 
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
     from avs_cli.io.lists import Dropped
     from avs_cli.types import Run
 
-# The options that give what a submission may lack.
+# The option that supplies each attribute.
 CURES = {"trType is missing": "--training", "pid is missing": "--pid", "elapsedTime is missing": "--elapsed"}
-# What has no effect: on a file that exists, on a TREC run, and on XML.
+# Options without effect on existing files, on TREC runs and on XML.
 ATTRIBUTES = ("pid", "training", "kind", "task", "novelty", "priority", "desc", "algo", "elapsed")
 NO_CHECK = (*ATTRIBUTES, "format", "tag", "dropped", "output")
 NO_TREC = (*ATTRIBUTES, "dtd", "year")
 
 
 class Rules(NamedTuple):
-    """What a submission is checked against.
+    """The rules for a submission.
 
-    topics    ids of three digits; None: not known
-    shots     None: not known
-    excluded  shots that are not to be returned
+    topics    three-digit ids; None: unknown
+    shots     None: unknown
+    excluded  shots that must not be returned
     dtd       "" for none
     """
 
@@ -45,62 +46,64 @@ def submit(
     context: typer.Context,
     run: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN...", help="A TREC run; with --check the files to submit, XML or TREC: all runs of a team."
-        ),
+        typer.Argument(metavar="RUN...", help="A TREC run; with --check, all files of a team, XML or TREC."),
     ],
     topics: Annotated[
         str,
         typer.Option(
             metavar="FILE|RANGE",
-            help="The task's topics, all of which a run answers: a topics file, or ids and ranges such as 731-750. "
-            "Other topics of the run are left out.",
+            help="Topics of the task, which a run must cover: a topics file, or ids and ranges such as 731-750. Other "
+            "topics of the run are dropped.",
         ),
     ] = "",
     shots: Annotated[
-        str, typer.Option(metavar="TABLE", help="The shots that exist: a shot table, or V3C's folder.")
+        str, typer.Option(metavar="TABLE", help="Shots of the collection: a shot table, or the folder of V3C's tables.")
     ] = "",
     exclude: Annotated[
-        str, typer.Option(metavar="FILE", help="Shots to leave out, one id a line, as NIST's lists of dropped shots.")
+        str,
+        typer.Option(metavar="FILE", help="Shots to exclude, one id per line, as in NIST's lists of dropped shots."),
     ] = "",
     dropped: Annotated[
         str,
         typer.Option(
             metavar="FILE",
-            help="Leave out shots that the shot table lacks, instead of refusing the run, and list here all shots of "
-            "the run that are not submitted, with the reason (TSV).",
+            help="Drop shots that are not in the shot table instead of rejecting the run, and list all dropped shots "
+            "with the reason in FILE (TSV).",
         ),
         WRITES,
     ] = "",
-    format: Annotated[Literal["xml", "trec"], typer.Option(help="TRECVID's XML, or a TREC run.")] = "xml",
-    check: Annotated[bool, typer.Option("--check", help="Check the files and write nothing.")] = False,
-    dtd: Annotated[str, typer.Option(metavar="FILE", help="Validate the XML against this DTD too.")] = "",
-    year: Annotated[int, typer.Option(help="The benchmark's year, from 2016: it decides the attributes.")] = 2025,
-    pid: Annotated[str, typer.Option(metavar="TEAM", help="The team's short name at NIST.")] = "",
+    format: Annotated[Literal["xml", "trec"], typer.Option(help="Output format: TRECVID XML or a TREC run.")] = "xml",
+    check: Annotated[bool, typer.Option("--check", help="Check files only; write nothing.")] = False,
+    dtd: Annotated[str, typer.Option(metavar="FILE", help="DTD to validate the XML against.")] = "",
+    year: Annotated[int, typer.Option(help="Year of the benchmark, from 2016; it determines the attributes.")] = 2025,
+    pid: Annotated[str, typer.Option(metavar="TEAM", help="Short team name at NIST.")] = "",
     training: Annotated[
         Literal["A", "D", "E", "F"] | None,
         typer.Option(
-            help="Training type: A, annotated data of the collection only; D, any annotated data; E, data collected "
-            "automatically by the topics' text; F, by queries made from it."
+            help="Training type: A, only annotated data of the collection; D, any annotated data; E, data collected "
+            "automatically with the topic text; F, with queries derived from it."
         ),
     ] = None,
     kind: Annotated[
         Literal["F", "M", "R"],
-        typer.Option("--class", help="Fully automatic, manually assisted, or relevance feedback (from 2018)."),
+        typer.Option(
+            "--class", help="Run class: F, fully automatic; M, manually assisted; R, relevance feedback (from 2018)."
+        ),
     ] = "F",
-    task: Annotated[Literal["M", "P"], typer.Option(help="Main or progress task, from 2019.")] = "M",
-    novelty: Annotated[Literal["C", "N"], typer.Option(help="Common or novelty run, from 2019.")] = "C",
-    priority: Annotated[int, typer.Option(min=1, max=10, help="1 to 10, 1 being judged first.")] = 1,
-    desc: Annotated[str, typer.Option(metavar="TEXT", help="What the run is, in a sentence.")] = "",
+    task: Annotated[Literal["M", "P"], typer.Option(help="Main (M) or progress (P) task, from 2019.")] = "M",
+    novelty: Annotated[Literal["C", "N"], typer.Option(help="Common (C) or novelty (N) run, from 2019.")] = "C",
+    priority: Annotated[int, typer.Option(min=1, max=10, help="Priority for judging, 1 (highest) to 10.")] = 1,
+    desc: Annotated[str, typer.Option(metavar="TEXT", help="Description of the run, one sentence.")] = "",
     algo: Annotated[
-        Literal["C", "V"] | None, typer.Option(help="Concept-based or other, from 2023; left out if not given.")
+        Literal["C", "V"] | None,
+        typer.Option(help="Algorithm: C, concept-based; V, other; from 2023.", show_default="omitted"),
     ] = None,
     elapsed: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SECONDS|FILE",
-            help="Search time of each topic, rounded up: one number for all, or a file with lines of a topic and its "
-            "seconds, as avs search --times writes it; repeatable, as for the runs of a fused one: times add up.",
+            help="Search time per topic in seconds, rounded up: one number for all topics, or a file from avs search "
+            "--times; repeatable, for fused runs: times are summed.",
         ),
     ] = None,
     tag: options.Tag = "avs",
@@ -110,17 +113,23 @@ def submit(
             "--output",
             "-o",
             metavar="FILE",
-            help="File, or folder (made if it ends in /); by default NIST's name, here.",
+            help="Output file or folder; a name with a final / is created as a folder.",
+            show_default="the file name that NIST expects",
         ),
         WRITES,
     ] = "",
 ) -> None:
-    """Write a run for TRECVID or TREC: the best 1000 shots of each topic, checked by NIST's rules.
+    """Write a submission to TRECVID or TREC: the top 1000 shots per topic, checked against NIST's rules.
 
-    What would be rejected is not written; stderr names each reason once, with the topics. --check takes all runs of a
-    team, and checks them together too: one team; for each task and class at most 4 runs, or 6 if 2 of them are of
-    training type E or F and 4 are not, with priorities from 1 without gaps; one novelty run at most; the same topics
-    in all runs of a task.
+    A run that NIST would reject is not written; each reason is reported once, with its topics. --check also checks
+    the runs of a team together: one team; per task and class at most 4 runs, or 6 if 2 of them have training type E
+    or F and 4 do not, with priorities from 1 without gaps; at most one novelty run; the same topics in all runs of a
+    task.
+
+    \b
+    Examples:
+      avs submit tv22.run --topics tv22.txt --pid TEAM --training D --elapsed tv22.times -o submissions/
+      avs submit --check submissions/*.xml --topics tv22.txt
     """
     from avs_cli.errors import SpecError
 
@@ -129,11 +138,11 @@ def submit(
     if [*run, *elapsed, topics, exclude, shots].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if len(run) > 1 and not check:
-        raise SpecError("one run is written at a time; --check takes several")
+        raise SpecError("only one run is written at a time; several runs need --check")
     if len(set(run)) < len(run):
-        raise SpecError(f"{next(path for path in run if run.count(path) > 1)} is given twice")
+        raise SpecError(f"{next(path for path in run if run.count(path) > 1)} is given more than once")
     if not (topics or check):
-        raise SpecError("a submission is checked against its topics; give their file with --topics")
+        raise SpecError("a submission is checked against the topics of its task; give --topics FILE")
     ids = _topic_ids(topics)
     rules = _rules(year, ids, shots, exclude, dtd)
     if check:
@@ -145,19 +154,15 @@ def submit(
 
 
 def _check_options(context: typer.Context, check: bool, format: str, year: int) -> None:
-    """Refuse what was written on the command line and has no effect."""
-    from avs_cli.errors import SpecError
-
-    if check:
-        idle, why = options.written(context, *NO_CHECK), "with --check"
-    elif format == "trec":
-        idle, why = options.written(context, *NO_TREC), "on a TREC run"
-    else:
-        idle, why = options.written(context, "tag"), "on XML; --desc describes the run"
-        if not idle and year < 2019:
-            idle, why = options.written(context, "task", "novelty"), "before 2019"
-    if idle:
-        raise SpecError(f"{' and '.join(idle)} {'have' if len(idle) > 1 else 'has'} no effect {why}")
+    """Reject options on the command line that have no effect."""
+    xml = not check and format == "xml"
+    _applies.refuse(
+        context,
+        (check, NO_CHECK, "with --check"),
+        (not check and format == "trec", NO_TREC, "on a TREC run"),
+        (xml, ["tag"], "on XML; --desc describes the run"),
+        (xml and year < 2019, ["task", "novelty"], "before 2019"),
+    )
 
 
 def _rules(year: int, ids: Sequence[str], shots: str, exclude: str, dtd: str) -> Rules:
@@ -177,7 +182,7 @@ def _topic_ids(topics: str) -> list[str]:
 
 
 def _check(paths: Sequence[str], rules: Rules) -> None:
-    """Check files of XML or TREC, each alone and, where they are several, together."""
+    """Check XML files or TREC runs, individually and together."""
     from avs_cli.core import submission
     from avs_cli.errors import MismatchError
     from avs_cli.io.pipe import read_text
@@ -215,7 +220,7 @@ def _check(paths: Sequence[str], rules: Rules) -> None:
             f"{where}: {count} reason{'s' * (count > 1)} for NIST to reject {'it' if len(paths) == 1 else 'them'}"
         )
     for path, answer in answers.items():
-        note(f"{path}: nothing to reject in {_count(answer.results)}")
+        note(f"{path}: valid, {_count(answer.results)}")
 
 
 def _write(
@@ -229,7 +234,7 @@ def _write(
     tag: str,
     output: str,
 ) -> None:
-    """Write the submission of a run, unless there is a reason to reject it."""
+    """Write the submission of a run, unless NIST would reject it."""
     from avs_cli.core import submission
     from avs_cli.io.atomic import writing
     from avs_cli.io.lists import write_dropped
@@ -257,7 +262,7 @@ def _write(
         from collections import Counter
 
         reasons = Counter(each.reason for each in left)
-        note(f"{path}: left out {', '.join(f'{count} shots {reason}' for reason, count in reasons.items())}")
+        note(f"{path}: dropped {', '.join(f'{count} shots {reason}' for reason, count in reasons.items())}")
     if format == "trec":
         write_run(_target(output, f"{tag}.run") if output else "-", ranking, tag, submission.DEPTH)
         return
@@ -268,7 +273,7 @@ def _write(
 
 
 def _target(output: str, name: str) -> str:
-    """The file to write: `name` in a folder, which is made where it is absent and its path ends in a slash."""
+    """The file to write: `name` in a folder, which is created if its path ends in a slash."""
     if output == "-":
         return output
     path = Path(output)
@@ -278,7 +283,7 @@ def _target(output: str, name: str) -> str:
 
 
 def _selected(path: str, run: Run, ids: Sequence[str]) -> Run:
-    """The topics of the task, under its ids."""
+    """The topics of the task, with the ids of the task."""
     from avs_cli.errors import MismatchError, few
     from avs_cli.io.topics import align_topics
 
@@ -288,18 +293,16 @@ def _selected(path: str, run: Run, ids: Sequence[str]) -> Run:
     wanted = set(ids)
     others = [topic for topic in run if topic not in wanted]
     if len(others) == len(run):
-        raise MismatchError(f"{path} has none of the task's topics: it has {few(run)}, --topics has {few(ids)}")
+        raise MismatchError(f"{path}: no topic of the task: the run has {few(run)}, --topics has {few(ids)}")
     if others:
-        note(
-            f"{path}: left out {len(others)} topic{'s' * (len(others) > 1)} that --topics does not have: {few(others)}"
-        )
+        note(f"{path}: dropped {len(others)} topic{'s' * (len(others) > 1)} not in --topics: {few(others)}")
     return {topic: scores for topic, scores in run.items() if topic in wanted}
 
 
 def _without(run: Run, rules: Rules, listed: bool) -> tuple[Run, list[Dropped]]:
-    """The run without excluded shots, and what was left out.
+    """The run without excluded shots, and the dropped shots.
 
-    listed  whether shots that the table lacks are left out too, and those below the depth listed
+    listed  whether to drop shots that are not in the table too, and to report shots below the depth
     """
     from avs_cli.core.submission import DEPTH
     from avs_cli.io.lists import Dropped
@@ -326,7 +329,7 @@ def _without(run: Run, rules: Rules, listed: bool) -> tuple[Run, list[Dropped]]:
 
 
 def _seconds(elapsed: Sequence[str], topics: Mapping[str, object]) -> dict[str, str]:
-    """Topic -> whole seconds as the XML has them, the sum of all times, rounded up; none where no times are given."""
+    """Topic -> seconds for the XML: the sum of all times, rounded up; empty without times."""
     import math
 
     from avs_cli.errors import MismatchError, SpecError, few
@@ -343,14 +346,16 @@ def _seconds(elapsed: Sequence[str], topics: Mapping[str, object]) -> dict[str, 
         except ValueError:
             times, _ = align_topics(read_times(given), topics)
             if absent := [topic for topic in topics if topic not in times]:
-                raise MismatchError(f"{given}: no time for {len(absent)} of the topics: {few(absent)}") from None
-            least = 1  # a search that took no time to speak of took some
+                raise MismatchError(f"{given}: no time for {len(absent)} topics: {few(absent)}") from None
+            least = 1  # a search takes at least a second of the XML's whole ones
         else:
             if not 0 <= number < 1e9:
-                raise SpecError(f"--elapsed {given}: seconds are a number from 0 on, or a file of topics and seconds")
+                raise SpecError(
+                    f"--elapsed {given}: expected a non-negative number of seconds, or a file of topics and seconds"
+                )
             times = dict.fromkeys(topics, number)
         total = {topic: seconds + times[topic] for topic, seconds in total.items()}
-    # Times have six decimals; what a sum has beyond them is no time.
+    # Times have six decimals; further digits of the sum are rounding errors.
     return {topic: str(max(least, math.ceil(round(seconds, 6)))) for topic, seconds in total.items()}
 
 

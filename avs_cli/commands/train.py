@@ -1,4 +1,4 @@
-"""`avs train`: a head from captions, stores of video features and text features."""
+"""`avs train`: train a head on captions, video features and text features."""
 
 import os
 from contextlib import ExitStack
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from avs_cli.commands import _applies
 from avs_cli.commands._inputs import comparison
 from avs_cli.commands._training import (
     SAMPLE,
@@ -46,46 +47,55 @@ CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 
 def train(
-    captions: Annotated[list[str], typer.Argument(metavar="CAPTIONS...", help="Captions to learn from.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The head, .safetensors."), TRAINED],
-    video: Annotated[list[str], typer.Option(metavar="STORE", help="Video features; repeat for each store.")],
+    context: typer.Context,
+    captions: Annotated[list[str], typer.Argument(metavar="CAPTIONS...", help="Training captions.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output head (.safetensors)."), TRAINED],
+    video: Annotated[list[str], typer.Option(metavar="STORE", help="Video features; repeatable.")],
     text: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="STORE|NAME", help=f"A store of the captions' vectors, or one of {', '.join(encoders.names())}."
+            metavar="STORE|NAME",
+            help=f"Caption features: a store, or a text encoder ({', '.join(encoders.names())}); repeatable.",
         ),
     ] = None,
     head: Annotated[
-        str, typer.Option(metavar="NAME", help=f"{', '.join(heads.names())}; laff by default.", show_default=False)
+        str, typer.Option(metavar="NAME", help=f"Head architecture: {', '.join(heads.names())}.", show_default="laff")
     ] = "",
     objective: Annotated[
-        str, typer.Option(metavar="NAME", help=f"What is made small: {', '.join(objectives.names())}.")
+        str, typer.Option(metavar="NAME", help=f"Training objective (loss): {', '.join(objectives.names())}.")
     ] = "triplet",
     validate: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Captions (or, with --qrels, topics) to choose by.")
+        list[str] | None, typer.Option(metavar="FILE", help="Validation captions (with --qrels, topics); repeatable.")
     ] = None,
     qrels: Annotated[str, typer.Option(metavar="FILE", help="Judgments of the --validate topics.")] = "",
     metric: Annotated[
         str,
-        typer.Option(metavar="NAME", help="mir, mAP or SumR; with --qrels any measure.", show_default="mir; xinfAP"),
+        typer.Option(
+            metavar="NAME",
+            help="Metric for model selection: mir, mAP or SumR; with --qrels any measure of avs eval.",
+            show_default="mir; xinfAP",
+        ),
     ] = "",
-    init: Annotated[str, typer.Option(metavar="HEAD", help="Start from this head, with its vocabularies.")] = "",
-    negated: Annotated[str, typer.Option(metavar="FILE", help="Sentences that deny captions, JSON lines.")] = "",
+    init: Annotated[
+        str, typer.Option(metavar="HEAD", help="Initialise from this head, including its vocabularies.")
+    ] = "",
+    negated: Annotated[str, typer.Option(metavar="FILE", help="Negated captions (JSON lines).")] = "",
     word_vectors: Annotated[
         str, typer.Option(metavar="PATH", help="Pretrained word vectors: a BigFile folder or a text file.")
     ] = "",
-    optimizer: Annotated[Literal["rmsprop", "adamw"], typer.Option(help="Which rule takes the steps.")] = "rmsprop",
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="The largest step size.")] = 1e-4,
-    weight_decay: Annotated[
-        float, typer.Option(min=0.0, help="Of adamw: how much of the weights a step takes away, times its size.")
-    ] = 0.01,
+    optimizer: Annotated[Literal["rmsprop", "adamw"], typer.Option(help="Optimizer.")] = "rmsprop",
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak learning rate.")] = 1e-4,
+    weight_decay: Annotated[float, typer.Option(min=0.0, help="Decoupled weight decay (adamw).")] = 0.01,
     schedule: Annotated[
-        Literal["plateau", "cosine"], typer.Option(help="plateau, as published, or one wave down to zero.")
+        Literal["plateau", "cosine"],
+        typer.Option(help="Learning-rate schedule: decay on plateau, as published, or cosine decay to zero."),
     ] = "plateau",
     epochs: Epochs = 80,
-    patience: Annotated[int, typer.Option(min=0, help="Stop after more epochs than this without a better value.")] = 10,
+    patience: Annotated[int, typer.Option(min=0, help="Stop after more epochs than this without improvement.")] = 10,
     batch_size: BatchSize = 128,
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the head's products.")] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], typer.Option(help="Numeric precision of matrix products (autocast).")
+    ] = "fp32",
     seed: Seed = 0,
     time_limit: TimeLimit = 0.0,
     skip_missing: SkipMissing = False,
@@ -94,15 +104,30 @@ def train(
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Train a head that finds videos by sentences.
+    """Train a text-to-video retrieval head on stored features.
 
-    The best head by the validation measure goes to FILE, each epoch's values to FILE.csv. FILE.last is a head too, with
-    what the training needs to go on: given again, the command goes on after the last whole epoch. FILE is then byte for
-    byte that of an uninterrupted training; FILE.last and FILE.csv differ in the seconds that epochs took. Several data
-    sets are several captions and several stores. Under torchrun, processes share the work.
+    The head with the best validation metric is written to FILE, the values of each epoch to FILE.csv, and the state
+    of training to FILE.last: the same command resumes after the last complete epoch. FILE is then byte for byte that of
+    an uninterrupted training; FILE.last and FILE.csv differ in the recorded times only. To train on several data sets,
+    give several CAPTIONS and several stores. Under torchrun, training is data-parallel.
+
+    \b
+    Examples:
+      avs train train.txt --video clip.h5 --text clip-text.h5 --text bow --validate val.txt -o laff.safetensors
+      avs train train.txt --video clip.h5 --text gru --objective contrastive --optimizer adamw -o gru.safetensors
     """
     if output == "-":
-        raise SpecError("train needs a file for --output: it keeps the state of the training beside it")
+        raise SpecError("train needs --output FILE: the state of training is saved next to it")
+    _applies.refuse(
+        context,
+        (not validate, ("qrels", "metric", "patience"), "without --validate"),
+        (optimizer != "adamw", ["weight_decay"], "without --optimizer adamw"),
+        (objective.partition(":")[0] != "negation", ["negated"], "without --objective negation"),
+        (bool(init), ["word_vectors"], "with --init, which brings its word vectors"),
+        (not any(map(is_encoder, text or [])), ["word_vectors"], "without a text encoder in --text"),
+    )
+    if not validate:
+        qrels = metric = ""
     given: dict[str, Any] = dict(
         head=head or ("" if init else "laff"), text=text or [], objective=objective, optimizer=optimizer,
         learning_rate=learning_rate, schedule=schedule, epochs=epochs, batch_size=batch_size, precision=precision,
@@ -111,11 +136,11 @@ def train(
     if optimizer == "adamw":
         given["weight_decay"] = weight_decay
     if init and (head or [name for name in given["text"] if is_encoder(name)]):
-        raise SpecError("--init brings the head and its text encoders; give --head and encoders in --text without it")
-    if qrels and not validate:
-        raise SpecError("--qrels judges the topics of --validate; give both")
+        raise SpecError("--init already defines the head and its text encoders; omit --head and encoders in --text")
     if validate and not qrels and given["metric"] not in CAPTION_METRICS:
-        raise SpecError(f"--metric {metric}: with captions one of {', '.join(CAPTION_METRICS)}; else give --qrels")
+        raise SpecError(
+            f"--metric {metric}: for captions, choose from {', '.join(CAPTION_METRICS)}; other measures need --qrels"
+        )
     if objective.partition(":")[0] == "negation":
         if not negated:
             raise SpecError("the negation objective needs --negated FILE")
@@ -147,7 +172,7 @@ def _train(
     corpus: "Corpus | None",
     init: str,
 ) -> None:
-    """Epochs until there is no better head."""
+    """Train until the validation metric stops improving."""
     import torch
 
     from avs_cli.core.heads._described import rebuild, rebuilt

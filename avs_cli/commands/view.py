@@ -1,4 +1,4 @@
-"""`avs view`: what runs return, as a page to look at."""
+"""`avs view`: the results of runs as an HTML page."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from avs_cli.pages.results import Pictures
     from avs_cli.types import Shot
 
-# Bytes of a page beyond which browsers take long to open it.
+# Size in bytes beyond which browsers open a page slowly.
 HEAVY = 100_000_000
 
 Galleries = Annotated[
     list[str],
-    typer.Option("--gallery", "-g", metavar="STORE", help="A store with thumbnails and shot times; repeat for more."),
+    typer.Option("--gallery", "-g", metavar="STORE", help="Store with thumbnails and shot times; repeatable."),
 ]
-Topics = Annotated[str, typer.Option(metavar="FILE", help="Topics, for the text of each query.")]
-Judgments = Annotated[str, typer.Option("--qrels", metavar="FILE", help="Judgments to mark the shots with.")]
-Shown = Annotated[int, typer.Option(min=1, help="Shots shown per topic and run.")]
+Topics = Annotated[str, typer.Option(metavar="FILE", help="Topics file, for the text of the queries.")]
+Judgments = Annotated[str, typer.Option("--qrels", metavar="FILE", help="Judgments, to mark relevant shots.")]
+Shown = Annotated[int, typer.Option(min=1, help="Shots per topic and run.")]
 
 
 def view(
@@ -31,10 +31,15 @@ def view(
     shown: Shown = 100,
     output: Output = "page.html",
 ) -> None:
-    """Write one HTML page of thumbnails per topic.
+    """Write an HTML page with the thumbnails of each topic's top shots.
 
-    The page is a single file that loads nothing from elsewhere. It compares runs, marks judged shots, filters, enlarges
-    and obeys keys (? lists them).
+    The page is one self-contained file. It compares runs, marks judged shots, filters and enlarges; press ? for its
+    keyboard shortcuts.
+
+    \b
+    Examples:
+      avs view tv22.run --gallery gallery.h5 --topics tv22.txt -o tv22.html
+      avs view clip.run laff.run --gallery gallery.h5 --topics tv22.txt --qrels tv22.qrels --shown 50
     """
     from avs_cli.console import note
     from avs_cli.io.atomic import writing
@@ -54,17 +59,15 @@ def view(
     ids = dict.fromkeys(entry.shot for of_topic in entries.values() for entry in of_topic)
     shots, thumbnails = _found(gallery, ids)
     lost = len(ids.keys() - shots.keys())
-    absent = f" ({lost} are not in it at all)" if lost else ""
+    absent = f" ({lost} are not in the gallery)" if lost else ""
     if ids and not thumbnails:
         note(
-            f"no thumbnails of these shots in {', '.join(gallery)}{absent}: the page has no pictures; "
-            "give a store that holds them with another --gallery"
+            f"no thumbnails of these shots in {', '.join(gallery)}{absent}: the page has no images; "
+            "add a store that contains them with --gallery"
         )
     elif missing := len(ids) - len(thumbnails):
-        note(
-            f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; a blank stands for each"
-        )
-    # In the page, four letters for three bytes.
+        note(f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; they are shown blank")
+    # base64: four characters for three bytes
     size = sum(len(picture.data) for picture in thumbnails.values()) * 4 // 3
     if size > HEAVY:
         fewer = max(1, min(shown, max(map(len, entries.values()))) * HEAVY // size)
@@ -80,7 +83,7 @@ def view(
 
 
 def _explain(path: str, renamed: str, kind: str, topics: Collection[str], found: Collection[str]) -> None:
-    """Say how the topics of a file fit those of the runs, where they do not fit as they are."""
+    """Report renamed and missing topics of a file."""
     from avs_cli.console import note
 
     if renamed:
@@ -90,7 +93,7 @@ def _explain(path: str, renamed: str, kind: str, topics: Collection[str], found:
 
 
 def _found(gallery: Collection[str], ids: Collection[str]) -> "tuple[dict[str, Shot], Pictures]":
-    """What the stores know of these shots; of several stores that know a shot, the first one's word."""
+    """The times and thumbnails of these shots; the first store that has a shot decides."""
     from avs_cli.io.store import features, open_store
     from avs_cli.pages.results import readable
 

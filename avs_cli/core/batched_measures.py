@@ -1,4 +1,4 @@
-"""Measures of many rankings of the same topics at once: what learning to rank climbs on.
+"""Measures of many rankings of the same topics at once, for learning to rank.
 
 A shot's judgment is a small whole number, its code. A ranking is a row of codes, best shot first, and a measure looks
 only at those. The values are those of core/evaluation.py for rankings that hold the same shots.
@@ -105,7 +105,7 @@ def parsed(name: str) -> tuple[str, int]:
     plain = {"xinfap": "xinfAP", "ap": "AP", "map": "AP", "ndcg": "nDCG", "p": "P"}.get(kind.lower(), "")
     well = not at or (cutoff.isascii() and cutoff.isdigit() and 0 < int(cutoff) <= 1_000_000)
     if not plain or not well or (bool(at) and plain in ("xinfAP", "AP")) or (plain == "P" and not at):
-        raise SpecError(f"learning to rank cannot climb on {name!r}; it can on {', '.join(NAMES)}")
+        raise SpecError(f"learning to rank cannot optimise {name!r}; choose from {', '.join(NAMES)}")
     return plain, int(cutoff) if at else DEPTH
 
 

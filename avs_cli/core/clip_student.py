@@ -1,5 +1,5 @@
-"""TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): CLIP's two towers, and a video's
-frames to one vector; CLIP4Clip (Luo et al., arXiv:2104.08860) as its baselines.
+"""TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): CLIP's two towers and an
+aggregation of frames to one vector; CLIP4Clip (Luo et al., arXiv:2104.08860) as its baseline.
 
 A video that is shorter than the frames it has room for is filled up with pictures of zeros, which as published count
 like frames; `masked` leaves them out.
@@ -61,8 +61,7 @@ class ClipModel(nn.Module):
 
     config  open_clip's architecture
     tokens  whether a frame is seen as the vectors of its patches too
-    chunk   frames that go through the tower together, of which nothing is kept for the gradient but the pictures: it is
-            computed again; 0: all, and all is kept
+    chunk   frames per gradient-checkpointing chunk of the image tower; 0 disables checkpointing
     """
 
     def __init__(
@@ -229,7 +228,7 @@ def check_model(
     needed  the settings that it cannot be without
     """
     if not isinstance(settings, Mapping):
-        raise MismatchError("its settings are no object")
+        raise MismatchError("its settings are not an object")
     given = {key: value for key, value in settings.items() if key != "interpolation"}
     checked_settings(who, given, kind.__init__)
     for key in needed:
@@ -243,11 +242,11 @@ def check_model(
     if not (1 <= given["frames"] <= most and 2 <= given["words"] <= most):
         raise MismatchError(f"{given['frames']} frames and {given['words']} words; at most {most}")
     if text.get("vocab_size", VOCABULARY) < VOCABULARY:
-        raise MismatchError(f"its vocabulary has {text['vocab_size']} pieces, and CLIP's {VOCABULARY}")
+        raise MismatchError(f"its vocabulary has {text['vocab_size']} tokens, CLIP's {VOCABULARY}")
     for key in ("mean", "std"):
         channels = given.get(key, MEAN)
         if len(channels) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) and x > 0 for x in channels):
-            raise MismatchError(f"{key} {channels!r:.40} is not of three colours")
+            raise MismatchError(f"{key} {channels!r:.40} must have three channels")
     if settings.get("interpolation", "bicubic") not in ("bicubic", "bilinear"):
         raise MismatchError(f"interpolation {settings['interpolation']!r:.40} is neither bicubic nor bilinear")
     try:

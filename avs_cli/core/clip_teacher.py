@@ -1,4 +1,4 @@
-"""A teacher that learns from clips, with the CLIP below it, as its authors train it: which text belongs to which video.
+"""Training of a teacher on clips together with CLIP, as its authors do: contrastive loss on text-video pairs.
 
 X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285), TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852) and X-Pool (Gorti
 et al. 2022, CVPR, arXiv:2203.15086) have the loss of CLIP4Clip: the mean of both directions' cross-entropies over the

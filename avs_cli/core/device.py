@@ -1,4 +1,4 @@
-"""Where the arithmetic runs: the device, and how many CPU threads share the machine with the decoders."""
+"""The device, the CPU threads, and the number of decoding processes."""
 
 import ctypes
 import os
@@ -22,9 +22,9 @@ class Place(NamedTuple):
 
 
 def prepare(device: str, threads: int) -> Place:
-    """Choose the device (`auto`: a GPU if there is one) and set torch's threads; 0 threads takes the cores there are.
+    """Choose the device (`auto`: a GPU if there is one) and set torch's threads; 0 uses all cores.
 
-    Raises SpecError for what is no device, UnavailableError for one that this machine lacks.
+    Raises SpecError for an unknown device, UnavailableError for one that this machine lacks.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "auto":
@@ -33,7 +33,7 @@ def prepare(device: str, threads: int) -> Place:
     try:
         kind = torch.device(device).type
     except RuntimeError:
-        raise SpecError(f"{device!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from None
+        raise SpecError(f"{device!r} is not a device; use auto, cpu, cuda, cuda:1 or mps") from None
     missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
     if missing.get(kind):
         raise UnavailableError(f"no {kind} device on this machine; use --device cpu")

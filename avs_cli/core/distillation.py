@@ -1,7 +1,7 @@
-"""What a student learns from teachers (TeachCLIP, Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217).
+"""Distillation losses (TeachCLIP, Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217).
 
-Of a batch: which text belongs to which video, how teachers score all of its pairs (coarse), and how much each frame has
-to do with the text (fine). Several teachers' losses are averaged, not their scores.
+On a batch: matching of texts and videos, the teachers' scores of all pairs (coarse), and their weights of frames for
+each text (fine). Several teachers' losses are averaged, not their scores.
 
 The published code takes the logarithm of a softmax, and divides a row by its standard deviation, which for a row of
 equal numbers is zero; here the first is one operation and such a row is at distance 1, with no gradient.
@@ -22,7 +22,7 @@ WEIGHTS = {"pear": (0.2, 1.0, 2.0), "l1": (0.2, 1.0, 2.0), "ce": (1.0, 10.0, 1.0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the losses are computed and added up; a weight of None is the published one of the coarse method.
+    """The losses and their weights; None is the published weight for the coarse method.
 
     coarse  "pear": Pearson's distance of softmaxes, "ce": their cross-entropy, "l1": smooth L1 of the scores
     fine    the same three, of frames' weights
@@ -47,7 +47,7 @@ class Recipe:
 
 
 class Taught(NamedTuple):
-    """What one teacher says of a batch: (B, B) scaled scores, texts are rows, and (B, F) frames' relevance, if any."""
+    """The targets of a teacher: (B, B) scaled scores, texts are rows, and (B, F) frames' relevance, if any."""
 
     scores: torch.Tensor
     relevance: torch.Tensor | None

@@ -1,11 +1,11 @@
-"""Measures over runs: per topic, in the mean, and with the gaps that a mean would hide.
+"""Evaluation of runs: values per topic, means, and the gaps that means hide.
 
     evaluator = Evaluator(qrels, ["xinfAP", "AP", "P@10"])
     scores = evaluator.evaluate(run)
     scores.means["xinfAP"], scores.by_topic["xinfAP"]["1661"]
 
-A measure is called as the field writes it. A file of `core/measures` gives it (`xinfAP`, `iP@100`, `RBP(p=0.8)`), or
-else trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all.
+Measures have the names of the literature. They come from `core/measures` (`xinfAP`, `iP@100`, `RBP(p=0.8)`) or from
+trec_eval through ir_measures (`AP`, `P@10`, `nDCG@20`, `R@1000`, `RR`, `Bpref`). Ties are broken alike for all.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def mean(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure as it was asked for; one of `infer`, `score` and `plain` computes it.
+    """A requested measure; one of `infer`, `score` and `plain` computes it.
 
     infer      from what xinfap.py infers of a ranking
     score      from a ranking and its judgments
@@ -64,7 +64,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Gaps:
-    """What a run's means do not show.
+    """Gaps that the means of a run do not show.
 
     ties       shots whose place among others of the same score was decided by their id
     unjudged   cutoff k -> share of the first k shots, over all topics, that nobody judged
@@ -156,7 +156,9 @@ class Evaluator:
         topics = [topic for topic in run if topic in self.qrels]
         absent = sorted(topic for topic in self.qrels if topic not in run)
         if not topics:
-            raise MismatchError(f"none of its topics is judged: it has {few(run)}, the qrels have {few(self.qrels)}")
+            raise MismatchError(
+                f"none of its topics is judged: the run has {few(run)}, the qrels have {few(self.qrels)}"
+            )
         rankings = {topic: ranked(run[topic]) for topic in topics}
         inferred = {topic: self._infer(topic, ranking) for topic, ranking in rankings.items()}
         plain = self._plain(rankings)
@@ -228,7 +230,7 @@ class Evaluator:
 
 
 def usual(qrels: Qrels) -> str:
-    """The measure that is usual for these judgments: xinfAP where they are samples of strata, AP where they are not."""
+    """The default measure: xinfAP for sampled judgments, else AP."""
     kinds: set[Judgment] = set()
     for topic in qrels.values():
         kinds.update(topic.values())
@@ -292,7 +294,7 @@ def _plain_measure(name: str) -> Any:
     except AssertionError:  # how ir_measures refuses parameters
         supported = False
     if not supported:
-        raise SpecError(f"measure {name!r} is not one that trec_eval computes, or it lacks its cutoff, as in P@10")
+        raise SpecError(f"measure {name!r} is unknown to trec_eval or lacks a cutoff, as in P@10")
     # trec_eval's C code ends the whole process on a cutoff of 0 and on some that do not fit its integers.
     for parameter in ("cutoff", "rel"):
         if not 1 <= measure.params.get(parameter, 1) <= _LARGEST:

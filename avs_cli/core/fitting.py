@@ -1,4 +1,4 @@
-"""The one training loop, a generator of epochs, and what it steps with.
+"""The training loop, a generator of epochs; schedules and optimizers.
 
 An epoch's random choices come from generators that are seeded by the run's seed and the epoch's number. So a run that
 goes on from the end of epoch n is the run that was never interrupted.
@@ -41,7 +41,7 @@ class Epoch(NamedTuple):
 
 
 class Schedule(Protocol):
-    """By what the learning rate is multiplied."""
+    """The factor of the learning rate."""
 
     def factor(self, progress: float = 0.0) -> float:
         """After `progress` epochs."""
@@ -168,13 +168,13 @@ REMEMBERED: dict[type, set[str]] = {
 
 
 def optimizer_arrays(optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """What an optimizer remembers, by the parameter's place and the name of the array."""
+    """The state of an optimizer, by parameter index and array name."""
     state = optimizer.state_dict()["state"]
     return {f"{place}/{name}": value for place, arrays in state.items() for name, value in arrays.items()}
 
 
 def restore_optimizer(optimizer: Optimizer, arrays: Mapping[str, torch.Tensor]) -> None:
-    """Let an optimizer remember what another one did. Raises MismatchError for what none of its kind remembers."""
+    """Restore the state of an optimizer. Raises MismatchError for a state that does not match."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in arrays.items():
@@ -208,7 +208,7 @@ def fit(
     precision: Precision = "fp32",
     scaler: torch.amp.GradScaler | None = None,
 ) -> Iterator[Epoch]:
-    """Train epoch by epoch; what an epoch is for (validation, saving, stopping) is the caller's.
+    """Train epoch by epoch; validation, saving and stopping are up to the caller.
 
     batches  gives an epoch's batches by its number, `steps` of them
     epochs   numbers from 1; the caller calls `schedule.step` between them

@@ -1,4 +1,4 @@
-"""Parts of a topic set, each ranked by what was learned from the others."""
+"""Folds of a topic set for cross-validation."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,7 @@ def split(topics: Sequence[str], folds: int, seed: int) -> list[list[str]]:
     The order of `topics` makes no difference. Raises MismatchError for fewer than two topics.
     """
     if len(topics) < 2:
-        raise MismatchError(
-            f"{len(topics)} judged topic: out-of-fold rankings need two, one to learn from, one to rank"
-        )
+        raise MismatchError(f"{len(topics)} judged topic: out-of-fold rankings need at least two")
     order = np.random.default_rng(seed).permutation(sorted(topics)).tolist()
     return [sorted(order[start::folds]) for start in range(min(folds, len(order)))]
 
@@ -33,8 +31,10 @@ def by_year(topics: Sequence[str]) -> list[list[str]]:
         number = int(topic[-3:]) if topic.isascii() and topic.isdigit() and len(topic) in (3, 4) else 0
         edition = max((first for first in AVS_EDITIONS if first <= number), default=0)
         if not edition or edition == AVS_EDITIONS[-1] or (len(topic) == 4 and topic[0] != "1"):
-            raise MismatchError(f"by-year: topic {topic} is none of TRECVID's AVS topics; --folds 5 takes any topics")
+            raise MismatchError(
+                f"by-year: topic {topic} is not an AVS topic of TRECVID; use --folds K for other topics"
+            )
         parts.setdefault(edition, []).append(topic)
     if len(parts) < 2:
-        raise MismatchError("by-year: the judged topics are all of one edition; --folds 5 splits them at random")
+        raise MismatchError("by-year: all judged topics are from one edition; use --folds K to split them at random")
     return [parts[edition] for edition in sorted(parts)]

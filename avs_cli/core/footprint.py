@@ -1,6 +1,6 @@
-"""What searching with a model costs: arithmetic for each pair of a text and a video, and bytes for each video.
+"""The cost of searching with a model: operations per text-video pair, and bytes per video.
 
-All that can be computed of a video alone has been, and is stored in float32.
+Everything that depends on the video alone is precomputed and stored in float32.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def of_student(dim: int) -> Footprint:
 
 
 def of_teacher(name: str, dim: int, frames: int, words: int) -> Footprint:
-    """A teacher's, for vectors of `dim` numbers. Raises UnknownName."""
+    """The cost of a teacher for vectors of `dim` dimensions. Raises UnknownName."""
     products, gates, numbers = teachers.module(name).footprint(dim, frames, words)
     return Footprint(products, gates, numbers * FLOAT)
 

@@ -1,4 +1,4 @@
-"""What learning brought: the weight of each run, the gain of each step, and the ablation loss of each run."""
+"""Reports of learning to rank: weight and ablation loss of each run, and the gain of each step."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class Report:
     verdicts: list[str]
 
 
-# What papers print beside the optimised measure. In samples, later ranks hold shots that nobody judged.
+# Further measures in reports. In sampled pools, lower ranks are mostly unjudged.
 WHOLE, SAMPLED = ("AP", "nDCG@20", "P@10"), ("xinfAP", "P@10")
 STEP_1, BOTH, TRIAL = "Step 1", "Step 1 + 2", "Step 1 + 2 in every fold"
 
@@ -141,12 +141,12 @@ def part_rows(found: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def as_json(found: Report) -> str:
-    """The report for a program."""
+    """The report as JSON."""
     return json.dumps(asdict(found), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_text(found: Report) -> str:
-    """The report for a person, in columns."""
+    """The report as text, in columns."""
     return f"{_columns(*step_rows(found))}{legend(found)}\n\n{_columns(*part_rows(found))}"
 
 
@@ -155,7 +155,7 @@ def legend(found: Report) -> str:
     told = f"{found.topics} judged topics, out of fold; * the fused run"
     trial = next((step for step in found.steps if step.name == TRIAL), None)
     if trial:
-        left = "Step 2 was left out" if found.fused == STEP_1 else "some folds left Step 2 out"
+        left = "Step 2 not used" if found.fused == STEP_1 else "some folds do not use Step 2"
         told += f"; {left}, as cross-validation on the training topics showed no gain"
     return told
 

@@ -1,7 +1,7 @@
-"""LambdaMART over what the runs say of each shot (Burges, MSR-TR-2010-82), as XGBoost builds it.
+"""LambdaMART over scores and ranks of the runs (Burges, MSR-TR-2010-82), with XGBoost.
 
-It learns from judged shots alone. Taking unpooled ones for "not relevant", as a measure does, would raise AP further,
-and for a wrong reason: the trees would learn which shots get pooled, which shows in a gain from labels dealt at random.
+It is trained on judged shots only. Treating unpooled ones as not relevant, as a measure does, would raise AP further,
+but for the wrong reason: the trees would learn which shots are pooled, as a gain from random labels shows.
 """
 
 import functools

@@ -1,9 +1,9 @@
-"""Late fusion that learns from judgments, and never ranks a topic by its own.
+"""Late fusion by learning to rank; a topic is never ranked by a model fitted on its own judgments.
 
 Step 1 gives each run a weight (core/run_weights.py). Step 2 reorders Step 1's best shots by LambdaMART
 (core/lambdamart.py); the two are mixed in standard deviations, and how much each counts is chosen by cross-validation
-within the training topics. Where that shows no gain beyond its own error, Step 1 stays alone, unless the caller asks
-for Step 2.
+within the training topics. Without a gain greater than its standard error, only Step 1 is used, unless the caller
+requests Step 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from avs_cli.types import Fuser
 
 MIXES = (0.25, 0.5, 0.75)
 INNER = 3
-# Fewer topics than this say nothing about how well trees do on others.
+# Fewer topics than this do not show how well trees generalise.
 LEAST = 2 * INNER
 
 
 def steps(fuser: Fuser, block: Block) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) scores of a topic's shots by Step 1 alone, and by both steps."""
+    """(N,) scores of a topic's shots by Step 1, and by both steps."""
     step1 = _weighed(fuser.weights, block, fuser.kind)
     if not fuser.mix or not len(step1):
         return step1, step1
@@ -51,7 +51,7 @@ def learn(
     asked  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
     keep   keep what Step 2 would be also where "auto" leaves it out (`Fuser.trial`)
 
-    With fewer than `LEAST` topics "auto" takes Step 1 alone, and "2" raises MismatchError. Raises SpecError for a
+    With fewer than `LEAST` topics "auto" uses Step 1 only, and "2" raises MismatchError. Raises SpecError for a
     measure that cannot be optimised.
     """
     training = list(blocks.values())
@@ -59,9 +59,9 @@ def learn(
     found = run_weights.learn(training, judge, seed)
     step1 = Fuser(tuple(runs), measure, found.kind, tuple(found.weights.tolist()), topics=tuple(blocks))
     if asked == "1":
-        return replace(step1, verdict="Step 1 was asked for")
+        return replace(step1, verdict="Step 1 requested")
     if len(blocks) < LEAST:
-        few = f"{len(blocks)} training topics are too few for Step 2; it needs {LEAST}"
+        few = f"{len(blocks)} training topics are too few for Step 2, which needs at least {LEAST}"
         if asked == "2":
             raise MismatchError(few)
         return replace(step1, verdict=few)
@@ -138,7 +138,7 @@ def _second_step(
     verdict = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
     verdict = f"LambdaMART {'helps' if helps else 'gave no gain'} ({verdict})"
     if asked == "2":
-        verdict = f"Step 2 was asked for; {verdict}"
+        verdict = f"Step 2 requested; {verdict}"
     taken = helps or asked == "2"
     boosters = lambdamart.fit(tables, labels, seed, threads=threads) if taken or keep else ()
     return replace(

@@ -1,4 +1,4 @@
-"""Captions and their videos as training reads them: features stay in their stores, a batch looks its rows up."""
+"""Pairs of captions and videos for training: features stay in their stores, and each batch reads its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,14 +41,14 @@ def as_vectors(block: Block) -> Vectors:
 
 
 class Denial(NamedTuple):
-    """A sentence that denies what a caption says, and where it is in each text feature."""
+    """A negated caption, and its row in each text feature."""
 
     sentence: str
     place: tuple[int, ...]
 
 
 class Batch(NamedTuple):
-    """N captions and their videos, as a head takes them; M denials and the captions that they deny."""
+    """N captions and their videos; M negated captions and the captions that they negate."""
 
     videos: list[Vectors]
     texts: list[Vectors]
@@ -81,12 +81,12 @@ class Pairs:
     """Captions and the videos that they describe.
 
     captions   ids
-    sentences  what they say
+    sentences  their texts
     items      ids of the videos
     item       (C,) which video each caption is of
     videos     per video feature of the head its rows, by video
     texts      per text feature its rows, by caption
-    denials    caption's position -> sentences that deny it
+    denials    index of a caption -> its negated captions
     """
 
     captions: Sequence[str]
@@ -98,7 +98,7 @@ class Pairs:
     denials: dict[int, list[Denial]]
 
     def batch(self, which: np.ndarray, generator: np.random.Generator) -> Batch:
-        """These captions, each with one of its denials, if it has any, by lot."""
+        """These captions, each with one of its negated captions, chosen at random."""
         owners = [row for row, caption in enumerate(which.tolist()) if caption in self.denials]
         lots = [self.denials[int(which[row])] for row in owners]
         chosen = [lot[int(generator.integers(len(lot)))] for lot in lots]
@@ -131,7 +131,7 @@ class Pairs:
         return max(1, (len(self.captions) - 2) // size + 1)
 
     def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        """Every caption once, in an order that seed and number decide; the next batches are looked up meanwhile.
+        """Every caption once, in an order determined by seed and number; the next batches are prefetched.
 
         A last batch of one caption, which has no negatives, is left out. Of several processes each has its own share,
         with as many whole batches as the others.
@@ -164,7 +164,7 @@ def plain(block: Block) -> torch.Tensor:
 
 
 class Matching(nn.Module):
-    """A head and what it is trained for: a batch to its loss.
+    """A head with its objective: a batch to its loss.
 
     In a distributed run every process sees all processes' pairs as negatives.
     """

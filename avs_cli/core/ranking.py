@@ -36,7 +36,7 @@ class Gallery(Protocol):
 
 
 class Scorer(Protocol):
-    """Scores shots for Q queries; a head's own scores come in through this.
+    """Scores shots for Q queries; heads provide their own scorers.
 
     queries  Q
     error    the most by which `scan` may miss `exact`; 0 when it never does, and then `exact` is not asked
@@ -209,7 +209,7 @@ def top_shots(
     """The `depth` shots of the highest cosine for every query of several sets of queries, in one pass.
 
     queries  sets of (Q, D) vectors of any length but zero; one matrix product serves them all
-    threads  0: as many as there are cores
+    threads  0: all cores
     returns  per set Q rankings, shot -> cosine, best first: score descending, then shot id descending
     """
     (together,) = best_shots([Cosine(np.concatenate(queries))], gallery, depth, threads)

@@ -1,6 +1,6 @@
-"""A registry is a package: each module in it is an entry, named by its file, imported when it is chosen.
+"""Registries: each module of a package is an entry, named by its file and imported on demand.
 
-An entry is asked for by a spec: `name`, `name:variant` or `name:key=value,key=value`; in a name, `_` is `-`. Keys are
+An entry is given by a spec: `name`, `name:variant` or `name:key=value,key=value`; in a name, `_` is `-`. Keys are
 the keyword parameters of the entry's function, and their annotations give the types.
 """
 
@@ -89,7 +89,7 @@ def _value(where: str, text: str, hint: Any) -> Any:
         return _value(where, text, hint)
     if hint is bool:
         if text not in ("true", "false"):
-            raise SpecError(f"{where}: {text!r} is neither true nor false")
+            raise SpecError(f"{where}: {text!r} is not true or false")
         return text == "true"
     try:
         return hint(text)

@@ -214,6 +214,13 @@ def _heading(report: Report, measure: Measure, part: str = "") -> str:
     return (f"{measure.name} " if len(report.measures) > 1 else "") + (part or mean_name(list(report.parts)))
 
 
+def caption(report: Report) -> str:
+    """What the columns do not say: the measure, where they are called after qrels, and the test; or ""."""
+    measure = report.measures[0].name if report.parts and len(report.measures) == 1 else ""
+    tested = f"p against {report.baseline}: {TESTS[report.test]}" if report.baseline else ""
+    return "; ".join(filter(None, [measure, tested]))
+
+
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
@@ -331,6 +338,8 @@ def as_latex(report: Report) -> str:
     lines += ["\\hline", "\\end{tabular}"]
     if report.baseline:
         lines.append(f"% dagger: p < 0.05 against {report.baseline}, {TESTS[report.test]}")
+    if report.parts and len(report.measures) == 1:
+        lines.append(f"% values: {report.measures[0].name}")
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,7 @@ ROUNDS = 3
 
 
 class RunWeights(NamedTuple):
-    """What the ascents found.
+    """The result of coordinate ascent.
 
     kind      what goes in, one of `score_blocks.INPUTS`
     weights   (R,), they sum to 1

@@ -1,4 +1,4 @@
-"""Which moments of a shot the encoder sees, in seconds of the video.
+"""Frame sampling: times in a shot, in seconds of the video.
 
 Two pictures a second from the shot's first frame on is what the AVS literature does (Li et al., W2VV++,
 doi:10.1145/3343031.3350906); theirs counts frames with a rounded rate, ours goes by time, so that every rate gives two

@@ -1,4 +1,4 @@
-"""What several runs say of one topic's shots, as arrays: built once, then weighed many times."""
+"""Scores and ranks of several runs for one topic, as arrays that are built once and fused many times."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,7 @@ import numpy as np
 from avs_cli.core.normalisation import minmax
 from avs_cli.types import Judgment, Run, ranked
 
-# How a run's opinion of a shot becomes a number: by its rank, with a discount that falls slowly, fast or late, or by
-# its score.
+# How a run scores a shot: by its rank, with a slow, fast or late discount, or by its score.
 INPUTS = ("log", "power", "reciprocal", "minmax")
 _OFFSET = 60
 

@@ -1,4 +1,4 @@
-"""Whether a difference between runs could be chance: tests on paired per-topic values, and agreement of rankings.
+"""Significance tests on paired per-topic values, and agreement of rankings.
 
 The randomization test is TRECVID's (Smucker, Allan and Carterette, CIKM 2007, doi:10.1145/1321440.1321528), Holm's
 step-down correction keeps the family-wise error (Holm 1979, jstor:4615733), Tukey's HSD takes topics as blocks
@@ -50,7 +50,7 @@ def t_test(differences: Sequence[float]) -> float:
 
     values = np.asarray(differences, dtype=np.float64)
     if len(values) < 2:
-        raise SpecError("a t-test needs two topics or more")
+        raise SpecError("a t-test needs at least two topics")
     error = values.std(ddof=1) / math.sqrt(len(values))
     if error <= 1e-12 * np.abs(values).max():
         return 0.0 if values.any() else 1.0
@@ -67,7 +67,7 @@ def tukey_hsd(values: Mapping[str, Sequence[float]], baseline: str) -> dict[str,
     table = np.array(list(values.values()), dtype=np.float64)
     runs, topics = table.shape
     if topics < 2:
-        raise SpecError("Tukey's test needs two topics or more")
+        raise SpecError("Tukey's test needs at least two topics")
     freedom = (runs - 1) * (topics - 1)
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
     error = math.sqrt((residual**2).sum() / freedom / topics)
@@ -96,7 +96,7 @@ def agreement(truth: Mapping[str, float], other: Mapping[str, float]) -> tuple[f
     Equal values stand in the order of the names, as in trectools, which computes both.
     """
     if len(truth) < 2:
-        raise SpecError("agreement of two rankings needs two runs or more")
+        raise SpecError("agreement of rankings needs at least two runs")
     from trectools.misc import get_correlation
 
     rankings = [sorted(((values[name], name) for name in truth), key=_best_first) for values in (truth, other)]

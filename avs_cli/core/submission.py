@@ -1,4 +1,4 @@
-"""What NIST takes as a run of ad-hoc video search, and what it sends back.
+"""NIST's rules for submissions to ad-hoc video search.
 
 The rules are those of TRECVID's guidelines and checks, 2016 to 2025: a run says how it was trained and made, and
 answers every topic once, with at most 1000 shots that exist, in order; a team has so many runs, in an order of its own.
@@ -113,7 +113,7 @@ def violations_in_results(
     for result in results:
         for what, examples in _in_result(result, shots, excluded):
             reasons.setdefault(what, {}).setdefault(result.number, []).extend(examples)
-    return [*([] if results else ["it answers no topic"]), *(_sentence(*reason) for reason in reasons.items())]
+    return [*([] if results else ["no topics"]), *(_sentence(*reason) for reason in reasons.items())]
 
 
 def team_violations(runs: Mapping[str, Submission]) -> list[str]:
@@ -131,7 +131,7 @@ def team_violations(runs: Mapping[str, Submission]) -> list[str]:
         found.append(f"runs of {len(teams)} teams: {', '.join(f'{pid} ({few(of)})' for (pid,), of in teams.items())}")
     novel = [path for path, run in runs.items() if run.attributes.get("novelty") == "N"]
     if len(novel) > 1:
-        found.append(f"{len(novel)} novelty runs ({few(novel)}), but a team submits one at most")
+        found.append(f"{len(novel)} novelty runs ({few(novel)}), but a team may submit at most one")
     for (task, kind), files in _grouped(runs, "task", "class").items():
         name = f"task {task}, class {kind}" if task else f"class {kind}"
         common = [path for path in files if path not in novel]
@@ -161,7 +161,7 @@ def _in_priorities(runs: Mapping[str, Submission], files: Sequence[str], common:
     given = {path: runs[path].attributes.get("priority", "") for path in files}
     twice = [value for value, times in Counter(given[path] for path in common).items() if times > 1]
     for value in twice:
-        yield f"priority {value} of {few(path for path in common if given[path] == value)}; each run has its own"
+        yield f"priority {value} of {few(path for path in common if given[path] == value)}; priorities must differ"
     absent = [str(number) for number in range(1, len(common) + 1) if str(number) not in given.values()]
     if absent and not twice:
         yield f"no run has priority {few(absent)}; {len(common)} runs have 1 to {len(common)}"

@@ -1,7 +1,7 @@
-"""A student and its teachers: what they make of a batch of pairs, and the loss that it is trained by.
+"""Training of a student with teachers: outputs on a batch of pairs, and the loss.
 
-What a teacher makes of each text and of each video alone does not change, so it is computed once and kept, as one row
-of numbers per item; its scores depend on which items come together, so they are computed from those rows in each step.
+A teacher's vectors of each text and each video do not change, so they are computed once and cached, one row per item;
+its scores depend on the pairs of a batch, so they are computed from these rows in each step.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,7 +135,7 @@ class HeadStudent(nn.Module):
         super().__init__()
         if not head.one_product:
             raise MismatchError(
-                "a student's score is one dot product, and this head's is not: as a teacher it is trained by avs train"
+                "a student needs one vector per shot, unlike this head; use avs train to train it as a teacher"
             )
         self.head, self.temperature = head, temperature
 

@@ -1,6 +1,6 @@
-"""Published weights: where they lie, tensors out of safetensors files, and modules that take them.
+"""Published weights: locating and downloading them, reading safetensors files, and filling modules.
 
-No pickle is read here: one can run any code, so `avs convert --trust-pickle` makes it safetensors first.
+Pickles are never read here, since they may execute code; `avs convert --trust-pickle` converts them to safetensors.
 """
 
 import hashlib
@@ -212,7 +212,7 @@ def given(path: Path) -> Files:
         return Files(path, found)
     path.stat()
     if path.suffix in PICKLES:
-        raise FormatError(path, f"a pickle, which can run any code{_cure(path)}")
+        raise FormatError(path, f"a pickle, which may execute code{_cure(path)}")
     with _opened(path):
         return Files(path, [path])
 
@@ -224,7 +224,7 @@ def _refuse_code(folder: Path) -> None:
             kernel = key in KERNELS and isinstance(value, str) and "/" in value
             if value and (key in CODE or kernel):
                 raise FormatError(
-                    path, f"brings code of its own ({key}), and avs runs none; use weights in a layout without it"
+                    path, f"brings code of its own ({key}), which avs does not run; use weights without custom code"
                 )
 
 
@@ -247,7 +247,7 @@ def read_json(path: Path) -> Any:
 
 
 def _cure(pickle: Path) -> str:
-    return f"; make it safe first: avs convert {_quoted(pickle)} {_quoted(_safe(pickle))} --trust-pickle"
+    return f"; convert it first: avs convert {_quoted(pickle)} {_quoted(_safe(pickle))} --trust-pickle"
 
 
 def _cached(source: Source, local: bool = False) -> list[Path]:

@@ -93,7 +93,7 @@ def part(file: Any, name: str, shown: str) -> Any:
     """A group of the file. KeyError when there is none."""
     found = _own(file, name, shown)
     if not isinstance(found, h5py.Group):
-        raise KeyError(f"{name} is no group")
+        raise KeyError(f"{name} is not a group")
     return found
 
 
@@ -104,7 +104,7 @@ def column(group: Any, name: str, wanted: Column, where: str) -> Any:
         raise KeyError(f"no dataset {name!r}")
     # Even its shape may depend on another file.
     if found.is_virtual or found.external:
-        raise FormatError(where, f"{name} are in another file; h5repack makes a store that holds them")
+        raise FormatError(where, f"{name} are in another file; use h5repack to copy them into the store")
     text = h5py.check_string_dtype(found.dtype)
     kind, width = ("S", text.length or 0) if text else (found.dtype.kind, found.dtype.itemsize)
     if text and width > wanted.width and kind in wanted.kinds:
@@ -139,9 +139,9 @@ def check_ids(raw: np.ndarray, where: str) -> None:
     """Raises FormatError for an id that is empty, is not UTF-8, has white space or NUL in it, or occurs twice."""
     if not _are_words(raw):
         wrong = next(id for id in raw.tolist() if not _are_words(np.array([id])))
-        raise FormatError(where, f"{wrong!r} is no id: 1 to {ID_BYTES} bytes of UTF-8 without white space")
+        raise FormatError(where, f"{wrong!r} is not an id: 1 to {ID_BYTES} bytes of UTF-8 without white space")
     if found := twin([raw]):
-        raise FormatError(where, f"id {found[0].decode()!r} occurs twice")
+        raise FormatError(where, f"duplicate id {found[0].decode()!r}")
 
 
 def _are_words(raw: np.ndarray) -> bool:
@@ -200,5 +200,5 @@ def _own(group: Any, name: str, where: str) -> Any:
         raise KeyError(f"no {name!r}")
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        raise FormatError(where, f"{name} is a link; a feature store holds its parts itself (h5copy -f soft,ext)")
+        raise FormatError(where, f"{name} is a link; a feature store must contain its data itself (h5copy -f soft,ext)")
     return group[name]

@@ -1,16 +1,16 @@
-"""JSON from files of others: not too large, not too deep, and only text that can be written again."""
+"""JSON from untrusted files, limited in size and depth, without lone surrogates."""
 
 import json
 from typing import Any
 
-# What walks through JSON calls itself for each level.
+# JSON is traversed recursively.
 DEEPEST = 32
 
 
 def parsed(text: str | bytes, most: int) -> Any:
     """The value of a JSON text. Raises ValueError for more than `most` characters, deep nesting and lone surrogates."""
     if len(text) > most:
-        raise ValueError(f"JSON of {len(text)} characters; at most {most} are read")
+        raise ValueError(f"JSON of {len(text)} characters; the maximum is {most}")
     try:
         value = json.loads(text)
     except RecursionError:

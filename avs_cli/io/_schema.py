@@ -1,4 +1,4 @@
-"""How a feature store lies in HDF5: reading and writing the groups that `store.py` describes."""
+"""The HDF5 layout of a feature store: reading and writing the groups described in `store.py`."""
 
 import contextlib
 import os
@@ -63,13 +63,15 @@ def opened(real: Path, shown: str) -> Iterator[Any]:
         if not isinstance(found, str) or found != FORMAT:
             raise FormatError(shown, f"an HDF5 file, but not a feature store (format is {found!r:.40}, not {FORMAT!r})")
         if not isinstance(version, np.integer) or version != VERSION:
-            raise FormatError(shown, f"feature store of version {version!s:.40}; this avs reads version {VERSION}")
+            raise FormatError(
+                shown, f"feature store of version {version!s:.40}; this version of avs reads version {VERSION}"
+            )
         yield file
 
 
 @contextmanager
 def structure(shown: str) -> Iterator[None]:
-    """What HDF5 and h5py say about a damaged file, as a FormatError."""
+    """Turn errors of HDF5 and h5py about a damaged file into FormatError."""
     try:
         yield
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
@@ -175,7 +177,7 @@ def array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
 def write_ids(group: Any, name: str, words: Sequence[str]) -> None:
     raw = np.array([word.encode() for word in words] or [b""], dtype="S")[: len(words)]
     if raw.dtype.itemsize > PATH_BYTES:
-        raise MismatchError(f"{name}: a text of {raw.dtype.itemsize} bytes; a store has at most {PATH_BYTES}")
+        raise MismatchError(f"{name}: a string of {raw.dtype.itemsize} bytes; the maximum is {PATH_BYTES}")
     kind = h5py.string_dtype("utf-8", raw.dtype.itemsize)
     array(group, name, (len(words),), kind)[...] = raw.astype(kind)
 

@@ -70,7 +70,7 @@ def imported(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
     seen: set[str] = set()
     for line, id in enumerate(ids, start=1):
         if id in seen:
-            raise FormatError(path, f"id {id!r} is there twice", line)
+            raise FormatError(path, f"duplicate id {id!r}", line)
         seen.add(id)
     return Imported(ids, vectors)
 
@@ -85,7 +85,7 @@ def framed(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
     for row, id in enumerate(ids):
         match = _FRAME.fullmatch(id)
         if not match:
-            raise FormatError(path, f"{id!r} is no frame, which is called <item>_<number>", row + 1)
+            raise FormatError(path, f"{id!r} is not a frame name, <item>_<number>", row + 1)
         frames.setdefault(match[1], []).append((int(match[2][-18:]), row))
     order = [row for rows in frames.values() for _, row in sorted(rows)]
     ends = np.cumsum([0, *map(len, frames.values())])
@@ -161,7 +161,7 @@ def read_clip_retrieval(folder: str | Path) -> Imported:
     """
     found = sorted((int(match[1]), path) for path in Path(folder).glob("img_emb/*") if (match := _part_of(path)))
     if not found:
-        raise FormatError(folder, "no img_emb/img_emb_0.npy in it")
+        raise FormatError(folder, "contains no img_emb/img_emb_0.npy")
     arrays: list[np.ndarray] = []
     ids: list[str] = []
     for _, path in found:
@@ -185,7 +185,7 @@ def write_clip_retrieval(folder: str | Path, shape: tuple[int, int], dtype: np.d
     parquet, arrow = _parquet()
     for path in Path(folder).glob("img_emb/*"):
         if path.name != "img_emb_0.npy":
-            raise FormatError(path, "another partition lies in this folder; write to a new one")
+            raise FormatError(path, "this folder already contains a partition; write to a new folder")
     for name in ("img_emb", "metadata"):
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
     ids: list[str] = []
@@ -219,11 +219,11 @@ def _array(path: Path) -> np.ndarray:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise FormatError(path, f"not an array of numbers ({what[:80]})") from None
     if dtype.hasobject:
-        raise FormatError(path, "an array of Python objects, which is a pickle; avs loads none")
+        raise FormatError(path, "an array of Python objects, which is a pickle and may execute code; not supported")
     if dtype.kind != "f" or dtype.itemsize > 8:
         raise FormatError(path, f"numbers of type {dtype}, not float16, float32 or float64")
     if len(shape) != 2 or not all(size > 0 for size in shape):
-        raise FormatError(path, f"an array of shape {shape}, not (rows, numbers per row)")
+        raise FormatError(path, f"an array of shape {shape}, not (rows, dimensions)")
     wanted, held = shape[0] * shape[1] * dtype.itemsize, path.stat().st_size - start
     if held != wanted:
         raise FormatError(path, f"{held} bytes of numbers, and {shape[0]} x {shape[1]} of {dtype} are {wanted}")
@@ -236,12 +236,12 @@ def _image_paths(path: Path) -> list[str]:
         column: list[Any] = parquet.read_table(regular(path), columns=["image_path"]).column(0).to_pylist()
     except (arrow.ArrowException, OSError, ValueError, IndexError) as error:
         if isinstance(error, FileNotFoundError):
-            raise FormatError(path, "no such file; each img_emb_N.npy has its metadata_N.parquet") from None
+            raise FormatError(path, "no such file; each img_emb_N.npy needs its metadata_N.parquet") from None
         raise FormatError(
             path, f"no parquet file with a column image_path ({str(error).splitlines()[0][:80]})"
         ) from None
     if not all(isinstance(value, str) for value in column):
-        raise FormatError(path, "image_path holds something else than texts")
+        raise FormatError(path, "image_path contains values that are not strings")
     return column
 
 

@@ -37,19 +37,21 @@ class BigFile:
             regular(folder / name)
         shape = read_text(folder / "shape.txt").split()
         if len(shape) != 2 or not all(re.fullmatch("[0-9]{1,15}", number) for number in shape):
-            raise FormatError(folder / "shape.txt", "not two numbers, rows and numbers per row", 1)
+            raise FormatError(folder / "shape.txt", "not two numbers: rows and dimensions", 1)
         rows, dim = map(int, shape)
         if not rows or not dim:
-            raise FormatError(folder / "shape.txt", f"no vectors: {rows} rows of {dim} numbers", 1)
+            raise FormatError(folder / "shape.txt", f"no vectors: {rows} rows of {dim} dimensions", 1)
         held = (folder / "feature.bin").stat().st_size
         if held != rows * dim * 4:
-            raise FormatError(folder / "feature.bin", f"{held} bytes, and {rows} x {dim} float32 are {rows * dim * 4}")
+            raise FormatError(
+                folder / "feature.bin", f"{held} bytes, but {rows} x {dim} float32 values need {rows * dim * 4}"
+            )
         text = read_text(folder / "id.txt").strip()
         self.ids = [line.rstrip("\r") for line in text.split("\n")] if text else []
         if len(self.ids) != rows:
             self.ids = text.split(" ")
         if len(self.ids) != rows:
-            raise FormatError(folder / "id.txt", f"{len(self.ids)} ids, and shape.txt says {rows}")
+            raise FormatError(folder / "id.txt", f"{len(self.ids)} ids, but shape.txt has {rows} rows")
         self.vectors: np.ndarray = np.memmap(folder / "feature.bin", "<f4", "r", shape=(rows, dim))
 
 
@@ -72,10 +74,10 @@ def read_bigfile(folder: str | Path, frames: bool) -> Imported:
     for video, names in videos.items():
         for name in names:
             if name not in place:
-                raise FormatError(known, f"frame {name!r} of {video!r} is not in id.txt, or is named twice")
+                raise FormatError(known, f"frame {name!r} of {video!r} is missing from id.txt or duplicated")
             rows.append(place.pop(name))
     if place or len(rows) != len(big.ids):
-        raise FormatError(known, f"{len(big.ids) - len(rows)} rows of id.txt are frames of no video")
+        raise FormatError(known, f"{len(big.ids) - len(rows)} rows of id.txt belong to no video")
     return Imported([*videos], big.vectors, np.cumsum([0, *map(len, videos.values())]), np.array(rows, np.int64))
 
 
@@ -153,12 +155,12 @@ def read_word_vectors(path: str) -> WordVectors:
         try:
             vector = np.array(texts, np.float32)
         except ValueError:
-            raise FormatError(path, f"{word!r} is followed by something that is no number", number) from None
+            raise FormatError(path, f"{word!r} is followed by something other than numbers", number) from None
         if vectors and len(vector) != len(vectors[0]):
-            raise FormatError(path, f"{len(vector)} numbers for {word!r}, and {len(vectors[0])} before", number)
+            raise FormatError(path, f"{len(vector)} dimensions for {word!r}, but {len(vectors[0])} before", number)
         if len(vector) and not np.isnan(vector).any():
             rows[word] = len(vectors)
             vectors.append(vector)
     if not vectors:
-        raise FormatError(path, "no word vectors in it")
+        raise FormatError(path, "contains no word vectors")
     return WordVectors(rows, np.array(vectors))

@@ -67,7 +67,7 @@ def read_all(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         for caption, sentence in read_captions(path).items():
             if caption in sentences:
-                raise MismatchError(f"caption {caption!r} is in {path} and in another file; ids must differ")
+                raise MismatchError(f"duplicate caption {caption!r} in {path} and another file; ids must be unique")
             sentences[caption] = sentence
     return sentences
 
@@ -85,10 +85,10 @@ def parse_captions(path: str, text: str) -> dict[str, str]:
     else:
         for line, caption, sentence in _in_lines(path, text):
             if caption in captions:
-                raise FormatError(path, f"caption {caption!r} is there twice", line)
+                raise FormatError(path, f"duplicate caption {caption!r}", line)
             captions[caption] = sentence
     if not captions:
-        raise FormatError(path, "no captions in it")
+        raise FormatError(path, "contains no captions")
     return captions
 
 
@@ -128,7 +128,7 @@ def _in_lines(path: str, text: str) -> _Captions:
             continue
         caption, *words = line.split()
         if not _ID.fullmatch(caption) or not words:
-            raise FormatError(path, "a caption line is <item>#<n> sentence", number)
+            raise FormatError(path, "expected <item>#<n> sentence", number)
         yield number, caption, " ".join(words)
 
 
@@ -137,7 +137,7 @@ def _in_flickr(path: str, text: str) -> _Captions:
         if line.strip():
             name, tab, sentence = line.partition("\t")
             if not _FLICKR.match(name + tab):
-                raise FormatError(path, "a Flickr line is <picture>.jpg#<n>, a tab, a sentence", number)
+                raise FormatError(path, "expected <image>.jpg#<n>, a tab and a sentence", number)
             yield number, name.rpartition("#")[0].rpartition(".")[0], sentence
 
 
@@ -146,7 +146,7 @@ def _in_tgif(path: str, text: str) -> _Captions:
         if line.strip():
             address, tab, sentence = line.partition("\t")
             if not _TGIF.match(address + tab):
-                raise FormatError(path, "a TGIF line is an address, a tab, a sentence", number)
+                raise FormatError(path, "expected a URL, a tab and a sentence", number)
             yield number, PurePosixPath(address).stem, sentence
 
 
@@ -155,7 +155,7 @@ def _in_records(path: str, text: str) -> _Captions:
         item, sentences = _item(record), _sentences(record)
         if not item or sentences is None:
             where = f"{'JSON ' * (line is None)}record {number}"
-            raise FormatError(path, f"{where}, {str(dict(record))[:60]!r}, is no video with captions", line)
+            raise FormatError(path, f"{where}, {str(dict(record))[:60]!r}, is not a video with captions", line)
         for sentence in sentences:
             yield line, checked(path, item, line), checked(path, sentence, line)
 

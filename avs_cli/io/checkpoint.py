@@ -45,7 +45,7 @@ HEAD = {
         "scaler": dict,
     },
 }
-NAMES = {str: "a text", bool: "true or false", dict: "an object"}
+NAMES = {str: "a string", bool: "true or false", dict: "an object"}
 
 
 class Checkpoint(NamedTuple):
@@ -111,9 +111,11 @@ def load_head(path: str | Path, training: bool = False) -> Checkpoint:
         with safe_open(str(path), "pt") as file:
             header = parsed((file.metadata() or {}).get("avs", "{}"), HEADER_BYTES)
             if not isinstance(header, dict) or header.get("format") != FORMAT:
-                raise FormatError(path, "safetensors, but not a head of avs")
+                raise FormatError(path, "a safetensors file, but not a head of avs")
             if header.get("format_version") != VERSION:
-                raise FormatError(path, f"format version {header.get('format_version')}; this avs reads {VERSION}")
+                raise FormatError(
+                    path, f"format version {header.get('format_version')}; this version of avs reads {VERSION}"
+                )
             head: Any = header.get("head")
             if fault := next(_faults(head, HEAD, "its header"), None):
                 raise FormatError(path, f"not a head file ({fault})")

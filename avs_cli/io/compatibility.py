@@ -1,4 +1,4 @@
-"""Whether vectors of two origins may be compared, decided by their provenances, for all commands in one place.
+"""Whether vectors of two origins are comparable, decided by their provenances, for all commands.
 
 meaning   model, weights, preprocessing, pooling, kind of sampling, text field, and every key that is not named below:
           the vectors mean something else, so the comparison is refused
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 def differences(one: Provenance, other: Provenance) -> list[Difference]:
-    """Everything in which two provenances of the same kind differ, what changes the meaning first; then by key.
+    """All differences of two provenances of the same kind, those that change the meaning first, then by key.
 
     A key that is absent counts as null. Of `versions`, only packages that both name are compared.
     """
@@ -53,12 +53,12 @@ def differences(one: Provenance, other: Provenance) -> list[Difference]:
 
 
 def is_imported(provenance: Provenance) -> bool:
-    """Whether vectors come from elsewhere, as from a BigFile: nothing says how they were made."""
+    """Whether vectors are imported, such as from a BigFile, and have no provenance."""
     return not provenance.keys() & EXTRACTED
 
 
 class Comparison:
-    """How one command compares provenances: refuses, warns or goes on, and gives each warning once.
+    """The comparison of provenances for a command: raises, warns once, or passes.
 
     warn   takes a warning; by default nobody hears it
     force  whether the command goes on, with a warning, where the meaning differs

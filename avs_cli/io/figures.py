@@ -20,7 +20,7 @@ def figure_format(path: str) -> str:
     """The format that the file's ending asks for. Raises SpecError for any other."""
     ending = Path(path).suffix.lower().lstrip(".")
     if ending not in _STAMPS:
-        raise SpecError(f"{path}: a figure ends in .svg, .png or .pdf")
+        raise SpecError(f"{path}: figures must be .svg, .png or .pdf")
     return ending
 
 

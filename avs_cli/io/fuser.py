@@ -1,10 +1,10 @@
-"""fuser.json: what `avs fuse --save` learned, in plain JSON with XGBoost's trees in it; nothing in it is ever run.
+"""fuser.json: the model of `avs fuse --save`, in plain JSON with XGBoost's trees; it contains no code.
 
 {"format": "avs-fuser", "format_version": 1, "measure": "AP", "input": "power", "runs": {"name": weight, …},
  "mix": 0.5, "topics": ["1661", …], "verdict": "…", "boosters": [XGBoost's JSON model, …]}
 
 XGBoost trusts the models that it loads, out of its arrays and into endless loops. Only the columns that a prediction
-needs are read here, each is checked, and the model that XGBoost gets is written anew around them.
+needs are read here, each is checked, and a new model for XGBoost is built from them.
 """
 
 import json
@@ -49,19 +49,19 @@ def read_fuser(path: str, features: int | None = None) -> Fuser:
     try:
         document = json.loads(read_text(path))
     except (ValueError, RecursionError):
-        raise FormatError(path, "not JSON; a fuser is what avs fuse --save writes") from None
+        raise FormatError(path, "not JSON; expected a model saved by avs fuse --save") from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise FormatError(path, "not a fuser; avs fuse --save writes one")
+        raise FormatError(path, "not a model saved by avs fuse --save")
     if (version := document.get("format_version")) != _VERSION:
         found = version if type(version) is int else "unknown"
-        raise FormatError(path, f"fuser format {found}; this avs reads {_VERSION}")
+        raise FormatError(path, f"fuser format {found}; this version of avs reads {_VERSION}")
     runs, mix, boosters, topics = (document.get(key) for key in ("runs", "mix", "boosters", "topics"))
     if not isinstance(runs, dict) or not runs or not all(map(_is_share, runs.values())) or not any(runs.values()):
         raise FormatError(path, "runs are not names with weights")
     if mix is None or not _is_share(mix) or not isinstance(boosters, list) or bool(mix) != bool(boosters):
-        raise FormatError(path, "mix and boosters do not fit each other")
+        raise FormatError(path, "mix and boosters are inconsistent")
     if topics is None or not _is_names(topics) or document.get("input") not in _KINDS:
-        raise FormatError(path, "its topics or its input are none that avs fuse writes")
+        raise FormatError(path, "its topics or input are invalid")
     columns = 2 * len(runs) + 10 if features is None else features
     return Fuser(
         runs=tuple(runs),
@@ -97,7 +97,7 @@ def _booster(path: str, booster: Any, features: int) -> str:
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
         sound, trees = False, []
     if not sound or not trees:
-        raise FormatError(path, f"its trees are damaged, or are not over the {features} features that its runs give")
+        raise FormatError(path, f"its trees are damaged, or do not match the {features} features of its runs")
     model = {
         "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
         "iteration_indptr": list(range(len(trees) + 1)),

@@ -38,7 +38,7 @@ class Galleries(Resource):
             name = feature["name"]
             if name not in self.features:
                 have = ", ".join(self.features) or "none"
-                raise MismatchError(f"{who} was trained with the feature {name!r}; the stores hold {have}")
+                raise MismatchError(f"{who} was trained with the feature {name!r}; the stores have {have}")
             held = self.features[name]
             ours, theirs = _kind(held.dim, held.frame_level), _kind(feature["dim"], feature["frames"])
             if ours != theirs:
@@ -50,7 +50,7 @@ class Galleries(Resource):
         """Raises MismatchError when a head was trained with vectors of another meaning."""
         if not theirs:
             return  # a head from a published checkpoint does not know where its features came from
-        refusal = f"{who} was trained with another {name!r} than {where} holds"
+        refusal = f"{who} was trained with a different {name!r} than that of {where}"
         trained = f"the {name!r} of {who}"
         # A head over words of one field may be asked with those of another; the command decides that.
         theirs, ours = ({key: value for key, value in one.items() if key != "field"} for one in (theirs, ours))

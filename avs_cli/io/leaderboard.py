@@ -26,9 +26,9 @@ def read_leaderboard(path: str, column: str = "") -> dict[str, float]:
     scores: dict[str, float] = {}
     for number, row in cells:
         if len(row) <= place:
-            raise FormatError(path, "no score in it; lines are run score", number)
+            raise FormatError(path, "contains no scores; expected lines of run score", number)
         if row[0] in scores:
-            raise FormatError(path, f"run {row[0]!r} is there twice", number)
+            raise FormatError(path, f"duplicate run {row[0]!r}", number)
         scores[row[0]] = _score(path, number, row[place])
     return scores
 

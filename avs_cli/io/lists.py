@@ -30,12 +30,12 @@ def read_times(path: str) -> dict[str, float]:
             continue
         seconds = _seconds(words[1]) if len(words) == 2 else None
         if seconds is None:
-            raise FormatError(path, "a line is a topic and its seconds", number)
+            raise FormatError(path, "expected a topic and its seconds", number)
         if words[0] in times:
-            raise FormatError(path, f"topic {words[0]!r} is there twice", number)
+            raise FormatError(path, f"duplicate topic {words[0]!r}", number)
         times[words[0]] = seconds
     if not times:
-        raise FormatError(path, "no lines in it (topic, seconds)")
+        raise FormatError(path, "contains no lines (topic, seconds)")
     return times
 
 

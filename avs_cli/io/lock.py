@@ -22,7 +22,7 @@ def locked(path: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise AvsError(f"{path}: another avs is writing it; wait for that, or write to another file") from None
+                raise AvsError(f"{path}: in use by another avs process; wait, or write to another file") from None
             # The last holder removes the file: whoever opened it just before has locked one that is gone.
             if _same(lock.fileno(), name):
                 try:

@@ -58,10 +58,10 @@ def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple
     groups: dict[tuple[Path, str], list[tuple[list[int], str]]] = {}
     for path in paths:
         if not is_picture(path):
-            raise FormatError(path, "a video among frames, which are pictures")
+            raise FormatError(path, "a video, but --frames takes images")
         match = _FRAME.fullmatch("_".join(path.stem.split()))
         if by == "name" and not match:
-            raise FormatError(path, "no frame, which is called <shot>_<number>; or give --frames folder")
+            raise FormatError(path, "not a frame name, <shot>_<number>; or give --frames folder")
         name = match[1] if by == "name" and match else ""
         numbers = [int(digits[-18:]) for digits in re.findall("[0-9]+", path.stem)]
         groups.setdefault((path.parent, name), []).append((numbers, str(path)))
@@ -74,7 +74,7 @@ def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple
     where: dict[str, Path] = {}
     for name, ((folder, own), files) in zip(names, groups.items(), strict=True):
         if name in where:
-            raise FormatError(folder, f"frames of shot {name!r} lie here and in {where[name]}")
+            raise FormatError(folder, f"frames of shot {name!r} are both here and in {where[name]}")
         where[name] = folder
         shot = Shot(name, str(folder / own), 0.0, len(files) / rate)
         found[shot] = tuple(file for _, file in sorted(files))

@@ -81,7 +81,7 @@ def read_pickle(path: str | Path) -> Pickled:
     found = _loaded(path)
     tensors = _tensors(found)
     if not tensors:
-        raise FormatError(path, "no tensors in this checkpoint")
+        raise FormatError(path, "contains no tensors")
     beside = found.items() if isinstance(found, Mapping) else ()
     return Pickled(tensors, {str(key): _plain(value, DEPTH) for key, value in beside if key not in HOLDERS})
 
@@ -105,7 +105,7 @@ def _check_name(path: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest() if promised else ""
     if promised and not found.startswith(promised[1]):
         raise FormatError(
-            path, f"not the published file: its SHA-256 begins with {found[:8]}, its name promises {promised[1]}"
+            path, f"not the published file: its SHA-256 begins with {found[:8]}, its name says {promised[1]}"
         )
 
 

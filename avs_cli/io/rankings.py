@@ -72,7 +72,7 @@ def _sort(shots: np.ndarray, scores: np.ndarray, first: np.ndarray) -> None:
 
 
 def _repeats(shots: np.ndarray) -> bool:
-    """Whether a shot is there twice; seldom also when none is."""
+    """Whether a shot occurs twice; in rare cases also true when none does."""
     words = shots.view(np.uint64).reshape(len(shots), -1)
     marks = np.sort(words @ _MIX[: words.shape[1]])
     return bool((marks[1:] == marks[:-1]).any())

@@ -70,7 +70,7 @@ def checked(path: str, text: str, line: int | None) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise FormatError(path, f"{text[:40]!a} has half a surrogate pair, which is no text", line) from None
+        raise FormatError(path, f"{text[:40]!a} has a lone surrogate, which is not valid text", line) from None
     return text
 
 
@@ -83,7 +83,7 @@ def _in_json(path: str, text: str) -> Iterator[tuple[int | None, Record]]:
         yield from _in_json_lines(path, text)
         return
     except RecursionError:
-        raise FormatError(path, "JSON that is nested too deeply") from None
+        raise FormatError(path, "JSON is nested too deeply") from None
     if isinstance(content, dict) and "sentences" in content:
         content = content["sentences"]
     elif isinstance(content, dict) and content and all(isinstance(value, dict) for value in content.values()):
@@ -92,10 +92,10 @@ def _in_json(path: str, text: str) -> Iterator[tuple[int | None, Record]]:
         yield 1, _lower(content)
         return
     if not isinstance(content, list):
-        raise FormatError(path, "JSON, but neither MSR-VTT's (sentences), nor a list or lines of records")
+        raise FormatError(path, "JSON, but not in MSR-VTT's format (sentences), a list of records or JSON lines")
     for number, record in enumerate(content, start=1):
         if not isinstance(record, dict):
-            raise FormatError(path, f"JSON, but record {number}, {str(record)[:60]!r}, is no object")
+            raise FormatError(path, f"JSON, but record {number}, {str(record)[:60]!r}, is not an object")
         yield None, _lower(record)
 
 
@@ -115,7 +115,7 @@ def _in_json_lines(path: str, text: str) -> Iterator[tuple[int | None, Record]]:
         except (ValueError, RecursionError) as error:
             raise FormatError(path, f"not JSON: {getattr(error, 'msg', error)}", number) from None
         if not isinstance(record, dict):
-            raise FormatError(path, "JSON lines, but this line is no object", number)
+            raise FormatError(path, "JSON lines, but this line is not an object", number)
         yield number, _lower(record)
 
 

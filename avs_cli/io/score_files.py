@@ -24,16 +24,16 @@ def parse_scores(path: str, text: str) -> Run:
             continue
         topic, *pairs = line.split()
         if topic in run:
-            raise FormatError(path, f"topic {topic!r} is there twice", number)
+            raise FormatError(path, f"duplicate topic {topic!r}", number)
         if len(pairs) % 2 or not pairs:
-            raise FormatError(path, "a line is a topic, then shot and score in turn", number)
+            raise FormatError(path, "expected a topic, then alternating shots and scores", number)
         scores = run[topic] = {}
         for shot, score in zip(pairs[::2], pairs[1::2], strict=True):
             if shot in scores:
-                raise FormatError(path, f"shot {shot!r} is in topic {topic} a second time", number)
+                raise FormatError(path, f"duplicate shot {shot!r} in topic {topic}", number)
             scores[shot] = _score(path, number, score)
     if not run:
-        raise FormatError(path, "no lines in it (topic shot score shot score …)")
+        raise FormatError(path, "contains no lines (topic shot score shot score …)")
     return run
 
 
@@ -58,11 +58,11 @@ def read_verdicts(path: str) -> Run:
         if not columns:
             continue
         if len(columns) != width:
-            raise FormatError(path, f"{len(columns)} columns, and {width} in the first line", number)
+            raise FormatError(path, f"{len(columns)} columns, but {width} in the first line", number)
         *topic, shot, score = columns
         scores = run.setdefault("".join(topic), {})
         if shot in scores:
-            raise FormatError(path, f"shot {shot!r} is there a second time", number)
+            raise FormatError(path, f"duplicate shot {shot!r}", number)
         scores[shot] = _score(path, number, score)
     return run
 

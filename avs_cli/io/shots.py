@@ -29,13 +29,13 @@ def read_shots(path: str | Path) -> list[Shot]:
     if str(path) != "-" and Path(path).is_dir():
         tables = sorted(Path(path).glob("*.tsv"))
         if not tables:
-            raise FormatError(path, "no .tsv tables in this folder")
+            raise FormatError(path, "contains no .tsv tables")
     seen: dict[str, str] = {}
     shots = []
     for table in tables:
         for line, shot in _read_table(table):
             if shot.id in seen:
-                raise FormatError(table, f"shot {shot.id!r} is there twice (also {seen[shot.id]})", line)
+                raise FormatError(table, f"duplicate shot {shot.id!r} (also {seen[shot.id]})", line)
             seen[shot.id] = f"{table}:{line}"
             shots.append(shot)
     return shots
@@ -102,7 +102,7 @@ def video_names(files: Sequence[Path]) -> list[str]:
     for name, count in Counter(names).items():
         if count > 1:
             twins = [str(file) for file, own in zip(files, names, strict=True) if own == name]
-            raise FormatError(twins[0], f"gets the same name as {twins[1]} ({name}); rename one of them")
+            raise FormatError(twins[0], f"has the same name as {twins[1]} ({name}); rename one of them")
     return names
 
 
@@ -110,7 +110,7 @@ def _read_table(path: str | Path) -> Iterator[tuple[int, Shot]]:
     """(line, shot) of every row."""
     rows = [(line, row.split("\t")) for line, row in enumerate(read_text(path).splitlines(), start=1) if row.strip()]
     if not rows:
-        raise FormatError(path, "empty; a shot table begins with the line: shot<TAB>video<TAB>start<TAB>end")
+        raise FormatError(path, "empty; expected a shot table with the header: shot<TAB>video<TAB>start<TAB>end")
     header = [cell.strip() for cell in rows[0][1]]
     if header == HEADER:
         yield from ((line, _own_row(cells, path, line)) for line, cells in rows[1:])
@@ -126,7 +126,7 @@ def _own_row(cells: list[str], path: str | Path, line: int) -> Shot:
         raise FormatError(path, f"{len(cells)} columns, not 4: shot, video, start, end", line)
     name, video = cells[0].strip(), cells[1]
     if not name or name.split() != [name]:
-        raise FormatError(path, f"shot id {name!r} is empty or has white space, which runs cannot hold", line)
+        raise FormatError(path, f"shot id {name!r} is empty or has white space, which runs do not allow", line)
     return Shot(name, video, *_span(cells[2], cells[3], path, line))
 
 
@@ -150,5 +150,5 @@ def _seconds(text: str, path: str | Path, line: int) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise FormatError(path, f"{text.strip()!r} is no time in seconds", line)
+        raise FormatError(path, f"{text.strip()!r} is not a time in seconds", line)
     return value

@@ -241,14 +241,14 @@ class Gallery(Resource):
         self.comparison = comparison or Comparison()
         first = stores[0]
         for other in stores[1:]:
-            pair = f"{first._name} and {other._name} do not fit together"
+            pair = f"{first._name} and {other._name} are incompatible"
             if (first.dim, first.frame_level) != (other.dim, other.frame_level):
                 raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
             self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
         found = twin([store._ids for store in stores])
         if found:
             id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
-            raise MismatchError(f"{id!r} is in {one} and in {two}; the stores of a gallery share no id")
+            raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
         self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
         self.feature, self.provenance = first.feature, first.provenance
         self._firsts = np.cumsum([0, *(len(store) for store in stores)])
@@ -316,11 +316,11 @@ def _chosen(file: Any, shown: str, feature: str | None) -> str:
     held = features_in(file, shown)
     if feature is None:
         if len(held) != 1:
-            what = f"holds {len(held)} features: say which, as in {shown}::{held[0]}" if held else "holds no feature"
+            what = f"holds {len(held)} features: say which, as in {shown}::{held[0]}" if held else "contains no feature"
             raise FormatError(shown, f"{what} ({', '.join(held)})" if held else what)
         return held[0]
     if feature not in held:
-        raise FormatError(shown, f"holds no feature {feature!r}; it holds: {', '.join(held) or 'none'}")
+        raise FormatError(shown, f"has no feature {feature!r}; it has: {', '.join(held) or 'none'}")
     return feature
 
 

@@ -76,7 +76,7 @@ class StoreWriter:
         """Raises MismatchError when the store's feature was made otherwise, AvsError when it has another writer."""
         self.path = Path(path)
         if feature in RESERVED or not feature.strip(".") or any(sign in feature for sign in "/: "):
-            raise MismatchError(f"{path}: a feature cannot be called {feature!r}")
+            raise MismatchError(f"{path}: invalid feature name {feature!r}")
         self.feature, self.dim, self.frame_level = feature, dim, frame_level
         self.provenance, self.dtype = dict(provenance), np.dtype(dtype)
         self.done: set[str] = set()
@@ -238,14 +238,16 @@ class StoreWriter:
         if kind_of(store) != ours:
             what = f"vectors are {kind_of(store)} and {ours}"
         if what:
-            raise MismatchError(f"{store._name} was made otherwise: {what}; write to another file or remove this one")
+            raise MismatchError(
+                f"{store._name} has a different provenance: {what}; write to another file or remove this one"
+            )
 
     def _checked(self, batch: Sequence[Item]) -> list[Item]:
         """The batch with its vectors as (K, D) of the store's type."""
         fresh: dict[str, Item] = {}
         for item in batch:
             if item.id in self.done or item.id in fresh:
-                raise MismatchError(f"{self.path}: {item.id!r} is there already")
+                raise MismatchError(f"{self.path}: duplicate id {item.id!r}")
             if item.shot and (known := self._shots.get(item.shot.id, item.shot)) != item.shot:
                 raise MismatchError(
                     f"{self.path}: shot {known.id!r} is {known[1:]} in the store and {item.shot[1:]} here"

@@ -67,7 +67,7 @@ def read_texts(path: str) -> Texts:
     else:
         topics = _joined(path, _in_lines(path, text))
     if not topics:
-        raise FormatError(path, "no topics in it")
+        raise FormatError(path, "contains no topics")
     return Texts(topics, False)
 
 
@@ -108,7 +108,9 @@ def topic_ids(given: str) -> list[str]:
         if bounds := re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", piece):
             low, high = map(int, bounds.groups())
             if not low <= high < low + _MOST:
-                raise SpecError(f"--topics {piece}: a range goes from a lower to a higher id, over {_MOST} ids at most")
+                raise SpecError(
+                    f"--topics {piece}: expected a range from a lower to a higher id, with at most {_MOST} ids"
+                )
             width = len(bounds[1])
             ids |= dict.fromkeys(str(number).zfill(width) for number in range(low, high + 1))
         elif re.fullmatch(r"[^\s./\\]*[0-9][^\s./\\]*", piece):
@@ -171,11 +173,13 @@ def _of_line(path: str, number: int, line: str) -> Topic:
     fields = [field for field in fields if field]
     identity = fields[0]
     if foreign.search(identity):
-        raise FormatError(path, f"{identity!r} is no topic id; write the id, a space or a tab, and the query", number)
+        raise FormatError(
+            path, f"{identity!r} is not a topic id; expected an id, a space or tab, and the query", number
+        )
     if len(fields) < 2 or not any(map(str.isalnum, fields[1])):
         raise FormatError(path, f"topic {identity!r} has no query", number)
     if foreign is _NO_ID and identity.lower() in ("a", "an", "the", "topic", "query"):
-        raise FormatError(path, f"each line begins with its topic's id, and {identity!r} is none", number)
+        raise FormatError(path, f"each line must begin with a topic id, and {identity!r} is not one", number)
     query, *narrative = fields[1:]
     weight = _weight(query)
     if weight is None or not narrative:
@@ -186,27 +190,29 @@ def _of_line(path: str, number: int, line: str) -> Topic:
 def _of_record(path: str, line: int | None, record: Record) -> Topic:
     if kind_of(record) != "topics":
         what = f"{'JSON ' * (line is None)}record {str(dict(record))[:60]!r}"
-        raise FormatError(path, f"{what} is no topic, which has an id and a text (or query, or title)", line)
+        raise FormatError(path, f"{what} is not a topic with an id and a text (or query, or title)", line)
     fields = {}
     for field, names in (("id", TOPIC_IDS), ("query", TOPIC_TEXTS), ("narrative", ("narrative",))):
         value = record.get(found(record, names), "")
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise FormatError(
-                path, f"{'JSON ' * (line is None)}record {str(dict(record))[:60]!r}: {field} is no text", line
+                path, f"{'JSON ' * (line is None)}record {str(dict(record))[:60]!r}: {field} is not a string", line
             )
         fields[field] = " ".join(checked(path, str(value), line).split())
     identity, query, narrative = fields.values()
     if not identity or " " in identity:
-        raise FormatError(path, f"topic id {identity!r} is empty or has white space, which runs cannot hold", line)
+        raise FormatError(path, f"topic id {identity!r} is empty or has white space, which runs do not allow", line)
     if not any(map(str.isalnum, query)):
         raise FormatError(path, f"topic {identity!r} has no query", line)
     if not str(record.get("weight") or ""):
         return Topic(identity, query, narrative)
     weight = _weight(str(record["weight"]))
     if weight is None:
-        raise FormatError(path, f"topic {identity!r} has weight {record['weight']!r}, which is no number", line)
+        raise FormatError(path, f"topic {identity!r} has weight {record['weight']!r}, which is not a number", line)
     if narrative:
-        raise FormatError(path, f"topic {identity!r} has a weight and a narrative; wordings have no narratives", line)
+        raise FormatError(
+            path, f"topic {identity!r} has both a weight and a narrative, but wordings have no narratives", line
+        )
     return Topic(identity, query, variants=(Variant(weight, query),))
 
 
@@ -216,7 +222,7 @@ def _joined(path: str, found: Iterable[tuple[int | None, Topic]]) -> list[Topic]
     for line, topic in found:
         before = topics.get(topic.id)
         if before and not (before.variants and topic.variants):
-            raise FormatError(path, f"topic {topic.id!r} is there twice; each line begins with its topic's id", line)
+            raise FormatError(path, f"duplicate topic {topic.id!r}; each line must begin with a topic id", line)
         variants = (before.variants if before else ()) + topic.variants
         if before:
             topic = Topic(topic.id, max(variants, key=lambda variant: variant.weight).text, variants=variants)

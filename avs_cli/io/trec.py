@@ -78,7 +78,7 @@ def qrels_files(path: str) -> list[str]:
         return [path]
     files = [entry.path for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith(".")]
     if not files:
-        raise FormatError(path, "no files in it; a folder of qrels holds one for each year")
+        raise FormatError(path, "contains no files; expected one qrels per year")
     return sorted(files)
 
 
@@ -146,7 +146,7 @@ def write_qrels(path: str, qrels: Qrels) -> None:
 def _rows(path: str, text: str, widths: tuple[int, ...], columns: str) -> Iterator[_Rows]:
     """The text's lines in columns, a piece at a time; blank lines are passed over."""
     if not text.strip():
-        raise FormatError(path, f"no lines in it ({columns})")
+        raise FormatError(path, f"contains no lines ({columns})")
     if _END in text:
         raise FormatError(path, "not a text file", text.count("\n", 0, text.index(_END)) + 1)
     if not text.endswith("\n"):
@@ -218,7 +218,7 @@ def _duplicate(rows: _Rows, have: dict[str, _Value], topic: str, shots: list[str
     seen = set(have)
     for row in itertools.count(start):
         if shots[row] in seen:
-            return rows.fault(row, f"shot {shots[row]!r} is in topic {topic} a second time")
+            return rows.fault(row, f"duplicate shot {shots[row]!r} in topic {topic}")
         seen.add(shots[row])
     raise AssertionError("no duplicate")
 
@@ -243,4 +243,6 @@ def _is_whole(text: str) -> bool:
 def _check_names(path: str, kind: str, names: list[str]) -> None:
     for name in names if len("_".join(names).split()) != 1 or "" in names else ():
         if len(name.split()) != 1 or name != name.strip():
-            raise FormatError(path, f"not written: {kind} {name!r} is empty or has white space, which no run can hold")
+            raise FormatError(
+                path, f"not written: {kind} {name!r} is empty or has white space, which runs do not allow"
+            )

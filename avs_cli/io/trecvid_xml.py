@@ -104,7 +104,7 @@ def topics_in(path: str, text: str) -> list[Topic]:
         if not query:
             raise FormatError(path, f"topic {number!r} has no text", element.sourceline)
         if number in topics:
-            raise FormatError(path, f"topic {number!r} is there twice", element.sourceline)
+            raise FormatError(path, f"duplicate topic {number!r}", element.sourceline)
         topics[number] = Topic(number, query, _field(element, "narrative", "narr"))
     return list(topics.values())
 

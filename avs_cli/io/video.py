@@ -103,7 +103,7 @@ def find_media(inputs: Iterable[str | Path]) -> list[Path]:
         if given.is_dir():
             inside = sorted(path for path in given.rglob("*") if _is_media(path, given))
             if not inside:
-                raise FormatError(given, "no videos or pictures in this folder")
+                raise FormatError(given, "contains no videos or images")
             found.update(dict.fromkeys(inside))
         else:
             given.stat()
@@ -298,7 +298,7 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
         if container.format.name == "tty":
             raise FormatError(path, "not a video (plain text)")
         if stream is None:
-            raise FormatError(path, "no video stream in this file")
+            raise FormatError(path, "contains no video stream")
         if stream.codec_context is None:
             raise FormatError(path, "no decoder for its video stream")
         stream.thread_type = "AUTO"
@@ -306,7 +306,7 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
         start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
         duration = _duration(path, container, stream, start)
         if not duration <= LONGEST:
-            raise FormatError(path, f"its header says that it lasts {duration / 86400:.0f} days")
+            raise FormatError(path, f"its header claims a duration of {duration / 86400:.0f} days")
         rate = _frame_rate(stream, duration)
         broken: list[int] = []
         frames = _frames(container, stream, start, rate, broken)
@@ -322,7 +322,7 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
 @contextmanager
 def _container(path: Path) -> Iterator[Any]:
     with path.open("rb"):
-        pass  # a file that we may not read is told by its own error
+        pass  # a file that we may not read is reported by its own error
     # FFmpeg says why it cannot open a file in its log alone. While decoding, the log stays off: it takes Python's lock.
     av.logging.set_level(av.logging.ERROR)
     try:
@@ -470,7 +470,9 @@ def _read_layer(
         wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels and not endless else []
         assemblies.append(_Assembly(shot, wanted, clip, crops, thumbnail > 0))
         if endless:
-            message = f"{video.path}: {shot.end:g} s is no end of a shot; the video lasts {video.info.duration:.1f} s"
+            message = (
+                f"{video.path}: {shot.end:g} s is not a valid shot end; the video lasts {video.info.duration:.1f} s"
+            )
             assemblies[-1].failure = Failure(shot.id, STAGE, message)
     finder = _Finder(video)
     painter = _Painter(video, pixels, thumbnail)
@@ -495,7 +497,7 @@ def _read_layer(
 def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
     """Everything that is wanted, in order of time."""
     places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
-    # A shot that has failed already wants nothing, and is told when its turn comes.
+    # A shot that has failed already wants nothing, and is reported in turn.
     turns = [(n, one.shot) for n, one in enumerate(assemblies) if one.pictured or one.failure]
     middles = [_Wanted((shot.start + shot.end) / 2, n, -1) for n, shot in turns]
     return sorted(places + middles)
@@ -604,7 +606,7 @@ def _target(width: int, height: int, pixels: Pixels, path: str | Path) -> tuple[
         return pixels.size, pixels.size
     long = max(pixels.resize, int(pixels.resize * max(width, height) / min(width, height)))
     if long * pixels.resize > MOST_PIXELS:
-        raise FormatError(path, f"too narrow a picture ({width} x {height} pixels)")
+        raise FormatError(path, f"image too narrow ({width} x {height} pixels)")
     return (pixels.resize, long) if width <= height else (long, pixels.resize)
 
 
@@ -656,13 +658,13 @@ def _picture(path: str | Path) -> Iterator[Any]:
         with Image.open(path) as picture:
             yield picture
     except UnidentifiedImageError:
-        raise FormatError(path, "not a picture") from None
+        raise FormatError(path, "not an image") from None
     except Image.DecompressionBombError:
-        raise FormatError(path, "too large a picture") from None
+        raise FormatError(path, "image too large") from None
     except (SyntaxError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        raise FormatError(path, f"broken picture ({error})") from None
+        raise FormatError(path, f"broken image ({error})") from None
 
 
 def _read_picture(

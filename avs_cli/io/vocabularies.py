@@ -15,8 +15,8 @@ def read_vocabulary(path: str) -> list[str]:
             continue
         word = line.split()[0]
         if word in words:
-            raise FormatError(path, f"{word!r} is there twice", number)
+            raise FormatError(path, f"duplicate word {word!r}", number)
         words[word] = number
     if not words:
-        raise FormatError(path, "no words in it")
+        raise FormatError(path, "contains no words")
     return list(words)

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
         measure(arguments[1])
         return 0
     if unknown := set(arguments) - set(names()):
-        print(f"no benchmark is called {', '.join(sorted(unknown))}; known: {', '.join(names())}", file=sys.stderr)
+        print(f"unknown benchmark {', '.join(sorted(unknown))}; known: {', '.join(names())}", file=sys.stderr)
         return 2
     found = []
     for name in arguments or names():

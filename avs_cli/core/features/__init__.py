@@ -22,13 +22,13 @@ def _forget(name: str, compute: "Callable[[], np.ndarray]") -> "np.ndarray":
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and with what an encoder runs; none of it changes what the encoder means.
+    """How an encoder runs; nothing here changes the meaning of its vectors.
 
     device     a torch device
-    threads    CPU threads for the arithmetic
+    threads    CPU threads
     weights    a local checkpoint instead of the published one
-    remember   gives the array of a name, computing it when no earlier run has left it (a cache; by default none)
-    precision  "auto" (16 bits on an accelerator where the encoder stands it), "fp32", "bf16" or "fp16"
+    remember   a cache of arrays by name, which computes missing ones (default: no cache)
+    precision  "auto" (16 bits on an accelerator, if safe for the encoder), "fp32", "bf16" or "fp16"
     """
 
     device: str = "cpu"
@@ -39,17 +39,17 @@ class Runtime:
 
 
 class Feature(Protocol):
-    """A frozen encoder of frames, of text, or of both into one space.
+    """A frozen encoder of frames, of text, or of both into a joint space.
 
-    dim         length of its vectors, read from the model
-    pixels      its input pictures; None for an encoder of text alone
-    sampling    the frames it wants of a shot
+    dim         dimension of its vectors, read from the model
+    pixels      its input images; None for a text encoder
+    sampling    the frames to sample from a shot
     rows        vectors per frame (or per clip, where the sampling has clips)
-    pooling     how a shot's vectors become one unless the user says otherwise: "mean", "max" or "none" (keep all)
-    has_text    whether `encode_text` answers
-    word_level  whether it gives a text's words one by one
-    provenance  model, digest of the weights, preprocessing: what decides the vectors' values, and nothing else
-    sources     the files that decide all of these; an encoder that does not list them is loaded for every job
+    pooling     default pooling of the vectors of a shot: "mean", "max" or "none"
+    has_text    whether `encode_text` is available
+    word_level  whether a text gives one vector per word
+    provenance  model, digest of the weights, preprocessing: everything that determines the vectors
+    sources     the files that determine these facts; an encoder without them is loaded for every job
     """
 
     dim: int
@@ -62,7 +62,7 @@ class Feature(Protocol):
     provenance: Mapping[str, Any]
 
     def encode_frames(self, frames: "np.ndarray") -> "np.ndarray":
-        """Vectors of B frames, or of B clips of `sampling.clip` frames, as the encoder gives them (not normalised).
+        """Vectors of B frames, or of B clips of `sampling.clip` frames, not normalised.
 
         frames   (B * clip, size, size, 3) uint8, RGB
         returns  (B * rows, dim) float32
@@ -70,7 +70,7 @@ class Feature(Protocol):
         ...
 
     def encode_text(self, texts: list[str]) -> "np.ndarray | list[np.ndarray]":
-        """Vectors of N texts, as the encoder gives them: (N, dim) float32. Nobody asks when `has_text` is false.
+        """(N, dim) float32 vectors of N texts, not normalised; not called when `has_text` is false.
 
         If it is `word_level`, N arrays (K, dim), K being each text's words and at least 1.
         """

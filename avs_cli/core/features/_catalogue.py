@@ -1,4 +1,4 @@
-"""The published models behind the features, as one table: what they give, cost, allow and download.
+"""Table of the published models behind the features: output, cost, licence and download.
 
 Dimensions, parameters and multiply-adds were measured on the models' full-size code; sizes follow from the parameters.
 What a feature stores is read from the loaded model, never from here.
@@ -15,8 +15,8 @@ class Model(NamedTuple):
 
     feature     the registry's name, with the variant where there are several: as `--model` takes it
     builds      the name under which a library builds it
-    dim         length of its vectors
-    frames      that give one vector together; 0 for an encoder of text alone
+    dim         dimension of its vectors
+    frames      number of frames per vector; 0 for a text encoder
     text        whether it encodes text into the same space
     parameters  millions, of what is loaded
     gmacs       billions of multiply-adds per frame or clip
@@ -47,7 +47,7 @@ _LAVIS = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/mode
 _DAMO = "https://huggingface.co/DAMO-NLP-SG/Video-LLaMA-Series/resolve/main/"
 
 _NC, _APACHE, _MIT, _BSD = "CC-BY-NC-4.0", "Apache-2.0", "MIT", "BSD-3-Clause"
-_DINO = "DINOv3 licence, to be accepted"
+_DINO = "DINOv3 licence, must be accepted"
 
 
 def _urls(gigabytes: float, *urls: str) -> Source:
@@ -71,7 +71,7 @@ def _spoken(gigabytes: float, repo: str) -> Source:
     return Source(gigabytes, repo, OPEN_CLIP + TOKENIZER)
 
 
-# The first of a feature is its default. What nothing is downloaded for came with avs.
+# The first model of a feature is its default. Models without a download come with avs.
 # feature, builds, dim, frames, text, millions of parameters, GMACs, licence,
 #     source: gigabytes, where
 ROWS = (
@@ -148,7 +148,7 @@ ROWS = (
           _hub(1.5, "facebook/vjepa2-vitl-fpc64-256")),
     Model("x-clip:large", "", 768, 8, True, 575.7, 650.2, _MIT,
           _hub(2.3, "microsoft/xclip-large-patch14")),
-    Model("teachclip", "", 512, 12, True, 164.2, 53.1, "of the CLIP it began with",
+    Model("teachclip", "", 512, 12, True, 164.2, 53.1, "that of its CLIP model",
           Source(0, trained=True)),
     Model("x-clip:base", "", 512, 8, True, 196.6, 35.8, _MIT,
           _hub(0.79, "microsoft/xclip-base-patch32")),
@@ -158,13 +158,13 @@ MODELS = {row.feature: row for row in ROWS}
 
 COLUMNS = ("model", "dim", "sees", "text", "M params", "GMACs", "licence", "downloads", "GB", "here")
 ANY = {
-    "open-clip": "the one named: open-clip:NAME/PRETRAINED, as open_clip lists them",
-    "timm": "the one named: timm:NAME, as timm lists its pretrained models",
+    "open-clip": "the named model: open-clip:NAME/PRETRAINED, as listed by open_clip",
+    "timm": "the named model: timm:NAME, as listed by timm",
 }
 
 
 def facts(names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """What the table knows of each model of the named features; of one that it lacks, the name and a remark."""
+    """The facts on each model of the named features; for one not in the table, its name and a remark."""
     for name in names:
         rows = [row for row in ROWS if row.feature.partition(":")[0] == name]
         for row in rows:

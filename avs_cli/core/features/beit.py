@@ -1,4 +1,4 @@
-"""BEiT-Large (Bao et al. 2021, arXiv:2106.08254), fine-tuned on ImageNet-22k: the mean of the patches, 1024 numbers."""
+"""BEiT-Large (Bao et al. 2021, arXiv:2106.08254), fine-tuned on ImageNet-22k: mean-pooled patches, 1024 dimensions."""
 
 from typing import Literal
 
@@ -7,5 +7,5 @@ from avs_cli.core.features._timm import Timm, named
 
 
 def load(runtime: Runtime, variant: Literal["224", "512"] = "224") -> Timm:
-    """The model of 224 pixels and 22k classes, or of 512 pixels and then 1k."""
+    """The 22k-class model at 224 pixels, or the model at 512 pixels, further fine-tuned on 1k classes."""
     return named(runtime, f"beit:{variant}")

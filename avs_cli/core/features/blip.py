@@ -1,4 +1,4 @@
-"""BLIP ViT-B (Li et al. 2022, arXiv:2201.12086), fine-tuned for retrieval: frames and text in one space of 256.
+"""BLIP ViT-B (Li et al. 2022, arXiv:2201.12086), fine-tuned for retrieval: joint image-text space, 256 dimensions.
 
 The image-text contrastive half: [CLS] of each tower, projected, not normalised.
 """

@@ -1,8 +1,7 @@
-"""BLIP-2 (Li et al. 2023, arXiv:2301.12597), contrastive half: frames and text in one space of 256.
+"""BLIP-2 (Li et al. 2023, arXiv:2301.12597), contrastive (ITC) branch: joint image-text space, 256 dimensions.
 
-A frame gives 32 unit vectors, one per query of the Q-Former; the paper compares a text with the best of them. As one
-vector there is their mean (`reduce=mean`) or the first (`reduce=first`); `reduce=none` keeps all, and a search over
-them is the paper's own.
+A frame has 32 unit vectors, one per query of the Q-Former; the paper scores a text by the most similar one. `reduce`
+selects their mean (`mean`), the first (`first`) or all of them (`none`); a search over all of them is the paper's.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""OpenAI's CLIP (Radford et al. 2021, arXiv:2103.00020): frames and text in one space of 512 or 768 numbers.
+"""OpenAI's CLIP (Radford et al. 2021, arXiv:2103.00020): joint image-text space, 512 or 768 dimensions.
 
-The 512 numbers of the AVS literature are those of ViT-B/32; no ViT-L/14@336 gives 512.
+The 512-dimensional CLIP features of the AVS literature are from ViT-B/32; ViT-L/14@336 has 768 dimensions.
 """
 
 from typing import Literal
@@ -17,7 +17,7 @@ def load(
 ) -> OpenClip:
     """ViT-B/32 (512) or ViT-L/14@336 (768).
 
-    output  "sentence": pictures and sentences, a vector each; "words": of texts, the vectors of at most `words` tokens,
-            start and end included, which the head xclip looks at; the last is the sentence's
+    output  "sentence": one vector per image or sentence; "words": vectors of at most `words` tokens per text, including
+            start and end, for the head xclip; the last one is the vector of the sentence
     """
     return named(runtime, f"clip:{variant}", output, words)

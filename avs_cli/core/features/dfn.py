@@ -1,4 +1,4 @@
-"""CLIP ViT-H trained on pictures chosen by a data filtering network (Fang et al. 2023, arXiv:2309.17425)."""
+"""DFN: CLIP ViT-H trained on data selected by a data filtering network (Fang et al. 2023, arXiv:2309.17425)."""
 
 from typing import Literal
 

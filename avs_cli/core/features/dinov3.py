@@ -1,4 +1,4 @@
-"""DINOv3 (Siméoni et al. 2025, arXiv:2508.10104): pictures without text, self-supervised. The licence is asked for."""
+"""DINOv3 (Siméoni et al. 2025, arXiv:2508.10104): self-supervised image encoder. Its licence must be accepted."""
 
 from typing import Literal
 

@@ -1,6 +1,6 @@
-"""ir-CSN-152 trained on IG-65M (Ghadiyaram et al. 2019, arXiv:1905.00561): clips of motion to 2048 numbers.
+"""ir-CSN-152 trained on IG-65M (Ghadiyaram et al. 2019, arXiv:1905.00561): motion features of clips, 2048 dimensions.
 
-VMZ's file or mmaction2's; each was trained with its own normalisation of the pixels, which comes with its names.
+Takes VMZ's or mmaction2's weights, each with its own pixel normalisation, recognised by the names of the tensors.
 """
 
 from collections.abc import Mapping
@@ -92,5 +92,7 @@ def load(
 ) -> IrCsn:
     """ir-CSN over clips of `frames` frames (a multiple of 8), `interval` source frames apart."""
     if frames < 8 or frames % 8 or interval < 1:
-        raise SpecError(f"ircsn: frames={frames}, interval={interval}: frames is a multiple of 8, interval 1 or more")
+        raise SpecError(
+            f"ircsn: frames={frames}, interval={interval}: frames must be a multiple of 8, interval at least 1"
+        )
     return IrCsn(runtime, f"ir-CSN-152 {source}", MODELS[f"ircsn:{source}"].source, frames, interval, crops)

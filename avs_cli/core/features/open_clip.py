@@ -1,4 +1,4 @@
-"""Any model of open_clip: `open_clip:NAME/PRETRAINED`, as in its list of pretrained models."""
+"""Any model of open_clip, as `open-clip:NAME/PRETRAINED` from its list of pretrained models."""
 
 from typing import Literal
 
@@ -17,7 +17,7 @@ def load(
 ) -> OpenClip:
     """The model of this architecture with these published weights.
 
-    output, words  as of clip
+    output, words  as for clip
     """
     import open_clip
 

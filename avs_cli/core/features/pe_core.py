@@ -1,4 +1,4 @@
-"""Perception Encoder, core (Bolya et al. 2025, arXiv:2504.13181): trained on pictures, then on videos' mean frames."""
+"""Perception Encoder, core (Bolya et al. 2025, arXiv:2504.13181): trained on images, then on videos."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""SigLIP 2 (Tschannen et al. 2025, arXiv:2502.14786): frames and text in one space; the best general choice here."""
+"""SigLIP 2 (Tschannen et al. 2025, arXiv:2502.14786): joint image-text space; the best general choice."""
 
 from typing import Literal
 

@@ -1,8 +1,8 @@
-"""TeachCLIP (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): a shot's frames and a sentence in CLIP's
-space, a vector each, by a student that `avs distill` trained or that the authors published (through `avs convert`).
+"""TeachCLIP (Tian et al. 2024, CVPR, pp. 17138-17147, arXiv:2308.01217): one vector per shot or
+sentence, from a student trained with `avs distill` or published by the authors (see `avs convert`).
 
-One frame a second, at most as many as it was trained with. A file of the authors' does not say how many words and
-frames those were: 32 and 12 unless the spec says otherwise.
+Frames are sampled at 1 fps, at most as many as in training. The authors' files do not contain the numbers of words and
+frames: they are 32 and 12 unless given.
 """
 
 import json
@@ -34,7 +34,7 @@ class TeachClip(Encoder):
 
     def __init__(self, runtime: Runtime, frames: int, words: int):
         if runtime.weights is None:
-            raise UnavailableError("teachclip is trained with avs distill: give its student with --weights FILE")
+            raise UnavailableError("teachclip needs a student trained with avs distill; give --weights FILE")
         super().__init__(runtime, "TeachCLIP", MODELS[KIND].source)
         self.wanted = {"frames": frames, "words": words}
 
@@ -49,7 +49,7 @@ class TeachClip(Encoder):
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise FormatError(self.files.root, "its header is not that of a student") from None
         if kind != KIND:
-            raise FormatError(self.files.root, f"a head ({kind}), not a student that learned from clips")
+            raise FormatError(self.files.root, f"a head ({kind}), not a student trained on clips")
         # A file that a training goes on from holds a student too.
         shapes = {key: shape for key, shape in self.files.shapes.items() if not key.startswith("training/")}
         try:
@@ -137,5 +137,5 @@ class TeachClip(Encoder):
 
 
 def load(runtime: Runtime, frames: int = 12, words: int = 32) -> TeachClip:
-    """The student that `--weights` names; frames and words matter for one of the authors' alone."""
+    """The student given by `--weights`; frames and words apply to the authors' weights only."""
     return TeachClip(runtime, frames, words)

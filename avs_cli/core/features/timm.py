@@ -1,4 +1,4 @@
-"""Any encoder of pictures that timm has pretrained: `timm:NAME`, as in its list of pretrained models."""
+"""Any image encoder of timm, as `timm:NAME` from its list of pretrained models."""
 
 from avs_cli.core.features import Runtime
 from avs_cli.core.features._catalogue import TIMM

@@ -1,10 +1,10 @@
-"""Video-LLaMA's visual branch (Zhang et al. 2023, arXiv:2306.02858): 8 frames of a shot to 768 numbers.
+"""Video-LLaMA's visual branch (Zhang et al. 2023, arXiv:2306.02858): 8 frames per shot, 768 dimensions.
 
-EVA ViT-g and the Q-Former of BLIP-2 see each frame; a video Q-Former reads what they found, each frame's marked by its
-place. The vector is the mean of its 32 queries (`reduce=mean`), the first (`first`), or the mean of the frames' queries
+EVA ViT-g and the Q-Former of BLIP-2 encode each frame; a video Q-Former combines the frames with position embeddings.
+The vector is the mean of its 32 queries (`reduce=mean`), the first one (`first`), or the mean of the frames' queries
 before it (`qformer-mean`).
 
-The weights lie in three files (the tower's, the Q-Former's, the video part's), or in a Hugging Face folder of BLIP-2
+The weights are in three files (the tower's, the Q-Former's, the video part's), or in a Hugging Face folder of BLIP-2
 with the third beside it.
 """
 
@@ -126,6 +126,6 @@ def load(
 ) -> VideoLlama:
     """Video-LLaMA's visual branch over `frames` frames (1 to 32)."""
     if not 1 <= frames <= PLACES:
-        raise SpecError(f"video-llama: frames={frames}: the model has places for 1 to {PLACES}")
+        raise SpecError(f"video-llama: frames={frames}: the model has positions for 1 to {PLACES}")
     source = MODELS["video-llama"].source
     return VideoLlama(runtime, "Video-LLaMA vicuna7b-v2", source, frames, reduce)

@@ -1,4 +1,4 @@
-"""V-JEPA 2 ViT-L (Assran et al. 2025, arXiv:2506.09985): clips of motion to the mean of their patches, 1024 numbers."""
+"""V-JEPA 2 ViT-L (Assran et al. 2025, arXiv:2506.09985): motion features of clips, 1024 dimensions."""
 
 from functools import cached_property
 from typing import Any
@@ -59,5 +59,5 @@ class VJepa2(Encoder):
 def load(runtime: Runtime, frames: int = 16, interval: int = 4) -> VJepa2:
     """V-JEPA 2 over clips of `frames` frames (an even number), `interval` source frames apart."""
     if frames < 2 or frames % 2 or interval < 1:
-        raise SpecError(f"vjepa2: frames={frames}, interval={interval}: frames is even, interval 1 or more")
+        raise SpecError(f"vjepa2: frames={frames}, interval={interval}: frames must be even, interval at least 1")
     return VJepa2(runtime, "V-JEPA 2 ViT-L", MODELS["vjepa2"].source, frames, interval)

@@ -1,7 +1,7 @@
-"""ResNeXt-101 32x48d trained on tagged pictures of Instagram (Mahajan et al. 2018, arXiv:1805.00932): 2048 numbers.
+"""ResNeXt-101 32x48d WSL, pretrained on tagged images (Mahajan et al. 2018, arXiv:1805.00932): 2048 dimensions.
 
-With `crops=10` a frame's vector is the mean over four corners, centre and their mirror images, as RUC's tools have it.
-Weights of any other ResNet or ResNeXt under torchvision's names are taken too; their shapes say which it is.
+With `crops=10`, vectors are averaged over the four corners, the centre and their mirror images, as in RUC's tools.
+Weights of any other ResNet or ResNeXt with torchvision's names are accepted too; the architecture follows from them.
 """
 
 import re
@@ -85,5 +85,5 @@ def shape(tensors: Mapping[str, Sequence[int]]) -> tuple[tuple[int, ...], int, i
 def load(
     runtime: Runtime, size: Literal["32x48d", "32x8d", "32x16d", "32x32d"] = "32x48d", crops: Literal[1, 10] = 1
 ) -> Wsl:
-    """The ResNeXt-101 of this size; 10 crops cost ten times as much for a small gain."""
+    """The ResNeXt-101 of this size; 10 crops cost ten times as much, for a small gain."""
     return Wsl(runtime, f"ResNeXt-101 {size} WSL", MODELS[f"wsl:{size}"].source, crops)

@@ -1,4 +1,4 @@
-"""X-CLIP (Ni et al. 2022, arXiv:2208.02816): CLIP whose frames tell each other what they saw; 8 of them to a vector."""
+"""X-CLIP (Ni et al. 2022, arXiv:2208.02816): CLIP with cross-frame attention, one vector per 8 frames."""
 
 from functools import cached_property
 from typing import Any, Literal

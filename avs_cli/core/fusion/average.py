@@ -1,4 +1,4 @@
-"""Average fusion: the mean of raw scores, the baseline that TRECVID teams report beside learned weights."""
+"""Average fusion: the mean of raw scores, a common baseline of TRECVID teams."""
 
 import math
 
@@ -6,10 +6,10 @@ from avs_cli.types import Run
 
 
 def fuse(runs: list[Run]) -> Run:
-    """Score each shot by the mean of its scores as the runs give them, 0 in the runs that lack it.
+    """Score each shot by the mean of its raw scores, 0 in runs that lack it.
 
-    It suits runs whose scores have one scale and are positive where a shot matches, such as cosines of heads trained
-    alike; where scales differ, combsum normalises them.
+    Suitable for runs with comparable, positive scores, such as cosines of similar heads; otherwise use combsum, which
+    normalises scores.
     """
     fused: Run = {}
     for topic in dict.fromkeys(topic for run in runs for topic in run):

@@ -1,14 +1,14 @@
 """Borda count (Aslam and Montague, SIGIR 2001, doi:10.1145/383952.384007).
 
-There a voter shares its remaining points among the candidates that it does not rank; here, as everywhere in this
-package, a shot that a run does not return gets nothing from it.
+In the paper, the remaining points of a voter are shared among unranked candidates; here, a shot that a run does not
+return gets no points from it.
 """
 
 from avs_cli.types import Run, ranked
 
 
 def fuse(runs: list[Run]) -> Run:
-    """Score each shot by its points: n at rank 1 and one less at each rank below, of n shots in all runs together."""
+    """Score each shot by its points: n at rank 1, n - 1 at rank 2 and so on, for n distinct shots in all runs."""
     fused: Run = {}
     for topic in dict.fromkeys(topic for run in runs for topic in run):
         pool = {shot for run in runs for shot in run.get(topic, {})}

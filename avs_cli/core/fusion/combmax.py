@@ -5,5 +5,5 @@ from avs_cli.types import Run
 
 
 def fuse(runs: list[Run], norm: str = "minmax") -> Run:
-    """Score each shot by the best of its normalised scores, 0 in the runs that lack it among them."""
+    """Score each shot by the maximum of its normalised scores, 0 in runs that lack it."""
     return combine(runs, norm, lambda scores: max(scores) if len(scores) == len(runs) else max(0.0, *scores))

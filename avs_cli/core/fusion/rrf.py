@@ -5,13 +5,13 @@ from avs_cli.types import Run, ranked
 
 
 def shares(runs: int, longest: int, k: int = 60) -> list[float]:
-    """What a run gives to its ranks 1 to `longest`: 1 / (k + rank).
+    """The scores of ranks 1 to `longest`: 1 / (k + rank).
 
     The reciprocals are rounded to a power of two (2^-46 for 43 runs) of which a float holds every sum that they can
     have: plain additions are exact then, and their order makes no difference.
     """
     if k < 0:
-        raise SpecError(f"rrf: k is 0 or more, not {k}")
+        raise SpecError(f"rrf: k must be at least 0, not {k}")
     parts = 1 << (52 - runs.bit_length())
     return [round(parts / (k + rank)) / parts for rank in range(1, longest + 1)]
 

@@ -1,4 +1,4 @@
-"""A weighted sum of runs; the weights are given, or else learned from judgments (core/learning_to_rank.py)."""
+"""Weighted sum of runs, with given weights or weights learned from judgments."""
 
 import math
 
@@ -8,17 +8,17 @@ from avs_cli.types import Run
 
 
 class Weights(tuple[float, ...]):
-    """Weights as they are written in a spec: 2/1/0.5."""
+    """Weights as in a spec: 2/1/0.5."""
 
     def __new__(cls, text: str) -> "Weights":
         try:
             return super().__new__(cls, map(float, text.split("/")))
         except ValueError:
-            raise SpecError(f"weighted: {text!r} is not weights; write weighted:weights=2/1/0.5") from None
+            raise SpecError(f"weighted: {text!r} is not a list of weights; expected weighted:weights=2/1/0.5") from None
 
 
 def fuse(runs: list[Run], weights: Weights | None = None, norm: str = "power") -> Run:
-    """Score each shot by the sum of its normalised scores, each times its run's weight; weights are 1 unless given.
+    """Score each shot by the weighted sum of its normalised scores; weights are 1 unless given.
 
     Raises MismatchError for fewer or more weights than runs.
     """
@@ -26,7 +26,7 @@ def fuse(runs: list[Run], weights: Weights | None = None, norm: str = "power") -
     if len(given) != len(runs):
         raise MismatchError(f"weighted: {len(given)} weights for {len(runs)} runs")
     if not all(math.isfinite(weight) and weight >= 0 for weight in given) or not any(given):
-        raise SpecError("weighted: weights are 0 or more, and one of them is more")
+        raise SpecError("weighted: weights must be at least 0, and not all 0")
     normalise = normalisations.load(norm)
     fused: Run = {}
     for topic in dict.fromkeys(topic for run in runs for topic in run):

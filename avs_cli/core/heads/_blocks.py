@@ -1,4 +1,4 @@
-"""What heads are built of: transforms of features, attention over features, and the interface that all heads share."""
+"""Building blocks of heads: transforms, attention over features, and the common interface."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ LOTS = 1 << 16
 
 
 class Input(NamedTuple):
-    """A feature that a head takes: its name, its length, and whether an item has several vectors."""
+    """An input feature of a head: its name, dimension, and whether an item has several vectors."""
 
     name: str
     dim: int
@@ -54,10 +54,10 @@ def linear(x: torch.Tensor, fc: nn.Linear) -> torch.Tensor:
 
 
 def dropout(x: torch.Tensor, share: float, training: bool) -> torch.Tensor:
-    """In training, numbers set to zero by lot, a `share` of them, and the others enlarged so that the mean stays.
+    """Dropout: in training, a random `share` of the elements is set to zero, and the others are scaled up.
 
-    On a CPU the lots are 16 bits each, so the share is one of 65536; torch's own, drawn one by one, take nine times as
-    long, a twelfth of a training step.
+    On a CPU, masks use 16 random bits per element, so the share is a multiple of 1/65536; torch's dropout takes nine
+    times as long, a twelfth of a training step.
     """
     if not training or not share:
         return x

@@ -1,10 +1,10 @@
-"""A head in words, as its file keeps them, and back: kind, settings, features, vocabularies.
+"""Descriptions of heads in their files: kind, settings, features, vocabularies.
 
     {"kind": "laff", "settings": {"dim": 4096, …},
      "videos": [{"name": "clip", "dim": 512, "frames": false, "provenance": {…}}], "texts": […],
      "encoders": [{"name": "bow", "settings": {…}, "words": […], "word_dim": 500}]}
 
-All settings are written, those left at their defaults too: a default that changes later must not change old heads.
+All settings are written, including defaults: a later change of a default must not change old heads.
 """
 
 import inspect
@@ -118,7 +118,7 @@ def settings_for(what: str, kind: str, registry: Registry, given: Mapping[str, A
     Raises MismatchError for an entry or a setting that is unknown, and for a value of another type or beyond all use.
     """
     if kind not in registry.names():
-        raise MismatchError(f"no {what} is called {kind!r}; this avs has {', '.join(registry.names())}")
+        raise MismatchError(f"unknown {what} {kind!r}; this version of avs has {', '.join(registry.names())}")
     build = registry.load(kind)
     return settings_of(build) | checked_settings(f"the {what} {kind!r}", given, build)
 

@@ -1,6 +1,6 @@
-"""A video's frames to one vector, as TeachCLIP's student does it (Tian et al. 2024, CVPR, pp. 17138-17147,
-arXiv:2308.01217): frames tell each other what they saw (CLIP4Clip's seqTransf, Luo et al., arXiv:2104.08860), then
-attention says how much each counts. CLIP4Clip's two means are here too.
+"""Aggregation of frames to one vector, as in TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147,
+arXiv:2308.01217): a temporal transformer (CLIP4Clip's seqTransf, Luo et al., arXiv:2104.08860), then attention over
+frames; also CLIP4Clip's two means.
 
 Frames are (B, F, D) as CLIP gives them, not of unit length; a mask is (B, F), 1 for a frame and 0 for padding at the
 end. All of it runs in the type of its weights.

@@ -1,8 +1,8 @@
-"""AFA: attention says how much each frame counts, and one vector per video stays (Tian et al., CVPR 2024,
-pp. 17138-17147, arXiv:2308.01217: the student of TeachCLIP), over the frames of any stored feature.
+"""AFA: attentional frame aggregation into one vector per video (Tian et al., CVPR 2024, pp. 17138-17147,
+arXiv:2308.01217: the student of TeachCLIP), over the frames of any stored feature.
 
-A teacher may teach it how much each frame counts (`avs distill`); `avs train` trains it without. Unlike the published
-student, frames that are not there never count.
+Its frame weights can be distilled from a teacher (`avs distill`); `avs train` trains it without one. Unlike in the
+published student, padding frames are always masked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def build(
     pooling: Literal["attention", "mean"] = "attention",
     temperature: float = 0.1,
 ) -> AFA:
-    """The head over these features; with `header` seqtransf, frames look at each other first."""
+    """The head over these features; header=seqtransf adds a temporal transformer."""
     pool = Student(dim, frames, layers, header=header, pooling=pooling, temperature=temperature, masked=True)
     return AFA(videos, texts, encoders, dim, frames, dropout, pool)
 

@@ -1,11 +1,11 @@
 """LAFF: lightweight attentional feature fusion on both ends (Hu, Chen, Wang, Dong and Li, ECCV 2022, arXiv:2112.01832).
 
-Every feature is brought to D numbers; H heads weigh the features, each in its own D / H of them. A score is the mean of
-the heads' cosines, which is one dot product of the concatenated heads. A feature with several vectors per video first
-goes through an attention of its own over them (LAFF-ml).
+Each feature is mapped to D dimensions; H heads weight the features, each in its own D / H of them. A score is the mean
+of the heads' cosines, which is one dot product of the concatenated heads. Frame-level features are first pooled by an
+attention of their own (LAFF-ml).
 
 We differ from the published code where a remark stands in `_blocks.py`: unit length at zero, no bias in the attention,
-no padding in it. Its default for CLIP, the raw feature, is asked for by name (`raw=clip`).
+no padding in it. Its default for CLIP, the raw feature, must be requested (`raw=clip`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -129,14 +129,14 @@ def build(
     max_frames: int = 50,
     raw_norm: bool = True,
 ) -> LAFF:
-    """The head over these features; `raw` names those that are repeated instead of transformed, joined by +."""
+    """The head over these features; `raw` names features, joined by +, that are repeated instead of transformed."""
     if split and dim % heads:
         raise SpecError(f"laff: {heads} heads cannot share {dim} dimensions equally")
     own = [(name, encoder.dim) for name, encoder in encoders]
     sides = [(video.name, video.dim) for video in videos], [*((text.name, text.dim) for text in texts), *own]
     untouched = [name for name in raw.split("+") if name]
     if lacking := [name for name in untouched if name not in {name for side in sides for name, _ in side}]:
-        raise SpecError(f"laff: raw names {lacking[0]!r}, which is none of the features")
+        raise SpecError(f"laff: raw names {lacking[0]!r}, which is not among the features")
 
     def side(inputs: list[tuple[str, int]], raw_norm: bool) -> Side:
         block = Attention(dim, heads, split, ave, mul, unit_first, rate) if fusion == "attention" else Mean()

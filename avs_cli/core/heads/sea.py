@@ -1,8 +1,8 @@
 """SEA: sentence encoder assembly, one shared space per text feature (Li, Zhou, Xu, Ji, Xie and Yang, IEEE Transactions
 on Multimedia 2021, doi:10.1109/TMM.2020.3042067).
 
-The score is the sum of the spaces' cosines. Several video features are concatenated; a video with several vectors
-counts with their mean.
+The score is the sum of the spaces' cosines. Several video features are concatenated; frame-level
+features are averaged.
 """
 
 from collections.abc import Mapping, Sequence

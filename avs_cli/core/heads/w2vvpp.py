@@ -1,8 +1,7 @@
 """W2VV++: all features concatenated, one linear map and tanh per end (Li, Xu, Yang, Chen and Dong, ACM MM 2019,
 doi:10.1145/3343031.3350906).
 
-The published code has no guard where it divides by a vector's length; ours leaves a zero vector zero. A video with
-several vectors counts with their mean.
+Unlike in the published code, a zero vector stays zero when normalised. Frame-level features are averaged.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,10 +1,10 @@
 """X-CLIP over stored features: a text's sentence and words against a video's mean and frames (Ma et al., ACM MM 2022,
 arXiv:2207.07285).
 
-Of one text feature it takes the words, as `avs extract --text FILE --model minilm:output=words` gives them, or
-`clip:output=words`, as in the paper; the sentence is made of all text features, of the words' mean too, so that beside
-CLIP's words CLIP's sentences are wanted (`--model clip`). As `xpool`, it is there to teach a head that is fast
-(`avs distill`). Frames and words that are not there are left out, if it is `masked`.
+The words come from one text feature: `avs extract --text FILE` with `--model clip:output=words`, as in the paper, or
+`minilm:output=words`. The sentence is a map of all text features, including the mean of the words, so that CLIP's
+sentences (`--model clip`) should be given along with CLIP's words. Like `xpool`, it is meant as a teacher for
+`avs distill`. If `masked`, padding frames and words are excluded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from avs_cli.errors import SpecError
 
 
 class XClip(FramedHead):
-    """A score is the mean of four, each a cosine or a weighted sum of cosines."""
+    """Scores are the mean of four terms, each a cosine or a weighted sum of cosines."""
 
     one_product = False
 
@@ -91,7 +91,7 @@ def build(
     layers: int = 4,
     masked: bool = True,
 ) -> XClip:
-    """The head over these features; with `header` seqtransf, frames look at each other first."""
+    """The head over these features; header=seqtransf adds a temporal transformer."""
     model = teachers.load("xclip")(dim, frames, words, header, masked, layers, positions=frames)
     return XClip(videos, texts, encoders, dim, dropout, model)
 

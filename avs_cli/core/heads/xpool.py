@@ -1,8 +1,8 @@
-"""X-Pool over stored features: a text looks at a video's frames and makes a vector of them that is its own
-(Gorti et al., CVPR 2022, arXiv:2203.15086).
+"""X-Pool over stored features: each text pools the frames of a video by its own attention (Gorti et al., CVPR 2022,
+arXiv:2203.15086).
 
-Every text makes other vectors of the same video, so that a search costs several hundred times that of a dot product:
-this head is there to teach one that is fast (`avs distill`). Frames that are not there are left out, if it is `masked`.
+The vector of a video depends on the text, so that a search costs several hundred times as much as with a dot product:
+this head is meant as a teacher for `avs distill`. If `masked`, padding frames are excluded.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Expected reciprocal rank: 1 / rank of the shot that satisfies a user who scans the ranking from the top, expected.
+"""Expected reciprocal rank of the shot that satisfies a user who scans the ranking from the top.
 
-Chapelle, Metzler, Zhang and Grinspan, CIKM 2009, doi:10.1145/1645953.1646033. A shot of grade g satisfies with
-probability (2^g - 1) / 2^max; as in TREC's gdeval.pl, the highest grade is 4 unless `max` says otherwise.
+Chapelle, Metzler, Zhang and Grinspan, CIKM 2009, doi:10.1145/1645953.1646033. A shot of grade g satisfies the user
+with probability (2^g - 1) / 2^max; as in TREC's gdeval.pl, the highest grade is 4 unless `max` says otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], k: int | No
     Raises MismatchError for a shot whose grade is above `max`.
     """
     if not 1 <= max <= 1000:
-        raise SpecError(f"ERR: max={max} is not a highest grade, which lies between 1 and 1000")
+        raise SpecError(f"ERR: max={max} must be between 1 and 1000")
     expected, unsatisfied = 0.0, 1.0
     for rank, shot in enumerate(ranking[: _cutoffs.checked(k)], start=1):
         grade = judgments[shot].relevance if shot in judgments else 0

@@ -1,4 +1,4 @@
-"""Whether one of the first k ranks holds a relevant shot; its mean over captions is caption retrieval's R@k."""
+"""1 if a relevant shot is among the first k ranks, else 0; its mean over captions is R@k of caption-based retrieval."""
 
 from collections.abc import Mapping, Sequence
 

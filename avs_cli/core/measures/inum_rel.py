@@ -6,7 +6,7 @@ from avs_cli.core.measures.xinfap import Inferred, infer
 from avs_cli.types import Judgment
 
 NAMES = ("inum_rel",)
-# NIST adds them up over all judged topics, those that a run lacks among them.
+# NIST sums them over all judged topics, including those that a run lacks.
 EVERY_TOPIC = True
 
 
@@ -15,7 +15,7 @@ def part(inferred: Inferred) -> float:
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
-    """The estimated number of relevant shots, whatever the ranking."""
+    """The estimated number of relevant shots, for any ranking."""
     return part(infer(ranking, judgments))
 
 

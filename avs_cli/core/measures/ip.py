@@ -15,5 +15,5 @@ def part(inferred: Inferred, k: int = 10) -> float:
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], k: int = 10) -> float:
-    """The estimated share of the first `k` ranks that is relevant; ranks that the ranking lacks are not."""
+    """The estimated share of relevant shots in the first `k` ranks; missing ranks count as not relevant."""
     return part(infer(ranking, judgments), k)

@@ -1,7 +1,7 @@
 """Share of judged shots among the first k ranks.
 
-Unjudged shots count as not relevant, so a run whose top was hardly judged is underestimated. Pooled shots that were
-not sampled are not judged either. For a shorter ranking it is the share of that ranking, as in ir_measures.
+Unjudged shots count as not relevant, so runs with few judged shots at the top are underestimated. Pooled shots that
+were not sampled are unjudged. For a shorter ranking, it is the share of that ranking, as in ir_measures.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,5 +11,5 @@ TIES_SHARE_RANKS = True
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
-    """The rank of the first relevant shot; the rank behind the end of a ranking without one."""
+    """The rank of the first relevant shot, or one more than the length of a ranking without one."""
     return first_rank(ranking, judgments)

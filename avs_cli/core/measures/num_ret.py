@@ -9,7 +9,7 @@ NAMES = ("num_ret",)
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
-    """The length of the ranking, beyond the ranks that count too."""
+    """The length of the whole ranking."""
     return len(ranking)
 
 

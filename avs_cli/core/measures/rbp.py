@@ -1,7 +1,7 @@
-"""Rank-biased precision, for a user who goes on from each rank to the next with probability p.
+"""Rank-biased precision, for a user who proceeds from each rank to the next with probability p.
 
-Moffat and Zobel, ACM TOIS 27(1), 2008, doi:10.1145/1416950.1416952: (1 - p) · Σ p^(rank - 1) over the ranks that hold
-a relevant shot.
+Moffat and Zobel, ACM TOIS 27(1), 2008, doi:10.1145/1416950.1416952: (1 - p) · Σ p^(rank - 1) over the ranks of
+relevant shots.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def score(
     if not 0 <= p < 1:
         raise SpecError(f"RBP: p={p} is not a probability below 1")
     if rel < 1:
-        raise SpecError(f"RBP: rel={rel} is not a grade of relevant shots, which begin at 1")
+        raise SpecError(f"RBP: rel={rel} must be at least 1")
     top = ranking[: _cutoffs.checked(k)]
     found = (place for place, shot in enumerate(top) if shot in judgments and judgments[shot].relevance >= rel)
     return (1 - p) * sum(p**place for place in found)

@@ -1,4 +1,4 @@
-"""Sum of R@1, R@5 and R@10 in percent, as papers on caption retrieval report it; 300 is perfect."""
+"""Sum of R@1, R@5 and R@10 in percent, as reported for caption-based retrieval; the maximum is 300."""
 
 from collections.abc import Mapping, Sequence
 

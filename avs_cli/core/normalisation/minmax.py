@@ -1,4 +1,4 @@
-"""Scores moved and stretched to 0 … 1."""
+"""Min-max normalisation to 0 … 1."""
 
 from collections.abc import Mapping
 

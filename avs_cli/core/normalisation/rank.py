@@ -1,4 +1,4 @@
-"""Ranks in equal steps from 1 down."""
+"""Linear function of the rank."""
 
 from collections.abc import Mapping
 

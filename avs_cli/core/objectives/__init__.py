@@ -1,4 +1,4 @@
-"""Objectives: what training makes small, one module each, with `build(...) -> Objective`."""
+"""Training objectives (losses), one module each, with `build(...) -> Objective`."""
 
 from avs_cli.core.registry import Registry
 

@@ -1,4 +1,4 @@
-"""What an objective is given, and what its terms share."""
+"""The input of objectives, and their common terms."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class Embedded(NamedTuple):
     texts, videos  (N, S, d), rows of unit length
     weight         a score is `weight` times the sum of the S cosines
     items          (N,) which video each row is; rows of one video are no negatives of each other. None: all differ
-    negated        (M, S, d) texts that deny what the texts `owner` say
+    negated        (M, S, d) negated captions of the texts `owner`
     owner          (M,) rows
     scores         of a head whose score is no dot product: from texts and videos to (N, N)
     """

@@ -1,7 +1,7 @@
 """Symmetric InfoNCE over the batch (Radford et al. 2021, arXiv:2103.00020), with a fixed temperature.
 
-Rows of the same video are left out of each other's sums. Of a head with several spaces either the score counts, or each
-space by itself, as in LAFF's own loss.
+Captions of the same video are not negatives of each other. For a head with several spaces, the loss applies to the
+score or, as in LAFF's code, to each space.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from avs_cli.core.objectives._pairs import Embedded, cosines, twins
 
 
 def build(temperature: float = 0.05, spaces: Literal["each", "mean"] = "mean") -> Callable[[Embedded], torch.Tensor]:
-    """The mean of both directions' cross-entropies of score / temperature, or of each space's cosine / temperature."""
+    """The mean cross-entropy of both directions, over the score (or each space's cosine) / temperature."""
 
     def loss(batch: Embedded) -> torch.Tensor:
         found = cosines(batch)

@@ -1,10 +1,10 @@
-"""Bidirectional negation learning: triplet loss, and texts that deny a caption kept at a distance from it (Wang, Chen,
-Hu and Li, ACM MM 2022, arXiv:2205.00132).
+"""Bidirectional negation learning: triplet loss with margins for negated captions (Wang, Chen, Hu and Li, ACM MM 2022,
+arXiv:2205.00132).
 
-With p the cosine of text and video, f that of the denying text and the video, and g that of both texts, the hinges keep
-m1 <= p - f <= m2 and m3 <= p - g <= m4. The video takes no gradient from them unless `video_gradient` says so. Like the
-triplet loss they hold in each space. A batch without a denying text has the triplet loss alone, where the published
-code stops.
+With p the cosine of caption and video, f that of the negated caption and the video, and g that of both captions, hinge
+losses keep m1 <= p - f <= m2 and m3 <= p - g <= m4. They have no gradient for the video unless `video_gradient` is set.
+Like the triplet loss, they apply in each space. For a batch without negated captions the loss is the triplet loss,
+where the published code stops.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def build(
     scaled: bool = True,
     video_gradient: bool = False,
 ) -> Callable[[Embedded], torch.Tensor]:
-    """The loss; `scaled` counts the hinges as if every caption of the batch had a denying text."""
+    """The loss; `scaled` scales the hinge losses as if every caption of the batch had a negated caption."""
 
     def loss(batch: Embedded) -> torch.Tensor:
         total = triplet(cosines(batch), twins(batch), margin, direction, hardest=True, mean=False)

@@ -1,6 +1,6 @@
-"""Triplet loss with the hardest negative of the batch (Faghri et al., arXiv:1707.05612), for each space by itself.
+"""Triplet loss with the hardest negative in the batch (Faghri et al., arXiv:1707.05612), in each space.
 
-Published heads take other captions' videos as negatives even where they are the same video; here they are not.
+Unlike in the published code, captions of the same video are not negatives of each other.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def build(
     reduction: Literal["sum", "mean"] = "sum",
     spaces: Literal["each", "mean"] = "each",
 ) -> Callable[[Embedded], torch.Tensor]:
-    """The loss of each space added up, or that of the score over all spaces."""
+    """The sum of the losses of all spaces, or the loss of the total score."""
 
     def loss(batch: Embedded) -> torch.Tensor:
         scores = cosines(batch)

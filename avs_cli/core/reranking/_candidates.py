@@ -1,4 +1,4 @@
-"""One topic's shots that are to be ranked anew, what is known of them, and how a method's opinion joins the run's."""
+"""The candidates of a topic for reranking, their evidence, and the interpolation of scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CELLS = 1 << 23
 
 
 class Bank(NamedTuple):
-    """Other queries, against which a shot's popularity shows.
+    """A query bank, to estimate the popularity of shots.
 
     vectors     (B, D), of any length but zero
     favourites  the shots of the whole gallery that are some query's best
@@ -28,7 +28,7 @@ class Bank(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """K shots of one topic, in the order of the run; a method asks for what it needs, and the user is told what lacks.
+    """K shots of one topic, in the order of the run; raises SpecError for evidence that is needed and not given.
 
     scores   (K,) the run's
     block    the shots' vectors, if a gallery is given
@@ -47,7 +47,7 @@ class Candidates:
     def vectors(self) -> Block:
         """The shots' vectors; raises SpecError without a gallery."""
         if self.block is None:
-            raise SpecError("this method looks at the shots' vectors; give --gallery STORE")
+            raise SpecError("this method needs the shots' vectors; give --gallery STORE")
         return self.block
 
     def units(self) -> np.ndarray:
@@ -64,7 +64,7 @@ class Candidates:
     def cosines(self) -> np.ndarray:
         """(K,) float64: query and shot; of several vectors of a shot the best counts. SpecError without queries."""
         if self.query is None:
-            raise SpecError("this method compares shots with the topics; give --topics FILE or --vectors STORE")
+            raise SpecError("this method needs topic vectors; give --topics FILE or --vectors STORE")
         block = self.vectors()
         places = np.arange(len(block.ids))
         return Cosine(self.query[None]).exact(block, np.zeros_like(places), places).astype(np.float64)
@@ -82,14 +82,44 @@ class Candidates:
     def others(self) -> Bank:
         """The bank; raises SpecError without one."""
         if self.bank is None:
-            raise SpecError("this method needs other queries; give --bank STORE, as of the training captions")
+            raise SpecError("this method needs a query bank, such as training captions; give --bank STORE")
         return self.bank
 
     def judged(self) -> np.ndarray:
         """(K,) the scores from a file; raises SpecError without one."""
         if self.outside is None:
-            raise SpecError("this method needs scores from elsewhere; give --scores FILE")
+            raise SpecError("this method needs external scores; give --scores FILE")
         return self.outside
+
+
+def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
+    """What a method looks at besides the run: some of "gallery", "queries", "bank" and "scores".
+
+    It is tried on two made-up shots; raises SpecError for parameters that it cannot take.
+    """
+    seen: set[str] = set()
+
+    class Watched(Candidates):
+        def vectors(self) -> Block:
+            seen.add("gallery")
+            return super().vectors()
+
+        def cosines(self) -> np.ndarray:
+            seen.add("queries")
+            return super().cosines()
+
+        def others(self) -> Bank:
+            seen.add("bank")
+            return super().others()
+
+        def judged(self) -> np.ndarray:
+            seen.add("scores")
+            return super().judged()
+
+    shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
+    bank = Bank(vectors, lambda: frozenset(shots))
+    method(Watched(shots, np.ones(2), Block(shots, vectors, np.arange(3)), vectors[0], bank, np.ones(2)))
+    return seen
 
 
 def _part(block: Block, low: int, high: int) -> Block:
@@ -108,9 +138,9 @@ def check_least(method: str, least: float, **given: float) -> None:
 
 
 def joined(scores: Mapping[str, float], shots: Sequence[str], opinion: np.ndarray, weight: float) -> dict[str, float]:
-    """A topic's shots with new scores: `weight` times the opinion of `shots` plus the rest of 1 times the run's.
+    """A topic's shots with new scores: `weight` times the reranker's score plus 1 - `weight` times the run's.
 
-    Both are stretched to 0 … 1 over `shots`, so new scores are within 0 … 1; the run's other shots come below, within
+    Both are min-max normalised over `shots`, so new scores are within 0 … 1; the run's other shots come below, within
     -2 … -1 and in their order.
     """
     run = normalise({shot: scores[shot] for shot in shots})

@@ -1,5 +1,5 @@
-"""The best frame of a shot instead of the mean of its frames, together with the run's score (CLIPRerank: Chen, Zhou,
-Wang and Li 2024, arXiv:2401.08449). The authors give the frames a weight of 0.6."""
+"""The maximum cosine over the frames of a shot instead of the mean frame (CLIPRerank: Chen, Zhou, Wang and Li 2024,
+arXiv:2401.08449). The authors use weight 0.6."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def rerank(candidates: Candidates) -> np.ndarray:
     """(K,) the highest cosine of the topic and one of the shot's vectors."""
     if candidates.vectors().offsets is None:
         raise MismatchError(
-            "framemax needs a gallery with a vector per frame, and this one has one per shot; make it with "
-            "`avs extract --pool none`"
+            "framemax needs a frame-level gallery, and this one has one vector per shot; create it with "
+            "avs extract --pool none"
         )
     return candidates.cosines()

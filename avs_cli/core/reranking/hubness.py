@@ -1,9 +1,9 @@
-"""Shots that are near to every query rank lower, as other queries show.
+"""Hubness reduction: lower scores for shots that are close to many queries of a query bank.
 
 `nnn` subtracts `alpha` times the mean of a shot's `k` highest cosines with the other queries (nearest neighbor
 normalization: Chowdhury et al., EMNLP 2024, arXiv:2410.24114; they choose k and alpha on held-out queries). `qbnorm`
-divides the softmaxed cosine by the sum of those of the other queries (Bogolin, Croitoru, Jin, Liu and Albanie, CVPR
-2022, arXiv:2112.12777), and only where the topic's best shot is some other query's best in the whole gallery.
+divides the exponentiated cosine by the sum over the other queries (Bogolin, Croitoru, Jin, Liu and Albanie, CVPR 2022,
+arXiv:2112.12777), but only if the topic's top shot is the top shot of some other query in the whole gallery.
 """
 
 from typing import Literal
@@ -20,7 +20,7 @@ def rerank(
     alpha: float = 0.25,
     beta: float = 20.0,
 ) -> np.ndarray:
-    """(K,) the cosines, corrected."""
+    """(K,) corrected cosines."""
     check_least("hubness", 1, k=k)
     check_least("hubness", 0, alpha=alpha, beta=beta)
     cosines = candidates.cosines()

@@ -1,9 +1,9 @@
-"""Shots whose neighbours are candidates too rank higher: a relevant shot seldom looks like nothing else that was found.
+"""Neighbour-based reranking: higher scores for shots that resemble other candidates.
 
-`reciprocal` is k-reciprocal encoding (Zhong, Zheng, Cao and Li, CVPR 2017, arXiv:1701.08398): query and shots are near
-when they share those neighbours that have each other among their `k` nearest. `hubs` is the simpler bonus of LAFF's
-published code: how often a shot is among the `k` nearest of the others, counted once more for itself. That code adds
-the first method's result, which is a distance, as if it were a likeness; here its sign is turned.
+`reciprocal` is k-reciprocal encoding (Zhong, Zheng, Cao and Li, CVPR 2017, arXiv:1701.08398): query and shot are close
+if they share their `k`-reciprocal nearest neighbours. `hubs` is the simpler bonus of LAFF's published code: how often a
+shot is among the `k` nearest neighbours of the others, plus one. That code adds the distance of the first method as if
+it were a similarity; here its sign is inverted.
 """
 
 from typing import Literal
@@ -20,7 +20,7 @@ def rerank(
     expand: int = 6,
     share: float = 0.3,
 ) -> np.ndarray:
-    """(K,) the more, the better; `expand` neighbours are averaged, and `share` of the distance is the plain one."""
+    """(K,) scores; `expand`: neighbours for query expansion; `share`: weight of the original distance."""
     check_least("neighbours", 1, k=k, expand=expand)
     check_least("neighbours", 0, share=share)
     units = candidates.units()

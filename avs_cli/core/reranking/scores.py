@@ -1,4 +1,4 @@
-"""Scores from elsewhere, such as the probability with which a large model says that a shot shows what was asked for."""
+"""External scores, such as the probability of relevance according to a vision-language model."""
 
 import numpy as np
 
@@ -6,5 +6,5 @@ from avs_cli.core.reranking._candidates import Candidates
 
 
 def rerank(candidates: Candidates) -> np.ndarray:
-    """(K,) those scores."""
+    """(K,) the external scores."""
     return candidates.judged()

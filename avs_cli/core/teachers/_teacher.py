@@ -1,6 +1,6 @@
-"""What all teachers have in common.
+"""The common interface of teachers.
 
-A teacher scores texts against videos and says how much each frame of a video has to do with its own text. The scores
+A teacher scores texts against videos and weights the frames of each video for its own text. The scores
 depend on which texts and videos come together; what it computes of each alone does not, and can be kept:
 
     texts = teacher.embed_texts(sentences, words)     # name -> (N, ...), row i is text i's

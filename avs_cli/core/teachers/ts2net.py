@@ -1,7 +1,7 @@
-"""TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852): of each frame the three patches that say most go with it.
+"""TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852): selects the three most informative patches of each frame.
 
 Patches are chosen by a differentiable top-k (Cordonnier et al. 2021, arXiv:2104.03059) over scores to which noise is
-added, in evaluation too. Frames and patches then tell each other what they saw; each text weighs the frames for itself.
+added, in evaluation too. A temporal transformer follows; each text weights the frames individually.
 
 TeachCLIP runs it without the shift of patches between neighbouring frames in the image tower's last two blocks, with
 which it was published; `shift` says which. As published, the mask of the longer sequence is wrong for a video of fewer
@@ -157,7 +157,7 @@ def build(
     heads: int = 0,
     positions: int = 77,
 ) -> TS2Net:
-    """For vectors of `dim` numbers; any number of frames and words will do."""
+    """The teacher for vectors of `dim` dimensions and any number of frames and words."""
     return TS2Net(dim, layers, heads, positions, masked, shift)
 
 

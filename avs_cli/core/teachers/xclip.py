@@ -1,4 +1,4 @@
-"""X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285): a text's sentence and words against a video's mean and frames.
+"""X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285): sentence and words matched with video and frames.
 
 Four scores: video-sentence, video-word, sentence-frame, frame-word; those over words or frames are sums weighted by
 the scores themselves. Words at all positions take part, padding too, and so does padding among frames; `masked`, frames
@@ -130,7 +130,7 @@ def build(
     heads: int = 0,
     positions: int = 77,
 ) -> XClip:
-    """For vectors of `dim` numbers, `frames` frames a video and `words` positions a text."""
+    """The teacher for vectors of `dim` dimensions, `frames` frames per video and `words` tokens per text."""
     return XClip(dim, frames, words, header, layers, heads, positions, masked)
 
 

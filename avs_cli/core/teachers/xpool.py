@@ -1,6 +1,6 @@
-"""X-Pool (Gorti et al. 2022, CVPR, arXiv:2203.15086): each text pools a video's frames by attention of its own.
+"""X-Pool (Gorti et al. 2022, CVPR, arXiv:2203.15086): each text pools the frames of a video by its own attention.
 
-Videos of fewer frames are taken with their padding, as published, unless `masked`.
+Padding frames take part, as published, unless `masked`.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ def identity(dim: int) -> nn.Linear:
 
 
 def build(dim: int, frames: int, words: int, masked: bool = False, dropout: float = 0.3) -> XPool:
-    """For vectors of `dim` numbers; any number of frames and words will do."""
+    """The teacher for vectors of `dim` dimensions and any number of frames and words."""
     return XPool(dim, masked, dropout)
 
 

@@ -1,4 +1,4 @@
-"""Text encoders that are counted or trained with a head, one module each, with `build(corpus, ...) -> Encoder`."""
+"""Text encoders that are part of a head, one module each, with `build(corpus, ...) -> Encoder`."""
 
 from avs_cli.core.registry import Registry
 

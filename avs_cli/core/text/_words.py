@@ -1,4 +1,4 @@
-"""Words: how a sentence is cut, which words count, and what an encoder of them has in common with the others."""
+"""Tokenisation, vocabularies, and the base class of text encoders."""
 
 import re
 from collections import Counter
@@ -64,7 +64,7 @@ class Corpus:
         if key not in self._counted:
             self._counted[key] = vocabulary(self.sentences, least, stop_words)
         if not self._counted[key]:
-            raise SpecError(f"no word occurs {least} times in the captions; lower min_count")
+            raise SpecError(f"no word occurs {least} times in the captions; use a smaller min_count")
         return self._counted[key]
 
     def known(self, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A gated recurrent network read in both directions (Schuster and Paliwal 1997, doi:10.1109/78.650093; see gru)."""
+"""Bidirectional GRU (Schuster and Paliwal 1997, doi:10.1109/78.650093; see gru)."""
 
 from typing import Literal
 
@@ -9,5 +9,5 @@ from avs_cli.core.text.gru import Recurrent, recurrent
 def build(
     corpus: Corpus, min_count: int = 5, hidden: int = 1024, pooling: Literal["mean", "last", "mean_last"] = "mean"
 ) -> Recurrent:
-    """Twice `hidden` numbers: what was read forward, then what was read backward."""
+    """Bidirectional GRU with `hidden` units per direction."""
     return recurrent(corpus, min_count, hidden, pooling, both_ways=True)

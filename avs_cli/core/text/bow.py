@@ -1,4 +1,4 @@
-"""Bag of words: how often each word of the vocabulary occurs, not normalised, without stop words."""
+"""Bag of words: counts of the words of the vocabulary, without stop words, not normalised."""
 
 from collections.abc import Sequence
 
@@ -30,5 +30,5 @@ class BagOfWords(Encoder):
 
 
 def build(corpus: Corpus, min_count: int = 5, stop_words: bool = False) -> BagOfWords:
-    """Counts of the words that occur `min_count` times or more in the training captions."""
+    """Counts of words that occur at least `min_count` times in the training captions."""
     return BagOfWords(corpus.vocabulary(min_count, stop_words), stop_words)

@@ -1,4 +1,4 @@
-"""A gated recurrent network over the words of a sentence (Cho et al. 2014, arXiv:1406.1078), trained with the head."""
+"""GRU over the words of a sentence (Cho et al. 2014, arXiv:1406.1078), trained with the head."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -67,5 +67,5 @@ def recurrent(corpus: Corpus, min_count: int, hidden: int, pooling: str, both_wa
 def build(
     corpus: Corpus, min_count: int = 5, hidden: int = 1024, pooling: Literal["mean", "last", "mean_last"] = "mean"
 ) -> Recurrent:
-    """The network read from left to right."""
+    """Unidirectional GRU with `hidden` units."""
     return recurrent(corpus, min_count, hidden, pooling, both_ways=False)

@@ -1,7 +1,7 @@
 """NetVLAD over pretrained word vectors (Arandjelovic et al. 2016, arXiv:1511.07247).
 
-The distinct words' unit vectors are softly assigned to clusters by a linear map without bias, and their differences
-from the cluster centres are added up: unit length per cluster, then in all.
+The distinct words' unit vectors are softly assigned to clusters by a linear map without bias, and their residuals
+from the cluster centres are summed; the result is normalised per cluster, then as a whole.
 """
 
 from collections.abc import Sequence
@@ -47,6 +47,6 @@ class NetVLAD(Encoder):
 
 
 def build(corpus: Corpus, clusters: int = 32, stop_words: bool = False) -> NetVLAD:
-    """Over the words of the file of word vectors."""
+    """NetVLAD over the words in the file of word vectors."""
     words = corpus.known("netvlad")
     return NetVLAD(words, corpus.table(words), clusters, stop_words)

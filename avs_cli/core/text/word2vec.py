@@ -30,6 +30,6 @@ class MeanWordVector(Encoder):
 
 
 def build(corpus: Corpus, stop_words: bool = False) -> MeanWordVector:
-    """The mean vector; the head keeps the vectors of all words of the file: topics use words that captions lack."""
+    """The mean vector; the head stores all word vectors of the file, since topics use words that captions lack."""
     words = corpus.known("word2vec")
     return MeanWordVector(words, corpus.table(words), stop_words)
