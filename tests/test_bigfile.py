@@ -5,7 +5,7 @@ import io
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 
 from avs_cli.cli import exit_code
 from avs_cli.errors import FormatError
-from avs_cli.io.arrays import read_npy
+from avs_cli.io.arrays import read_npy, write_clip_retrieval, write_npy
 from avs_cli.io.bigfile import BigFile, read_bigfile, read_word_vectors, write_bigfile
 from avs_cli.io.store import open_store
 from avs_cli.io.store_writer import Item, StoreWriter
@@ -230,6 +230,26 @@ def test_without_pyarrow_clip_retrievals_folders_say_how_to_get_it(
     code, message = run("convert", tmp_path / "s.h5", tmp_path / "out", "--layout", "clip-retrieval")
     assert code == 4 and "pip install 'avs-cli[parquet]'" in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("write", [write_npy, write_clip_retrieval])
+def test_an_array_takes_no_room_before_it_is_written(tmp_path: Path, write: Callable[..., None]) -> None:
+    """The system ends a process that writes to a file's map when the disk is full (SIGBUS), without a message."""
+    if write is write_clip_retrieval:
+        pytest.importorskip("pyarrow")
+    rows = np.arange(40_000, dtype="f4").reshape(-1, 4)
+    sizes = []
+
+    def blocks() -> Iterator[Block]:
+        for low in (0, 5_000):
+            sizes.extend(path.stat().st_size for path in tmp_path.rglob(".*.part"))
+            yield Block([f"v{row}" for row in range(low, low + 5_000)], rows[low : low + 5_000])
+
+    write(tmp_path / "a.npy", rows.shape, rows.dtype, blocks())
+    assert len(sizes) == 2 and max(sizes) <= 128 + rows.nbytes // 2
+    (written,) = (path for path in tmp_path.rglob("*.npy") if path.is_file())
+    np.save(tmp_path / "numpys.npy", rows)
+    assert written.read_bytes() == (tmp_path / "numpys.npy").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["shape.txt", "feature.bin", "id.txt", "video2frames.txt", "a.npy", "a.ids.txt"])

@@ -1056,6 +1056,23 @@ def test_a_teachers_frames_in_chunks_give_the_same_gradients(name: str) -> None:
         torch.testing.assert_close(found[1][key], gradient, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((), "<f2"), ((7, 3, 1), "<f4"), ((7, 3), "|u1"), ((10**9, 10**3, 10**3, 3), "|u1")]
+)
+def test_frames_of_another_shape_are_no_frames(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
+    header = {"descr": kind, "fortran_order": False, "shape": shape}
+    with FrameCache(tmp_path).path("a").open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, header)
+        out.write(bytes(84))
+    with pytest.raises(FormatError, match=r"a\.npy: not decoded frames; remove it"):
+        FrameCache(tmp_path).read("a")
+
+
+def test_a_teachers_file_without_its_training_is_told_of(avs: Avs, tmp_path: Path) -> None:
+    learned(tmp_path / "t.st", lambda head, tensors: None)
+    assert avs("info", "t.st").returncode == 0
+
+
 # Killed and begun again
 
 

@@ -106,6 +106,8 @@ def test_fixed_windows_touch_no_frame_and_leave_no_sliver():
     assert fixed.detect(never(), 1.0) == []
     with pytest.raises(SpecError, match="seconds=0"):
         DETECTORS.load("fixed:seconds=0")(never(), 6.5)
+    with pytest.raises(SpecError):
+        DETECTORS.load("fixed:seconds=1e-9")(never(), 6.5)
 
 
 def test_an_unknown_detector_names_the_nearest():

@@ -93,7 +93,7 @@ def extract(
             "elsewhere."
         ),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames (or clips) per forward pass.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Frames (or clips) per forward pass.")] = 32,
     workers: Workers = 0,
     threads: Threads = 0,
     timeout: Annotated[

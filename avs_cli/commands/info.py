@@ -94,11 +94,11 @@ def _head(name: str, real: Path) -> dict[str, Any]:
     shapes = tensor_shapes(real)
     kept = load_head(real) if written_here(real) else None
     # A teacher trained by avs distill has the tensor names of its authors' file.
-    sizes = kept.head["settings"] if kept else {}
+    sizes = {key: value for key, value in kept.head["settings"].items() if type(value) is int} if kept else {}
     if found := of_published(shapes, sizes.get("frames", 12), sizes.get("words", 32)):
         numbers = {key: value for key, value in found._asdict().items() if key != "cost"}
         facts = {"kind": "weights", "bytes": real.stat().st_size, **numbers, "cost": found.cost._asdict()}
-        return {**facts, "training": kept.head["training"]} if kept else facts
+        return {**facts, "training": kept.head.get("training", {})} if kept else facts
     kept = kept or load_head(real)
     told = kept.head
     cost = of_head(told)

@@ -130,16 +130,23 @@ def write_npy(path: str | Path, shape: tuple[int, int], dtype: np.dtype, blocks:
     path = Path(path)
     ids: list[str] = []
     with replacing(path) as part:
-        array = np.lib.format.open_memmap(part, "w+", dtype, shape)
-        for block in blocks:
-            array[len(ids) : len(ids) + len(block.vectors)] = block.vectors
+        for block in _written(part, shape, dtype, blocks):
             lengths = np.ones(len(block.ids), np.int64) if block.offsets is None else np.diff(block.offsets)
             ids += np.repeat(np.array(block.ids, object), lengths).tolist()
-        array.flush()
         # Ids never lie beside an array that they do not belong to.
         path.unlink(missing_ok=True)
         with writing(_ids_path(path)) as text:
             text.writelines(f"{id}\n" for id in ids)
+
+
+def _written(path: Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterable[Block]) -> Iterator[Block]:
+    """Write (M, D) vectors, and give each block back. Not by a map of the file, as a disk that is full ends those."""
+    with path.open("wb") as out:
+        told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, told)
+        for block in blocks:
+            out.write(np.ascontiguousarray(block.vectors, dtype).tobytes())
+            yield block
 
 
 def is_clip_retrieval(folder: str | Path) -> bool:
@@ -184,11 +191,8 @@ def write_clip_retrieval(folder: str | Path, shape: tuple[int, int], dtype: np.d
     ids: list[str] = []
     target = Path(folder) / "img_emb" / "img_emb_0.npy"
     with replacing(target) as part:
-        array = np.lib.format.open_memmap(part, "w+", dtype, shape)
-        for block in blocks:
-            array[len(ids) : len(ids) + len(block.vectors)] = block.vectors
+        for block in _written(part, shape, dtype, blocks):
             ids += block.ids
-        array.flush()
         target.unlink(missing_ok=True)
         with replacing(Path(folder) / "metadata" / "metadata_0.parquet") as rows:
             parquet.write_table(arrow.table({"image_path": ids}), rows)

@@ -23,6 +23,8 @@ from avs_cli.types import Shot
 QUALITY = 95
 # What JPEG takes of the bytes, about.
 SHARE = 1 / 7
+# Frames of a shot; what claims more is damaged.
+MOST = 4096
 
 
 class Frames(NamedTuple):
@@ -72,14 +74,28 @@ class FrameCache:
         """The frames. Raises FormatError for a file that is damaged."""
         path = self.path(name)
         try:
-            found = np.load(path, allow_pickle=False)
+            # A map takes no more memory than the file has bytes, whatever shape it claims.
+            found = np.load(path, None if self.jpeg else "r", allow_pickle=False)
             if not self.jpeg:
-                return Frames(found, None)
+                if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] != 3:
+                    raise ValueError
+                return Frames(np.array(found), None)
             with found:
                 files = np.split(found["jpeg"], found["ends"][:-1])
-                shown = [_unpacked(file) for file in files]
-                return Frames(np.stack(shown + shown[-1:] * (int(found["count"]) - len(shown))), len(shown))
-        except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, _not_a_picture()):
+                shown, count = [_unpacked(file) for file in files], int(found["count"])
+                if count > MOST:
+                    raise ValueError
+                return Frames(np.stack(shown + shown[-1:] * (count - len(shown))), len(shown))
+        except (
+            ValueError,
+            EOFError,
+            KeyError,
+            AttributeError,
+            TypeError,
+            MemoryError,
+            zipfile.BadZipFile,
+            _not_a_picture(),
+        ):
             raise FormatError(path, "not decoded frames; remove it") from None
 
 

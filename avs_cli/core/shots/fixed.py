@@ -10,8 +10,12 @@ SIZE = (16, 16)
 INTERPOLATION = "fast"
 
 
+# Seconds; a shot of less is no frame of any video, and a table of such would fill the disk.
+SHORTEST = 0.001
+
+
 def detect(frames: Iterable[tuple[float, np.ndarray]], duration: float, seconds: float = 5.0) -> list[float]:
     """A new shot every `seconds`; a remainder shorter than half a window is merged into the last shot."""
-    if not seconds > 0:
+    if not seconds >= SHORTEST:
         raise SpecError(f"shot detector 'fixed': seconds={seconds:g} is not a valid length")
     return [step * seconds for step in range(1, int(duration / seconds + 0.5))]
