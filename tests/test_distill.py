@@ -1234,8 +1234,8 @@ def within(*way: str, **values: object) -> Callable[[dict[str, Any], object], ob
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (within(settings=None), "its settings are no object"),
-        (within("settings", mean=[0.5, 0.5]), "mean [0.5, 0.5] is not of three colours"),
+        (within(settings=None), "its settings are not an object"),
+        (within("settings", mean=[0.5, 0.5]), "mean [0.5, 0.5] must have three channels"),
         (within("settings", config=1e300), "a teacher cannot have config 1e+300"),
         (within("settings", settings=3), "it lacks the teacher's settings"),
         (within("settings", "settings", layers="x"), "the teacher 'xclip' cannot have layers 'x'"),
