@@ -188,7 +188,7 @@ def test_verdicts_come_from_a_file_and_shots_without_stay_below(avs: Avs, files:
 
 @pytest.mark.parametrize(
     ("text", "line", "what"),
-    [("a 1\nb\n", 2, "1 columns, and 2"), ("a x\n", 1, "not a finite"), ("1 a 1\n1 a 2\n", 2, "duplicate shot")],
+    [("a 1\nb\n", 2, "1 columns, but 2"), ("a x\n", 1, "not a finite"), ("1 a 1\n1 a 2\n", 2, "duplicate shot")],
 )
 def test_bad_verdicts_name_their_line(tmp_path: Path, text: str, line: int, what: str) -> None:
     (tmp_path / "verdicts").write_text(text)
