@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("AVS_CACHE", str(folder / "cache"))
-        clip = ("--model", "clip", "--weights", "weights", "--dtype", "float32", "--workers", "1", *PLACE)
+        clip = ("--model", "clip", "--weights", "weights", "--dtype", "float32", *PLACE)
         for line in (
             ("extract", "pictures", *clip, "-o", "clip.h5"),
             ("extract", "pictures", *clip, "--pool", "none", "-o", "frames.h5"),

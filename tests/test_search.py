@@ -317,6 +317,5 @@ def test_a_low_cosine_is_doubted_for_conse_alone(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == ""
     command._doubt(run, {"spec": "conse:classes=3"})
     assert capsys.readouterr().err == (
-        "avs: the best shot of topic 661 has a cosine below 0.35 (conse): "
-        "low similarity, results may be irrelevant\n"
+        "avs: the best shot of topic 661 has a cosine below 0.35 (conse): low similarity, results may be irrelevant\n"
     )

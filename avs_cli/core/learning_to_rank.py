@@ -136,7 +136,7 @@ def _second_step(
     gain, error = float(means[chosen]), float(errors[chosen])
     helps = gain > error
     verdict = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
-    verdict = f"LambdaMART {'helps' if helps else 'gave no gain'} ({verdict})"
+    verdict = f"LambdaMART {'helps' if helps else 'gave no gain beyond its standard error'} ({verdict})"
     if asked == "2":
         verdict = f"Step 2 requested; {verdict}"
     taken = helps or asked == "2"
