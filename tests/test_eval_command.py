@@ -307,7 +307,7 @@ def test_selected_topics_that_nobody_judged_are_counted_or_refused(run, years) -
     refused = run("qrels", "good.run", "--topics", "701-702")
     assert (refused.code, refused.err) == (3, "avs: --topics selects 701, 702, none of which is judged in qrels\n")
     # A year without any of them is no column.
-    assert cells(years(*YEARS, "good.run", "-m", "AP", "--topics", "1661").out)[0] == ["run", "TV19", "MEAN(TV19)"]
+    assert ["run", "TV19", "MEAN(TV19)"] in cells(years(*YEARS, "good.run", "-m", "AP", "--topics", "1661").out)
 
 
 def test_json_has_everything_in_full_precision(run) -> None:
