@@ -128,7 +128,7 @@ def test_a_teacher_of_other_texts_teaches_when_it_is_allowed(avs: Avs) -> None:
     )  # fmt: skip
     ran = avs(*line)
     assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
-    assert "t.safetensors was trained with a different 'clip' than other.h5::clip holds: weights is" in ran.stderr
+    assert "t.safetensors was trained with a different 'clip' than that of other.h5::clip: weights is" in ran.stderr
     ran = avs(*line, "--allow-mismatch")
     assert ran.returncode == 0
     assert ran.stderr.splitlines()[0].endswith("; continuing anyway")
@@ -145,7 +145,7 @@ def test_a_head_that_0_1_0_wrote_with_the_texts_provenance_on_both_ends_is_searc
     save_head("other.safetensors", {**kept.head, "videos": [{**video, "provenance": other}]}, kept.weights)
     ran = avs(*line, "--head", "other.safetensors")
     assert ran.returncode == 3
-    assert "was trained with a different 'clip' than clip.h5::clip holds: weights is" in ran.stderr
+    assert "was trained with a different 'clip' than that of clip.h5::clip: weights is" in ran.stderr
 
 
 # The field of topics
@@ -226,10 +226,10 @@ def test_one_loop_gives_the_table_of_query_narrative_and_both(avs: Avs) -> None:
     ("given", "code", "told"),
     [
         (["weights"], 2, "with --head, expected FEATURE=PATH"),
-        (["sent=weights"], 2, "no text feature 'sent' to encode; --weights applies to: clip"),
+        (["sent=weights"], 2, "no text feature 'sent' is encoded; --weights applies to: clip"),
         (["clip=weights", "clip=weights"], 2, "duplicate weights for clip"),
         (["clip=nowhere"], 3, "nowhere: no such file or directory"),
-        (["clip=spoilt"], 3, "h.safetensors was trained with a different 'clip' than spoilt gives: weights is"),
+        (["clip=spoilt"], 3, "h.safetensors was trained with a different 'clip' than that of spoilt: weights is"),
     ],
 )
 def test_weights_of_a_head_are_named_for_a_text_feature(avs: Avs, given: list[str], code: int, told: str) -> None:
@@ -254,4 +254,4 @@ def test_weights_of_a_feature_that_a_store_holds_are_refused(avs: Avs) -> None:
     line = ("search", "clip.h5", "--head", "h.safetensors", "--topics", "topics.tsv", "--vectors", "topics.h5", *PLACE)
     ran = avs(*line, "--weights", "clip=weights")
     assert ran.returncode == 2
-    assert "--weights clip=…: no text feature 'clip' to encode" in ran.stderr
+    assert "--weights clip=…: no text feature 'clip' is encoded" in ran.stderr

@@ -155,7 +155,7 @@ def test_three_digits_and_the_same_behind_a_one_are_one_topic() -> None:
         (["61"], ["161"]),
         (["q661"], ["1661"]),
     ],
-    ids=["known", "taken", "another digit", "two digits", "not a number"],
+    ids=["known", "taken", "another digit", "two digits", "no number"],
 )
 def test_other_ids_stay_as_they_are(ids: list[str], names: list[str]) -> None:
     assert align_topics(dict.fromkeys(ids), names) == (dict.fromkeys(ids), "")

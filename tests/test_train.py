@@ -207,7 +207,7 @@ def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> 
     store(data / "made.h5", "clip", {f"b{k}": rng.normal(size=6) for k in range(20)}, made="huge")
     for path, told in (
         ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores have siglip"),
-        ("made.h5", "h.safetensors was trained with a different 'clip' than made.h5::clip holds: model is"),
+        ("made.h5", "h.safetensors was trained with a different 'clip' than that of made.h5::clip: model is"),
     ):
         line = ("train", "b.txt", "--video", path, "--text", "b-text.h5", "--init", "h.safetensors", "-o", "t.st")
         ran = avs(*line)
