@@ -302,7 +302,7 @@ def test_weights_that_have_no_place_are_named_and_other_checkpoints_are_no_heads
     assert "the two ends differ in their attention" in avs(*line, *names)[1]
     torch.save({"model": {"a": torch.ones(2)}}, "m.pth")
     assert avs(*line)[0] == 0
-    assert "not a head of LAFF" in avs(*line, "--word-vectors", "w")[1]
+    assert "without a head of LAFF" in avs(*line, "--word-vectors", "w")[1]
     Path("captions.txt").write_text("v1.jpg#0\ta dog\n")
     code, told = avs("convert", "captions.txt", "out.txt", "--head", "laff")
-    assert (code, "apply only to the checkpoint of a head" in told) == (2, True)
+    assert (code, "--head has no effect without a checkpoint" in told) == (2, True)

@@ -162,8 +162,8 @@ def of_field(source: str, target: str, field: str) -> None:
 
 
 def test_reranking_encodes_topics_with_local_weights_as_stored_ones_are(avs: Avs) -> None:
-    assert avs("search", "clip.h5", "--vectors", "topics.h5", "-o", "near.run", *PLACE).returncode == 0
-    line = ("rerank", "near.run", "--method", "neighbours", "-g", "clip.h5", *PLACE)
+    assert avs("search", "clip.h5", "--vectors", "topics.h5", "-o", "near.run", *PLACE[:2]).returncode == 0
+    line = ("rerank", "near.run", "--method", "neighbours", "-g", "clip.h5", *PLACE[:2])
     stored = avs(*line, "--vectors", "topics.h5")
     assert (stored.returncode, stored.stderr) == (0, "")
     encoded = avs(*line, "--topics", "topics.tsv", "--weights", "weights")
