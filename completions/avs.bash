@@ -129,6 +129,7 @@ _avs() {
             rerank:--weight) compopt +o default 2>/dev/null ;;
             rerank:--tag) ;;
             rerank:--output | rerank:-o) ;;
+            rerank:--weights) ;;
             rerank:--device) ;;
             rerank:--threads) compopt +o default 2>/dev/null ;;
             fuse:--method) words='average borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
@@ -193,7 +194,7 @@ _avs() {
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --help' ;;
                     search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --help' ;;
-                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --allow-mismatch --device --threads --help' ;;
+                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
