@@ -216,18 +216,24 @@ LONG = ["x" * 256, *IDS[1:]]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (linked("tiny/ids", h5py.ExternalLink("pipe", "/x")), "ids is a link; a feature store holds its parts itself"),
+        (
+            linked("tiny/ids", h5py.ExternalLink("pipe", "/x")),
+            "ids is a link; a feature store must contain its data itself",
+        ),
         (linked("tiny", h5py.ExternalLink("pipe", "/x")), "tiny is a link"),
         (linked("shots", h5py.SoftLink("/tiny")), "shots is a link"),
         (linked("thumbnails/jpeg", h5py.SoftLink("/tiny/vectors")), "jpeg is a link"),
-        (instead("tiny/vectors", (6, 4), "f2", external=[("pipe", 0, 48)]), "vectors are in another file; h5repack"),
+        (
+            instead("tiny/vectors", (6, 4), "f2", external=[("pipe", 0, 48)]),
+            "vectors are in another file; use h5repack",
+        ),
         (instead("tiny/ids", data=LONG, dtype=TEXTS), "a text of 256 bytes; the maximum is 255"),
         (instead("tiny/ids", data=np.array(LONG, "S256")), "ids are texts of 256 bytes; the maximum is 255"),
         (instead("shots/videos", data=np.zeros(3, "S5000")), "videos are texts of 5000 bytes; .* at most 4096"),
         (instead("tiny/ids", data=[b"\xff", *IDS[1:]], dtype=TEXTS), "is not an id: 1 to 255 bytes of UTF-8"),
-        (instead("tiny/ids", data=["a b", *IDS[1:]], dtype=TEXTS), "b'a b' is no id"),
+        (instead("tiny/ids", data=["a b", *IDS[1:]], dtype=TEXTS), "b'a b' is not an id"),
         (instead("tiny/ids", data=["a\u3000b", *IDS[1:]], dtype=TEXTS), "is not an id"),
-        (instead("tiny/ids", data=["", *IDS[1:]], dtype=TEXTS), "b'' is no id"),
+        (instead("tiny/ids", data=["", *IDS[1:]], dtype=TEXTS), "b'' is not an id"),
         (instead("tiny/ids", data=np.array([b"a\0b", *(id.encode() for id in IDS[1:])])), "is not an id"),
         (instead("tiny/vectors", (6, 4), ">f2", data=np.zeros((6, 4))), "not .M, D. of float16 or float32"),
         (instead("tiny/vectors", (6, 0), "f2"), r"vectors are \(6, 0\) float16"),
@@ -282,7 +288,7 @@ def test_offsets_are_whole_numbers_that_rise(tmp_path: Path, offsets: np.ndarray
         ("shots/video", 3, "rows 0 to 3 of 3 videos"),
         ("shots/start", np.nan, "a time is NaN or infinite"),
         ("shots/end", -1.0, "a shot ends before it starts"),
-        ("shots/ids", b"video1", "id 'video1' occurs twice"),
+        ("shots/ids", b"video1", "duplicate id 'video1'"),
     ],
 )
 def test_shots_are_checked_when_they_are_read(tmp_path: Path, name: str, value: Any, message: str) -> None:

@@ -81,7 +81,7 @@ def check(file: Any, feature: str, shown: str) -> None:
         length = {key: len(column(beside, key, wanted, where)) for key, wanted in columns.items()}
         rows = {length[key] - (key == "offsets") for key in length if key not in ("videos", "jpeg")}
         if len(rows) > 1:
-            raise FormatError(where, f"columns do not fit together: {', '.join(f'{n} {k}' for k, n in length.items())}")
+            raise FormatError(where, f"columns are incompatible: {', '.join(f'{n} {k}' for k, n in length.items())}")
 
 
 def holds(group: Any, name: str) -> bool:
@@ -108,7 +108,7 @@ def column(group: Any, name: str, wanted: Column, where: str) -> Any:
     text = h5py.check_string_dtype(found.dtype)
     kind, width = ("S", text.length or 0) if text else (found.dtype.kind, found.dtype.itemsize)
     if text and width > wanted.width and kind in wanted.kinds:
-        raise FormatError(where, f"{name} are texts of {width} bytes; a store has at most {wanted.width}")
+        raise FormatError(where, f"{name} are texts of {width} bytes; the maximum is {wanted.width}")
     if found.shape is None or len(found.shape) != wanted.rank or kind not in wanted.kinds or width > wanted.width:
         raise FormatError(where, f"{name} are {found.shape} {found.dtype}, not {wanted.what}")
     stored = found.id.get_storage_size()
@@ -129,9 +129,7 @@ def texts(dataset: Any, wanted: Column, where: str) -> np.ndarray:
         longest = max(map(len, found[low:]))
         # All would be padded to the longest.
         if longest > wanted.width:
-            raise FormatError(
-                where, f"{dataset.name[1:]}: a text of {longest} bytes; a store has at most {wanted.width}"
-            )
+            raise FormatError(where, f"{dataset.name[1:]}: a text of {longest} bytes; the maximum is {wanted.width}")
     return np.array(found or [b""], dtype="S")[: len(found)]
 
 
