@@ -229,7 +229,7 @@ LONG = ["x" * 256, *IDS[1:]]
         ),
         (instead("tiny/ids", data=LONG, dtype=TEXTS), "a text of 256 bytes; the maximum is 255"),
         (instead("tiny/ids", data=np.array(LONG, "S256")), "ids are texts of 256 bytes; the maximum is 255"),
-        (instead("shots/videos", data=np.zeros(3, "S5000")), "videos are texts of 5000 bytes; .* at most 4096"),
+        (instead("shots/videos", data=np.zeros(3, "S5000")), "videos are texts of 5000 bytes; the maximum is 4096"),
         (instead("tiny/ids", data=[b"\xff", *IDS[1:]], dtype=TEXTS), "is not an id: 1 to 255 bytes of UTF-8"),
         (instead("tiny/ids", data=["a b", *IDS[1:]], dtype=TEXTS), "b'a b' is not an id"),
         (instead("tiny/ids", data=["a\u3000b", *IDS[1:]], dtype=TEXTS), "is not an id"),
