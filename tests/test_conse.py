@@ -134,7 +134,7 @@ def test_what_is_seen_at_two_sizes_is_the_mean_of_both(photos: np.ndarray) -> No
 
 @pytest.mark.parametrize("sizes", ["0", "224+", "big", "-224", "16", "224+99999"])
 def test_a_size_that_is_none_is_told(sizes: str) -> None:
-    with pytest.raises(SpecError, match="give sides of 32 to 1024 pixels"):
+    with pytest.raises(SpecError, match="expected sizes from 32 to 1024 pixels"):
         features.load(f"conse:sizes={sizes}")(Runtime())
 
 

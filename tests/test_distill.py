@@ -363,7 +363,7 @@ def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
         (["--teacher", "t.safetensors", "--student", "xpool:dim=16,frames=4"], 2, "are trained by avs train --head"),
         (["--student", "xclip"], 2, "on stored features, a student is a head with one vector per shot, such as afa"),
         (["--teacher", "t.safetensors", "--student", "laf"], 2, "did you mean 'laff'?"),
-        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "at 4 frames, the student 3"),
+        (["--teacher", "t.safetensors", "--student", "afa:dim=16,frames=3"], 3, "uses 4 frames, the student 3"),
         (["--teacher", "t.safetensors", "--loss-weights", "1,2"], 2, "expected three numbers"),
         (["--teacher", "t.safetensors", "clip.mp4"], 2, "either on INPUT clips or on the stores"),
         (["--teacher", "t.safetensors", "--weights", "w"], 2, "--weights has no effect without INPUT clips"),
@@ -777,7 +777,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     with monkeypatch.context() as full:
         full.setattr("avs_cli.commands._clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
         ran = avs(*line)
-    assert (ran.returncode, "has 1e-06 GB; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
+    assert (ran.returncode, "has only 1e-06 GB free; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
     ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)
     assert ran.returncode == 0, ran.stderr
     assert "frames of 4 clips need 3.69e-05 GB as raw pixels, cached in kept/frames-" in ran.stderr
@@ -890,7 +890,7 @@ def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, 
     assert load_head(footage / "t.safetensors").weights.keys() == theirs
     ran = avs(*alone("--teacher", f"{name}=t.safetensors", "--epochs", 1))
     assert ran.returncode == 0, ran.stderr
-    assert f"{name} over clips, vectors of 64, 3 frames, 12 words" in avs("info", "t.safetensors").stdout
+    assert f"{name} trained on clips, 64 dimensions, 3 frames, 12 tokens" in avs("info", "t.safetensors").stdout
     # What it makes of captions and clips for a student is what it was trained on.
     told = load_head(footage / "t.safetensors")
     model = ClipTeacher(**{key: value for key, value in told.head["settings"].items() if key != "interpolation"})
@@ -967,7 +967,7 @@ def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, film
     for name, student in (("t.safetensors", "xclip"), ("c.safetensors", "clip")):
         assert avs(*alone("--student", student, "--epochs", 1, name=name, inputs=["shots.tsv"])).returncode == 0
     ran = avs(*alone("--teacher", "xpool=t.safetensors", inputs=["shots.tsv"]))
-    assert (ran.returncode, "is of xclip, not of xpool; give --teacher xclip=" in ran.stderr) == (3, True)
+    assert (ran.returncode, "holds the teacher xclip, not xpool; give --teacher xclip=" in ran.stderr) == (3, True)
     ran = avs(*alone("--teacher", "xclip=c.safetensors", inputs=["shots.tsv"]))
     assert (ran.returncode, "c.safetensors is a head or a student, not a teacher trained on clips" in ran.stderr) == (
         3,
@@ -976,7 +976,7 @@ def test_a_file_of_another_teacher_or_of_a_student_teaches_nobody(avs: Avs, film
     (films / "g.h5").touch()
     ran = avs("search", "g.h5", "--query", "a dog", "--head", "t.safetensors", *PLACE)
     assert ran.returncode != 0
-    assert "t.safetensors is a teacher of clips, not a head" in ran.stderr
+    assert "t.safetensors is a teacher trained on clips, not a head" in ran.stderr
 
 
 def batch_of(captions: int, place: list[int], vectors: torch.Tensor, sentences: torch.Tensor) -> ClipBatch:

@@ -61,7 +61,7 @@ def test_a_topic_without_relevant_shots_counts_as_zero_everywhere() -> None:
 
 
 def test_a_run_of_other_topics_is_a_mismatch_and_says_which() -> None:
-    with pytest.raises(MismatchError, match="it has 8, 9, the qrels have 1, 2, 3"):
+    with pytest.raises(MismatchError, match="the run has 8, 9, the qrels have 1, 2, 3"):
         Evaluator(QRELS, ["AP"]).evaluate({"8": {"a": 1.0}, "9": {"a": 1.0}})
 
 

@@ -211,7 +211,7 @@ def test_frames_are_sampled_and_sharded_as_videos_are(here: Here, tmp_path: Path
         (("odd", "--frames", "name"), 3, "pic.png: not a frame name, <shot>_<number>; or give --frames folder"),
         (("twice", "--frames", "name"), 3, "frames of shot 'v' are both here and in twice/1"),
         (("films", "--frames", "folder"), 3, "a video, but --frames takes images"),
-        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "it does not go with --shots"),
+        (("odd", "--frames", "name", "--shots", "s.tsv"), 2, "cannot be combined with --shots"),
         (("broken", "--frames", "name"), 5, "broken/v_1.png: not an image"),
     ],
 )
@@ -288,7 +288,7 @@ def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, f
     encoder: Any = features.load("colour")(None)
     words = (Variant(1.0, "red"), Variant(0.5, "green"))
     encoder.word_level = True
-    with pytest.raises(MismatchError, match="topic 661 has several wordings, which cannot be blended"):
+    with pytest.raises(MismatchError, match="topic 661 has several wordings, which cannot be combined"):
         _queries.vectors_by(encoder, "colour", [Topic("661", "red", variants=words)])
     assert _queries.vectors_by(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
     encoder.word_level, encoder.pixels = False, None

@@ -716,7 +716,10 @@ def test_transformers_is_not_let_to_run_a_folders_code_or_to_ask(
     [
         ({"text_cfg": {"tokenizer_kwargs": {"bpe_path": "x"}}}, "tokenizer_kwargs may not set 'bpe_path'"),
         ({"text_cfg": {"hf_model_name": "evil/model"}}, "hf_model_name 'evil/model' is not the text tower of any"),
-        ({"vision_cfg": {"timm_model_name": "local-dir:evil"}}, "timm_model_name 'local-dir:evil' is no architecture"),
+        (
+            {"vision_cfg": {"timm_model_name": "local-dir:evil"}},
+            "timm_model_name 'local-dir:evil' is not an architecture",
+        ),
         ({"vision_cfg": {"no_such_size": 3}}, "open_clip cannot build this model"),
         ({"vision_cfg": 3}, "are not objects"),
     ],

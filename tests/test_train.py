@@ -235,7 +235,7 @@ def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: P
     line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "-o", "h.safetensors", *TINY)
     ran = avs(*line, "--epochs", 1)
     assert ran.returncode == 3
-    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; if they are in another store" in ran.stderr
+    assert "a-clip.h5::clip lacks 1 of the items in a.txt: gone; add a store that has them" in ran.stderr
     assert "with --video STORE, or skip their captions with --skip-missing" in ran.stderr
     ran = avs(*line, "--epochs", 1, "--skip-missing")
     assert ran.returncode == 0
@@ -263,8 +263,8 @@ def test_validation_videos_in_another_store_are_asked_for(avs: Avs, data: Path) 
     ran = avs(*line, "--epochs", 1, "-o", "h.safetensors")
     assert ran.returncode == 3
     assert ran.stderr == (
-        "avs: a-clip.h5::clip lacks 15 of the items in v.txt: v0, v1, v2, …; if they are in another store, add "
-        "it with with --video STORE, or skip their captions with --skip-missing\n"
+        "avs: a-clip.h5::clip lacks 15 of the items in v.txt: v0, v1, v2, …; add a store that has them "
+        "with --video STORE, or skip their captions with --skip-missing\n"
     )
     assert avs(*line, "--video", "v-clip.h5", "--epochs", 1, "-o", "h.safetensors").returncode == 0
 
@@ -413,4 +413,4 @@ def test_mistakes_are_told_in_one_line(avs: Avs, data: Path, line: list[str], co
     extra = ["--validate", "v.txt"] if told is None else []
     ran = avs("train", *line, *extra, "-o", "h.safetensors")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr
-    assert (told or "with captions one of mir, mAP, SumR") in ran.stderr
+    assert (told or "for captions, choose from mir, mAP, SumR") in ran.stderr

@@ -425,7 +425,7 @@ def test_a_truncated_picture_is_an_error(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     path = make_picture(tmp_path / "p.jpg", noise)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(FormatError, match=r"p\.jpg: broken picture \(.*truncated"):
+    with pytest.raises(FormatError, match=r"p\.jpg: broken image \(.*truncated"):
         list(read_frames(path, [Shot("s", "v", 0, 1)], EVERY_HALF_SECOND, SMALL))
 
 

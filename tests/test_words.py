@@ -49,7 +49,7 @@ def test_a_store_has_a_vector_for_each_word(avs: Avs, tmp_path: Path) -> None:
         block = words.read(words.ids)
     assert block.offsets is not None
     assert np.diff(block.offsets).tolist() == WORDS
-    assert "several vectors per item" in avs("info", "words.h5").stdout
+    assert "frame-level" in avs("info", "words.h5").stdout
 
 
 def test_topics_are_read_word_by_word_as_the_captions_were(avs: Avs, tmp_path: Path) -> None:

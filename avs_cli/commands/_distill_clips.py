@@ -355,7 +355,7 @@ def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
         raise FormatError(path, f"its header does not fit: {error}") from None
     name = spec.partition(":")[0]
     if settings["teacher"] != name:
-        raise MismatchError(f"{path} is a {settings['teacher']} teacher, not {name}; give --teacher "
+        raise MismatchError(f"{path} holds the teacher {settings['teacher']}, not {name}; give --teacher "
                             f"{settings['teacher']}={path}")  # fmt: skip
     return dict(settings)
 
