@@ -239,7 +239,7 @@ def test_captions_without_a_video_are_told_and_may_be_left_out(avs: Avs, data: P
     assert "with --video STORE, or skip their captions with --skip-missing" in ran.stderr
     ran = avs(*line, "--epochs", 1, "--skip-missing")
     assert ran.returncode == 0
-    assert "1 of 61 captions left out" in ran.stderr
+    assert "1 of 61 captions skipped" in ran.stderr
 
 
 def test_topics_and_judgments_choose_by_xinfap(avs: Avs, data: Path) -> None:
