@@ -425,11 +425,11 @@ def family(process: int) -> Iterator[int]:
 
 
 def peak_megabytes(line: list[str]) -> float:
-    """The most memory that a command held, and the largest of its worker processes, each at its own peak.
+    """The most memory of their own that a command and the largest of its worker processes held.
 
-    The kernel remembers a process's peak, so that no look misses it, however busy the machine is. How many workers were
-    seen does not count: of a short video some may end before they have loaded what they need. A process that was forked
-    and is yet to load its own program has the command's memory and its words: it is no worker.
+    Pages of libraries are not counted, of which chance decides how many are mapped, nor how many workers were seen: of
+    a short video some may end before they have loaded what they need. A process that was forked and is yet to load its
+    own program has the command's memory and its words: it is no worker.
     """
     peaks: dict[int, int] = {}
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as running:
@@ -440,8 +440,8 @@ def peak_megabytes(line: list[str]) -> float:
                     if process != running.pid and Path(f"/proc/{process}/cmdline").read_bytes() == words:
                         continue
                     # One that has ended, and that its parent is yet to notice, has no such line.
-                    if held := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text()):
-                        peaks[process] = int(held[1])
+                    if held := re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text()):
+                        peaks[process] = max(peaks.get(process, 0), int(held[1]))
             time.sleep(0.05)
         told = running.stderr.read() if running.stderr else ""
     assert running.returncode == 0, told
