@@ -18,28 +18,28 @@ from typing import Any, Literal, NamedTuple
 import typer
 
 from avs_cli import __version__, cli
-from avs_cli.core.fusion import MEASURES
-from avs_cli.core.measures import PLAIN
+from avs_cli.core.evaluation.measures import PLAIN
+from avs_cli.core.fusion.methods import MEASURES
 from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 # By command and option: options with the same name may have different values.
 REGISTRIES = {
-    ("extract", "model"): Registry("model", "avs_cli.core.features", "load"),
+    ("extract", "model"): Registry("model", "avs_cli.core.encoders", "load"),
     ("shots", "detector"): Registry("detector", "avs_cli.core.shots", "detect"),
-    ("train", "head"): Registry("head", "avs_cli.core.heads", "build"),
-    ("train", "objective"): Registry("objective", "avs_cli.core.objectives", "build"),
-    ("fuse", "method"): Registry("method", "avs_cli.core.fusion", "fuse"),
-    ("rerank", "method"): Registry("method", "avs_cli.core.reranking", "rerank"),
-    ("eval", "measure"): Registry("measure", "avs_cli.core.measures", "score"),
+    ("train", "head"): Registry("head", "avs_cli.core.models.heads", "build"),
+    ("train", "objective"): Registry("objective", "avs_cli.core.training.objectives", "build"),
+    ("fuse", "method"): Registry("method", "avs_cli.core.fusion.methods", "fuse"),
+    ("rerank", "method"): Registry("method", "avs_cli.core.search.rerankers", "rerank"),
+    ("eval", "measure"): Registry("measure", "avs_cli.core.evaluation.measures", "score"),
 }
 # Options whose value is a name of a registry or a file: pages list the names, completions offer files.
 BESIDE_FILES = {
-    ("train", "text"): Registry("text encoder", "avs_cli.core.text", "build"),
-    ("distill", "text"): Registry("text encoder", "avs_cli.core.text", "build"),
-    ("distill", "teacher"): Registry("teacher", "avs_cli.core.teachers", "build"),
-    ("distill", "student"): Registry("head", "avs_cli.core.heads", "build"),
+    ("train", "text"): Registry("text encoder", "avs_cli.core.models.text", "build"),
+    ("distill", "text"): Registry("text encoder", "avs_cli.core.models.text", "build"),
+    ("distill", "teacher"): Registry("teacher", "avs_cli.core.models.teachers", "build"),
+    ("distill", "student"): Registry("head", "avs_cli.core.models.heads", "build"),
 }
 # Options with values that are not the names of a registry; they take others too.
 OFFERED = {("fuse", "measure"): list(MEASURES)}

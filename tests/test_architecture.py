@@ -27,8 +27,8 @@ ALLOWED = {
     "docgen": {"cli", "side", "core", "io", "errors"},
 }
 SIDE = {"config", "console", "options", "outputs", "provenance"}
-TOP = {".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "avs_cli", "completions", "man"}
-TOP |= {"pyproject.toml", "tests"}
+TOP = {".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "avs_cli"}
+TOP |= {"completions", "man", "pyproject.toml", "tests"}
 HEAVY = {
     "av", "dask", "distributed", "h5py", "ir_measures", "lxml", "matplotlib", "numpy", "open_clip", "pandas", "PIL",
     "pytrec_eval", "rich", "safetensors", "scenedetect", "scipy", "tensorboard", "timm", "torch", "torchvision",
@@ -39,11 +39,11 @@ BEHIND = ("avs_cli/core/", "avs_cli/io/", "avs_cli/pages/", "avs_cli/cluster.py"
 # Reads what the user trusts by `--trust-pickle`.
 PICKLES = "avs_cli/io/pickles.py"
 # Carries any failure from one thread to the thread that waits for it.
-CARRIERS = {"avs_cli/io/workers.py"}
+CARRIERS = {"avs_cli/io/video/workers.py"}
 
 
 def layer(module: str) -> str:
-    """The layer of `avs_cli.core.fusion.rrf` is core; the package itself and `__main__` are the cli's."""
+    """The layer of `avs_cli.core.fusion.methods.rrf` is core; the package itself and `__main__` are the cli's."""
     part = [*module.split("."), "cli"][1]
     return "side" if part in SIDE else "cli" if part == "__main__" else part
 
@@ -110,14 +110,14 @@ def test_modules_import_only_what_their_layer_may(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("avs_cli/core/fusion/rrf.py", "from avs_cli.io.trec import read_run"),
-        ("avs_cli/core/fusion/rrf.py", "def fuse():\n    import avs_cli.io.trec"),
-        ("avs_cli/core/fusion/rrf.py", "def fuse():\n    from ...io import trec"),
-        ("avs_cli/core/fusion/__init__.py", "from ...io import trec"),
-        ("avs_cli/core/ranking.py", "importlib.import_module('avs_cli.io.store')"),
-        ("avs_cli/core/ranking.py", "from avs_cli import console"),
-        ("avs_cli/io/store.py", "from avs_cli.core.ranking import top_shots"),
-        ("avs_cli/io/store.py", "from ..commands import search"),
+        ("avs_cli/core/fusion/methods/rrf.py", "from avs_cli.io.text.trec import read_run"),
+        ("avs_cli/core/fusion/methods/rrf.py", "def fuse():\n    import avs_cli.io.text.trec"),
+        ("avs_cli/core/fusion/methods/rrf.py", "def fuse():\n    from ....io import text"),
+        ("avs_cli/core/fusion/methods/__init__.py", "from ....io import text"),
+        ("avs_cli/core/search/exact.py", "importlib.import_module('avs_cli.io.store.reader')"),
+        ("avs_cli/core/search/exact.py", "from avs_cli import console"),
+        ("avs_cli/io/store/reader.py", "from avs_cli.core.search.exact import top_shots"),
+        ("avs_cli/io/store/reader.py", "from ...commands import search"),
         ("avs_cli/types.py", "from avs_cli.errors import AvsError"),
         ("avs_cli/console.py", "from avs_cli.io import atomic"),
         ("avs_cli/cli.py", "from avs_cli.core import registry"),
@@ -125,6 +125,36 @@ def test_modules_import_only_what_their_layer_may(path: str) -> None:
 )
 def test_the_rule_sees_an_import_wherever_it_stands(path: str, source: str) -> None:
     assert len(forbidden(path, ast.parse(source))) == 1
+
+
+def borrowed(path: str, source: ast.Module) -> list[str]:
+    """The imports of what another package keeps to itself: modules whose names begin with an underscore."""
+    home = dotted(path) if path.endswith("/__init__.py") else dotted(path).rpartition(".")[0]
+    found = []
+    for line, name in imports(path, source):
+        package, _, rest = name.partition("._")
+        if name.startswith("avs_cli.") and rest and not rest.startswith("_") and package != home:
+            found.append(f"{path}:{line} imports {name}, which is {package}'s own")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_a_module_with_an_underscore_is_for_its_own_package(path: str) -> None:
+    assert borrowed(path, tree(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "count"),
+    [
+        ("avs_cli/core/training/loop.py", "from avs_cli.core.encoders._bert import Bert", 1),
+        ("avs_cli/core/training/loop.py", "def f():\n    from avs_cli.core.encoders import _bert", 1),
+        ("avs_cli/core/encoders/minilm.py", "from avs_cli.core.encoders import _bert", 0),
+        ("avs_cli/core/encoders/__init__.py", "from avs_cli.core.encoders._bert import Bert", 0),
+        ("avs_cli/cli.py", "from avs_cli import __version__", 0),
+    ],
+)
+def test_the_rule_sees_what_is_borrowed(path: str, source: str, count: int) -> None:
+    assert len(borrowed(path, ast.parse(source))) == count
 
 
 @pytest.mark.parametrize("path", MODULES)

@@ -248,7 +248,7 @@ def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
     import numpy as np
 
     from avs_cli.io.bigfile import write_bigfile
-    from avs_cli.io.store_writer import Item, StoreWriter
+    from avs_cli.io.store.writer import Item, StoreWriter
     from avs_cli.types import Block
 
     rows = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.clip_student import ClipBatch, ClipModel
-    from avs_cli.core.pairs import Pairs
+    from avs_cli.core.models.clip.student import ClipBatch, ClipModel
+    from avs_cli.core.training.pairs import Pairs
     from avs_cli.io.frame_cache import FrameCache
 
 TIMEOUT = 60.0
@@ -107,7 +107,7 @@ class Room:
 
     def add(self, name: str, frames: "np.ndarray") -> None:
         """Cache the frames of a clip. Raises SpecError once the limit is exceeded; cached frames remain."""
-        from avs_cli.core.clip_sampling import counted
+        from avs_cli.core.models.clip.sampling import counted
 
         self.cache.write(name, frames, int(counted(frames).sum()))
         self.used += self.cache.bytes(name)
@@ -129,8 +129,8 @@ def _decode(
 ) -> list[Failure]:
     import numpy as np
 
-    from avs_cli.core.sampling import sample_times
-    from avs_cli.io.video import decode, jobs_of
+    from avs_cli.core.extraction.sampling import sample_times
+    from avs_cli.io.video.frames import decode, jobs_of
 
     times = partial(sample_times, sampling=sampling)
     failures: list[Failure] = []
@@ -166,7 +166,7 @@ class Footage:
         import numpy as np
         import torch
 
-        from avs_cli.core.clip_sampling import counted
+        from avs_cli.core.models.clip.sampling import counted
 
         pixels, there = self.cache.read(self.names[place])
         shown = counted(pixels) if there is None else np.arange(len(pixels)) < there
@@ -177,7 +177,7 @@ class Footage:
         import numpy as np
         import torch
 
-        from avs_cli.core.clip_student import ClipBatch
+        from avs_cli.core.models.clip.student import ClipBatch
 
         items, place = np.unique(self.pairs.item[which], return_inverse=True)
         frames, there = zip(*(self.frames(item) for item in items.tolist()), strict=True)
@@ -231,7 +231,7 @@ class FrozenFootage:
         import numpy as np
         import torch
 
-        from avs_cli.core.clip_student import ClipBatch
+        from avs_cli.core.models.clip.student import ClipBatch
 
         items, place = np.unique(self.pairs.item[which], return_inverse=True)
         seen, written = self.videos.take(items), self.texts.take(which)
@@ -254,9 +254,9 @@ def footage_of(files: Sequence[str], found: Decoded, words: int, skip_missing: b
     """
     import numpy as np
 
-    from avs_cli.core.pairs import Pairs
-    from avs_cli.core.towers import tokenise
-    from avs_cli.io.captions import item_of, read_all
+    from avs_cli.core.models.clip.towers import tokenise
+    from avs_cli.core.training.pairs import Pairs
+    from avs_cli.io.text.captions import item_of, read_all
 
     sentences = read_all(files)
     item = {caption: item_of(caption) for caption in sentences}

@@ -11,7 +11,7 @@ from avs_cli.commands._clips import Footage, FrozenFootage, Keep, decoded, foota
 from avs_cli.commands._teachers import kept, key_of
 from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.console import note
-from avs_cli.core.teachers import teachers
+from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
 from avs_cli.types import Pixels, Sampling
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.clip_student import ClipModel, ClipStudent
-    from avs_cli.core.clip_teacher import ClipTeacher
-    from avs_cli.core.distillation import Recipe
-    from avs_cli.core.features._open_clip import OpenClip
-    from avs_cli.core.pairs import Column
-    from avs_cli.core.teachers._teacher import Teacher
-    from avs_cli.core.teaching import ModelTutor
+    from avs_cli.core.encoders._open_clip import OpenClip
+    from avs_cli.core.models.clip.student import ClipModel, ClipStudent
+    from avs_cli.core.models.clip.teacher import ClipTeacher
+    from avs_cli.core.models.teachers.base import Teacher
+    from avs_cli.core.training.distillation import Recipe
+    from avs_cli.core.training.pairs import Column
+    from avs_cli.core.training.teaching import ModelTutor
     from avs_cli.core.weights import Files
 
 # Captions, and videos, per block of the validation.
@@ -70,7 +70,7 @@ class ClipJudge:
 
     def values(self, model: "ClipModel") -> dict[str, float]:
         """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        from avs_cli.core.caption_ranks import both_ways
+        from avs_cli.core.evaluation.captions import both_ways
 
         return both_ways(score_matrix(model, self.footage), self.footage.pairs.item)
 
@@ -126,10 +126,10 @@ def run(
     """
     import torch
 
-    from avs_cli.core.bert_adam import WarmupCosine, parameter_groups
-    from avs_cli.core.clip_teacher import ClipTeacher, Contrast
-    from avs_cli.core.teaching import Lessons, Teaching
-    from avs_cli.io.captions import item_of, read_all
+    from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
+    from avs_cli.core.training.bert_adam import WarmupCosine, parameter_groups
+    from avs_cli.core.training.teaching import Lessons, Teaching
+    from avs_cli.io.text.captions import item_of, read_all
     from avs_cli.provenance import digest
 
     encoder, folder = _encoder(clips, team), keep.folder
@@ -188,8 +188,8 @@ def run(
 
 def _encoder(clips: Clips, team: Team) -> "OpenClip":
     """The CLIP model that the student is initialised from."""
-    from avs_cli.core.features import Runtime, features
-    from avs_cli.core.towers import is_plain
+    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.core.models.clip.towers import is_plain
     from avs_cli.io.cache import remembered
 
     spec = "clip" if is_teacher(clips.student) else clips.student
@@ -245,8 +245,8 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
 
 def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any]:
     """A teacher's parameters: from its spec, else those that allow initialising its header from CLIP's text tower."""
-    from avs_cli.core.clip_student import header_heads
-    from avs_cli.core.heads._described import chosen_in, settings_of
+    from avs_cli.core.models.clip.student import header_heads
+    from avs_cli.core.models.described import chosen_in, settings_of
 
     build = teachers.load(spec)
     every = settings_of(build)
@@ -258,8 +258,8 @@ def _student(
     encoder: "OpenClip", settings: dict[str, Any], clips: Clips, device: str
 ) -> "tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]":
     """The initialised student, and the weights of its CLIP model."""
-    from avs_cli.core.clip_student import ClipStudent
-    from avs_cli.core.clip_teacher import ClipTeacher
+    from avs_cli.core.models.clip.student import ClipStudent
+    from avs_cli.core.models.clip.teacher import ClipTeacher
 
     built = {key: value for key, value in settings.items() if key != "interpolation"}
     kind = ClipTeacher if is_teacher(clips.student) else ClipStudent
@@ -287,7 +287,7 @@ def _check(spec: str, path: str, clips: Clips) -> None:
     """
     from avs_cli.core.footprint import of_published
     from avs_cli.core.weights import Source, locate
-    from avs_cli.io.checkpoint import tensor_shapes
+    from avs_cli.io.head_file import tensor_shapes
 
     teachers.load(spec)
     _told(locate(Source(0), path, spec), spec, path)
@@ -299,7 +299,7 @@ def _check(spec: str, path: str, clips: Clips) -> None:
 def _cost(path: str, clips: Clips) -> dict[str, int]:
     """The cost of a search with a teacher."""
     from avs_cli.core.footprint import of_published
-    from avs_cli.io.checkpoint import tensor_shapes
+    from avs_cli.io.head_file import tensor_shapes
 
     found = of_published(tensor_shapes(path), clips.frames, clips.words)
     return dict(found.cost._asdict()) if found else {}
@@ -316,7 +316,7 @@ def _taught(
     folder: Path,
 ) -> "tuple[list[ModelTutor], list[tuple[Column, Column]]]":
     """The teachers' tutors and the cached columns of captions and videos; the teachers' towers are released."""
-    from avs_cli.core.teaching import ModelTutor
+    from avs_cli.core.training.teaching import ModelTutor
     from avs_cli.provenance import digest
 
     tutors, rows = [], []
@@ -336,9 +336,9 @@ def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
 
     Raises FormatError for a damaged header, MismatchError for other files of avs.
     """
-    from avs_cli.core.clip_teacher import check_teacher
-    from avs_cli.io._json import parsed
-    from avs_cli.io.checkpoint import HEADER_BYTES, TRAINING
+    from avs_cli.core.models.clip.teacher import check_teacher
+    from avs_cli.io.bounded_json import parsed
+    from avs_cli.io.head_file import HEADER_BYTES, TRAINING
 
     if "avs" not in files.header:
         return {}
@@ -369,12 +369,12 @@ class ModelTeacher:
         """clip  weights of the student's CLIP model, for tensors that the teacher's file lacks"""
         import torch
 
-        from avs_cli.core import published_clip
-        from avs_cli.core.clip_student import MEAN, STD
-        from avs_cli.core.heads._described import chosen_in
-        from avs_cli.core.towers import Towers, network_of
+        from avs_cli.core.models.clip import checkpoints
+        from avs_cli.core.models.clip.student import MEAN, STD
+        from avs_cli.core.models.clip.towers import Towers, network_of
+        from avs_cli.core.models.described import chosen_in
         from avs_cli.core.weights import Source, locate
-        from avs_cli.io.checkpoint import TRAINING
+        from avs_cli.io.head_file import TRAINING
 
         build = teachers.load(spec)
         files = locate(Source(0), path, spec)
@@ -383,7 +383,7 @@ class ModelTeacher:
         state = {key: value for key, value in files.read().items() if not key.startswith(TRAINING)}
         build = partial(build, **{**told.get("settings", {}), **chosen_in(build)})
         self.mean, self.std = told.get("mean", MEAN), told.get("std", STD)
-        dim = published_clip.dim_of({key: value.shape for key, value in state.items()}, spec)
+        dim = checkpoints.dim_of({key: value.shape for key, value in state.items()}, spec)
         frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
         self.footage, self.device = footage, device
         with torch.device("meta"):
@@ -418,7 +418,7 @@ class ModelTeacher:
         """The teacher's arrays of videos, one by one, so that none depends on the others."""
         import torch
 
-        from avs_cli.core.clip_student import normalised
+        from avs_cli.core.models.clip.student import normalised
 
         with torch.inference_mode():
             parts = []

@@ -24,9 +24,9 @@ from avs_cli.commands._training import (
 from avs_cli.errors import MismatchError
 
 if TYPE_CHECKING:
-    from avs_cli.core.distillation import Recipe
-    from avs_cli.core.heads._blocks import Head
-    from avs_cli.core.pairs import Pairs
+    from avs_cli.core.models.layers import Head
+    from avs_cli.core.training.distillation import Recipe
+    from avs_cli.core.training.pairs import Pairs
 
 
 class Stores(NamedTuple):
@@ -52,8 +52,8 @@ class CaptionJudge:
 
     def values(self, model: "Head") -> dict[str, float]:
         """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        from avs_cli.core.caption_ranks import both_ways
-        from avs_cli.core.pairs import score_matrix
+        from avs_cli.core.evaluation.captions import both_ways
+        from avs_cli.core.training.pairs import score_matrix
 
         return both_ways(score_matrix(model, self.pairs), self.pairs.item)
 
@@ -74,9 +74,9 @@ def run(
     import torch
 
     from avs_cli.core.footprint import of_head
-    from avs_cli.core.heads._described import rebuild
-    from avs_cli.core.pairs import mean_weights
-    from avs_cli.core.teaching import HeadStudent, Lessons, Teaching
+    from avs_cli.core.models.described import rebuild
+    from avs_cli.core.training.pairs import mean_weights
+    from avs_cli.core.training.teaching import HeadStudent, Lessons, Teaching
     from avs_cli.provenance import digest
 
     texts = [name for name in stores.text if not is_encoder(name)]
@@ -120,7 +120,7 @@ def run(
 
 def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
     """Raises MismatchError where student and teachers have different features with the same name."""
-    from avs_cli.io.galleries import Galleries
+    from avs_cli.io.store.galleries import Galleries
 
     with Galleries(own) as ours, Galleries(others) as theirs:
         for name in ours.features.keys() & theirs.features.keys():
@@ -134,7 +134,7 @@ def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
 
 def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:
     """Raises MismatchError where the frames of student and teacher differ."""
-    from avs_cli.core.heads._framed import FramedHead
+    from avs_cli.core.models.heads.framed import FramedHead
 
     for one in teachers:
         if not isinstance(student, FramedHead) or not isinstance(one.head, FramedHead):

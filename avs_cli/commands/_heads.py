@@ -16,9 +16,9 @@ from avs_cli.types import Block, Run, Topic
 if TYPE_CHECKING:
     import torch
 
-    from avs_cli.core.heads._blocks import Head, Vectors
-    from avs_cli.io.compatibility import Comparison
-    from avs_cli.io.galleries import Galleries, JoinedGallery
+    from avs_cli.core.models.layers import Head, Vectors
+    from avs_cli.io.store.compatibility import Comparison
+    from avs_cli.io.store.galleries import Galleries, JoinedGallery
 
 Missing = Literal["error", "skip", "zero"]
 # Shots per block: large enough for matrix products, small enough for the cache.
@@ -72,8 +72,8 @@ def asked(topics: list[Topic]) -> Asked:
 
 def load(paths: Sequence[str], device: str) -> list[Loaded]:
     """Load heads from files."""
-    from avs_cli.core.heads._described import rebuilt
-    from avs_cli.io.checkpoint import load_head
+    from avs_cli.core.models.described import rebuilt
+    from avs_cli.io.head_file import load_head
 
     loaded = []
     for path in paths:
@@ -101,7 +101,7 @@ def join(galleries: "Galleries", heads: Sequence[Loaded], missing: Missing = "er
 
     missing  shots that lack features: reject ("error"), skip ("skip"), or use zero vectors ("zero")
     """
-    from avs_cli.io.galleries import JoinedGallery
+    from avs_cli.io.store.galleries import JoinedGallery
 
     for one in heads:
         galleries.check(one.path, one.told["videos"])
@@ -156,7 +156,7 @@ def texts_of(
     """
     import torch
 
-    from avs_cli.core.pairs import as_vectors, on
+    from avs_cli.core.training.pairs import as_vectors, on
 
     encoded = {feature["name"] for one in heads for feature in one.told["texts"]} - vectors.features.keys()
     if unused := sorted(weights.keys() - encoded):
@@ -227,7 +227,7 @@ def _encoded(
     """The topics encoded, and the provenance of the encoder."""
     import numpy as np
 
-    from avs_cli.core.features import Runtime, features
+    from avs_cli.core.encoders import Runtime, features
     from avs_cli.io.cache import remembered
 
     encoder = features.load(spec)(Runtime(device, threads, weights, remember=remembered))
@@ -271,8 +271,8 @@ def search(
     """
     import torch
 
-    from avs_cli.core.head_search import HeadScorer
-    from avs_cli.core.ranking import best_shots
+    from avs_cli.core.search.exact import best_shots
+    from avs_cli.core.search.heads import HeadScorer
 
     sentences = [topic.query for topic in asked.said]
     scorers, seconds = [], []
@@ -315,7 +315,7 @@ def explain(
     import numpy as np
     import torch
 
-    from avs_cli.core.head_search import padded
+    from avs_cli.core.search.heads import padded
 
     place = {id: position for position, id in enumerate(gallery.ids)}
     for one, mine, run in zip(heads, vectors, runs, strict=True):

@@ -9,14 +9,14 @@ from avs_cli.outputs import spare
 from avs_cli.types import Failure, Shot
 
 if TYPE_CHECKING:
-    from avs_cli.io.compatibility import Comparison
+    from avs_cli.io.store.compatibility import Comparison
 
 _Value = TypeVar("_Value")
 
 
 def comparison(allow_mismatch: bool) -> "Comparison":
     """The comparison of provenances of stores and heads for a command, with warnings on stderr."""
-    from avs_cli.io.compatibility import Comparison
+    from avs_cli.io.store.compatibility import Comparison
 
     return Comparison(note, allow_mismatch, "use --allow-mismatch to continue with a warning")
 
@@ -28,7 +28,7 @@ def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str
     """
     if not topics:
         return list(map(dict, runs))
-    from avs_cli.io.topics import absent_topics, select_topics, topic_ids
+    from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
 
     wanted = topic_ids(topics)
     if absent := absent_topics(wanted, runs):
@@ -38,8 +38,8 @@ def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str
 
 def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
     """The shots whose frames are image files among the inputs; see `io.media.frame_shots`."""
-    from avs_cli.io.media import frame_shots
-    from avs_cli.io.video import find_media
+    from avs_cli.io.video.find import frame_shots
+    from avs_cli.io.video.frames import find_media
 
     return frame_shots(find_media(inputs), by, rate)
 
@@ -49,9 +49,9 @@ def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
 
     table  a shot table in addition to those among the inputs, or ""
     """
-    from avs_cli.io.media import unmeasured
-    from avs_cli.io.shots import is_shot_table, located, read_shots
-    from avs_cli.io.video import STAGE, find_media
+    from avs_cli.io.text.shots import is_shot_table, located, read_shots
+    from avs_cli.io.video.find import unmeasured
+    from avs_cli.io.video.frames import STAGE, find_media
 
     tables = [*([table] if table else []), *filter(is_shot_table, inputs)]
     media = [name for name in inputs if not is_shot_table(name)]
@@ -70,7 +70,7 @@ def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
 
 def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) -> list[Shot | Failure]:
     """As `named_shots`, with the ends of all shots; a file that is not a video is a Failure."""
-    from avs_cli.io.media import measured
+    from avs_cli.io.video.find import measured
 
     return list(measured(named_shots(inputs, table), workers, timeout))
 
@@ -78,7 +78,7 @@ def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) 
 def spare_media(output: str, inputs: Sequence[str]) -> None:
     """Raises SpecError when an output would overwrite a video or image in the input folders."""
     if output not in ("", "-") and Path(output).is_file():
-        from avs_cli.io.video import find_media
+        from avs_cli.io.video.frames import find_media
 
         for folder in filter(Path.is_dir, map(Path, inputs)):
             if Path(output).resolve().is_relative_to(folder.resolve()):

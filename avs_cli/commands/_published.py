@@ -10,7 +10,7 @@ from avs_cli.types import feature_name
 if TYPE_CHECKING:
     import torch
 
-    from avs_cli.core.heads._published import Known
+    from avs_cli.core.models.published import Known
 
 # Keys of the vocabularies in the published configuration.
 KEPT = {"bow": "t2v_bow", "gru": "t2v_idx"}
@@ -34,8 +34,8 @@ def write_head(
     weights  the checkpoint's
     beside   what its trainer kept with them
     """
-    from avs_cli.core.heads._published import adopt
-    from avs_cli.io.checkpoint import save_head
+    from avs_cli.core.models.published import adopt
+    from avs_cli.io.head_file import save_head
 
     settings = _mapping(beside.get("config"))
     attentions = [str(settings[key]) for key in ("vis_attention", "txt_attention") if settings.get(key)]
@@ -54,9 +54,9 @@ def _known(
     settings: Mapping[str, Any], names: Mapping[str, str], vocabularies: Mapping[str, str], word_vectors: str
 ) -> "Known":
     """Facts from the files of the user, then from the configuration in the checkpoint."""
-    from avs_cli.core.heads._published import Known
+    from avs_cli.core.models.published import Known
     from avs_cli.io.bigfile import read_word_vectors
-    from avs_cli.io.vocabularies import read_vocabulary
+    from avs_cli.io.text.vocabularies import read_vocabulary
 
     if unknown := vocabularies.keys() - KEPT.keys():
         raise SpecError(f"--vocabulary {min(unknown)}=: vocabularies exist for {' and '.join(KEPT)}")

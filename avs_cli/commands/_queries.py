@@ -9,8 +9,8 @@ from avs_cli.types import Topic
 if TYPE_CHECKING:
     import numpy as np
 
-    from avs_cli.core.features import Feature
-    from avs_cli.io.store import Gallery
+    from avs_cli.core.encoders import Feature
+    from avs_cli.io.store.reader import Gallery
 
 # How to encode topics that match a gallery.
 CURE = "encode the topics with the gallery's model (avs extract --text) and give them with --vectors"
@@ -18,7 +18,7 @@ CURE = "encode the topics with the gallery's model (avs extract --text) and give
 
 def read(path: str, field: str = "query") -> list[Topic]:
     """The topics (or captions) of a file, each with the chosen text as its query; SpecError for a field of captions."""
-    from avs_cli.io.topics import read_texts
+    from avs_cli.io.text.topics import read_texts
 
     topics, captions = read_texts(path)
     if captions and field != "query":
@@ -44,7 +44,7 @@ def field_of(stores: Mapping[str, Mapping[str, Any]], asked: str | None) -> str:
     asked   the requested field; None: that of the stores
     Raises MismatchError where stores differ from each other or from it.
     """
-    from avs_cli.io.compatibility import is_imported
+    from avs_cli.io.store.compatibility import is_imported
 
     fields = {
         name: str(provenance.get("field", "query"))
@@ -95,7 +95,7 @@ def stored(
     name: str, topics: list[Topic] | None, shots: "Gallery", field: str | None = None
 ) -> "tuple[list[str], np.ndarray]":
     """Ids and vectors of the topics in a store: of the given ones, or of all."""
-    from avs_cli.io.store import open_store
+    from avs_cli.io.store.reader import open_store
 
     with open_store(name) as store:
         if store.frame_level:
@@ -116,8 +116,8 @@ def encoded(
     """(Q, D) topics, encoded with the text tower named in the gallery's provenance, with local weights if given."""
     import numpy as np
 
-    from avs_cli.core.features import Runtime, features
-    from avs_cli.core.ranking import blend
+    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.core.search.exact import blend
     from avs_cli.io.cache import remembered
 
     spec = shots.provenance.get("spec")
@@ -141,7 +141,7 @@ def vectors_by(feature: "Feature", spec: str, topics: Sequence[Topic]) -> "list[
     """
     import numpy as np
 
-    from avs_cli.core.ranking import blend
+    from avs_cli.core.search.exact import blend
 
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
     pictures = [text for text in wordings if is_picture(text)]
@@ -168,18 +168,18 @@ def is_picture(text: str) -> bool:
     """Whether a wording is the path of an example image."""
     from pathlib import Path
 
-    from avs_cli.io import video
+    from avs_cli.io.video import frames
 
-    return video.is_picture(text) and Path(text).is_file()
+    return frames.is_picture(text) and Path(text).is_file()
 
 
 def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
     """The vectors of example images, by path."""
     from functools import partial
 
-    from avs_cli.core.extraction import encode
-    from avs_cli.core.sampling import sample_times
-    from avs_cli.io.video import Job, decode
+    from avs_cli.core.extraction.batches import encode
+    from avs_cli.core.extraction.sampling import sample_times
+    from avs_cli.io.video.frames import Job, decode
     from avs_cli.types import Failure, Shot
 
     if not paths or feature.pixels is None:
@@ -202,12 +202,12 @@ def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
     """
     from pathlib import Path
 
-    from avs_cli.io import video
+    from avs_cli.io.video import frames
 
     for topic in topics:
         where = f"{path}: topic {topic.id}: " if path else ""
         for _, text in wordings_of(topic):
-            if video.is_picture(text) and not Path(text).is_file():
+            if frames.is_picture(text) and not Path(text).is_file():
                 suffix = Path(text).suffix
                 raise MismatchError(f"{where}{text}: no such image; text ending in {suffix} is read as a path")
 

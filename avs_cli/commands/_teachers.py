@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.pairs import Column, Pairs
-    from avs_cli.core.teaching import HeadTutor
-    from avs_cli.io.store import Gallery
+    from avs_cli.core.training.pairs import Column, Pairs
+    from avs_cli.core.training.teaching import HeadTutor
+    from avs_cli.io.store.reader import Gallery
 
 Compute = Callable[["np.ndarray"], Mapping[str, "torch.Tensor"]]
 # At most the work on this many items is lost when the process is killed.
@@ -42,14 +42,14 @@ class Kept(NamedTuple):
         """The rows as a column for batches."""
         import numpy as np
 
-        from avs_cli.core.pairs import Column
+        from avs_cli.core.training.pairs import Column
 
         return Column(self.gallery, np.arange(len(self.gallery)))
 
     def take(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
         """The arrays of these items."""
-        from avs_cli.core.pairs import plain
-        from avs_cli.core.teaching import unpacked
+        from avs_cli.core.training.pairs import plain
+        from avs_cli.core.training.teaching import unpacked
 
         return unpacked(plain(self.gallery.take(which)), self.shapes)
 
@@ -61,8 +61,8 @@ def kept(stack: ExitStack, team: Team, path: Path, ids: Sequence[str], compute: 
     path     identifies everything that determines the values, including the ids
     Of several processes, the first computes and the others wait.
     """
-    from avs_cli.io.store import Gallery, Store
-    from avs_cli.io.store_writer import is_finished
+    from avs_cli.io.store.reader import Gallery, Store
+    from avs_cli.io.store.writer import is_finished
 
     if team.rank == 0 and not is_finished(path):
         _write(path, ids, compute)
@@ -74,8 +74,8 @@ def kept(stack: ExitStack, team: Team, path: Path, ids: Sequence[str], compute: 
 def _write(path: Path, ids: Sequence[str], compute: Compute) -> None:
     import numpy as np
 
-    from avs_cli.core.teaching import packed
-    from avs_cli.io.store_writer import Item, StoreWriter
+    from avs_cli.core.training.teaching import packed
+    from avs_cli.io.store.writer import Item, StoreWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
     first = compute(np.arange(1))
@@ -116,8 +116,8 @@ class HeadTeacher:
         self, stack: ExitStack, team: Team, folder: Path, pairs: "Pairs", temperature: float
     ) -> "tuple[HeadTutor, tuple[Column, Column]]":
         """The tutor, and its columns of captions and videos."""
-        from avs_cli.core.pairs import embed_captions, embed_items
-        from avs_cli.core.teaching import HeadTutor
+        from avs_cli.core.training.pairs import embed_captions, embed_items
+        from avs_cli.core.training.teaching import HeadTutor
         from avs_cli.provenance import digest
 
         own = self.pairs(pairs)

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from avs_cli.console import note, progress
-from avs_cli.core.text import encoders
+from avs_cli.core.models.text import encoders
 from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError, few
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from avs_cli.core.fitting import Epoch, Optimizer, Precision, Schedule, Trainable
-    from avs_cli.core.heads._blocks import Head
-    from avs_cli.core.pairs import Denial, Pairs
-    from avs_cli.io.compatibility import Comparison
+    from avs_cli.core.models.layers import Head
+    from avs_cli.core.training.loop import Epoch, Optimizer, Precision, Schedule, Trainable
+    from avs_cli.core.training.pairs import Denial, Pairs
+    from avs_cli.io.store.compatibility import Comparison
     from avs_cli.types import Topic
 
 # Captions, and videos, over which the feature weights for `avs info` are averaged.
@@ -81,7 +81,7 @@ class Data:
         skip_missing: bool,
         comparison: "Comparison | None" = None,
     ):
-        from avs_cli.io.galleries import Galleries
+        from avs_cli.io.store.galleries import Galleries
 
         self.videos: Galleries = stack.enter_context(Galleries(videos, comparison))
         self.texts: Galleries = stack.enter_context(Galleries(texts, comparison))
@@ -89,7 +89,7 @@ class Data:
 
     def arrange(self, init: str) -> None:
         """Order the features as in the initial head; the stores may be given in any order."""
-        from avs_cli.io.checkpoint import load_head
+        from avs_cli.io.head_file import load_head
 
         described = load_head(init).head
         for galleries, end in ((self.videos, "videos"), (self.texts, "texts")):
@@ -107,7 +107,7 @@ class Data:
 
     def pairs(self, files: Sequence[str], negated: str = "") -> "Pairs":
         """The captions in `files`, with their videos and vectors."""
-        from avs_cli.io.captions import item_of, read_all
+        from avs_cli.io.text.captions import item_of, read_all
 
         sentences = read_all(files)
         kept = self._complete([*sentences], [item_of(caption) for caption in sentences], ", ".join(files))
@@ -125,7 +125,7 @@ class Data:
         """Pairs of texts and videos; `item` gives the video of each text."""
         import numpy as np
 
-        from avs_cli.core.pairs import Column, Pairs
+        from avs_cli.core.training.pairs import Column, Pairs
 
         place = {name: position for position, name in enumerate(items)}
         return Pairs(
@@ -198,7 +198,7 @@ class Data:
             return {}
         import json
 
-        from avs_cli.core.pairs import Denial
+        from avs_cli.core.training.pairs import Denial
         from avs_cli.io.pipe import read_text
 
         found: dict[str, list[Denial]] = {}
@@ -225,7 +225,7 @@ class Data:
 
 
 def corpus_of(pairs: "Pairs", path: str) -> Any:
-    from avs_cli.core.text._words import Corpus
+    from avs_cli.core.models.text.words import Corpus
     from avs_cli.io.bigfile import read_word_vectors
 
     vectors = read_word_vectors(path) if path else None
@@ -236,9 +236,9 @@ def described_head(
     spec: str, texts: Sequence[str], init: str, data: Data, pairs: "Pairs", word_vectors: str
 ) -> dict[str, Any]:
     """The description of the head to train."""
-    from avs_cli.core.heads._blocks import Input
-    from avs_cli.core.heads._described import describe
-    from avs_cli.io.checkpoint import load_head
+    from avs_cli.core.models.described import describe
+    from avs_cli.core.models.layers import Input
+    from avs_cli.io.head_file import load_head
 
     if init:
         described = load_head(init).head
@@ -274,9 +274,9 @@ class Judge:
         if not qrels:
             self.pairs = data.pairs(files)
             return
-        from avs_cli.core.evaluation import Evaluator
-        from avs_cli.io.topics import align_topics, read_topics
-        from avs_cli.io.trec import read_qrels
+        from avs_cli.core.evaluation.evaluator import Evaluator
+        from avs_cli.io.text.topics import align_topics, read_topics
+        from avs_cli.io.text.trec import read_qrels
 
         judgments = read_qrels(qrels)
         listed = {topic.id: topic for name in files for topic in read_topics(name)}
@@ -298,8 +298,8 @@ class Judge:
 
     def values(self, head: "Head") -> dict[str, float]:
         """The validation values; higher is better."""
-        from avs_cli.core.caption_ranks import measures, text_ranks
-        from avs_cli.core.pairs import score_matrix
+        from avs_cli.core.evaluation.captions import measures, text_ranks
+        from avs_cli.core.training.pairs import score_matrix
 
         scores = score_matrix(head, self.pairs)
         if self.evaluator is None:
@@ -376,7 +376,7 @@ class Training(Generic[B]):
     def _run(self) -> None:
         import torch
 
-        from avs_cli.core.fitting import fit
+        from avs_cli.core.training.loop import fit
 
         plan = self.plan
         kind = self.team.device.partition(":")[0]
@@ -457,14 +457,14 @@ class Training(Generic[B]):
         return self.judge is not None and bool(log.rows) and len(log.rows) - log.best_epoch > self.plan.patience
 
     def _keep_best(self) -> None:
-        from avs_cli.io.checkpoint import save_head
+        from avs_cli.io.head_file import save_head
 
         save_head(self.plan.output, {**self.described, **self.about()}, self.model.state_dict())
 
     def _keep_last(self) -> None:
         """Save the current model with the state for resuming."""
-        from avs_cli.core.fitting import optimizer_arrays
-        from avs_cli.io.checkpoint import save_head
+        from avs_cli.core.training.loop import optimizer_arrays
+        from avs_cli.io.head_file import save_head
 
         state = {"log": self.log._asdict(), "schedule": self.schedule.state(), "scaler": self.scaler.state_dict()}
         arrays = optimizer_arrays(self.optimizer)
@@ -477,9 +477,9 @@ class Training(Generic[B]):
         """
         if not Path(self._last).exists():
             return None
-        from avs_cli.core.fitting import restore_optimizer
-        from avs_cli.core.heads._described import load_weights
-        from avs_cli.io.checkpoint import load_head
+        from avs_cli.core.models.described import load_weights
+        from avs_cli.core.training.loop import restore_optimizer
+        from avs_cli.io.head_file import load_head
 
         kept = load_head(self._last, training=True)
         told = dict(kept.head)
@@ -539,8 +539,8 @@ def settings_of(given: Mapping[str, Any], pairs: "Pairs") -> dict[str, Any]:
 
 def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Optimizer":
     """The optimizer of parameters or parameter groups, by name."""
-    from avs_cli.core.bert_adam import BertAdam
-    from avs_cli.core.fitting import AdamW, RMSprop
+    from avs_cli.core.training.bert_adam import BertAdam
+    from avs_cli.core.training.loop import AdamW, RMSprop
 
     rate = settings["learning_rate"]
     if settings["optimizer"] == "rmsprop":
@@ -551,7 +551,7 @@ def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Opt
 
 def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
     """The learning-rate schedule, by name."""
-    from avs_cli.core.fitting import Cosine, Plateau
+    from avs_cli.core.training.loop import Cosine, Plateau
 
     return Cosine(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
 

@@ -118,7 +118,7 @@ def convert(
         return
     if checkpoint:
         held = _trusted(source, target, trust_pickle)
-        from avs_cli.core.heads._published import kind_of
+        from avs_cli.core.models.published import kind_of
         from avs_cli.io.pickles import write_tensors
 
         if kind_of(held.tensors):
@@ -129,12 +129,12 @@ def convert(
         return
     from avs_cli.commands._inputs import selected
     from avs_cli.core.submission import as_run
-    from avs_cli.io.captions import are_captions, are_foreign, parse_captions, write_captions
     from avs_cli.io.pipe import read_text
-    from avs_cli.io.records import are_json
-    from avs_cli.io.score_files import are_scores, parse_scores
-    from avs_cli.io.trec import is_run, parse_run, write_run
-    from avs_cli.io.trecvid_xml import submission_in
+    from avs_cli.io.text.captions import are_captions, are_foreign, parse_captions, write_captions
+    from avs_cli.io.text.records import are_json
+    from avs_cli.io.text.scores import are_scores, parse_scores
+    from avs_cli.io.text.trec import is_run, parse_run, write_run
+    from avs_cli.io.text.trecvid_xml import submission_in
 
     text = read_text(source)
     if target.endswith(".xml"):
@@ -193,7 +193,7 @@ def _imported(source: str, frames: bool) -> "Imported":
 def _store_from(found: "Imported", source: str, target: str) -> None:
     """Write a store with one feature, named by `target` (FILE::FEATURE) or the source; resumes an interrupted one."""
     from avs_cli.io.arrays import look_like_frames, rows_of
-    from avs_cli.io.store_writer import Item, StoreWriter
+    from avs_cli.io.store.writer import Item, StoreWriter
 
     path, _, name = target.partition("::")
     feature = name or feature_name(Path(source).resolve().name.removesuffix(".npy"))
@@ -217,7 +217,7 @@ def _export(source: str, target: str, layout: str | None) -> None:
     """Write a store as a folder or an .npy file."""
     from avs_cli.io.arrays import write_clip_retrieval, write_npy
     from avs_cli.io.bigfile import write_bigfile
-    from avs_cli.io.store import open_store
+    from avs_cli.io.store.reader import open_store
 
     suffix = "" if target.endswith("/") or Path(target).is_dir() else Path(target).suffix.lower()
     if suffix not in ("", ".npy") or target == "-" or (not suffix and Path(target).is_file()):

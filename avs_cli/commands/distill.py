@@ -12,7 +12,7 @@ from avs_cli.commands._distill_clips import Clips
 from avs_cli.commands._distill_stores import Stores
 from avs_cli.commands._inputs import spare_media
 from avs_cli.commands._training import Plan, Team, is_encoder
-from avs_cli.core.teachers import teachers
+from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import SpecError
 from avs_cli.options import (
     TRAINED,
@@ -230,7 +230,7 @@ def distill(
             "teachers are trained by avs train --head xclip or xpool"
         )
     from avs_cli.core.device import prepare
-    from avs_cli.core.distillation import Recipe
+    from avs_cli.core.training.distillation import Recipe
 
     place = prepare(device, threads)
     # Without a teacher there is only one loss, so its weight is 1.

@@ -15,8 +15,8 @@ from avs_cli.outputs import WRITES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from avs_cli.core.evaluation import Evaluator, Scores
-    from avs_cli.core.reports import Report
+    from avs_cli.core.evaluation.evaluator import Evaluator, Scores
+    from avs_cli.core.evaluation.reports import Report
     from avs_cli.types import Qrels, Run
 
 Files = Annotated[
@@ -123,10 +123,10 @@ def eval(
 
     # There are millions of strings and no cycles: garbage collection would take 5% of the time.
     gc.set_threshold(100_000)
-    from avs_cli.core import reports
-    from avs_cli.core.evaluation import Evaluator, run_notes
+    from avs_cli.core.evaluation import reports
+    from avs_cli.core.evaluation.evaluator import Evaluator, run_notes
     from avs_cli.io.forks import forked
-    from avs_cli.io.trec import read_run
+    from avs_cli.io.text.trec import read_run
 
     judgments, runs = (qrels, runs) if qrels else (runs[:1], runs[1:])
     _check(json, csv, latex, format == "nist", plot, bool(measure), len(runs), bool(agreement))
@@ -197,7 +197,7 @@ def _check(
 def _first_run(path: str, optional: bool) -> Run:
     """Read the first run; an error hints at qrels among the arguments when --qrels is set."""
     from avs_cli.errors import FormatError, MismatchError
-    from avs_cli.io.trec import read_run
+    from avs_cli.io.text.trec import read_run
 
     try:
         return read_run(path)
@@ -209,11 +209,11 @@ def _first_run(path: str, optional: bool) -> Run:
 
 def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
     """The judgments in qrels or caption files, or in folders of them, for the topics that `--topics` selects."""
-    from avs_cli.core import reports
-    from avs_cli.core.evaluation import CAPTION_MEASURES, usual
+    from avs_cli.core.evaluation import reports
+    from avs_cli.core.evaluation.evaluator import CAPTION_MEASURES, usual
     from avs_cli.errors import MismatchError, few
-    from avs_cli.io.topics import select_topics, topic_ids
-    from avs_cli.io.trec import qrels_files
+    from avs_cli.io.text.topics import select_topics, topic_ids
+    from avs_cli.io.text.trec import qrels_files
 
     files = [file for path in paths for file in qrels_files(path)]
     wanted = topic_ids(topics) if topics else None
@@ -248,9 +248,9 @@ def _judgments(paths: Sequence[str], run: Run, topics: str) -> Judged:
 
 def _read_judgments(path: str, run: Run) -> tuple[Qrels, bool]:
     """The judgments in a file, and whether they come from captions."""
-    from avs_cli.io.captions import are_captions, caption_qrels, parse_captions
     from avs_cli.io.pipe import read_text
-    from avs_cli.io.trec import parse_qrels
+    from avs_cli.io.text.captions import are_captions, caption_qrels, parse_captions
+    from avs_cli.io.text.trec import parse_qrels
 
     text = read_text(path)
     captions = are_captions(text)
@@ -260,7 +260,7 @@ def _read_judgments(path: str, run: Run) -> tuple[Qrels, bool]:
 def _scored(evaluator: Evaluator, path: str, run: Run, drawn: bool, wanted: Qrels | None) -> Scored:
     """Evaluate a run, on the `wanted` topics only if some are selected."""
     from avs_cli.errors import MismatchError
-    from avs_cli.io.topics import align_topics, select_topics
+    from avs_cli.io.text.topics import align_topics, select_topics
 
     run, renamed = align_topics(run if wanted is None else select_topics(run, wanted) or run, evaluator.qrels)
     try:
@@ -277,20 +277,20 @@ def _leaderboard(agreement: str) -> dict[str, float] | None:
     path, _, column = agreement.partition(":")
     if not agreement or not Path(path).is_file():
         return None
-    from avs_cli.io.leaderboard import read_leaderboard
+    from avs_cli.io.text.leaderboard import read_leaderboard
 
     return read_leaderboard(path, column)
 
 
 def _draw(path: str, report: Report, curves: dict[str, list[tuple[float, float]]]) -> None:
-    from avs_cli.core.plots import figure
+    from avs_cli.core.evaluation.plots import figure
     from avs_cli.io.figures import write_figure
 
     write_figure(path, figure(report, {entry.run: curves[entry.run] for entry in report.entries}))
 
 
 def _print_tables(report: Report, by_topic: bool, agreed: list[tuple[str, float, float]], other: str) -> None:
-    from avs_cli.core import reports
+    from avs_cli.core.evaluation import reports
 
     if by_topic:
         for title, columns, lines in reports.topic_rows(report):

@@ -14,15 +14,15 @@ import typer
 from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import find_frames, named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
-from avs_cli.core.features import features
+from avs_cli.core.encoders import features
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
 from avs_cli.outputs import Writes
 from avs_cli.types import Facts, Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
-    from avs_cli.core.features import Feature
-    from avs_cli.io.store_writer import StoreWriter
+    from avs_cli.core.encoders import Feature
+    from avs_cli.io.store.writer import StoreWriter
 
 # At most this much work is lost when the process is killed: a part is closed when either limit is reached.
 PART_SHOTS = 1024
@@ -179,7 +179,7 @@ def extract(
             return
     load = features.load(model)
     from avs_cli.core.device import prepare
-    from avs_cli.core.features import Runtime
+    from avs_cli.core.encoders import Runtime
     from avs_cli.io.cache import remembered
 
     place = prepare(device, threads)
@@ -229,7 +229,7 @@ def _failed_of_finished(
     The decision uses the facts that the encoder gave when it was last loaded.
     """
     from avs_cli.io.facts import recall
-    from avs_cli.io.store_writer import is_finished
+    from avs_cli.io.store.writer import is_finished
 
     facts = recall(asked)
     if facts is None or facts.pixels is None:
@@ -262,7 +262,7 @@ def _end(path: str, failed: int, found: "list[Shot | Failure]") -> None:
 
 def _list(json: bool) -> None:
     """Print the list of models, as a table or as JSON."""
-    from avs_cli.core.features._catalogue import COLUMNS, facts, listing
+    from avs_cli.core.encoders.catalogue import COLUMNS, facts, listing
 
     if json:
         from json import dumps
@@ -325,7 +325,7 @@ def _share(found: "list[Shot | Failure]", own: int, parts: int) -> "list[Shot | 
 def _writer(
     feature: "Feature | Facts", model: str, path: str, name: str, dtype: str, settings: _Settings
 ) -> "StoreWriter":
-    from avs_cli.io.store_writer import StoreWriter
+    from avs_cli.io.store.writer import StoreWriter
     from avs_cli.provenance import describe, versions
 
     provenance = describe(
@@ -359,11 +359,11 @@ def _extract_frames(
 
     pictures  the image files of shots that are given as extracted frames
     """
-    from avs_cli.core.extraction import encode
-    from avs_cli.core.sampling import sample_times
-    from avs_cli.io.media import measured
-    from avs_cli.io.store_writer import Item
-    from avs_cli.io.video import Job, decode, jobs_of
+    from avs_cli.core.extraction.batches import encode
+    from avs_cli.core.extraction.sampling import sample_times
+    from avs_cli.io.store.writer import Item
+    from avs_cli.io.video.find import measured
+    from avs_cli.io.video.frames import Job, decode, jobs_of
 
     todo = list(measured(_todo(writer, found, retry_failed), settings.workers, settings.timeout))
     shots = {item.id: item for item in todo if isinstance(item, Shot)}
@@ -414,7 +414,7 @@ def _extract_texts(
     dtype: str,
 ) -> None:
     """Encode topics or captions: one vector each (several wordings are combined), or one per word."""
-    from avs_cli.io.store_writer import Item, StoreWriter
+    from avs_cli.io.store.writer import Item, StoreWriter
     from avs_cli.provenance import describe, versions
 
     if not feature.has_text:

@@ -14,7 +14,7 @@ from avs_cli.outputs import WRITES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from avs_cli.core.fusion_reports import Report
+    from avs_cli.core.fusion.ltr.report import Report
     from avs_cli.types import Fuser, Qrels, Run
 
 Method = Annotated[
@@ -118,9 +118,9 @@ def fuse(
     import os.path
 
     from avs_cli.commands._inputs import selected
-    from avs_cli.core.fusion import methods
+    from avs_cli.core.fusion.methods import methods
     from avs_cli.errors import SpecError
-    from avs_cli.io.trec import read_run, write_run
+    from avs_cli.io.text.trec import read_run, write_run
 
     qrels, report = qrels or [], report or []
     if [*runs, *qrels, topics].count("-") > 1:
@@ -211,7 +211,7 @@ def _named(paths: list[str]) -> list[str]:
     """The names of the runs; raises SpecError for a single run, MismatchError for duplicate names."""
     from collections import Counter
 
-    from avs_cli.core.reports import names
+    from avs_cli.core.evaluation.reports import names
     from avs_cli.errors import MismatchError, SpecError
 
     if len(paths) < 2:
@@ -239,11 +239,11 @@ def _check_topics(paths: list[str], runs: Sequence[Iterable[str]]) -> None:
 
 def _by_ranks(paths: list[str], method: str, topics: str, depth: int) -> Run:
     """Fuse runs by a rank-based method; each process sums part of the runs."""
-    from avs_cli.core import rank_sums
-    from avs_cli.core.fusion import shares
+    from avs_cli.core.fusion import rank_sums
+    from avs_cli.core.fusion.methods import shares
     from avs_cli.io.forks import forked, worth
-    from avs_cli.io.rankings import read_rankings
-    from avs_cli.io.topics import absent_topics, select_topics, topic_ids
+    from avs_cli.io.text.rankings import read_rankings
+    from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
 
     wanted = topic_ids(topics) if topics else None
     by_rank = shares.load(method)
@@ -270,8 +270,8 @@ def _by_ranks(paths: list[str], method: str, topics: str, depth: int) -> Run:
 
 def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
     """Fuse runs with a saved model."""
-    from avs_cli.core.learning_to_rank import as_scores, steps
-    from avs_cli.core.score_blocks import pool
+    from avs_cli.core.fusion.ltr.learning import as_scores, steps
+    from avs_cli.core.fusion.ltr.topic_matrix import pool
     from avs_cli.errors import MismatchError
     from avs_cli.io.fuser import read_fuser
 
@@ -303,16 +303,16 @@ def _learned(
     """
     import os
 
-    from avs_cli.core import batched_measures, fusion_reports
-    from avs_cli.core.folds import by_year, split
-    from avs_cli.core.learning_to_rank import as_scores, cross_fit, learn, steps
-    from avs_cli.core.score_blocks import pool
+    from avs_cli.core.fusion.ltr import batched, report
+    from avs_cli.core.fusion.ltr.folds import by_year, split
+    from avs_cli.core.fusion.ltr.learning import as_scores, cross_fit, learn, steps
+    from avs_cli.core.fusion.ltr.topic_matrix import pool
     from avs_cli.io.fuser import write_fuser
 
     topics = list(dict.fromkeys(topic for run in runs.values() for topic in run))
     judged = _judged(qrels, topics)
-    measure = how.measure or batched_measures.usual(judged)
-    batched_measures.parsed(measure)
+    measure = how.measure or batched.usual(judged)
+    batched.parsed(measure)
     parts: list[list[str]] = []
     if writes or reported:
         parts = by_year(list(judged)) if how.folds == "by-year" else split(list(judged), int(how.folds), how.seed)
@@ -341,14 +341,14 @@ def _learned(
         write_fuser(save, whole)
         if not writes:
             note(f"{save}: fitted on {len(known)} judged topics ({measure}); no run written (no -o)")
-    return fused, fusion_reports.report(known, parts, fusers, how.seed) if reported else None
+    return fused, report.report(known, parts, fusers, how.seed) if reported else None
 
 
 def _judged(paths: list[str], topics: Sequence[str]) -> Qrels:
     """The judgments of the runs' topics, with the topic ids of the runs."""
     from avs_cli.errors import MismatchError, few
-    from avs_cli.io.topics import align_topics
-    from avs_cli.io.trec import read_qrels
+    from avs_cli.io.text.topics import align_topics
+    from avs_cli.io.text.trec import read_qrels
 
     found: Qrels = {}
     where: dict[str, str] = {}
@@ -386,17 +386,17 @@ def _note_steps(fits: Sequence[Fuser], asked: str) -> None:
 def _write_reports(found: Report, files: list[str]) -> None:
     """Write the report to each of `files`, in the format of its extension."""
     from avs_cli.console import table
-    from avs_cli.core import fusion_reports
+    from avs_cli.core.fusion.ltr import report
     from avs_cli.io.atomic import writing
 
     for path in files:
         if path == "-":
-            table(*fusion_reports.step_rows(found), title=fusion_reports.legend(found))
-            table(*fusion_reports.part_rows(found), title="Step 1")
+            table(*report.step_rows(found), title=report.legend(found))
+            table(*report.part_rows(found), title="Step 1")
         elif path.endswith((".txt", ".json")):
             with writing(path) as out:
-                out.write(fusion_reports.as_text(found) if path.endswith(".txt") else fusion_reports.as_json(found))
+                out.write(report.as_text(found) if path.endswith(".txt") else report.as_json(found))
         else:
             from avs_cli.io.figures import write_figure
 
-            write_figure(path, fusion_reports.figure(found))
+            write_figure(path, report.figure(found))

@@ -31,7 +31,7 @@ def info(
       avs info gallery.h5
       avs info laff.safetensors tv22.run tv22.qrels --json
     """
-    from avs_cli.io.checkpoint import is_head
+    from avs_cli.io.head_file import is_head
     from avs_cli.io.pipe import spooled
 
     told = []
@@ -55,7 +55,7 @@ def info(
 
 def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
     """The facts of a store and its features, or of one feature."""
-    from avs_cli.io.store import Store, features
+    from avs_cli.io.store.reader import Store, features
 
     told = []
     for held in [feature] if feature else features(real):
@@ -89,7 +89,7 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
 def _head(name: str, real: Path) -> dict[str, Any]:
     """The facts of a head: its features with their mean weights, its training and its cost."""
     from avs_cli.core.footprint import of_head, of_published
-    from avs_cli.io.checkpoint import load_head, tensor_shapes, written_here
+    from avs_cli.io.head_file import load_head, tensor_shapes, written_here
 
     shapes = tensor_shapes(real)
     kept = load_head(real) if written_here(real) else None
@@ -129,8 +129,8 @@ def _head(name: str, real: Path) -> dict[str, Any]:
 def _text(name: str, real: Path) -> dict[str, Any]:
     """The facts of a run, qrels or a shot table, detected from the first line."""
     from avs_cli.io.pipe import read_text
-    from avs_cli.io.shots import is_shot_table, read_shots
-    from avs_cli.io.trec import read_qrels, read_run
+    from avs_cli.io.text.shots import is_shot_table, read_shots
+    from avs_cli.io.text.trec import read_qrels, read_run
 
     if is_shot_table(real):
         shots = read_shots(real)

@@ -10,7 +10,7 @@ import typer
 from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
-from avs_cli.core.reranking import rerankers
+from avs_cli.core.search.rerankers import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads, Weights
 from avs_cli.outputs import spare
@@ -19,8 +19,8 @@ from avs_cli.types import Run, ranked
 if TYPE_CHECKING:
     import numpy as np
 
-    from avs_cli.core.reranking._candidates import Bank, Candidates
-    from avs_cli.io.store import Gallery
+    from avs_cli.core.search.rerankers.candidates import Bank, Candidates
+    from avs_cli.io.store.reader import Gallery
 
 
 def rerank(
@@ -94,11 +94,11 @@ def rerank(
             spare(str(Path(output) / Path(path).name), runs)
     method_of = rerankers.load(method)
     from avs_cli.core.device import prepare
-    from avs_cli.core.reranking._candidates import evidence_of
-    from avs_cli.io.score_files import read_verdicts
-    from avs_cli.io.store import open_gallery
-    from avs_cli.io.topics import is_topics_file
-    from avs_cli.io.trec import read_run, write_run
+    from avs_cli.core.search.rerankers.candidates import evidence_of
+    from avs_cli.io.store.reader import open_gallery
+    from avs_cli.io.text.scores import read_verdicts
+    from avs_cli.io.text.topics import is_topics_file
+    from avs_cli.io.text.trec import read_run, write_run
 
     looks_at = evidence_of(method_of)
     asked = topics if "queries" in looks_at and is_topics_file(topics) and not vectors else ""
@@ -162,8 +162,8 @@ def _again(
     path: str, run: Run, method_of: "Callable[[Candidates], np.ndarray]", evidence: _Evidence, depth: int, weight: float
 ) -> Run:
     """One run, reranked."""
-    from avs_cli.core.reranking._candidates import joined
-    from avs_cli.io.topics import align_topics
+    from avs_cli.core.search.rerankers.candidates import joined
+    from avs_cli.io.text.topics import align_topics
 
     queries, told = align_topics(evidence.queries, run)
     verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
@@ -200,7 +200,7 @@ def _candidates(
 ) -> "Candidates":
     import numpy as np
 
-    from avs_cli.core.reranking._candidates import Candidates
+    from avs_cli.core.search.rerankers.candidates import Candidates
 
     return Candidates(
         shots,
@@ -239,8 +239,8 @@ def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
     """The query bank; its top shots are computed on demand."""
     from functools import cache
 
-    from avs_cli.core.ranking import top_shots
-    from avs_cli.core.reranking._candidates import Bank
+    from avs_cli.core.search.exact import top_shots
+    from avs_cli.core.search.rerankers.candidates import Bank
 
     _, vectors = _queries.vectors_of(name, None, shots)
 

@@ -18,8 +18,8 @@ from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
     from avs_cli.commands._heads import Missing
-    from avs_cli.io.galleries import JoinedGallery
-    from avs_cli.io.store import Gallery
+    from avs_cli.io.store.galleries import JoinedGallery
+    from avs_cli.io.store.reader import Gallery
 
 Galleries = Annotated[
     list[str],
@@ -176,9 +176,9 @@ class Wanted(NamedTuple):
 def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int) -> None:
     """Search by the cosines of the gallery's own vectors."""
     from avs_cli.core.device import prepare
-    from avs_cli.core.ranking import top_shots
-    from avs_cli.io.store import open_gallery
-    from avs_cli.io.trec import write_run
+    from avs_cli.core.search.exact import top_shots
+    from avs_cli.io.store.reader import open_gallery
+    from avs_cli.io.text.trec import write_run
 
     with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch)) as shots:
         if not len(shots):
@@ -228,8 +228,8 @@ def _with_heads(
     from avs_cli.commands import _heads
     from avs_cli.core.device import prepare
     from avs_cli.io.atomic import names_folder, writing
-    from avs_cli.io.galleries import Galleries
-    from avs_cli.io.trec import write_run
+    from avs_cli.io.store.galleries import Galleries
+    from avs_cli.io.text.trec import write_run
 
     compared = comparison(wanted.allow_mismatch)
     topics = [Topic("query", wanted.query)] if wanted.query else _queries.read(wanted.topics)

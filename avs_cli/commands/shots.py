@@ -54,7 +54,7 @@ def shots(
     """
     from avs_cli.console import note
     from avs_cli.errors import IncompleteError
-    from avs_cli.io.shots import write_shots
+    from avs_cli.io.text.shots import write_shots
 
     _applies.refuse(context, (bool(msb), ("detector", "workers", "timeout"), "with --msb"))
     spare_media(output, videos or [])
@@ -83,9 +83,9 @@ def _detected(inputs: list[str] | None, detector: str, workers: int, timeout: fl
     from avs_cli.console import progress
     from avs_cli.core.registry import Registry
     from avs_cli.errors import SpecError
-    from avs_cli.io.shots import video_names
-    from avs_cli.io.video import find_media, is_picture
-    from avs_cli.io.workers import Broken, apart
+    from avs_cli.io.text.shots import video_names
+    from avs_cli.io.video.frames import find_media, is_picture
+    from avs_cli.io.video.workers import Broken, apart
     from avs_cli.types import Shot
 
     if not inputs:
@@ -113,7 +113,7 @@ def _find(task: _Task) -> Iterator[list[tuple[float, float]]]:
     """The shots of one video; runs in a worker process."""
     from avs_cli.core.registry import Registry
     from avs_cli.core.shots import shots_between
-    from avs_cli.io.video import probe, read_small
+    from avs_cli.io.video.frames import probe, read_small
 
     detectors = Registry("shot detector", "avs_cli.core.shots", "detect")
     detect, wants = detectors.load(task.detector), detectors.module(task.detector)
@@ -124,8 +124,8 @@ def _find(task: _Task) -> Iterator[list[tuple[float, float]]]:
 
 def _from_tables(table: str, videos: list[str] | None) -> tuple[list["Shot"], list[str]]:
     """V3C's shots, with the paths of the videos if given, and a message for each video that is missing."""
-    from avs_cli.io.shots import located, read_shots
-    from avs_cli.io.video import find_media
+    from avs_cli.io.text.shots import located, read_shots
+    from avs_cli.io.video.frames import find_media
 
     shots = read_shots(table)
     if not videos:

@@ -15,7 +15,7 @@ from avs_cli.outputs import WRITES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from avs_cli.io.lists import Dropped
+    from avs_cli.io.text.lists import Dropped
     from avs_cli.types import Run
 
 # The option that supplies each attribute.
@@ -167,8 +167,8 @@ def _check_options(context: typer.Context, check: bool, format: str, year: int) 
 
 def _rules(year: int, ids: Sequence[str], shots: str, exclude: str, dtd: str) -> Rules:
     from avs_cli.core.submission import xml_number
-    from avs_cli.io.lists import read_ids
-    from avs_cli.io.shots import read_shots
+    from avs_cli.io.text.lists import read_ids
+    from avs_cli.io.text.shots import read_shots
 
     table = {shot.id for shot in read_shots(shots)} if shots else None
     excluded = read_ids(exclude) if exclude else set()
@@ -176,7 +176,7 @@ def _rules(year: int, ids: Sequence[str], shots: str, exclude: str, dtd: str) ->
 
 
 def _topic_ids(topics: str) -> list[str]:
-    from avs_cli.io.topics import topic_ids
+    from avs_cli.io.text.topics import topic_ids
 
     return topic_ids(topics) if topics else []
 
@@ -186,9 +186,9 @@ def _check(paths: Sequence[str], rules: Rules) -> None:
     from avs_cli.core import submission
     from avs_cli.errors import MismatchError
     from avs_cli.io.pipe import read_text
-    from avs_cli.io.topics import align_topics
-    from avs_cli.io.trec import parse_run
-    from avs_cli.io.trecvid_xml import dtd_violations, submission_in
+    from avs_cli.io.text.topics import align_topics
+    from avs_cli.io.text.trec import parse_run
+    from avs_cli.io.text.trecvid_xml import dtd_violations, submission_in
 
     answers, named = {}, {}
     reasons: list[tuple[str, str]] = []
@@ -237,9 +237,9 @@ def _write(
     """Write the submission of a run, unless NIST would reject it."""
     from avs_cli.core import submission
     from avs_cli.io.atomic import writing
-    from avs_cli.io.lists import write_dropped
-    from avs_cli.io.trec import read_run, write_run
-    from avs_cli.io.trecvid_xml import dtd_violations, submission_text
+    from avs_cli.io.text.lists import write_dropped
+    from avs_cli.io.text.trec import read_run, write_run
+    from avs_cli.io.text.trecvid_xml import dtd_violations, submission_text
 
     ranking = _selected(path, read_run(path), ids)
     left: list[Dropped] = []
@@ -285,7 +285,7 @@ def _target(output: str, name: str) -> str:
 def _selected(path: str, run: Run, ids: Sequence[str]) -> Run:
     """The topics of the task, with the ids of the task."""
     from avs_cli.errors import MismatchError, few
-    from avs_cli.io.topics import align_topics
+    from avs_cli.io.text.topics import align_topics
 
     run, renamed = align_topics(run, ids)
     if renamed:
@@ -305,7 +305,7 @@ def _without(run: Run, rules: Rules, listed: bool) -> tuple[Run, list[Dropped]]:
     listed  whether to drop shots that are not in the table too, and to report shots below the depth
     """
     from avs_cli.core.submission import DEPTH
-    from avs_cli.io.lists import Dropped
+    from avs_cli.io.text.lists import Dropped
     from avs_cli.types import ranked
 
     kept: Run = {}
@@ -333,8 +333,8 @@ def _seconds(elapsed: Sequence[str], topics: Mapping[str, object]) -> dict[str, 
     import math
 
     from avs_cli.errors import MismatchError, SpecError, few
-    from avs_cli.io.lists import read_times
-    from avs_cli.io.topics import align_topics
+    from avs_cli.io.text.lists import read_times
+    from avs_cli.io.text.topics import align_topics
 
     if not elapsed:
         return {}

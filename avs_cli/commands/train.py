@@ -22,9 +22,9 @@ from avs_cli.commands._training import (
     schedule_of,
     settings_of,
 )
-from avs_cli.core.heads import heads
-from avs_cli.core.objectives import objectives
-from avs_cli.core.text import encoders
+from avs_cli.core.models.heads import heads
+from avs_cli.core.models.text import encoders
+from avs_cli.core.training.objectives import objectives
 from avs_cli.errors import SpecError
 from avs_cli.options import (
     TRAINED,
@@ -40,8 +40,8 @@ from avs_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from avs_cli.core.pairs import Pairs
-    from avs_cli.core.text._words import Corpus
+    from avs_cli.core.models.text.words import Corpus
+    from avs_cli.core.training.pairs import Pairs
 
 CAPTION_METRICS = ("mir", "mAP", "SumR")
 
@@ -175,9 +175,9 @@ def _train(
     """Train until the validation metric stops improving."""
     import torch
 
-    from avs_cli.core.heads._described import rebuild, rebuilt
-    from avs_cli.core.pairs import Matching, mean_weights
-    from avs_cli.io.checkpoint import load_head
+    from avs_cli.core.models.described import rebuild, rebuilt
+    from avs_cli.core.training.pairs import Matching, mean_weights
+    from avs_cli.io.head_file import load_head
 
     settings = plan.settings
     torch.manual_seed(plan.seed)

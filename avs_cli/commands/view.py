@@ -50,8 +50,8 @@ def view(
     from avs_cli.commands._inputs import selected
     from avs_cli.console import note
     from avs_cli.io.atomic import writing
-    from avs_cli.io.topics import align_topics, is_topics_file, read_topics
-    from avs_cli.io.trec import read_qrels, read_run
+    from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
+    from avs_cli.io.text.trec import read_qrels, read_run
     from avs_cli.pages.results import Page, laid_out, render, run_names
 
     first, *others = map(read_run, runs)
@@ -104,7 +104,7 @@ def _explain(path: str, renamed: str, kind: str, topics: Collection[str], found:
 
 def _found(gallery: Collection[str], ids: Collection[str]) -> "tuple[dict[str, Shot], Pictures]":
     """The times and thumbnails of these shots; the first store that has a shot decides."""
-    from avs_cli.io.store import features, open_store
+    from avs_cli.io.store.reader import features, open_store
     from avs_cli.pages.results import readable
 
     shots: dict[str, Shot] = {}

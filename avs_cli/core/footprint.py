@@ -6,10 +6,10 @@ Everything that depends on the video alone is precomputed and stored in float32.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from avs_cli.core.heads import heads
-from avs_cli.core.heads._described import settings_for
-from avs_cli.core.published_clip import dim_of
-from avs_cli.core.teachers import teachers
+from avs_cli.core.models.clip.checkpoints import dim_of
+from avs_cli.core.models.described import settings_for
+from avs_cli.core.models.heads import heads
+from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
 
 FLOAT = 4

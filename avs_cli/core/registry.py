@@ -19,7 +19,10 @@ from avs_cli.errors import SpecError, UnknownName
 
 @dataclass(frozen=True)
 class Registry:
-    """The entries of `package`; each module gives its value through the function called `entry`."""
+    """The entries of `package`; each module gives its value through the function called `entry`.
+
+    Modules that a package names in `SHARED` are what its entries share, and no entries.
+    """
 
     kind: str
     package: str
@@ -27,9 +30,10 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every entry's name, sorted; `video_llama.py` is `video-llama`. Imports no entry."""
-        where = importlib.import_module(self.package).__path__
-        found = (module.name for module in pkgutil.iter_modules(where))
-        return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+        package = importlib.import_module(self.package)
+        shared = getattr(package, "SHARED", ())
+        found = (module.name for module in pkgutil.iter_modules(package.__path__))
+        return sorted(name.replace("_", "-") for name in found if not name.startswith("_") and name not in shared)
 
     def load(self, spec: str) -> Callable[..., Any]:
         """The entry's function with the spec's parameters bound.

@@ -174,7 +174,7 @@ def read_clip_retrieval(folder: str | Path) -> Imported:
         arrays.append(array)
         ids += names
     if all(_PICTURE.search(id) for id in ids):
-        from avs_cli.io.shots import video_names
+        from avs_cli.io.text.shots import video_names
 
         ids = video_names([Path(id) for id in ids])
     return imported(Path(folder) / "metadata", ids, _Stacked(arrays))

@@ -13,8 +13,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from avs_cli.core.sampling import sample_times
-from avs_cli.io.video import Job, decode, find_media, probe, read_frames
+from avs_cli.core.extraction.sampling import sample_times
+from avs_cli.io.video.frames import Job, decode, find_media, probe, read_frames
 from avs_cli.types import Frames, Pixels, Sampling, Shot
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -23,11 +23,11 @@ from PIL import Image
 
 from avs_cli.commands import _heads
 from avs_cli.commands._training import Data
-from avs_cli.core.caption_ranks import both_ways, text_ranks
-from avs_cli.core.features import Runtime, features
-from avs_cli.core.pairs import score_matrix
-from avs_cli.core.significance import randomization
-from avs_cli.io.store_writer import Item, StoreWriter
+from avs_cli.core.encoders import Runtime, features
+from avs_cli.core.evaluation.captions import both_ways, text_ranks
+from avs_cli.core.evaluation.significance import randomization
+from avs_cli.core.training.pairs import score_matrix
+from avs_cli.io.store.writer import Item, StoreWriter
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 TRAINED = int(os.environ.get("AVS_BENCH_PHOTOS", "2500"))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from avs_cli.io.trec import read_qrels, read_run, write_run
+from avs_cli.io.text.trec import read_qrels, read_run, write_run
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "tv21"
 ROUNDS = 7

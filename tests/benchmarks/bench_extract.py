@@ -57,11 +57,11 @@ def growth(memory: list[float]) -> str:
 def rates(media: Path) -> tuple[int, float, float, float]:
     """Frames, and frames per second of decoding alone, of the model alone, and of both overlapped."""
     from avs_cli.core.device import prepare
-    from avs_cli.core.extraction import encode
-    from avs_cli.core.features import Runtime, features
-    from avs_cli.core.sampling import sample_times
-    from avs_cli.io.media import whole_files
-    from avs_cli.io.video import Job, decode, find_media
+    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.core.extraction.batches import encode
+    from avs_cli.core.extraction.sampling import sample_times
+    from avs_cli.io.video.find import whole_files
+    from avs_cli.io.video.frames import Job, decode, find_media
     from avs_cli.types import Frames, Shot
 
     place = prepare("cpu", 1)

@@ -23,9 +23,9 @@ TIMES = 4
 
 def rates(feature: Any, jobs: list[Any]) -> tuple[int, dict[str, float]]:
     """Pictures, and pictures per second: decoding, the model, both unconnected, and the whole of extract."""
-    from avs_cli.core.extraction import encode
-    from avs_cli.core.sampling import sample_times
-    from avs_cli.io.video import decode
+    from avs_cli.core.extraction.batches import encode
+    from avs_cli.core.extraction.sampling import sample_times
+    from avs_cli.io.video.frames import decode
     from avs_cli.types import Frames
 
     def pieces() -> Iterator[Any]:
@@ -66,9 +66,9 @@ def rates(feature: Any, jobs: list[Any]) -> tuple[int, dict[str, float]]:
 
 def rows() -> Iterator[tuple[str, str, str]]:
     from avs_cli.core.device import prepare
-    from avs_cli.core.features import Runtime, features
-    from avs_cli.io.media import whole_files
-    from avs_cli.io.video import Job, find_media
+    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.io.video.find import whole_files
+    from avs_cli.io.video.frames import Job, find_media
     from avs_cli.types import Shot
 
     (DATA / "clips").stat()

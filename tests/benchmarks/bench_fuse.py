@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avs_cli.core import folds, fusion_reports, learning_to_rank
-from avs_cli.core.fusion import methods
-from avs_cli.core.score_blocks import pool
-from avs_cli.io.trec import read_qrels, read_run
+from avs_cli.core.fusion.ltr import folds, learning, report
+from avs_cli.core.fusion.ltr.topic_matrix import pool
+from avs_cli.core.fusion.methods import methods
+from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.types import Qrels, Run
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trec-covid-r1"
@@ -58,8 +58,8 @@ def gains(runs: dict[str, Run], qrels: Qrels, seed: int) -> dict[str, float]:
     """Out-of-fold AP by way to fuse."""
     blocks = {topic: pool(list(runs.values()), topic, qrels[topic]) for topic in sorted(qrels)}
     parts = folds.split(list(qrels), 5, seed)
-    fusers = learning_to_rank.cross_fit(blocks, parts, list(runs), "AP", "auto", seed, 2)
-    steps = {step.name.split(" (")[0]: step.value for step in fusion_reports.report(blocks, parts, fusers).steps}
+    fusers = learning.cross_fit(blocks, parts, list(runs), "AP", "auto", seed, 2)
+    steps = {step.name.split(" (")[0]: step.value for step in report.report(blocks, parts, fusers).steps}
     return {"Step 1 + 2": steps["Step 1"], **steps}
 
 

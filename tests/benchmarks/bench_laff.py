@@ -16,17 +16,17 @@ from torch import nn
 
 from avs_cli.commands import _heads
 from avs_cli.core.device import prepare
-from avs_cli.core.fitting import RMSprop
-from avs_cli.core.heads import heads
-from avs_cli.core.heads._blocks import Input, linear
-from avs_cli.core.heads._described import describe, rebuild
-from avs_cli.core.objectives import objectives
-from avs_cli.core.objectives._pairs import Embedded
-from avs_cli.core.pairs import as_vectors
-from avs_cli.core.text._words import Corpus
-from avs_cli.io.checkpoint import save_head
-from avs_cli.io.galleries import Galleries
-from avs_cli.io.store_writer import Item, StoreWriter
+from avs_cli.core.models.described import describe, rebuild
+from avs_cli.core.models.heads import heads
+from avs_cli.core.models.layers import Input, linear
+from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.training.loop import RMSprop
+from avs_cli.core.training.objectives import objectives
+from avs_cli.core.training.objectives.base import Embedded
+from avs_cli.core.training.pairs import as_vectors
+from avs_cli.io.head_file import save_head
+from avs_cli.io.store.galleries import Galleries
+from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.types import Topic
 
 VIDEO, TEXT = (2048, 2048, 1024, 512, 256, 256, 768), (512, 256, 256)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avs_cli.io.store import open_store
+from avs_cli.io.store.reader import open_store
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODELS = ("conse", "conse:sizes=224+288")

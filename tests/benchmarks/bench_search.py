@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from avs_cli.core.ranking import top_shots
-from avs_cli.io.store import open_gallery
-from avs_cli.io.store_writer import Item, StoreWriter
+from avs_cli.core.search.exact import top_shots
+from avs_cli.io.store.reader import open_gallery
+from avs_cli.io.store.writer import Item, StoreWriter
 
 SHOTS, DIM, TOPICS, DEPTH = 1_400_000, 512, 30, 1000
 THREADS = os.cpu_count() or 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from avs_cli.core.shots import content, transnetv2
-from avs_cli.io.video import probe, read_small
+from avs_cli.io.video.frames import probe, read_small
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CLIPS = ("mpy_big_buck_bunny_0_30.webm", "intel_bottle-detection.mp4")

@@ -21,9 +21,9 @@ import torch
 
 from avs_cli.commands import _heads
 from avs_cli.commands._training import Data
-from avs_cli.core.caption_ranks import measures, text_ranks
-from avs_cli.core.pairs import score_matrix
-from avs_cli.core.significance import randomization
+from avs_cli.core.evaluation.captions import measures, text_ranks
+from avs_cli.core.evaluation.significance import randomization
+from avs_cli.core.training.pairs import score_matrix
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 EPOCHS = int(os.environ.get("AVS_BENCH_EPOCHS", "6"))

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from avs_cli.io.store_writer import Item, StoreWriter
+from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.types import Shot
 
 MADE_BY = {"model": "tiny", "spec": "tiny", "pooling": "mean", "dtype": "float16", "versions": {"numpy": "2"}}
@@ -237,11 +237,11 @@ def heads(folder: Path) -> list[Path]:
     """Sound heads of every kind, over the features `tiny` (one vector), `framed` and `text`, and a student of clips."""
     import torch
 
-    from avs_cli.core.clip_student import ClipStudent
-    from avs_cli.core.heads._blocks import Input
-    from avs_cli.core.heads._described import describe, rebuild
-    from avs_cli.core.text._words import Corpus
-    from avs_cli.io.checkpoint import save_head
+    from avs_cli.core.models.clip.student import ClipStudent
+    from avs_cli.core.models.described import describe, rebuild
+    from avs_cli.core.models.layers import Input
+    from avs_cli.core.models.text.words import Corpus
+    from avs_cli.io.head_file import save_head
 
     corpus = Corpus(["a dog runs"] * 5)
     whole, framed, text, words = Input("tiny", 4), Input("framed", 4, True), Input("text", 4), Input("words", 4, True)

@@ -132,7 +132,7 @@ def video_llama_parts() -> dict[str, dict[str, Any]]:
     """What the three published files hold: the bare tower, the Q-Former, the video part; each with more around it."""
     from transformers import Blip2Config
 
-    from avs_cli.core.features.video_llama import Network
+    from avs_cli.core.encoders.video_llama import Network
 
     config = Blip2Config(**BLIP2)
     video = type(config.qformer_config)(**{**QFORMER, "cross_attention_frequency": 1, "encoder_hidden_size": 24})
@@ -184,7 +184,7 @@ def video_llama_folder(folder: Path) -> Path:
 
 def csn(scheme: str) -> dict[str, torch.Tensor]:
     """A narrow ir-CSN as VMZ or mmaction2 names it, with the classifier that it was trained with."""
-    from avs_cli.core.features._csn import Csn
+    from avs_cli.core.encoders._csn import Csn
 
     state = randomised(Csn((1, 1, 1, 1), 4))
     if scheme == "vmz":
@@ -224,8 +224,8 @@ STUDENT = {
 
 
 def student_file(folder: Path) -> Path:
-    from avs_cli.core.clip_student import ClipStudent
-    from avs_cli.io.checkpoint import save_head
+    from avs_cli.core.models.clip.student import ClipStudent
+    from avs_cli.io.head_file import save_head
 
     network = ClipStudent(**{key: value for key, value in STUDENT.items() if key != "interpolation"})
     told = {"kind": "teachclip", "settings": STUDENT, "videos": [], "texts": [], "encoders": []}

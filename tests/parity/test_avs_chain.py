@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from avs_cli.cli import exit_code
-from avs_cli.core.evaluation import Evaluator
-from avs_cli.core.reports import NIST_ROWS, as_nist
-from avs_cli.core.reranking.neighbours import hubs, reciprocal
+from avs_cli.core.evaluation.evaluator import Evaluator
+from avs_cli.core.evaluation.reports import NIST_ROWS, as_nist
+from avs_cli.core.search.rerankers.neighbours import hubs, reciprocal
 from avs_cli.io.pipe import read_text
-from avs_cli.io.topics import align_topics
-from avs_cli.io.trec import read_qrels, read_run
-from avs_cli.io.trecvid_xml import submission_in
+from avs_cli.io.text.topics import align_topics
+from avs_cli.io.text.trec import read_qrels, read_run
+from avs_cli.io.text.trecvid_xml import submission_in
 from avs_cli.types import ranked
 
 

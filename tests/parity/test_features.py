@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from avs_cli.core.features import Runtime, _csn, _lavis, features
+from avs_cli.core.encoders import Runtime, _csn, _lavis, features
 from avs_cli.core.weights import fill
 from avs_cli.io.pipe import read_text
 

@@ -10,17 +10,18 @@ import pytest
 import torch
 from pytest import approx
 
-from avs_cli.core.fitting import Plateau
-from avs_cli.core.heads import _published, heads
-from avs_cli.core.heads._blocks import Attention, Input, Ragged
-from avs_cli.core.heads.laff import Mean, Side
-from avs_cli.core.objectives import objectives
-from avs_cli.core.objectives._pairs import Embedded
-from avs_cli.core.objectives.negation import between
-from avs_cli.core.objectives.triplet import triplet
-from avs_cli.core.text import bow, netvlad, word2vec
-from avs_cli.core.text._words import Corpus, tokens
-from avs_cli.core.text.gru import SPECIAL, Recurrent
+from avs_cli.core.models import published
+from avs_cli.core.models.heads import heads
+from avs_cli.core.models.heads.laff import Mean, Side
+from avs_cli.core.models.layers import Attention, Input, Ragged
+from avs_cli.core.models.text import bow, netvlad, word2vec
+from avs_cli.core.models.text.gru import SPECIAL, Recurrent
+from avs_cli.core.models.text.words import Corpus, tokens
+from avs_cli.core.training.loop import Plateau
+from avs_cli.core.training.objectives import objectives
+from avs_cli.core.training.objectives.base import Embedded
+from avs_cli.core.training.objectives.negation import between
+from avs_cli.core.training.objectives.triplet import triplet
 from avs_cli.io.bigfile import BigFile, read_word_vectors, write_bigfile
 from avs_cli.types import Block, WordVectors
 
@@ -50,11 +51,11 @@ def close(ours: torch.Tensor, theirs: np.ndarray, tolerance: float = 2e-6) -> No
     np.testing.assert_allclose(ours.detach().numpy().reshape(theirs.shape), theirs, rtol=0, atol=tolerance)
 
 
-def published_laff(state: Mapping[str, torch.Tensor]) -> _published.Published:
+def published_laff(state: Mapping[str, torch.Tensor]) -> published.Published:
     """Its parts, with all features of texts as stored ones."""
     parts = {part for key in state for part in key.split(".") if part.endswith("_encoder_transform")}
     names = {part.removesuffix("_transform") for part in parts}
-    return _published.laff(state, _published.Known(names={name: name for name in names}))
+    return published.laff(state, published.Known(names={name: name for name in names}))
 
 
 def published(
@@ -219,7 +220,7 @@ def test_netvlad(stored: Callable[[str], Arrays]) -> None:
 
 
 def test_three_steps_of_training_give_the_published_weights(stored: Callable[[str], Arrays]) -> None:
-    from avs_cli.core.fitting import RMSprop
+    from avs_cli.core.training.loop import RMSprop
 
     arrays = stored("f_train_3steps")
     head, videos, texts = published(under(arrays, "w0/"))
@@ -370,7 +371,7 @@ def test_sea_gives_the_published_scores_loss_and_gradients(stored: Callable[[str
 
 
 def test_caption_measures_agree_with_the_published_ones(stored: Callable[[str], Arrays]) -> None:
-    from avs_cli.core.caption_ranks import measures
+    from avs_cli.core.evaluation.captions import measures
 
     arrays = stored("e_metrics")
     theirs = dict(zip(arrays["names"].tolist(), arrays["values"].tolist(), strict=True))

@@ -11,22 +11,22 @@ import pytest
 import torch
 from pytest import approx
 
-from avs_cli.core import published_clip
-from avs_cli.core.bert_adam import BertAdam, WarmupCosine
-from avs_cli.core.caption_ranks import measures, text_ranks, video_ranks
-from avs_cli.core.clip_sampling import kept, one_a_second
-from avs_cli.core.distillation import Losses, Recipe, Taught, coarse_loss, distill, fine_loss, matching_loss
-from avs_cli.core.heads._blocks import Input, Ragged, unit
-from avs_cli.core.heads._temporal import Student, Watched
-from avs_cli.core.heads.xclip import XClip as XClipHead
-from avs_cli.core.teachers import teachers
-from avs_cli.core.teachers.ts2net import CHOSEN, NOISE, SoftTopK, TS2Net
-from avs_cli.core.teachers.ts2net import PUBLISHED as TS2NET
-from avs_cli.core.teachers.xclip import PUBLISHED as XCLIP
-from avs_cli.core.teachers.xclip import XClip
-from avs_cli.core.teachers.xpool import PUBLISHED as XPOOL
-from avs_cli.core.teachers.xpool import XPool
-from avs_cli.core.towers import Towers, fill, network_of
+from avs_cli.core.evaluation.captions import measures, text_ranks, video_ranks
+from avs_cli.core.models.clip import checkpoints
+from avs_cli.core.models.clip.sampling import kept, one_a_second
+from avs_cli.core.models.clip.temporal import Student, Watched
+from avs_cli.core.models.clip.towers import Towers, fill, network_of
+from avs_cli.core.models.heads.xclip import XClip as XClipHead
+from avs_cli.core.models.layers import Input, Ragged, unit
+from avs_cli.core.models.teachers import teachers
+from avs_cli.core.models.teachers.ts2net import CHOSEN, NOISE, SoftTopK, TS2Net
+from avs_cli.core.models.teachers.ts2net import PUBLISHED as TS2NET
+from avs_cli.core.models.teachers.xclip import PUBLISHED as XCLIP
+from avs_cli.core.models.teachers.xclip import XClip
+from avs_cli.core.models.teachers.xpool import PUBLISHED as XPOOL
+from avs_cli.core.models.teachers.xpool import XPool
+from avs_cli.core.training.bert_adam import BertAdam, WarmupCosine
+from avs_cli.core.training.distillation import Losses, Recipe, Taught, coarse_loss, distill, fine_loss, matching_loss
 
 Arrays = dict[str, torch.Tensor]
 Stored = Callable[[str], Arrays]
@@ -51,7 +51,7 @@ def under(arrays: Mapping[str, torch.Tensor], *prefixes: str) -> Arrays:
 
 def loaded(module: torch.nn.Module, weights: Arrays, names: Mapping[str, str]) -> None:
     """Put published weights in their places; every one has a place, and every place one, but for the scale."""
-    state = {published_clip.renamed(key, names) or key: value for key, value in weights.items()}
+    state = {checkpoints.renamed(key, names) or key: value for key, value in weights.items()}
     module.double()
     fill(module, {"logit_scale": module.state_dict()["logit_scale"], **state}, "the model")
     module.eval()
@@ -72,8 +72,8 @@ def student(arrays: Arrays, **settings: str) -> Student:
     positions, dim = weights["frame_position_embeddings.weight"].shape
     built = Student(dim, positions, layers, int(arrays["n_heads"]), **settings)  # type: ignore[arg-type]
     own = built.state_dict()
-    there = {key: value for key, value in weights.items() if published_clip.renamed(key, published_clip.STUDENT) in own}
-    loaded(built, {**there, "logit_scale": arrays["logit_scale_param"].double()}, published_clip.STUDENT)
+    there = {key: value for key, value in weights.items() if checkpoints.renamed(key, checkpoints.STUDENT) in own}
+    loaded(built, {**there, "logit_scale": arrays["logit_scale_param"].double()}, checkpoints.STUDENT)
     return built
 
 
@@ -121,13 +121,13 @@ def test_the_students_gradients_are_the_published_ones(stored: Stored) -> None:
     worth = (scores(model, arrays, watched) * arrays["grad.cot_sim"]).sum()
     (worth + (watched.weights * arrays["grad.cot_weights_T1"]).sum()).backward()
     found = {name: parameter.grad for name, parameter in model.named_parameters()}
-    names = {**published_clip.STUDENT, "clip.logit_scale": "logit_scale"}
+    names = {**checkpoints.STUDENT, "clip.logit_scale": "logit_scale"}
     assert frames.grad is not None
     close(frames.grad, arrays["grad.vis"], 1e-8)
     taught = [key for key in under(arrays, "grad.") if key != "vis" and not key.startswith("cot_")]
     assert len(taught) > 3
     for key in taught:
-        gradient = found[published_clip.renamed(key, names) or key]
+        gradient = found[checkpoints.renamed(key, names) or key]
         assert gradient is not None
         # Gradients reach some hundreds.
         close(gradient, arrays[f"grad.{key}"], 1e-7)
@@ -391,7 +391,7 @@ def test_xpool_gives_the_published_scores_and_relevance(stored: Stored, case: st
 
 def test_towers_give_the_published_vectors_of_frames_patches_sentences_and_words(stored: Stored) -> None:
     arrays = stored("tiny_clip")
-    towers = Towers(network_of(published_clip.openai(under(arrays, "w.")))).eval()
+    towers = Towers(network_of(checkpoints.openai(under(arrays, "w.")))).eval()
     assert towers.network.ln_final.eps == approx(float(arrays["ln_eps"]))
     with torch.inference_mode():
         pixels = arrays["image"][None]
@@ -405,7 +405,7 @@ def test_towers_give_the_published_vectors_of_frames_patches_sentences_and_words
 def test_towers_are_the_same_from_hugging_faces_names(stored: Stored) -> None:
     own = under(stored("tiny_clip"), "w.")
     theirs = in_hugging_faces_names(own)
-    found = published_clip.openai(theirs)
+    found = checkpoints.openai(theirs)
     assert found.keys() == own.keys()
     for key, value in own.items():
         close(found[key], value, 0)

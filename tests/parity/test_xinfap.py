@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pytest import approx
 
-from avs_cli.core.evaluation import Evaluator
-from avs_cli.core.measures import xinfap
-from avs_cli.core.reports import NIST_ROWS, as_nist
+from avs_cli.core.evaluation.evaluator import Evaluator
+from avs_cli.core.evaluation.measures import xinfap
+from avs_cli.core.evaluation.reports import NIST_ROWS, as_nist
 from avs_cli.io.pipe import read_text
-from avs_cli.io.trec import read_qrels, read_run
+from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.types import Judgment, ranked
 
 CASES = [

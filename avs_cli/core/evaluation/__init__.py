@@ -1,0 +1,1 @@
+"""Measures of runs, tests of significance, reports and plots."""

@@ -1,0 +1,73 @@
+"""Frame sampling: times in a shot, in seconds of the video.
+
+Two pictures a second from the shot's first frame on is what the AVS literature does (Li et al., W2VV++,
+doi:10.1145/3343031.3350906); theirs counts frames with a rounded rate, ours goes by time, so that every rate gives two
+a second.
+"""
+
+from avs_cli.core.models.clip.sampling import kept, one_a_second
+from avs_cli.types import Sampling
+
+MOST_CLIPS = 10
+
+
+def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float) -> list[float]:
+    """Times to look at between `start` and `end` (seconds), in the order in which the encoder wants their frames.
+
+    At least one; with `clip` > 1 a multiple of it. A time may come twice where a shot has fewer frames than the
+    encoder needs.
+
+    - `fps`: 0, 1/fps, 2/fps … after the start; a shot shorter than one step gives its middle.
+    - `count` (with `fps` None): that many, evenly spaced from the first frame on.
+    - `count` with `fps`: the first frame of every second (as `clip_sampling.one_a_second`), of more than that many
+      those that `clip_sampling.kept` spreads, of fewer the last one again and again.
+    - `clip` > 1 (without `count`): clips of `clip` frames that lie `interval` source frames apart; as many clips as fit
+      side by side, at most `max_frames` // `clip` (or 10), each in the middle of its equal part of the shot; short
+      shots are repeated.
+    """
+    frames = max(1, round((end - start) * frame_rate))
+    if sampling.count is not None and sampling.fps is None:
+        wanted = (
+            [index * frames // sampling.count / frame_rate for index in range(sampling.count)] if frame_rate else []
+        )
+        wanted = wanted or [0.0] * sampling.count
+    elif sampling.count is not None:
+        wanted = [index / frame_rate if frame_rate else 0.0 for index in _seconds(frames, frame_rate, sampling.count)]
+    elif sampling.clip > 1:
+        wanted = [index / frame_rate if frame_rate else 0.0 for index in _clip_indices(frames, sampling)]
+    else:
+        wanted = _thinned(_steps(end - start, sampling.fps or 2.0), sampling.max_frames)
+    # A time closer to the end than half a frame would show the next shot's first frame.
+    latest = max(0.0, end - start - 0.5 / frame_rate) if frame_rate else 0.0
+    return [start + min(time, latest) for time in wanted]
+
+
+def _steps(seconds: float, fps: float) -> list[float]:
+    if seconds * fps <= 1:
+        return [seconds / 2]
+    # 1e-6: a shot of 1.5 s that arithmetic made 1.5000000001 s long has no fourth step.
+    count = int(seconds * fps - 1e-6) + 1
+    return [step / fps for step in range(count)]
+
+
+def _seconds(frames: int, frame_rate: float, count: int) -> list[int]:
+    found = one_a_second(frames, frame_rate)
+    chosen = [found[place] for place in kept(len(found), count)]
+    return chosen + chosen[-1:] * (count - len(chosen))
+
+
+def _thinned(times: list[float], most: int | None) -> list[float]:
+    """At most `most` of the times, the middles of equal parts."""
+    if most is None or len(times) <= most:
+        return times
+    return [times[(2 * part + 1) * len(times) // (2 * most)] for part in range(most)]
+
+
+def _clip_indices(frames: int, sampling: Sampling) -> list[int]:
+    """Frame numbers of every clip, one clip after the other."""
+    span = sampling.clip * sampling.interval
+    most = sampling.max_frames // sampling.clip if sampling.max_frames is not None else MOST_CLIPS
+    clips = max(1, min(most, frames // span))
+    margin = max(0, frames - clips * span)
+    firsts = [clip * span + (2 * clip + 1) * margin // (2 * clips) for clip in range(clips)]
+    return [(first + step * sampling.interval) % frames for first in firsts for step in range(sampling.clip)]

@@ -1,0 +1,173 @@
+"""Late fusion by learning to rank; a topic is never ranked by a model fitted on its own judgments.
+
+Step 1 gives each run a weight (run_weights.py). Step 2 reorders Step 1's best shots by LambdaMART (lambdamart.py); the
+two are mixed in standard deviations, and how much each counts is chosen by cross-validation
+within the training topics. Without a gain greater than its standard error, only Step 1 is used, unless the caller
+requests Step 2.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from avs_cli.core.evaluation.measures.xinfap import DEPTH
+from avs_cli.core.fusion.ltr import run_weights
+from avs_cli.core.fusion.ltr.batched import Measure
+from avs_cli.core.fusion.ltr.topic_matrix import Block, best_first
+from avs_cli.errors import MismatchError
+from avs_cli.types import Fuser
+
+MIXES = (0.25, 0.5, 0.75)
+INNER = 3
+# Fewer topics than this do not show how well trees generalise.
+LEAST = 2 * INNER
+
+
+def steps(fuser: Fuser, block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) scores of a topic's shots by Step 1, and by both steps."""
+    step1 = _weighed(fuser.weights, block, fuser.kind)
+    if not fuser.mix or not len(step1):
+        return step1, step1
+    from avs_cli.core.fusion.ltr import lambdamart
+
+    best = best_first(step1)[:DEPTH]
+    second = lambdamart.predict(fuser.boosters, lambdamart.features(block, step1, best))
+    return step1, _mixed(step1, best, second, fuser.mix)
+
+
+def learn(
+    blocks: Mapping[str, Block],
+    runs: Sequence[str],
+    measure: str,
+    asked: str,
+    seed: int,
+    threads: int = 1,
+    keep: bool = False,
+) -> Fuser:
+    """A fuser from judged topics.
+
+    asked  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
+    keep   keep what Step 2 would be also where "auto" leaves it out (`Fuser.trial`)
+
+    With fewer than `LEAST` topics "auto" uses Step 1 only, and "2" raises MismatchError. Raises SpecError for a
+    measure that cannot be optimised.
+    """
+    training = list(blocks.values())
+    judge = Measure(measure, training)
+    found = run_weights.learn(training, judge, seed)
+    step1 = Fuser(tuple(runs), measure, found.kind, tuple(found.weights.tolist()), topics=tuple(blocks))
+    if asked == "1":
+        return replace(step1, verdict="Step 1 requested")
+    if len(blocks) < LEAST:
+        few = f"{len(blocks)} training topics are too few for Step 2, which needs at least {LEAST}"
+        if asked == "2":
+            raise MismatchError(few)
+        return replace(step1, verdict=few)
+    return _second_step(step1, training, judge, found.left_out, asked, seed, threads, keep)
+
+
+def cross_fit(
+    blocks: Mapping[str, Block],
+    folds: Sequence[Sequence[str]],
+    runs: Sequence[str],
+    measure: str,
+    asked: str,
+    seed: int,
+    threads: int = 1,
+    keep: bool = False,
+) -> list[Fuser]:
+    """For each fold, a fuser that learned from the topics of all the others; see `learn`."""
+
+    def fit(fold: Sequence[str]) -> Fuser:
+        others = {topic: block for topic, block in blocks.items() if topic not in fold}
+        return learn(others, runs, measure, asked, seed, keep=keep)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(fit, folds))
+
+
+def with_both(fuser: Fuser) -> Fuser:
+    """The fuser with Step 2 also where cross-validation left it out, if it was kept."""
+    return replace(fuser, mix=fuser.mix or fuser.trial)
+
+
+def as_scores(block: Block, scores: np.ndarray, depth: int) -> dict[str, float]:
+    """The best `depth` shots of a topic by (N,) scores, as a run has them."""
+    return {block.shots[place]: float(scores[place]) for place in best_first(scores)[:depth]}
+
+
+def _second_step(
+    step1: Fuser,
+    blocks: Sequence[Block],
+    judge: Measure,
+    left_out: np.ndarray,
+    asked: str,
+    seed: int,
+    threads: int,
+    keep: bool,
+) -> Fuser:
+    """Step 2 on top of Step 1, whose weights in `left_out`, (T, R), never saw the topic that they are used on."""
+    from avs_cli.core.fusion.ltr import lambdamart
+
+    scores = [_weighed(w, block, step1.kind) for w, block in zip(left_out, blocks, strict=True)]
+    codes = [judge.coded(block) for block in blocks]
+    tables, labels = [], []
+    for block, score, code in zip(blocks, scores, codes, strict=True):
+        places = np.flatnonzero(judge.relevance[code] >= 0)
+        tables.append(lambdamart.features(block, score, places))
+        labels.append(judge.relevance[code[places]])
+    gains = np.zeros((len(MIXES), len(blocks)))
+    part = np.random.default_rng(seed).permutation(len(blocks)) % INNER
+    for number in range(INNER):
+        seen = np.flatnonzero(part != number)
+        trees = lambdamart.fit([tables[t] for t in seen], [labels[t] for t in seen], seed, 1)
+        for topic in np.flatnonzero(part == number).tolist():
+            score, block = scores[topic], blocks[topic]
+            best = best_first(score)[:DEPTH]
+            second = lambdamart.predict(trees, lambdamart.features(block, score, best))
+            orders = [best, *(best_first(_mixed(score, best, second, mix)) for mix in MIXES)]
+            ranked = np.stack([codes[topic][order[: len(best)]] for order in orders])
+            values = judge.values(ranked, np.full(len(orders), topic))
+            gains[:, topic] = values[1:] - values[0]
+    means, errors = gains.mean(axis=1), gains.std(axis=1, ddof=1) / np.sqrt(len(blocks))
+    chosen = int(means.argmax())
+    gain, error = float(means[chosen]), float(errors[chosen])
+    helps = gain > error
+    verdict = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
+    verdict = f"LambdaMART {'helps' if helps else 'gave no gain beyond its standard error'} ({verdict})"
+    if asked == "2":
+        verdict = f"Step 2 requested; {verdict}"
+    taken = helps or asked == "2"
+    boosters = lambdamart.fit(tables, labels, seed, threads=threads) if taken or keep else ()
+    return replace(
+        step1,
+        mix=MIXES[chosen] if taken else 0.0,
+        boosters=boosters,
+        verdict=verdict,
+        trial=MIXES[chosen] if keep and not taken else 0.0,
+    )
+
+
+def _weighed(weights: Sequence[float] | np.ndarray, block: Block, kind: str) -> np.ndarray:
+    """(N,) float64 weighted sums of the runs; one after the other, so that no library decides the order."""
+    total = np.zeros(len(block.shots))
+    for weight, evidence in zip(weights, block.evidence(kind), strict=True):
+        if weight:
+            total += weight * evidence
+    return total
+
+
+def _mixed(step1: np.ndarray, best: np.ndarray, second: np.ndarray, mix: float) -> np.ndarray:
+    """(N,) scores: at the places `best` both steps in standard deviations, below them Step 1's order.
+
+    best    (P,) places of Step 1's best shots, best first
+    second  (P,) Step 2's scores of those
+    """
+    mean, sigma = step1[best].mean(), step1[best].std() or 1.0
+    both = (1 - mix) * (step1[best] - mean) / sigma + mix * (second - second.mean()) / (second.std() or 1.0)
+    # What Step 2 did not look at stays behind what it did.
+    scores = (step1 - step1[best[-1]]) / sigma + both.min() - 1.0
+    scores[best] = both
+    return np.asarray(scores)

@@ -1,0 +1,13 @@
+"""Late fusion: one module per method, each with `fuse(runs, ...) -> Run`.
+
+The result has all shots that any run returns. A shot that a run does not return has score 0 in it after normalisation.
+The result does not depend on the order of the runs, even in the last bit: sums are exact and rounded once.
+"""
+
+from avs_cli.core.registry import Registry
+
+methods = Registry("fusion method", __name__, "fuse")
+# Rank-based methods also have `shares(runs, longest, ...) -> list[float]`.
+shares = Registry("fusion method", __name__, "shares")
+# The measures that learning to rank can optimise, at common cutoffs, for completion.
+MEASURES = ("xinfAP", "AP", "nDCG", "nDCG@10", "nDCG@20", "P@5", "P@10", "P@20")

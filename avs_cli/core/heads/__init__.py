@@ -1,9 +1,0 @@
-"""Heads: the trained part, one module each, with `build(video, text, encoders, ...) -> Head`.
-
-`footprint(settings, texts)` gives the cost of a pair for these settings and number of text features: products, gates,
-and numbers stored per video (see `core.footprint`).
-"""
-
-from avs_cli.core.registry import Registry
-
-heads = Registry("head", "avs_cli.core.heads", "build")

@@ -1,0 +1,169 @@
+"""Training of a teacher on clips together with CLIP, as its authors do: contrastive loss on text-video pairs.
+
+X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285), TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852) and X-Pool (Gorti
+et al. 2022, CVPR, arXiv:2203.15086) have the loss of CLIP4Clip: the mean of both directions' cross-entropies over the
+scaled scores of a batch. Captions of one video in a batch are no negatives of it, which in the published code they are.
+
+Weights are saved under the authors' names, and CLIP's under OpenAI's, so that a file is read as one of the authors'.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from avs_cli.core.models.clip import checkpoints
+from avs_cli.core.models.clip.student import MEAN, STD, ClipBatch, ClipModel, check_model, start_header
+from avs_cli.core.models.clip.temporal import LARGEST_SCALE
+from avs_cli.core.models.described import settings_for
+from avs_cli.core.models.teachers import teachers
+from avs_cli.core.training.distillation import matching_loss
+from avs_cli.core.training.pairs import gathered
+from avs_cli.core.training.teaching import NEVER, Lesson
+from avs_cli.errors import MismatchError
+
+# Texts that are scored together against all videos.
+TEXTS = 64
+
+
+class ClipTeacher(ClipModel):
+    """Two towers and a teacher over them; the scale of its scores is CLIP's.
+
+    teacher   its name among the teachers
+    settings  of the teacher, as its spec has them
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        frames: int,
+        words: int,
+        teacher: str,
+        settings: Mapping[str, Any],
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+        chunk: int = 0,
+    ):
+        built = teachers.load(teacher)(int(config["embed_dim"]), frames, words, **settings)
+        super().__init__(config, frames, words, mean, std, chunk, built.shifted, built.takes == "tokens")
+        self.teacher = built
+        self.towers.network.logit_scale = built.logit_scale
+        self._theirs = {ours: theirs for theirs, ours in teachers.module(teacher).PUBLISHED.items()}
+        self.register_state_dict_post_hook(_publish)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_unpublish)  # type: ignore[no-untyped-call]
+
+    def start(self, clip: Mapping[str, torch.Tensor]) -> bool:
+        """Take CLIP's weights; whether the header could take those of the text tower, which must be as wide."""
+        self.take(clip)
+        self.limit_scale()
+        return start_header(getattr(self.teacher, "temporal", None), clip, self.towers.dim)
+
+    @torch.no_grad()
+    def limit_scale(self) -> None:
+        """Bring the scale back to at most 100, as is done after every step of training."""
+        self.teacher.logit_scale.clamp_(max=LARGEST_SCALE)
+
+    def sentences(self, texts: torch.Tensor) -> torch.Tensor:
+        """(N, W) token ids to (N, 1, D) sentences, or (N, 1 + W, D) with their words; vectors stay."""
+        if texts.is_floating_point():
+            return texts
+        sentences, words = self.towers.texts(texts)
+        return torch.cat([sentences[:, None], words if self.teacher.reads_words else words[:, :0]], 1)
+
+    def embed_texts(self, texts: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The teacher's arrays."""
+        vectors = _whole(self.sentences(texts))
+        arrays: dict[str, torch.Tensor] = self.teacher.embed_texts(vectors[:, 0], vectors[:, 1:])
+        return arrays
+
+    def embed_videos(self, frames: torch.Tensor, there: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The teacher's arrays; noise, where it draws some, is new for each video while it learns."""
+        vectors = _whole(frames if frames.is_floating_point() else self.frame_vectors(frames, there))
+        noise = torch.default_generator if self.training else None
+        arrays: dict[str, torch.Tensor] = self.teacher.embed_videos(vectors, there.to(vectors.dtype), noise)
+        return arrays
+
+    def scores(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The teacher's, without its scale."""
+        count = len(next(iter(texts.values())))
+        parts = [{key: x[low : low + TEXTS] for key, x in texts.items()} for low in range(0, count, TEXTS)]
+        scale: torch.Tensor = self.teacher.logit_scale.exp()
+        return torch.cat([self.teacher.similarities(part, videos) for part in parts]) / scale
+
+
+def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises MismatchError unless settings from a file build a teacher, and one whose weights have these shapes."""
+    if isinstance(settings, Mapping):
+        name = settings.get("teacher")
+        if name not in teachers.names():
+            raise MismatchError(f"{name!r:.40} is not a teacher")
+        if not isinstance(own := settings.get("settings"), Mapping):
+            raise MismatchError("it lacks the teacher's settings")
+        settings_for("teacher", str(name), teachers, own)
+    check_model("a teacher", ClipTeacher, ("config", "frames", "words", "settings"), settings, shapes)
+
+
+def _whole(vectors: torch.Tensor) -> torch.Tensor:
+    """Half precision is for the products of the towers, not for the differences of cosines."""
+    return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
+
+
+def _publish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any) -> None:
+    """Our names to the authors'; the scale, which teacher and CLIP share, is under CLIP's alone."""
+    assert isinstance(model, ClipTeacher)
+    for key in list(state):
+        value, own = state.pop(key), key.removeprefix(prefix)
+        if own.startswith("towers.network."):
+            state[f"{prefix}clip.{own.removeprefix('towers.network.')}"] = value
+        elif (own := own.removeprefix("teacher.")) != "logit_scale":
+            state[f"{prefix}{checkpoints.renamed(own, model._theirs) or own}"] = value
+
+
+def _unpublish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, *others: Any) -> None:
+    """The authors' names to ours."""
+    assert isinstance(model, ClipTeacher)
+    ours = {theirs: mine for mine, theirs in model._theirs.items()}
+    for key in list(state):
+        value, own = state.pop(key), key.removeprefix(prefix)
+        if own.startswith("clip."):
+            state[f"{prefix}towers.network.{own.removeprefix('clip.')}"] = value
+        else:
+            state[f"{prefix}teacher.{checkpoints.renamed(own, ours) or own}"] = value
+    state[f"{prefix}teacher.logit_scale"] = state[f"{prefix}towers.network.logit_scale"]
+
+
+class Contrast(nn.Module):
+    """Captions and their videos to the loss. In a distributed run every process sees all processes' pairs."""
+
+    def __init__(self, model: ClipTeacher):
+        super().__init__()
+        self.model = model
+
+    def begin_epoch(self) -> None:
+        """The model's own."""
+        self.model.begin_epoch()
+
+    def forward(self, lesson: Lesson[ClipBatch]) -> torch.Tensor:
+        model = self.model
+        model.limit_scale()
+        frames, there, tokens, place, items = (x.to(model.teacher.logit_scale.device) for x in lesson.batch)
+        written, seen = model.sentences(tokens), frames
+        if not frames.is_floating_point():
+            seen = model.frame_vectors(frames, there)
+        with torch.autocast(items.device.type, enabled=False):
+            texts = model.embed_texts(written)
+            videos = {key: x[place] for key, x in model.embed_videos(seen, there).items()}
+            own = dict(model.teacher.named_parameters())
+            if torch.distributed.is_initialized():
+                texts, videos = ({key: gathered(x) for key, x in arrays.items()} for arrays in (texts, videos))
+                items = gathered(items)
+                # Each process computes the whole loss; gradients are added up, so those of one are enough for what
+                # all share. What is below learns from its own rows in each.
+                if torch.distributed.get_rank():
+                    own = {key: parameter.detach() for key, parameter in own.items()}
+            scores = functional_call(model.teacher, own, (texts, videos))
+            others = items[:, None] == items[None, :]
+            others = others & ~torch.eye(len(items), dtype=torch.bool, device=items.device)
+            return matching_loss(scores.masked_fill(others, NEVER))

@@ -1,0 +1,213 @@
+"""Aggregation of frames to one vector, as in TeachCLIP's student (Tian et al. 2024, CVPR, pp. 17138-17147,
+arXiv:2308.01217): a temporal transformer (CLIP4Clip's seqTransf, Luo et al., arXiv:2104.08860), then attention over
+frames; also CLIP4Clip's two means.
+
+Frames are (B, F, D) as CLIP gives them, not of unit length; a mask is (B, F), 1 for a frame and 0 for padding at the
+end. All of it runs in the type of its weights.
+
+As published, the attention ignores the mask, so that padding takes part and is taught; `masked` leaves it out.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from avs_cli.core.models.clip import checkpoints
+from avs_cli.core.models.clip.towers import fill
+from avs_cli.core.models.layers import unit
+from avs_cli.errors import MismatchError, SpecError
+
+LARGEST_SCALE = math.log(100)
+HIDDEN = -1e6
+# exp of it is zero, and times a target of zero it is zero too, which minus infinity is not.
+UNCOUNTED = -1e4
+Header = Literal["seqtransf", "meanp"]
+
+
+class SelfAttention(nn.Module):
+    """Every frame looks at every frame; parameters are laid out as in torch's MultiheadAttention and in CLIP."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim).normal_(std=dim**-0.5))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, F, D); hidden frames are given the score -1e6 more, not minus infinity: a row may have no other."""
+        joint = nn.functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in joint.chunk(3, dim=-1))
+        hidden = (1 - mask[:, None, None, :].to(q.dtype)) * max(HIDDEN, torch.finfo(q.dtype).min)
+        seen = nn.functional.scaled_dot_product_attention(q, k, v, hidden)
+        projected: torch.Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
+        return projected
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block with the names of CLIP's text blocks and eps 1e-12, which is not CLIP's."""
+
+    def __init__(self, dim: int, heads: int, eps: float = 1e-12):
+        super().__init__()
+        self.attn = SelfAttention(dim, heads)
+        self.ln_1 = nn.LayerNorm(dim, eps)
+        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(dim, 4 * dim), "c_proj": nn.Linear(4 * dim, dim)})
+        self.ln_2 = nn.LayerNorm(dim, eps)
+        self.act = QuickGELU()
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        x = x + self.attn(self.ln_1(x), mask)
+        out: torch.Tensor = x + self.mlp["c_proj"](self.act(self.mlp["c_fc"](self.ln_2(x))))
+        return out
+
+
+class Temporal(nn.Module):
+    """The seqTransf header: (B, F, D) and a mask to (B, F, D), the frames plus what they learn from each other.
+
+    positions  most frames of an item
+    heads      of attention; 0: one for every 64 numbers, or fewer if those do not share them equally
+    """
+
+    def __init__(self, dim: int, positions: int = 77, layers: int = 4, heads: int = 0):
+        super().__init__()
+        heads = heads or next(count for count in range(max(1, dim // 64), 0, -1) if dim % count == 0)
+        if dim % heads:
+            raise SpecError(f"{heads} heads cannot share {dim} dimensions equally")
+        self.positions = nn.Parameter(torch.empty(positions, dim).normal_(std=0.01))
+        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(layers))
+
+    def start_from_text(self, clip: Mapping[str, torch.Tensor]) -> None:
+        """Take the positions and the first blocks of CLIP's text tower, named as OpenAI's CLIP and open_clip do.
+
+        Raises MismatchError where the text tower has other sizes, or fewer blocks.
+        """
+        for place, block in enumerate(self.blocks):
+            prefix = f"transformer.resblocks.{place}."
+            state = {key.removeprefix(prefix): value for key, value in clip.items() if key.startswith(prefix)}
+            fill(block, state, f"CLIP's text block {place}")
+        count = min(len(self.positions), len(clip["positional_embedding"]))
+        with torch.no_grad():
+            self.positions[:count] = clip["positional_embedding"][:count]
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """`positions` (F,) says which place each frame has, by default its own number.
+
+        Raises MismatchError for more frames than there are places.
+        """
+        if positions is None and frames.shape[1] > len(self.positions):
+            raise MismatchError(f"at most {len(self.positions)} frames a video, not {frames.shape[1]}; take fewer")
+        table = self.positions[: frames.shape[1]] if positions is None else self.positions[positions]
+        x = frames + table
+        for block in self.blocks:
+            x = block(x, mask)
+        return x + frames
+
+
+class FrameAttention(nn.Module):
+    """How much each frame counts: (B, F, D) to logits (B, F), from a layer of D ReLUs."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.first, self.second = nn.Linear(dim, dim), nn.Linear(dim, 1)
+        for layer in (self.first, self.second):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.second(torch.relu(self.first(frames))).squeeze(-1)
+        return logits
+
+
+class Watched(NamedTuple):
+    """What a student makes of B videos.
+
+    vectors  (B, D) not of unit length
+    logits   (B, F) whose softmax are the weights that teachers teach; None for a mean
+    frames   (B, F, D) the frames after the header, not of unit length
+    """
+
+    vectors: torch.Tensor
+    logits: torch.Tensor | None
+    frames: torch.Tensor
+
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """(B, F) the taught weights, adding up to 1."""
+        return None if self.logits is None else self.logits.softmax(1)
+
+
+class Student(nn.Module):
+    """Frames to one vector per video, and the scale of its scores.
+
+    header              "seqtransf", or "meanp" for none
+    pooling             "attention" (TeachCLIP) or "mean" (CLIP4Clip)
+    temperature         of the weights that pool
+    taught_temperature  of the weights that are taught
+    masked              leave padding out of the attention's weights; the mean and the header always do
+    positions, heads    see Temporal
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        positions: int = 77,
+        layers: int = 4,
+        heads: int = 0,
+        header: Header = "seqtransf",
+        pooling: Literal["attention", "mean"] = "attention",
+        temperature: float = 0.1,
+        taught_temperature: float = 1.0,
+        masked: bool = False,
+    ):
+        super().__init__()
+        self.temperature, self.taught_temperature, self.masked = temperature, taught_temperature, masked
+        self.temporal = Temporal(dim, positions, layers, heads) if header == "seqtransf" else None
+        self.attention = FrameAttention(dim) if pooling == "attention" else None
+        self.logit_scale = nn.Parameter(torch.tensor(LARGEST_SCALE))
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor | None = None) -> Watched:
+        """(B, F, D) frames and their (B, F) mask; None: all are there."""
+        mask = frames.new_ones(frames.shape[:2]) if mask is None else mask.to(frames.dtype)
+        seen = frames if self.temporal is None else self.temporal(frames, mask)
+        if self.attention is None:
+            return Watched(masked_mean(unit(seen), mask), None, seen)
+        logits = self.attention(seen)
+        if self.masked:
+            logits = logits + (1 - mask) * UNCOUNTED
+        shares = (logits / self.temperature).softmax(1)
+        return Watched((shares[:, :, None] * unit(seen)).sum(1), logits / self.taught_temperature, seen)
+
+    def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
+        """(T, D) and (V, D) vectors of any length to (T, V): cosines times the scale."""
+        return self.logit_scale.exp() * unit(texts) @ unit(videos).T
+
+    def load_published(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Take the weights of TeachCLIP's or CLIP4Clip's checkpoint; returns CLIP's, named as OpenAI's CLIP does.
+
+        Raises MismatchError for a weight that has no place here, or that is missing.
+        """
+        clip, own = checkpoints.parts(state, checkpoints.STUDENT, "the student")
+        fill(self, own, "the student")
+        return clip
+
+    @torch.no_grad()
+    def limit_scale(self) -> None:
+        """Bring the scale back to at most 100, as is done after every step of training."""
+        self.logit_scale.clamp_(max=LARGEST_SCALE)
+
+
+def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(B, F, D) to (B, D): the mean of the frames that are there; zero where there is none."""
+    counted = mask.unsqueeze(-1)
+    total = counted.sum(1)
+    return (x * counted).sum(1) / torch.where(total == 0, 1, total)

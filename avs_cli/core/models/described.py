@@ -1,0 +1,182 @@
+"""Descriptions of heads in their files: kind, settings, features, vocabularies.
+
+    {"kind": "laff", "settings": {"dim": 4096, …},
+     "videos": [{"name": "clip", "dim": 512, "frames": false, "provenance": {…}}], "texts": […],
+     "encoders": [{"name": "bow", "settings": {…}, "words": […], "word_dim": 500}]}
+
+All settings are written, including defaults: a later change of a default must not change old heads.
+"""
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from avs_cli.core.models.heads import heads
+from avs_cli.core.models.layers import Head, Input
+from avs_cli.core.models.text import encoders
+from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.registry import Registry
+from avs_cli.errors import MismatchError, SpecError
+
+Description = dict[str, Any]
+# What a setting may be at most: those of these names are repeated in memory or time that no weight has.
+LARGEST = {"layers": 256, "frames": 4096, "words": 4096, "max_frames": 4096}
+LARGEST_NUMBER = 1 << 20
+
+
+def describe(
+    spec: str,
+    videos: Sequence[Input],
+    texts: Sequence[Input],
+    encoder_specs: Sequence[str],
+    corpus: Corpus,
+    provenances: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> Description:
+    """The description of a head that is to be trained; counts the encoders' vocabularies.
+
+    provenances  "videos" or "texts" -> feature -> where its vectors come from; both ends may name a feature alike
+    """
+    seen, written = (provenances.get(end, {}) for end in ("videos", "texts"))
+    return {
+        "kind": spec.partition(":")[0],
+        "settings": settings_of(heads.load(spec)),
+        "videos": [{**video._asdict(), "provenance": seen.get(video.name, {})} for video in videos],
+        "texts": [{**text._asdict(), "provenance": written.get(text.name, {})} for text in texts],
+        "encoders": [described_encoder(one, corpus) for one in encoder_specs],
+    }
+
+
+def rebuild(description: Description, corpus: Corpus | None = None) -> Head:
+    """The head that a description is of, with fresh weights; pretrained word vectors come from `corpus`.
+
+    Raises MismatchError for a description that lacks something, or that this version cannot build.
+    """
+    try:
+        videos, texts = (
+            [Input(one["name"], int(one["dim"]), bool(one["frames"])) for one in description[end]]
+            for end in ("videos", "texts")
+        )
+        built = [(str(one["name"]), _built(one, corpus)) for one in description["encoders"]]
+        if not videos or not (texts or built):
+            raise MismatchError(f"the head takes no feature of {'texts' if videos else 'videos'}")
+        settings = settings_for("head", description["kind"], heads, description["settings"])
+        head: Head = heads.load(description["kind"])(videos, texts, built, **settings)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise MismatchError(f"the description of the head does not build one ({said})") from None
+    return head
+
+
+def rebuilt(description: Description, weights: Mapping[str, torch.Tensor], name: str) -> Head:
+    """The head that a description is of, with its weights. Raises MismatchError where they do not fit together.
+
+    name  of its file
+    """
+    try:
+        # Without memory first: what a description claims may be more than there is.
+        with torch.device("meta"):
+            check_weights(rebuild(description), weights, name)
+        head = rebuild(description)
+    except (MismatchError, SpecError) as error:
+        raise MismatchError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+    head.load_state_dict(dict(weights))
+    return head
+
+
+def load_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Put weights into a head, all and no others; raises MismatchError that names the first that does not fit."""
+    check_weights(head, weights, name)
+    head.load_state_dict(dict(weights))
+
+
+def check_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Raises MismatchError that names the first weight which the head lacks, or has in another shape or type."""
+    state = head.state_dict()
+    for key in sorted(state.keys() ^ weights.keys()):
+        raise MismatchError(
+            f"{name}: its weights {'have' if key in weights else 'lack'} {key!r}, unlike its description"
+        )
+    for key, value in weights.items():
+        if value.shape != state[key].shape:
+            raise MismatchError(
+                f"{name}: {key!r} is {tuple(value.shape)}, and its description says {tuple(state[key].shape)}"
+            )
+        if (value.is_floating_point(), value.is_complex()) != (state[key].is_floating_point(), False):
+            raise MismatchError(f"{name}: {key!r} is {value.dtype}, and its description says {state[key].dtype}")
+
+
+def settings_for(what: str, kind: str, registry: Registry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a registry entry, those that are not given at their defaults.
+
+    Raises MismatchError for an entry or a setting that is unknown, and for a value of another type or beyond all use.
+    """
+    if kind not in registry.names():
+        raise MismatchError(f"unknown {what} {kind!r}; this version of avs has {', '.join(registry.names())}")
+    build = registry.load(kind)
+    return settings_of(build) | checked_settings(f"the {what} {kind!r}", given, build)
+
+
+def checked_settings(who: str, given: Mapping[str, Any], build: Callable[..., Any]) -> dict[str, Any]:
+    """The settings. Raises MismatchError for one that a function does not have, or cannot take."""
+    hints, known = typing.get_type_hints(build), inspect.signature(build).parameters
+    for name, value in given.items():
+        if name not in known or name not in hints:
+            raise MismatchError(f"{who} has no setting {name!r}")
+        if not _fits(value, hints[name], LARGEST.get(name, LARGEST_NUMBER)):
+            raise MismatchError(f"{who} cannot have {name} {value!r:.40}")
+    return dict(given)
+
+
+def _fits(value: Any, hint: Any, most: int) -> bool:
+    """Whether a value of JSON is of an annotated type, and a number of sane size."""
+    if typing.get_origin(hint) is Literal:
+        return isinstance(value, str) and value in typing.get_args(hint)
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, member, most) for member in typing.get_args(hint))
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, typing.get_origin(hint) or hint)
+
+
+def settings_of(build: Any) -> dict[str, Any]:
+    """Every keyword parameter of a registry entry, bound or default."""
+    bound = chosen_in(build)
+    function = build.func if isinstance(build, partial) else build
+    return {
+        parameter.name: bound.get(parameter.name, parameter.default)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+
+def chosen_in(build: Any) -> dict[str, Any]:
+    """The parameters of a registry entry that its spec chose."""
+    return dict(build.keywords) if isinstance(build, partial) else {}
+
+
+def described_encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
+    """The description of a text encoder, with the vocabulary that it has over a corpus."""
+    build = encoders.load(spec)
+    return {
+        "name": spec.partition(":")[0],
+        "settings": settings_of(build),
+        "words": build(corpus).words,
+        "word_dim": corpus.dim,
+    }
+
+
+def _built(described: Mapping[str, Any], corpus: Corpus | None) -> Any:
+    known = Corpus(words=described["words"], vectors=corpus.vectors if corpus else None, dim=described["word_dim"])
+    settings = settings_for("text encoder", described["name"], encoders, described["settings"])
+    if len({*described["words"]}) < len(described["words"]):
+        raise MismatchError(f"a word occurs twice in the vocabulary of {described['name']}")
+    return encoders.load(described["name"])(known, **settings)

@@ -1,0 +1,11 @@
+"""Teachers for distillation: accurate models that are too slow for search.
+
+One module each, with `build(dim, frames, words, ...) -> Teacher` and `footprint(dim, frames, words)`, which gives
+multiplications per text-video pair in dot products and in gates, and the numbers stored per video.
+"""
+
+from avs_cli.core.registry import Registry
+
+# Modules that the entries share.
+SHARED = ("base",)
+teachers = Registry("teacher", "avs_cli.core.models.teachers", "build")

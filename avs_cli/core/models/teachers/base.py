@@ -1,0 +1,94 @@
+"""The common interface of teachers.
+
+A teacher scores texts against videos and weights the frames of each video for its own text. The scores
+depend on which texts and videos come together; what it computes of each alone does not, and can be kept:
+
+    texts = teacher.embed_texts(sentences, words)     # name -> (N, ...), row i is text i's
+    videos = teacher.embed_videos(frames, mask)       # name -> (M, ...), row j is video j's
+    teacher.similarities(texts, videos)               # (N, M)
+    teacher.relevance(texts, videos)                  # (N, F), text i with video i
+
+It takes what CLIP's towers give (`core/models/clip/towers.py`), or any vectors of frames, words and sentences in one
+space.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+
+from avs_cli.core.models.clip.temporal import UNCOUNTED
+from avs_cli.errors import MismatchError
+
+Arrays = dict[str, torch.Tensor]
+
+
+class Teacher(nn.Module):
+    """A model that scores pairs; all its scores are multiplied by its own scale.
+
+    takes         "frames": `embed_videos` takes (M, F, D) vectors of frames; "tokens": (M, F, 1 + P, D), the frame's
+                  own vector and then those of its P patches
+    reads_words   whether `embed_texts` looks at words
+    shifted       blocks of its image tower in which patches of neighbouring frames trade places
+    masked        whether padding is left out of what is taught and of every attention over frames, which as published
+                  it is not
+    """
+
+    takes: Literal["frames", "tokens"] = "frames"
+    reads_words = False
+    shifted: tuple[int, ...] = ()
+
+    def __init__(self, masked: bool = False):
+        super().__init__()
+        self.masked = masked
+        self.logit_scale = nn.Parameter(torch.tensor(100.0).log())
+
+    def forward(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return self.similarities(texts, videos)
+
+    def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
+        """(N, D) sentences, (N, W, D) words, neither of unit length, to arrays whose rows are texts."""
+        raise NotImplementedError
+
+    def embed_videos(
+        self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
+    ) -> Arrays:
+        """(M, F, D) frames (or tokens) and their (M, F) mask to arrays whose rows are videos.
+
+        `generator` serves a teacher that draws noise.
+        """
+        raise NotImplementedError
+
+    def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(N, M) scaled scores of every text with every video."""
+        raise NotImplementedError
+
+    def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(N, F) how much each frame of video i has to do with text i; rows add up to 1. N texts, N videos."""
+        raise NotImplementedError
+
+    def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
+        """Take the weights of the authors' checkpoint; returns those of CLIP's towers, named as OpenAI's CLIP does.
+
+        Raises MismatchError for a weight that has no place here, or that is missing.
+        """
+        raise NotImplementedError
+
+    def counted(self, logits: torch.Tensor, videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(N, F) logits, so much lower where video i has no frame that a softmax gives zero, if that is wanted."""
+        return logits + (1 - videos["mask"].to(logits.dtype)) * UNCOUNTED if self.masked else logits
+
+    def need_frames(self, frames: torch.Tensor, count: int) -> None:
+        """Raises MismatchError for another number of frames than `count`."""
+        if frames.shape[1] != count:
+            raise MismatchError(f"this teacher was made for {count} frames a video, not {frames.shape[1]}")
+
+
+def need_words(teacher: str, words: torch.Tensor | None, count: int) -> torch.Tensor:
+    """The words. Raises MismatchError where there are none, or another number of them than `count`."""
+    if words is None:
+        raise MismatchError(f"{teacher} needs word-level text features, and these are sentence-level")
+    if words.shape[1] != count:
+        raise MismatchError(f"{teacher} was made for {count} words a text, not {words.shape[1]}")
+    return words

@@ -1,0 +1,1 @@
+"""Exact search over galleries, by vectors and by heads, and reranking."""

@@ -1,0 +1,1 @@
+"""The training loop, its optimizers and schedules, pairs of captions and videos, distillation."""

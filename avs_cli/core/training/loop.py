@@ -1,0 +1,257 @@
+"""The training loop, a generator of epochs; schedules and optimizers.
+
+An epoch's random choices come from generators that are seeded by the run's seed and the epoch's number. So a run that
+goes on from the end of epoch n is the run that was never interrupted.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from avs_cli.core.training.bert_adam import BertAdam
+from avs_cli.errors import AvsError, MismatchError
+
+CHUNK = 1 << 16
+Precision = Literal["fp32", "bf16", "fp16"]
+B = TypeVar("B")
+B_contra = TypeVar("B_contra", contravariant=True)
+
+
+class Trainable(Protocol[B_contra]):
+    """A module that gives a batch's loss."""
+
+    def __call__(self, batch: B_contra) -> torch.Tensor: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def begin_epoch(self) -> None: ...
+
+
+class Epoch(NamedTuple):
+    """What became of one pass: its number from 1, the mean loss per batch, batches, seconds."""
+
+    number: int
+    loss: float
+    steps: int
+    seconds: float
+
+
+class Schedule(Protocol):
+    """The factor of the learning rate."""
+
+    def factor(self, progress: float = 0.0) -> float:
+        """After `progress` epochs."""
+        ...
+
+    def step(self, value: float) -> None:
+        """An epoch has ended with this value of the validation measure."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `step` has changed, for JSON."""
+        ...
+
+
+@dataclass
+class Plateau:
+    """The published schedule: times 0.99 each epoch, and halved after three epochs in a row without a better value."""
+
+    epochs: int = 0
+    halvings: int = 0
+    best: float = -math.inf
+    waiting: int = 0
+
+    def factor(self, progress: float = 0.0) -> float:
+        """The same throughout an epoch."""
+        return float(0.99**self.epochs * 0.5**self.halvings)
+
+    def step(self, value: float) -> None:
+        """Better is by more than a ten-thousandth of the best."""
+        self.epochs += 1
+        if self.best == -math.inf or value > self.best + 1e-4 * abs(self.best):
+            self.best, self.waiting = value, 0
+            return
+        self.waiting += 1
+        if self.waiting > 2:
+            self.halvings, self.waiting = self.halvings + 1, 0
+
+    def state(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+
+@dataclass
+class Cosine:
+    """Up in a straight line over `warmup` epochs, then down along half a cosine wave, to zero after `epochs`."""
+
+    epochs: int
+    warmup: float = 1.0
+
+    def factor(self, progress: float = 0.0) -> float:
+        """Changes with every batch."""
+        if progress < self.warmup:
+            return (progress + 1e-3) / (self.warmup + 1e-3)
+        done = (progress - self.warmup) / max(self.epochs - self.warmup, 1e-9)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def step(self, value: float) -> None:
+        """Nothing depends on the value."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+
+class RMSprop(torch.optim.Optimizer):
+    """torch's RMSprop (Tieleman and Hinton 2012) with the clipping in it, piece by piece, each while in cache.
+
+    The arrays are larger than any cache and the arithmetic is light: a pass over memory costs more than its operations.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, alpha: float = 0.99, eps: float = 1e-8):
+        super().__init__(parameters, {"lr": lr, "alpha": alpha, "eps": eps})
+        self.scale = 1.0
+
+    def clip(self, most: float) -> float:
+        """Scale the next step's gradients to a global norm of `most` if theirs is larger; returns theirs."""
+        norm = gradient_norm(self.param_groups)
+        self.scale = min(1.0, most / (norm + 1e-6))
+        return norm
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update; parameters without a gradient stay."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["square_avg"] = torch.zeros_like(parameter)
+                size = CHUNK if parameter.device.type == "cpu" else parameter.numel()
+                flat = (parameter.view(-1), parameter.grad.reshape(-1), state["square_avg"].view(-1))
+                for value, gradient, square in zip(*(array.split(size) for array in flat), strict=True):
+                    gradient = gradient * self.scale
+                    square.mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
+                    value.addcdiv_(gradient, square.sqrt().add_(group["eps"]), value=-group["lr"])
+        self.scale = 1.0
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW (Loshchilov and Hutter, arXiv:1711.05101), all of a step in one pass over memory."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.01):
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+    def clip(self, most: float) -> float:
+        """Scale the gradients to a global norm of `most` if theirs is larger; returns theirs."""
+        norm = gradient_norm(self.param_groups)
+        if norm > most:
+            torch._foreach_mul_(
+                [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None],
+                most / (norm + 1e-6),
+            )
+        return norm
+
+
+Optimizer = RMSprop | AdamW | BertAdam
+# The arrays that each keeps of a parameter: of its shape, but for the count of steps.
+REMEMBERED: dict[type, set[str]] = {
+    RMSprop: {"square_avg"},
+    AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    BertAdam: {"mean", "square"},
+}
+
+
+def optimizer_arrays(optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """The state of an optimizer, by parameter index and array name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{place}/{name}": value for place, arrays in state.items() for name, value in arrays.items()}
+
+
+def restore_optimizer(optimizer: Optimizer, arrays: Mapping[str, torch.Tensor]) -> None:
+    """Restore the state of an optimizer. Raises MismatchError for a state that does not match."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in arrays.items():
+        place, _, name = key.partition("/")
+        if not place.isdecimal() or int(place) >= len(parameters) or name not in REMEMBERED[type(optimizer)]:
+            raise MismatchError(f"the optimizer has no place for {key!r}")
+        if value.shape != (() if name == "step" else parameters[int(place)].shape) or not value.is_floating_point():
+            raise MismatchError(f"the optimizer's {key!r} is {tuple(value.shape)} {value.dtype}, unlike its parameter")
+        state.setdefault(int(place), {})[name] = value
+    for number, held in state.items():
+        if lacking := REMEMBERED[type(optimizer)] - held.keys():
+            raise MismatchError(f"the optimizer lacks '{number}/{min(lacking)}'")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def gradient_norm(groups: Iterable[dict[str, Any]]) -> float:
+    """The Euclidean length of all gradients together."""
+    gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
+
+
+def fit(
+    model: Trainable[B],
+    batches: Callable[[int], Iterable[B]],
+    optimizer: Optimizer,
+    schedule: Schedule,
+    epochs: range,
+    steps: int,
+    seed: int = 0,
+    clip: float = 2.0,
+    precision: Precision = "fp32",
+    scaler: torch.amp.GradScaler | None = None,
+) -> Iterator[Epoch]:
+    """Train epoch by epoch; validation, saving and stopping are up to the caller.
+
+    batches  gives an epoch's batches by its number, `steps` of them
+    epochs   numbers from 1; the caller calls `schedule.step` between them
+    scaler   of the loss, for fp16; by default none
+    Raises AvsError when a loss is not finite.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    device = next(iter(model.parameters())).device.type
+    scaler = scaler or torch.amp.GradScaler(device, enabled=False)
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    for number in epochs:
+        begun = time.monotonic()
+        torch.manual_seed(seed * 1_000_003 + number)
+        model.train()
+        model.begin_epoch()
+        losses = []
+        for step, batch in enumerate(batches(number)):
+            factor = schedule.factor(number - 1 + step / steps)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            # Not after the forward pass: the last gradients would be in memory beside all that it keeps.
+            optimizer.zero_grad()
+            with torch.autocast(device, kind, enabled=precision != "fp32"):
+                loss = model(batch)
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise AvsError(f"epoch {number}: the loss is {losses[-1]}; a lower learning rate may help")
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            add_gradients(model.parameters())
+            # The published code clips before it unscales, which leaves steps next to nothing.
+            scaler.unscale_(optimizer)
+            optimizer.clip(clip)
+            scaler.step(optimizer)
+            scaler.update()
+        yield Epoch(number, math.fsum(losses) / max(1, len(losses)), len(losses), time.monotonic() - begun)
+
+
+def add_gradients(parameters: Iterator[nn.Parameter]) -> None:
+    """The sum over the processes of a distributed run, each of which has its own rows' share; of one: nothing."""
+    if not torch.distributed.is_initialized():
+        return
+    for parameter in parameters:
+        if parameter.requires_grad:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            torch.distributed.all_reduce(parameter.grad)

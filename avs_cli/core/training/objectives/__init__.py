@@ -1,0 +1,7 @@
+"""Training objectives (losses), one module each, with `build(...) -> Objective`."""
+
+from avs_cli.core.registry import Registry
+
+# Modules that the entries share.
+SHARED = ("base",)
+objectives = Registry("objective", "avs_cli.core.training.objectives", "build")

@@ -1,0 +1,251 @@
+"""Pairs of captions and videos for training: features stay in their stores, and each batch reads its rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from avs_cli.core.models.layers import Head, Ragged, Vectors
+from avs_cli.core.training.objectives.base import Embedded, Objective
+from avs_cli.types import Block
+
+AHEAD = 2
+T = TypeVar("T")
+
+
+class Rows(Protocol):
+    """A feature's items, by their position."""
+
+    def take(self, positions: np.ndarray) -> Block: ...
+
+
+class Column(NamedTuple):
+    """A feature, and where each of our items (or captions) is in it."""
+
+    rows: Rows
+    place: np.ndarray
+
+    def take(self, which: np.ndarray) -> Vectors:
+        """Their vectors in float32."""
+        return as_vectors(self.rows.take(self.place[which]))
+
+
+def as_vectors(block: Block) -> Vectors:
+    """A block's vectors for a head."""
+    vectors = torch.from_numpy(block.vectors.astype(np.float32))
+    return vectors if block.offsets is None else Ragged(vectors, torch.from_numpy(block.offsets.astype(np.int64)))
+
+
+class Denial(NamedTuple):
+    """A negated caption, and its row in each text feature."""
+
+    sentence: str
+    place: tuple[int, ...]
+
+
+class Batch(NamedTuple):
+    """N captions and their videos; M negated captions and the captions that they negate."""
+
+    videos: list[Vectors]
+    texts: list[Vectors]
+    sentences: list[str]
+    items: torch.Tensor
+    denials: list[Vectors]
+    denying: list[str]
+    owner: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch with its arrays on a device."""
+        return Batch(
+            [on(x, device) for x in self.videos],
+            [on(x, device) for x in self.texts],
+            self.sentences,
+            self.items.to(device),
+            [on(x, device) for x in self.denials],
+            self.denying,
+            self.owner.to(device),
+        )
+
+
+def on(x: Vectors, device: torch.device) -> Vectors:
+    """Vectors on a device."""
+    return x.to(device) if isinstance(x, torch.Tensor) else Ragged(x.vectors.to(device), x.offsets.to(device))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Captions and the videos that they describe.
+
+    captions   ids
+    sentences  their texts
+    items      ids of the videos
+    item       (C,) which video each caption is of
+    videos     per video feature of the head its rows, by video
+    texts      per text feature its rows, by caption
+    denials    index of a caption -> its negated captions
+    """
+
+    captions: Sequence[str]
+    sentences: Sequence[str]
+    items: Sequence[str]
+    item: np.ndarray
+    videos: Sequence[Column]
+    texts: Sequence[Column]
+    denials: dict[int, list[Denial]]
+
+    def batch(self, which: np.ndarray, generator: np.random.Generator) -> Batch:
+        """These captions, each with one of its negated captions, chosen at random."""
+        owners = [row for row, caption in enumerate(which.tolist()) if caption in self.denials]
+        lots = [self.denials[int(which[row])] for row in owners]
+        chosen = [lot[int(generator.integers(len(lot)))] for lot in lots]
+        return Batch(
+            self.video_vectors(self.item[which]),
+            self.text_vectors(which),
+            [self.sentences[caption] for caption in which.tolist()],
+            torch.from_numpy(self.item[which]),
+            [
+                as_vectors(column.rows.take(np.array([denial.place[k] for denial in chosen])))
+                for k, column in enumerate(self.texts)
+                if chosen
+            ],
+            [denial.sentence for denial in chosen],
+            torch.tensor(owners, dtype=torch.int64),
+        )
+
+    def video_vectors(self, which: np.ndarray) -> list[Vectors]:
+        """The features of these videos."""
+        return [column.take(which) for column in self.videos]
+
+    def text_vectors(self, which: np.ndarray) -> list[Vectors]:
+        """The features of these captions."""
+        return [column.take(which) for column in self.texts]
+
+    def steps(self, size: int, processes: int = 1) -> int:
+        """Batches of an epoch for each of the processes."""
+        if processes > 1:
+            return max(1, len(self.captions) // processes // size)
+        return max(1, (len(self.captions) - 2) // size + 1)
+
+    def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
+        """Every caption once, in an order determined by seed and number; the next batches are prefetched.
+
+        A last batch of one caption, which has no negatives, is left out. Of several processes each has its own share,
+        with as many whole batches as the others.
+        """
+        generator = np.random.default_rng([seed, number, 1])
+        return read_ahead(lambda span: self.batch(span, generator), self.spans(number, size, seed, process, processes))
+
+    def spans(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> list[np.ndarray]:
+        """Which captions each batch of an epoch holds."""
+        order = np.random.default_rng([seed, number]).permutation(len(self.captions))[process::processes]
+        spans = [order[low : low + size] for low in range(0, len(order), size)]
+        return spans[: self.steps(size, processes)]
+
+
+def read_ahead(read: Callable[[np.ndarray], T], spans: Sequence[np.ndarray]) -> Iterator[T]:
+    """What is read of each span, in order; the next ones are read meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="avs-pairs") as reader:
+        pending = []
+        for span in spans:
+            pending.append(reader.submit(read, span))
+            if len(pending) > AHEAD:
+                yield pending.pop(0).result()
+        for waiting in pending:
+            yield waiting.result()
+
+
+def plain(block: Block) -> torch.Tensor:
+    """(N, n) float32, of items that have one vector each."""
+    return torch.from_numpy(block.vectors.astype(np.float32))
+
+
+class Matching(nn.Module):
+    """A head with its objective: a batch to its loss.
+
+    In a distributed run every process sees all processes' pairs as negatives.
+    """
+
+    def __init__(self, head: Head, objective: Objective):
+        super().__init__()
+        self.head, self.objective = head, objective
+
+    def begin_epoch(self) -> None:
+        """The head's own."""
+        self.head.begin_epoch()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        batch = batch.to(next(self.head.parameters()).device)
+        texts = self.head.embed_texts(batch.texts, batch.sentences)
+        videos = self.head.embed_videos(batch.videos)
+        negated = self.head.embed_texts(batch.denials, batch.denying) if batch.denying else None
+        items = batch.items
+        if torch.distributed.is_initialized():
+            texts, videos, items = (gathered(x) for x in (texts, videos, items))
+        # Half precision is for the products of the head, not for the differences of cosines.
+        with torch.autocast(texts.device.type, enabled=False):
+            scores = None if self.head.one_product else self.head.scores
+            return self.objective(
+                Embedded(texts.float(), videos.float(), self.head.weight, items, negated, batch.owner, scores)
+            )
+
+
+def gathered(x: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes; gradients flow to our own, and those of all processes are added up later."""
+    parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, x.detach().contiguous())
+    parts[torch.distributed.get_rank()] = x
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def embed_items(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) -> torch.Tensor:
+    """(V, S, d) these videos."""
+    device = next(head.parameters()).device
+    parts = [which[low : low + size] for low in range(0, len(which), size)]
+    return torch.cat([head.embed_videos([on(x, device) for x in pairs.video_vectors(part)]) for part in parts])
+
+
+@torch.inference_mode()
+def embed_captions(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) -> torch.Tensor:
+    """(T, S, d) these captions."""
+    device = next(head.parameters()).device
+    parts = [which[low : low + size] for low in range(0, len(which), size)]
+    return torch.cat(
+        [
+            head.embed_texts([on(x, device) for x in pairs.text_vectors(part)], [pairs.sentences[i] for i in part])
+            for part in parts
+        ]
+    )
+
+
+@torch.inference_mode()
+def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, float]]:
+    """Per end, "videos" and "texts", each feature's attention weight in the mean over items (or captions) and spaces.
+
+    Empty for a head without attention. The paper chooses features by it.
+    """
+    head.eval()
+    device = next(head.parameters()).device
+    items, captions = (np.arange(min(sample, len(ids))) for ids in (pairs.items, pairs.captions))
+    seen = head.video_weights([on(x, device) for x in pairs.video_vectors(items)])
+    vectors = [on(x, device) for x in pairs.text_vectors(captions)]
+    written = head.text_weights(vectors, [pairs.sentences[i] for i in captions.tolist()])
+    if seen is None or written is None:
+        return {}
+    sides = {"videos": ([video.name for video in head.videos], seen), "texts": (head.text_names, written)}
+    return {
+        side: dict(zip(names, weights.mean((0, 1)).tolist(), strict=True)) for side, (names, weights) in sides.items()
+    }
+
+
+@torch.inference_mode()
+def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
+    """(C, V) float32: every caption against every video."""
+    head.eval()
+    videos = embed_items(head, pairs, np.arange(len(pairs.items)))
+    texts = embed_captions(head, pairs, np.arange(len(pairs.captions)))
+    return head.scores(texts, videos).float().cpu()

@@ -1,0 +1,165 @@
+"""Several features of the same items, from any number of stores: what a trained head reads."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from copy import copy
+from typing import Any, Self
+
+import numpy as np
+
+from avs_cli.errors import MismatchError, few
+from avs_cli.io.resource import Resource
+from avs_cli.io.store.compatibility import Comparison, is_imported
+from avs_cli.io.store.reader import Gallery, open_store
+from avs_cli.types import Block, Joined, Shot
+
+
+class Galleries(Resource):
+    """Galleries by the name of their feature; the stores of one feature are searched as one."""
+
+    def __init__(self, names: Sequence[str], comparison: Comparison | None = None):
+        """Raises MismatchError for stores of one feature that do not fit together."""
+        self.comparison = comparison or Comparison()
+        with ExitStack() as stack:
+            by_feature: dict[str, list[Any]] = {}
+            for name in names:
+                store = stack.enter_context(open_store(name))
+                by_feature.setdefault(store.feature, []).append(store)
+            self.features = {feature: Gallery(stores, self.comparison) for feature, stores in by_feature.items()}
+            self._resources = stack.pop_all()
+        self._places: dict[str, dict[str, int]] = {}
+
+    def check(self, who: str, wanted: Sequence[Mapping[str, Any]]) -> None:
+        """Raises MismatchError unless these are the features `who` was trained with.
+
+        wanted  name, dim, frames and provenance of each
+        """
+        for feature in wanted:
+            name = feature["name"]
+            if name not in self.features:
+                have = ", ".join(self.features) or "none"
+                raise MismatchError(f"{who} was trained with the feature {name!r}; the stores have {have}")
+            held = self.features[name]
+            ours, theirs = _kind(held.dim, held.frame_level), _kind(feature["dim"], feature["frames"])
+            if ours != theirs:
+                raise MismatchError(f"{who} takes {name!r} as {theirs}, but {held.stores[0].path} has {ours}")
+            where = f"{held.stores[0].path}::{name}"
+            self._compare(who, name, feature["provenance"], where, held.provenance)
+
+    def _compare(self, who: str, name: str, theirs: Mapping[str, Any], where: str, ours: Mapping[str, Any]) -> None:
+        """Raises MismatchError when a head was trained with vectors of another meaning."""
+        if not theirs:
+            return  # a head from a published checkpoint does not know where its features came from
+        refusal = f"{who} was trained with a different {name!r} than that of {where}"
+        trained = f"the {name!r} of {who}"
+        # A head over words of one field may be asked with those of another; the command decides that.
+        theirs, ours = ({key: value for key, value in one.items() if key != "field"} for one in (theirs, ours))
+        if "sampling" in ours and "sampling" not in theirs and not is_imported(theirs):
+            # avs 0.1.0 wrote the text's provenance for a video feature of the same name.
+            self.comparison.ends(trained, theirs, where, ours, refusal)
+        else:
+            self.comparison.alike(trained, theirs, where, ours, refusal)
+
+    def only(self, features: Sequence[str]) -> Self:
+        """The same open stores with some of the features, in this order."""
+        part = copy(self)
+        part.features = {feature: self.features[feature] for feature in features}
+        return part
+
+    def places(self, feature: str, ids: Sequence[str]) -> np.ndarray:
+        """(N,) where each id is in a feature's gallery, -1 where it is not."""
+        if feature not in self._places:
+            self._places[feature] = {id: place for place, id in enumerate(self.features[feature].ids)}
+        return np.array([self._places[feature].get(id, -1) for id in ids], dtype=np.int64)
+
+    def stores_of(self, feature: str) -> str:
+        """A feature's stores, for a message."""
+        return ", ".join(f"{store.path}::{feature}" for store in self.features[feature].stores)
+
+
+class JoinedGallery:
+    """The shots of several features as one gallery: a shot comes with all its features, in blocks of equal length.
+
+    They come in the order of their ids, so that it does not matter how they are spread over stores. A feature that
+    lacks a shot which another has gives zeros for it, and the block says so.
+    """
+
+    def __init__(self, galleries: Galleries, features: Sequence[str], rows: int):
+        self._named = galleries
+        self.galleries = [galleries.features[feature] for feature in features]
+        self.features, self.rows = tuple(features), rows
+        self.ids: list[str] = sorted(self.galleries[0].ids)
+        self._places = [galleries.places(feature, self.ids) for feature in features]
+        if any(len(gallery) != len(self.ids) for gallery in self.galleries) or self._gaps:
+            self.ids = sorted({id for gallery in self.galleries for id in gallery.ids})
+            self._places = [galleries.places(feature, self.ids) for feature in features]
+
+    @property
+    def _gaps(self) -> list[str]:
+        """The features that lack shots."""
+        return [name for name, places in zip(self.features, self._places, strict=True) if (places < 0).any()]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def blocks(self) -> Iterator[Joined]:
+        """All shots, `rows` at a time; only the last block is shorter."""
+        for low in range(0, len(self.ids), self.rows):
+            yield self.take(np.arange(low, min(low + self.rows, len(self.ids))))
+
+    def take(self, positions: np.ndarray) -> Joined:
+        """The shots at these positions, in this order."""
+        ids = [self.ids[i] for i in positions.tolist()]
+        blocks, lacking = {}, {}
+        for name, gallery, places in zip(self.features, self.galleries, self._places, strict=True):
+            place = places[positions]
+            if (place < 0).any():
+                lacking[name] = place < 0
+                blocks[name] = _with_zeros(gallery, place, ids)
+            else:
+                blocks[name] = gallery.take(place)
+        return Joined(ids, blocks, lacking or None)
+
+    def count(self, features: Sequence[str], every: bool) -> int:
+        """How many shots have every one of these features, or at least one."""
+        there = self._there(features)
+        return int((np.logical_and if every else np.logical_or).reduce([*there.values()]).sum())
+
+    def _there(self, features: Sequence[str]) -> dict[str, np.ndarray]:
+        """Feature -> (N,) which shots it has."""
+        return {name: self._places[self.features.index(name)] >= 0 for name in features}
+
+    def lacks(self, features: Sequence[str]) -> dict[str, list[str]]:
+        """Feature -> the shots that it lacks and another of these features has; features without gaps are left out."""
+        there = self._there(features)
+        some = np.logical_or.reduce([*there.values()])
+        gaps = {name: np.flatnonzero(some & ~held).tolist() for name, held in there.items()}
+        return {name: [self.ids[i] for i in gap] for name, gap in gaps.items() if gap}
+
+    def described_gap(self, poor: str, lost: Sequence[str], features: Sequence[str]) -> str:
+        """In words, that `poor` lacks the shots `lost`, which another of `features` has."""
+        rich = next(name for name in features if self._named.places(name, lost[:1])[0] >= 0)
+        count = f"{len(lost)} shot{'s' * (len(lost) > 1)}"
+        return f"{self._named.stores_of(poor)} lacks {count} that {self._named.stores_of(rich)} has: {few(lost)}"
+
+    def shots(self) -> dict[str, Shot]:
+        """The shots that the files describe, by id."""
+        return {id: shot for gallery in self.galleries for id, shot in gallery.shots().items()}
+
+
+def _with_zeros(gallery: Gallery, places: np.ndarray, ids: Sequence[str]) -> Block:
+    """The items at these places; a row of zeros for each place that is -1."""
+    there = places >= 0
+    counts = there.astype(np.int64)
+    found = gallery.take(places[there]) if there.any() else None
+    if found is not None and found.offsets is not None:
+        counts[there] = np.diff(found.offsets)
+    counts[~there] = 1
+    vectors = np.zeros((int(counts.sum()), gallery.dim), found.vectors.dtype if found else gallery.dtype)
+    if found:
+        vectors[np.repeat(there, counts)] = found.vectors
+    return Block(ids, vectors, np.concatenate([[0], np.cumsum(counts)]) if gallery.frame_level else None)
+
+
+def _kind(dim: int, frames: bool) -> str:
+    return f"{'several vectors' if frames else 'a vector'} of {dim} per item"

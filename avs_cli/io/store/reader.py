@@ -1,0 +1,338 @@
+"""Feature stores: HDF5 files that hold the vectors of shots, topics or captions, and the writer that can be killed.
+
+Schema (format "avs-features", version 1)
+
+    /                               @format "avs-features"   @format_version 1
+    ├── <feature>                   e.g. clip, blip2, laff-03    @provenance JSON
+    │   ├── ids      (N,)   utf-8, fixed length, NUL-padded: shot, topic or caption ids, unique, without white space
+    │   ├── vectors  (M, D) float16 or float32, contiguous: rows as the encoder gives them, none NaN or infinite
+    │   └── offsets  (N+1,) int64   frame-level features only: item i owns vectors[offsets[i]:offsets[i+1]], not none
+    ├── shots                       optional
+    │   ├── ids      (S,)   utf-8
+    │   ├── video    (S,)   int32   row of `videos`
+    │   ├── start    (S,)   float64 seconds
+    │   ├── end      (S,)   float64 seconds
+    │   └── videos   (V,)   utf-8   where each video was read
+    └── thumbnails                  optional
+        ├── ids      (T,)   utf-8   shot ids
+        ├── jpeg     (B,)   uint8   the pictures, one after the other
+        └── offsets  (T+1,) int64   picture i is jpeg[offsets[i]:offsets[i+1]]
+
+Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Files hold no time stamps:
+equal inputs give equal bytes.
+
+A reader checks all of this when it opens a store (`_checked.py`), and refuses links, datasets in other files, ids of
+more than 255 bytes, paths of more than 4096, vectors of more than 2^20 numbers, and sizes that the file cannot hold.
+
+Beside `store.h5` a writer keeps `store.h5.parts/000001.h5` …, finished batches in the same schema;
+`store.h5.errors.jsonl`, a line per item that failed; and `store.h5.lock`, which the kernel frees when the writer dies.
+"""
+
+import mmap
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io.pipe import spooled
+from avs_cli.io.resource import Resource
+from avs_cli.io.store.checked import check, features_in, twin
+from avs_cli.io.store.compatibility import Comparison
+from avs_cli.io.store.schema import Ids, ids_of, offsets_of, opened, pictures_of, provenance_of, shots_of, structure
+from avs_cli.types import Block, Shot
+
+# What stays in a core's cache while it is worked on, also when widened to float32.
+BLOCK_BYTES = 2 << 20
+AHEAD = 3
+LOOKUPS = 4096
+
+
+class Store(Resource):
+    """One feature in one file, open for reading; close it, or use it in a `with`.
+
+    path         the file, as the user wrote it
+    feature      its name in the file
+    dim, dtype   of a vector
+    frame_level  whether an item owns several vectors
+    vectors      (M, D), mapped from the file: for looking up rows, not for reading them all
+    """
+
+    def __init__(self, path: str | Path, feature: str | None = None):
+        """Raises FormatError unless the feature is what the schema says; its values are checked when they are read."""
+        self.path = str(path)
+        with ExitStack() as stack:
+            real = stack.enter_context(spooled(path))
+            self._file = stack.enter_context(opened(real, self.path))
+            with structure(self.path):
+                self.feature = _chosen(self._file, self.path, feature)
+                check(self._file, self.feature, self.path)
+                self._load(self._file[self.feature])
+            raw = stack.enter_context(real.open("rb", buffering=0))
+            self._descriptor = raw.fileno()
+            self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            count = self.rows * self.dim
+            if count and self._start + count * self.dtype.itemsize > len(self._map):
+                raise FormatError(self._name, "the file ends before its vectors do")
+            flat = np.frombuffer(self._map, self.dtype, count, self._start) if count else np.empty(0, self.dtype)
+            self.vectors = flat.reshape(self.rows, self.dim)
+            self._resources = stack.pop_all()
+
+    def _load(self, group: Any) -> None:
+        self.provenance: dict[str, Any] = provenance_of(group, self._name)
+        vectors = group["vectors"]
+        self.dtype: np.dtype[Any] = vectors.dtype
+        self.rows, self.dim = map(int, vectors.shape)
+        self._start = vectors.id.get_offset()
+        self.frame_level = "offsets" in group
+        self._offsets: np.ndarray | None = offsets_of(group, self.rows, self._name) if self.frame_level else None
+        self._ids = ids_of(group, self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.path}::{self.feature}"
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids in the order of the items."""
+        return list(Ids(self._ids))
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(N+1,) int64: item i owns vectors[offsets[i]:offsets[i+1]], also where that is one row each."""
+        return np.arange(len(self) + 1) if self._offsets is None else self._offsets
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {id: position for position, id in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def blocks(self, rows: int | None = None) -> Iterator[Block]:
+        """The feature in blocks of at most `rows` vectors, more if one item has more; the next are read meanwhile.
+
+        Raises FormatError that names the first item with a NaN or infinite value.
+        """
+        pending: deque[Future[Block]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="avs-store") as reader:
+            for first, last in self._spans(rows or max(1, BLOCK_BYTES // (self.dim * self.dtype.itemsize))):
+                pending.append(reader.submit(self._block, first, last))
+                if len(pending) > AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _spans(self, rows: int) -> Iterator[tuple[int, int]]:
+        """First and one past the last item of each block."""
+        first = 0
+        while first < len(self):
+            last = min(first + rows, len(self))
+            if self._offsets is not None:
+                fitting = int(np.searchsorted(self._offsets, self._offsets[first] + rows, side="right")) - 1
+                last = max(first + 1, fitting)
+            yield first, last
+            first = last
+
+    def _block(self, first: int, last: int) -> Block:
+        low, high, offsets = first, last, None
+        if self._offsets is not None:
+            low, high = int(self._offsets[first]), int(self._offsets[last])
+            offsets = self._offsets[first : last + 1] - low
+        vectors = np.empty((high - low, self.dim), self.dtype)
+        self._fill(vectors, low)
+        block = Block(Ids(self._ids[first:last]), vectors, offsets)
+        self._refuse_infinite(block)
+        return block
+
+    def _fill(self, vectors: np.ndarray, row: int) -> None:
+        # HDF5's own read holds Python's lock, which would keep the arithmetic waiting.
+        left = memoryview(vectors.reshape(-1).view(np.uint8).data)
+        place = self._start + row * self.dim * self.dtype.itemsize
+        while left:
+            count = os.preadv(self._descriptor, [left], place)
+            if not count:
+                raise FormatError(self._name, "the file ends before its vectors do")
+            left, place = left[count:], place + count
+
+    def _refuse_infinite(self, block: Block) -> None:
+        """Bit patterns from an exponent of all ones upward are infinite or NaN: two maxima find them without a copy."""
+        if not block.vectors.size:
+            return
+        bits = 8 * self.dtype.itemsize
+        infinity = int(np.array(np.inf, self.dtype).view(f"u{bits // 8}"))
+        positive = int(block.vectors.view(f"i{bits // 8}").max())
+        negative = int(block.vectors.view(f"u{bits // 8}").max())
+        if positive >= infinity or negative >= infinity + (1 << (bits - 1)):
+            row = int(np.argmin(np.isfinite(block.vectors).all(axis=1)))
+            item = row if block.offsets is None else int(np.searchsorted(block.offsets, row, side="right")) - 1
+            raise FormatError(self._name, f"{block.ids[item]}: a value is NaN or infinite")
+
+    def take(self, positions: np.ndarray) -> Block:
+        """The items at these positions, in this order."""
+        rows, offsets = positions, None
+        if self._offsets is not None:
+            starts = self._offsets[positions]
+            lengths = self._offsets[positions + 1] - starts
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        vectors = np.empty((len(rows), self.dim), self.dtype)
+        for low in range(0, len(rows), LOOKUPS):
+            vectors[low : low + LOOKUPS] = self.vectors[rows[low : low + LOOKUPS]]
+            # Each look maps the pages around it too; they would add up to the whole file.
+            self._map.madvise(mmap.MADV_DONTNEED)
+        block = Block(Ids(self._ids[positions]), vectors, offsets)
+        self._refuse_infinite(block)
+        return block
+
+    def read(self, ids: Sequence[str]) -> Block:
+        """The items with these ids, in this order. Raises MismatchError for an id that the store lacks."""
+        for id in ids:
+            if id not in self._position:
+                raise MismatchError(f"{self._name} has no item {id!r}")
+        return self.take(np.array([self._position[id] for id in ids], dtype=np.int64))
+
+    def shots(self) -> dict[str, Shot]:
+        """The shots that the file describes, by id; empty when it describes none."""
+        with structure(self.path):
+            return shots_of(self._file, self.path)
+
+    @property
+    def pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """The ids (as bytes) of the shots with a thumbnail, and the (T+1,) offsets of the pictures."""
+        with structure(self.path):
+            return pictures_of(self._file, self.path)
+
+    @cached_property
+    def _thumbnails(self) -> tuple[dict[str, int], np.ndarray]:
+        ids, offsets = self.pictures
+        return {id: position for position, id in enumerate(Ids(ids))}, offsets
+
+    @property
+    def thumbnails(self) -> int:
+        """How many shots have a thumbnail."""
+        return len(self._thumbnails[0])
+
+    def thumbnail(self, shot: str) -> bytes | None:
+        """A JPEG of the shot's middle frame, if the file holds one."""
+        positions, offsets = self._thumbnails
+        if shot not in positions:
+            return None
+        first, last = offsets[positions[shot] : positions[shot] + 2]
+        with structure(self.path):
+            return bytes(self._file["thumbnails/jpeg"][first:last])
+
+
+class Gallery(Resource):
+    """Several stores of one feature, searched as if they were one."""
+
+    def __init__(self, stores: Sequence[Store], comparison: Comparison | None = None):
+        """Raises MismatchError for stores that do not fit together, and names the first pair that does not.
+
+        comparison  what decides by provenance; also for what is compared with the gallery later
+        """
+        self.stores = stores
+        self.comparison = comparison or Comparison()
+        first = stores[0]
+        for other in stores[1:]:
+            pair = f"{first._name} and {other._name} are incompatible"
+            if (first.dim, first.frame_level) != (other.dim, other.frame_level):
+                raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
+            self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
+        found = twin([store._ids for store in stores])
+        if found:
+            id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
+            raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
+        self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
+        self.feature, self.provenance = first.feature, first.provenance
+        self._firsts = np.cumsum([0, *(len(store) for store in stores)])
+        self._resources = ExitStack()
+        for store in stores:
+            self._resources.callback(store.close)
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all stores, in the stores' order."""
+        return [id for store in self.stores for id in store.ids]
+
+    def blocks(self, rows: int | None = None) -> Iterator[Block]:
+        """The blocks of every store in turn."""
+        for store in self.stores:
+            yield from store.blocks(rows)
+
+    def take(self, positions: np.ndarray) -> Block:
+        """The items at these positions of the gallery, in this order."""
+        if len(self.stores) == 1:
+            return self.stores[0].take(positions)
+        owner = np.searchsorted(self._firsts, positions, side="right") - 1
+        # Store by store, then back into the order that was asked for.
+        taken = [self.stores[k].take(positions[owner == k] - self._firsts[k]) for k in range(len(self.stores))]
+        back = np.argsort(np.argsort(owner, kind="stable"), kind="stable")
+        return _reordered(taken, back)
+
+    def shots(self) -> dict[str, Shot]:
+        """The shots that the files describe, by id."""
+        return {id: shot for store in self.stores for id, shot in store.shots().items()}
+
+    def thumbnail(self, shot: str) -> bytes | None:
+        """A JPEG of the shot's middle frame, from the first file that holds one."""
+        return next((jpeg for store in self.stores if (jpeg := store.thumbnail(shot)) is not None), None)
+
+
+def open_store(name: str) -> Store:
+    """The store that `file.h5::feature` names, or the only one in `file.h5`; `-` is a store on stdin."""
+    path, separator, feature = name.rpartition("::")
+    return Store(path, feature) if separator else Store(name)
+
+
+def open_gallery(names: Sequence[str], comparison: Comparison | None = None) -> Gallery:
+    """The union of the named stores; raises MismatchError unless they hold one feature of different items."""
+    with ExitStack() as stack:
+        gallery = Gallery([stack.enter_context(open_store(name)) for name in names], comparison)
+        stack.pop_all()
+        return gallery
+
+
+def features(path: str | Path) -> list[str]:
+    """The names of the features in a file, sorted."""
+    with spooled(path) as real, opened(real, str(path)) as file, structure(str(path)):
+        return features_in(file, str(path))
+
+
+def kind_of(store: Store) -> str:
+    return f"{'frame-level ' * store.frame_level}{store.dtype.name} of {store.dim}"
+
+
+def _chosen(file: Any, shown: str, feature: str | None) -> str:
+    held = features_in(file, shown)
+    if feature is None:
+        if len(held) != 1:
+            what = f"has {len(held)} features; choose one, as in {shown}::{held[0]}" if held else "contains no feature"
+            raise FormatError(shown, f"{what} ({', '.join(held)})" if held else what)
+        return held[0]
+    if feature not in held:
+        raise FormatError(shown, f"has no feature {feature!r}; it has: {', '.join(held) or 'none'}")
+    return feature
+
+
+def _reordered(blocks: Sequence[Block], order: np.ndarray) -> Block:
+    """The items of several blocks as one block, item `order[i]` at place i."""
+    listed = [id for block in blocks for id in block.ids]
+    ids = [listed[place] for place in order.tolist()]
+    vectors = np.concatenate([block.vectors for block in blocks])
+    if blocks[0].offsets is None:
+        return Block(ids, vectors[order], None)
+    lengths = np.concatenate([np.diff(block.offsets) for block in blocks if block.offsets is not None])
+    starts = np.cumsum([0, *lengths])[:-1]
+    offsets = np.concatenate([[0], np.cumsum(lengths[order])])
+    rows = np.arange(offsets[-1]) + np.repeat(starts[order] - offsets[:-1], lengths[order])
+    return Block(ids, vectors[rows], offsets)

@@ -1,0 +1,406 @@
+"""Writes feature stores batch by batch; may be killed at any moment. What lies where is in `store.py`."""
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io.atomic import replacing
+from avs_cli.io.lock import locked
+from avs_cli.io.store.checked import ID_BYTES, RESERVED
+from avs_cli.io.store.compatibility import differences
+from avs_cli.io.store.reader import Store, features, kind_of
+from avs_cli.io.store.schema import (
+    Ids,
+    array,
+    created,
+    ids_of,
+    opened,
+    pictures_of,
+    structure,
+    write_ids,
+    write_pictures,
+    write_shots,
+)
+from avs_cli.types import Failure, Shot
+
+PIECE = 32 << 20
+
+
+class Item(NamedTuple):
+    """What an encoder made of one shot, topic or caption.
+
+    shot       where and when, for items that are shots
+    vectors    (D,) or, frame-level, (K, D)
+    thumbnail  a JPEG of the shot's middle frame
+    """
+
+    shot: Shot | None
+    id: str
+    vectors: np.ndarray
+    thumbnail: bytes | None = None
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a store is there and no writer has left parts of it."""
+    return path.exists() and not _parts_of(path).exists()
+
+
+class StoreWriter:
+    """Writes one feature into a store, batch by batch; may be killed at any moment and started again.
+
+    Use it in a `with`: it holds the store's lock. What `add` and `fail` took is safe when they return; `finish` makes
+    the store.
+
+    done    ids that need no work: in the store already, or in a finished batch of an earlier try
+    failed  the ledger: ids that failed before and are not done
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        feature: str,
+        dim: int,
+        provenance: Mapping[str, Any],
+        dtype: str = "float16",
+        frame_level: bool = False,
+    ):
+        """Raises MismatchError when the store's feature was made otherwise, AvsError when it has another writer."""
+        self.path = Path(path)
+        if feature in RESERVED or not feature.strip(".") or any(sign in feature for sign in "/: "):
+            raise MismatchError(f"{path}: invalid feature name {feature!r}")
+        self.feature, self.dim, self.frame_level = feature, dim, frame_level
+        self.provenance, self.dtype = dict(provenance), np.dtype(dtype)
+        self.done: set[str] = set()
+        self.failed: dict[str, Failure] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.path))
+            self._sweep()
+            self._shots: dict[str, Shot] = {}
+            # Id -> the source that holds it, as a place in `_sources`, and how many rows or bytes it has there.
+            self._where: dict[str, tuple[int, int]] = {}
+            self._pictures: dict[str, tuple[int, int]] = {}
+            self._sources: list[Path] = []
+            self._open: tuple[int, Store] | None = None
+            self._count = 0
+            if self.path.exists():
+                self._include(self.path)
+            for part in self._parts():
+                self._count = int(part.stem)
+                self._include(part)
+            failures = self._ledger()
+            self.failed = {f.id: f for name, f in failures if name == self.feature and f.id not in self.done}
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            self._open[1].close()
+        self._resources.close()
+
+    def add(self, batch: Sequence[Item]) -> None:
+        """Keep a finished batch: one part file, whole or absent.
+
+        Raises FormatError for a value that is NaN or infinite, MismatchError for one beyond float16; both name the id.
+        """
+        fresh = self._checked(batch)
+        if not fresh:
+            return
+        ids, lengths = [item.id for item in fresh], [len(item.vectors) for item in fresh]
+        shots = {item.shot.id: item.shot for item in fresh if item.shot}
+        pictures = {item.id: item.thumbnail for item in fresh if item.thumbnail is not None}
+        sizes = [len(picture) for picture in pictures.values()]
+        self._folder.mkdir(exist_ok=True)
+        part = self._folder / f"{self._count + 1:06d}.h5"
+        with replacing(part) as temporary:
+            with created(temporary) as file:
+                group = self._group(file, ids, lengths)
+                group["vectors"][...] = np.concatenate([item.vectors for item in fresh])
+                write_shots(file, list(shots.values()))
+                jpeg = write_pictures(file, list(pictures), sizes)
+                if jpeg is not None:
+                    jpeg[...] = np.frombuffer(b"".join(pictures.values()), np.uint8)
+            _flush(temporary)
+        self._count += 1
+        self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
+
+    def differing(self, batch: Sequence[Item]) -> list[str]:
+        """Of items that are done, the ids of those whose vectors are not the ones that the store or a part holds."""
+        by_source: dict[int, list[Item]] = {}
+        for item in batch:
+            if item.id in self._where:
+                by_source.setdefault(self._where[item.id][0], []).append(item)
+        wrong = []
+        for number, items in by_source.items():
+            held = self._reader(number).read([item.id for item in items])
+            offsets = np.arange(len(items) + 1) if held.offsets is None else held.offsets
+            for item, low, high in zip(items, offsets, offsets[1:], strict=False):
+                if not np.array_equal(self._fitting(item), held.vectors[low:high]):
+                    wrong.append(item.id)
+        return wrong
+
+    def _reader(self, number: int) -> Store:
+        """A source, open; the one before is closed."""
+        if self._open is None or self._open[0] != number:
+            if self._open is not None:
+                self._open[1].close()
+            self._open = (number, Store(self._sources[number], self.feature))
+        return self._open[1]
+
+    def fail(self, failure: Failure) -> None:
+        """Write into the ledger that an item could not be done."""
+        self.failed[failure.id] = failure
+        with self._ledger_path.open("ab") as ledger:
+            ledger.write(_line(self.feature, failure))
+            ledger.flush()
+            os.fsync(ledger.fileno())
+
+    def finish(self, order: Sequence[str]) -> None:
+        """Join everything that is done into the store: items that `order` does not name first, then those it names.
+
+        The store's bytes depend on the items and their order alone, not on batches and interruptions.
+        """
+        named = dict.fromkeys(order)
+        final = [id for id in self._where if id not in named] + [id for id in named if id in self._where]
+        if self._changed(final):
+            with replacing(self.path) as temporary:
+                with created(temporary) as file:
+                    self._join(file, final)
+                _flush(temporary)
+        self._tidy()
+
+    @property
+    def _folder(self) -> Path:
+        return _parts_of(self.path)
+
+    @property
+    def _ledger_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.errors.jsonl")
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._folder.glob("[0-9]*.h5"))
+
+    def _sweep(self) -> None:
+        """Remove what a killed writer left half written; the lock is held, so nobody else's is here."""
+        for leftover in [*self._folder.glob(".*.part"), *self.path.parent.glob(f".{self.path.name}.*.part")]:
+            leftover.unlink()
+
+    def _include(self, source: Path) -> None:
+        """Take in what an earlier writer left: the store, or a part of it."""
+        held = features(source) if source == self.path else [None]
+        with Store(source, self.feature if self.feature in held else held[0]) as store:
+            ours = store.feature == self.feature
+            if ours:
+                self._refuse_other(store)
+            elif source != self.path:
+                return
+            ids, offsets = store.pictures
+            self._know(
+                source,
+                zip(store.ids, np.diff(store.offsets).tolist(), strict=True) if ours else (),
+                zip(Ids(ids), np.diff(offsets).tolist(), strict=True),
+                store.shots(),
+            )
+
+    def _know(
+        self,
+        source: Path,
+        rows: Iterable[tuple[str, int]],
+        pictures: Iterable[tuple[str, int]],
+        shots: Mapping[str, Shot],
+    ) -> None:
+        """Remember what a file of ours holds: per id its rows, and the bytes of its thumbnail."""
+        number = len(self._sources)
+        self._sources.append(source)
+        for known, found in ((self._where, rows), (self._pictures, pictures)):
+            for id, length in found:
+                known.setdefault(id, (number, length))
+        self.done.update(self._where)
+        self._shots.update(shots)
+
+    def _refuse_other(self, store: Store) -> None:
+        ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
+        # One provenance speaks for all vectors of a store, so their digits must not differ either.
+        found = differences(store.provenance, self.provenance)
+        what = next((str(one) for one in found if not one.key.startswith("versions.")), "")
+        if kind_of(store) != ours:
+            what = f"vectors are {kind_of(store)} and {ours}"
+        if what:
+            raise MismatchError(
+                f"{store._name} has a different provenance: {what}; write to another file or remove this one"
+            )
+
+    def _checked(self, batch: Sequence[Item]) -> list[Item]:
+        """The batch with its vectors as (K, D) of the store's type."""
+        fresh: dict[str, Item] = {}
+        for item in batch:
+            if item.id in self.done or item.id in fresh:
+                raise MismatchError(f"{self.path}: duplicate id {item.id!r}")
+            if item.shot and (known := self._shots.get(item.shot.id, item.shot)) != item.shot:
+                raise MismatchError(
+                    f"{self.path}: shot {known.id!r} is {known[1:]} in the store and {item.shot[1:]} here"
+                )
+            fresh[item.id] = item._replace(vectors=self._fitting(item))
+        return list(fresh.values())
+
+    def _fitting(self, item: Item) -> np.ndarray:
+        """(K, D) an item's vectors in the store's type."""
+        raw = item.id.encode()
+        if not raw or len(raw) > ID_BYTES or item.id.split() != [item.id] or "\0" in item.id:
+            raise MismatchError(f"{self.path}: {item.id!r} cannot be an id: 1 to {ID_BYTES} bytes without white space")
+        given = np.atleast_2d(item.vectors)
+        if given.ndim != 2 or given.shape[1] != self.dim or not len(given) or (len(given) > 1 and not self.frame_level):
+            wanted = "(K, D)" if self.frame_level else "(D,)"
+            raise MismatchError(
+                f"{self.path}: {item.id}: vectors are {item.vectors.shape}, not {wanted} with D = {self.dim}"
+            )
+        if not np.isfinite(given).all():
+            raise FormatError(self.path, f"{item.id}: a value is NaN or infinite")
+        with np.errstate(over="ignore"):
+            vectors = given.astype(self.dtype)
+        if not np.isfinite(vectors).all():
+            largest = float(np.abs(given).max())
+            raise MismatchError(f"{self.path}: {item.id}: {largest:g} is beyond {self.dtype.name}; store it as float32")
+        return vectors
+
+    def _group(self, file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
+        """The feature's group with everything in it but the vectors' values."""
+        group = file.create_group(self.feature)
+        text = json.dumps(self.provenance, sort_keys=True, ensure_ascii=False)
+        if len(text.encode()) > 60_000:
+            raise MismatchError(
+                f"{self.path}: a provenance of {len(text)} characters is more than HDF5 keeps in an attribute"
+            )
+        group.attrs["provenance"] = text
+        write_ids(group, "ids", ids)
+        if self.frame_level:
+            array(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
+        array(group, "vectors", (sum(lengths), self.dim), self.dtype)
+        return group
+
+    def _changed(self, final: list[str]) -> bool:
+        """Whether the store is not yet what `finish` would write."""
+        if not self.path.exists() or self.feature not in features(self.path):
+            return True
+        with Store(self.path, self.feature) as store:
+            return store.ids != final or store.provenance != self.provenance or len(store.shots()) != len(self._shots)
+
+    def _join(self, file: Any, final: list[str]) -> None:
+        """Write the store: every other feature as it was, ours from its sources."""
+        others = [name for name in features(self.path) if name != self.feature] if self.path.exists() else []
+        for name in sorted([self.feature, *others]):
+            if name == self.feature:
+                vectors = self._group(file, final, [self._where[id][1] for id in final])["vectors"]
+            else:
+                with opened(self.path, str(self.path)) as old:
+                    old.copy(name, file)
+        shots = {id: self._shots[id] for id in final if id in self._shots} | self._shots
+        write_shots(file, list(shots.values()))
+        pictured = [id for id in {**shots, **self._pictures} if id in self._pictures]
+        jpeg = write_pictures(file, pictured, [self._pictures[id][1] for id in pictured])
+        rows, places = _starts(final, self._where), _starts(pictured, self._pictures)
+        for number, source in enumerate(self._sources):
+            with opened(source, str(source)) as part:
+                if self.feature in part:
+                    held = Ids(ids_of(part[self.feature], str(source)))
+                    offsets = part[self.feature]["offsets"][...] if self.frame_level else np.arange(len(held) + 1)
+                    _move(part[self.feature]["vectors"], offsets, vectors, _targets(number, held, self._where, rows))
+                raw, offsets = pictures_of(part, str(source))
+                if len(raw):
+                    _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), self._pictures, places))
+
+    def _ledger(self) -> list[tuple[str, Failure]]:
+        """Every line of the ledger, with its feature; a line that a kill tore off is dropped."""
+        if not self._ledger_path.exists():
+            return []
+        data = self._ledger_path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            os.truncate(self._ledger_path, len(whole))
+        entries = []
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                entries.append((entry["feature"], Failure(entry["id"], entry["stage"], entry["message"])))
+            except (ValueError, KeyError, TypeError):
+                raise FormatError(self._ledger_path, "not a line of an error ledger", number) from None
+        return entries
+
+    def _tidy(self) -> None:
+        """Leave the store alone in its place: no parts, and in the ledger only what is still missing."""
+        for source in self._sources:
+            if source != self.path:
+                source.unlink()
+        with contextlib.suppress(OSError):  # parts of another feature may be waiting for their own writer
+            self._folder.rmdir()
+        self.failed = {id: failure for id, failure in self.failed.items() if id not in self.done}
+        others = {(name, f.id): f for name, f in self._ledger() if name != self.feature}
+        lines = [_line(name, f) for (name, _), f in others.items()] + [
+            _line(self.feature, f) for f in self.failed.values()
+        ]
+        if lines:
+            with replacing(self._ledger_path) as temporary:
+                temporary.write_bytes(b"".join(lines))
+        else:
+            self._ledger_path.unlink(missing_ok=True)
+
+
+def _parts_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
+
+
+def _line(feature: str, failure: Failure) -> bytes:
+    return (json.dumps({"feature": feature, **failure._asdict()}, ensure_ascii=False) + "\n").encode()
+
+
+def _starts(ids: Sequence[str], held: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """Where each item's rows begin when the items stand in this order."""
+    ends = itertools.accumulate(held[id][1] for id in ids)
+    return dict(zip(ids, itertools.chain([0], ends), strict=False))
+
+
+def _targets(
+    number: int, ids: Iterable[str], held: Mapping[str, tuple[int, int]], starts: Mapping[str, int]
+) -> np.ndarray:
+    """Per item of a source, where it goes; -1 when another source gives it."""
+    return np.array([starts[id] if held[id][0] == number else -1 for id in ids], np.int64)
+
+
+def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> None:
+    """Copy item i, source[offsets[i]:offsets[i+1]], to target[starts[i]:]; -1 leaves it out. Neighbours go together."""
+    if not len(starts):
+        return
+    lengths = np.diff(offsets)
+    follows = (starts[1:] == starts[:-1] + lengths[:-1]) & (starts[:-1] >= 0)
+    breaks = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(starts)]
+    step = max(1, PIECE // max(1, int(np.prod(target.shape[1:])) * target.dtype.itemsize))
+    for first, last in itertools.pairwise(breaks):
+        if starts[first] < 0:
+            continue
+        shift = int(starts[first] - offsets[first])
+        for low in range(int(offsets[first]), int(offsets[last]), step):
+            high = min(low + step, int(offsets[last]))
+            with structure(source.file.filename):
+                piece = source[low:high]
+            target[low + shift : high + shift] = piece
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk, so that the name that follows never stands for a file that is not all there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

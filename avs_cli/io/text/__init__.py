@@ -1,0 +1,1 @@
+"""Text formats: runs, qrels, topics, captions, shot tables, TRECVID's XML."""

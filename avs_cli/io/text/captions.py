@@ -1,0 +1,180 @@
+"""Captions: sentences that describe videos or pictures, in the formats of the data sets.
+
+    video1#enc#0 a dog runs                                   RUC, what `avs` itself writes, and V3C1-PC; video1#0 too
+    {"sentences": [{"video_id": …, "caption": …}]}            MSR-VTT; its splits in CSV have video_id and sentence
+    [{"videoID": …, "enCap": [ … ]}]                          VATEX, its English captions
+    {"BV1CN…": {"title": [ … ], "caption": [ … ]}}            ChinaOpen-50k; its titles are no captions
+    {"BV1CN…": {"Captions-en": {"Manual-caption": …}}}        ChinaOpen-1k; Captions if Captions-en is absent
+    videoid,contentUrl,duration,page_dir,name                 WebVid
+    https://…/tumblr_x.gif<TAB>a dog runs                     TGIF
+    1000268201_693b08cb0e.jpg#0<TAB>a dog runs                Flickr8k, Flickr30k
+
+Any other JSON, JSON lines, CSV or TSV with a header is read if its records have an item (`video_id`, `videoid`,
+`shot_id`, `shot`, `video`, `image` or `id`) and sentences (`caption` or `sentence`, a text or a list of texts).
+
+A caption's id in RUC's lines is `<item>#<anything>`; `avs` itself names captions `<item>#enc#<n>`, n counting an item's
+captions from 0.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io.atomic import writing
+from avs_cli.io.pipe import read_text
+from avs_cli.io.text.records import ITEMS, SENTENCES, Record, are_records, checked, contents, found, records_in
+from avs_cli.types import Judgment, Qrels
+
+_ID = re.compile(r"[^\s#]+#\S+")
+_FLICKR = re.compile(r"(\S+)\.\w+#\d+\t")
+_TGIF = re.compile(r"https?://\S+\t")
+_SUFFIX = re.compile(r"\.(3gp|avi|flv|gif|jpe?g|m4v|mkv|mov|mp4|mpe?g|png|webm|webp|wmv)$", re.IGNORECASE)
+
+_Captions = Iterator[tuple[int | None, str, str]]
+"""Line, item, sentence."""
+
+
+def item_of(caption: str) -> str:
+    """The video or picture that a caption is of: `video1` for `video1#enc#0`."""
+    return caption.partition("#")[0]
+
+
+def are_captions(text: str) -> bool:
+    """Whether the content of a file is captions, in any of the formats."""
+    return are_foreign(text) or bool(_ID.match(text.lstrip().partition("\n")[0]))
+
+
+def are_foreign(text: str) -> bool:
+    """Whether the content of a file is captions in another format than RUC's lines."""
+    start = text.lstrip()
+    return bool(_FLICKR.match(start) or _TGIF.match(start)) or contents(start) == "captions"
+
+
+def read_captions(path: str) -> dict[str, str]:
+    """Caption id -> sentence, in the file's order, from any of the formats.
+
+    Raises FormatError, with the line where there are lines, for what is none of them, for a caption without words, and
+    for an id that comes twice.
+    """
+    return parse_captions(path, read_text(path))
+
+
+def read_all(paths: Iterable[str]) -> dict[str, str]:
+    """The captions of several files together. Raises MismatchError for an id that two of them have."""
+    sentences: dict[str, str] = {}
+    for path in paths:
+        for caption, sentence in read_captions(path).items():
+            if caption in sentences:
+                raise MismatchError(f"duplicate caption {caption!r} in {path} and another file; ids must be unique")
+            sentences[caption] = sentence
+    return sentences
+
+
+def parse_captions(path: str, text: str) -> dict[str, str]:
+    """As `read_captions`, from a text that is read already."""
+    first = text.lstrip()
+    captions: dict[str, str] = {}
+    if are_records(first):
+        _number(path, captions, _in_records(path, text))
+    elif _FLICKR.match(first):
+        _number(path, captions, _in_flickr(path, text))
+    elif _TGIF.match(first):
+        _number(path, captions, _in_tgif(path, text))
+    else:
+        for line, caption, sentence in _in_lines(path, text):
+            if caption in captions:
+                raise FormatError(path, f"duplicate caption {caption!r}", line)
+            captions[caption] = sentence
+    if not captions:
+        raise FormatError(path, "contains no captions")
+    return captions
+
+
+def write_captions(path: str, captions: Mapping[str, str]) -> None:
+    """Write captions as lines of id and sentence."""
+    with writing(path) as out:
+        out.writelines(f"{caption} {sentence}\n" for caption, sentence in captions.items())
+
+
+def caption_qrels(captions: Iterable[str], topics: Iterable[str]) -> Qrels:
+    """Who is right for whom: its item for a caption; where `topics` are items, its captions for an item."""
+    captions = list(captions)
+    known = set(captions)
+    right = Judgment(1)
+    qrels: Qrels = {}
+    if any(topic in known for topic in topics):
+        return {caption: {item_of(caption): right} for caption in captions}
+    for caption in captions:
+        qrels.setdefault(item_of(caption), {})[caption] = right
+    return qrels
+
+
+def _number(path: str, captions: dict[str, str], found: _Captions) -> None:
+    counts: dict[str, int] = {}
+    for line, item, sentence in found:
+        sentence = " ".join(sentence.split())
+        if not sentence or item.split() != [item] or "#" in item:
+            raise FormatError(path, f"caption {len(captions) + 1}: no item id, or no words", line)
+        number = counts.get(item, 0)
+        counts[item] = number + 1
+        captions[f"{item}#enc#{number}"] = sentence
+
+
+def _in_lines(path: str, text: str) -> _Captions:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        caption, *words = line.split()
+        if not _ID.fullmatch(caption) or not words:
+            raise FormatError(path, "expected <item>#<n> sentence", number)
+        yield number, caption, " ".join(words)
+
+
+def _in_flickr(path: str, text: str) -> _Captions:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            name, tab, sentence = line.partition("\t")
+            if not _FLICKR.match(name + tab):
+                raise FormatError(path, "expected <image>.jpg#<n>, a tab and a sentence", number)
+            yield number, name.rpartition("#")[0].rpartition(".")[0], sentence
+
+
+def _in_tgif(path: str, text: str) -> _Captions:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            address, tab, sentence = line.partition("\t")
+            if not _TGIF.match(address + tab):
+                raise FormatError(path, "expected a URL, a tab and a sentence", number)
+            yield number, PurePosixPath(address).stem, sentence
+
+
+def _in_records(path: str, text: str) -> _Captions:
+    for number, (line, record) in enumerate(records_in(path, text), start=1):
+        item, sentences = _item(record), _sentences(record)
+        if not item or sentences is None:
+            where = f"{'JSON ' * (line is None)}record {number}"
+            raise FormatError(path, f"{where}, {str(dict(record))[:60]!r}, is not a video with captions", line)
+        for sentence in sentences:
+            yield line, checked(path, item, line), checked(path, sentence, line)
+
+
+def _item(record: Record) -> str:
+    """The video or picture of a record; files are called by their stems, as `avs extract` calls them."""
+    name = found(record, ITEMS)
+    item = record.get(name)
+    if isinstance(item, int) and not isinstance(item, bool):
+        return str(item)
+    if not isinstance(item, str):
+        return ""
+    return _SUFFIX.sub("", PurePosixPath(item).name) if name in ("video", "image") else item
+
+
+def _sentences(record: Record) -> list[str] | None:
+    """The captions of a record; None when they are no texts."""
+    said: Any = record.get(found(record, SENTENCES) or "name")
+    if isinstance(said, dict):
+        said = said.get("Manual-caption")
+    said = [said] if isinstance(said, str) else said
+    return said if isinstance(said, list) and all(isinstance(one, str) for one in said) else None

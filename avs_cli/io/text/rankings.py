@@ -1,0 +1,127 @@
+"""Rankings of runs: the order of each topic's shots, read a column at a time, for what asks for no more than ranks.
+
+`trec.read_run` says what a run is. Here an ordinary one (six columns, one space or tab between them) becomes arrays
+without a string of its own for each shot; any other, and any with a fault, is left to `read_run` and its messages.
+"""
+
+import itertools
+
+import numpy as np
+
+from avs_cli.io.pipe import read_bytes
+from avs_cli.io.text.trec import read_run
+from avs_cli.types import Rankings, ranked
+
+# Longer words would make a column, which has one width, too large.
+_WIDEST = 64
+# The decimal digits that always fit 64 bits, and what each is worth, the last first.
+_DIGITS = 19
+_TENS = np.array([10**place for place in range(_DIGITS + 1)], np.uint64)
+# Odd numbers, to tell shots of several 8-byte words apart by one.
+_MIX = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(_WIDEST // 8)], np.uint64)
+# Of 64 bits and ours to look at, as on every x86.
+_LONG = np.finfo(np.longdouble).nmant == 63 and np.little_endian
+
+
+def read_rankings(path: str) -> Rankings:
+    """The shots of each topic, best first, as `ranked` orders them.
+
+    Reads the file twice when it is unusual. Raises as `read_run` does.
+    """
+    found = _ordinary(read_bytes(path))
+    if found is None:
+        run = read_run(path)
+        found = {topic: np.array([shot.encode() for shot in ranked(scores)]) for topic, scores in run.items()}
+    return found
+
+
+def _ordinary(data: bytes) -> Rankings | None:
+    """The rankings, or None for what `read_run` should look at."""
+    # Padded, so that a window may begin before the first word and end behind the last.
+    padding = b"0" * _WIDEST
+    characters = np.frombuffer(padding + data + padding, np.uint8)
+    gaps = np.flatnonzero(characters <= ord(" "))
+    if not len(gaps) or len(gaps) % 6 or not data.endswith(b"\n") or not data.isascii():
+        return None
+    ends = gaps.reshape(-1, 6)
+    starts = np.concatenate(([_WIDEST], gaps[:-1] + 1)).reshape(-1, 6)
+    between, widths = characters[ends], ends - starts
+    spaced = (between[:, :5] == ord(" ")) | (between[:, :5] == ord("\t"))
+    if not spaced.all() or (between[:, 5] != ord("\n")).any() or widths.min() < 1 or widths.max() > _WIDEST:
+        return None
+    scores = _numbers(characters, starts[:, 4], ends[:, 4])
+    if scores is None:
+        return None
+    topics, shots = (_words(characters, starts[:, column], ends[:, column]) for column in (0, 2))
+    first = np.concatenate(([True], topics[1:] != topics[:-1]))
+    _sort(shots, scores, first)
+    bounds = [*np.flatnonzero(first).tolist(), len(shots)]
+    found = {topics[start].decode(): shots[start:end] for start, end in itertools.pairwise(bounds)}
+    # Fewer when a topic's rows do not stand together.
+    return found if len(found) == len(bounds) - 1 and not any(map(_repeats, found.values())) else None
+
+
+def _sort(shots: np.ndarray, scores: np.ndarray, first: np.ndarray) -> None:
+    """Put each topic's shots in their order; `first` marks where topics begin."""
+    # Most rows are in order already, and a sort of words is slow: only the tied ones are sorted, among themselves.
+    late = np.flatnonzero(~(first[1:] | (scores[1:] < scores[:-1]))) + 1
+    rows = np.unique(np.concatenate((late - 1, late)))
+    if (scores[late] > scores[late - 1]).any():
+        rows = np.arange(len(shots))
+    shots[rows] = shots[rows[np.lexsort((shots[rows], scores[rows], -np.cumsum(first)[rows]))[::-1]]]
+
+
+def _repeats(shots: np.ndarray) -> bool:
+    """Whether a shot occurs twice; in rare cases also true when none does."""
+    words = shots.view(np.uint64).reshape(len(shots), -1)
+    marks = np.sort(words @ _MIX[: words.shape[1]])
+    return bool((marks[1:] == marks[:-1]).any())
+
+
+def _words(characters: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Words as an array of bytes, whose width is a multiple of 8."""
+    widths = (ends - starts).astype(np.uint8)
+    widest = -(-int(widths.max()) // 8) * 8
+    words = np.lib.stride_tricks.sliding_window_view(characters, widest)[starts]
+    words *= np.arange(widest, dtype=np.uint8) < widths[:, None]
+    column: np.ndarray = words.view(f"S{widest}")[:, 0]
+    return column
+
+
+def _numbers(characters: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """Words as Python's `float` reads them, to the bit; None when one is no finite number or has a `_`.
+
+    A plain decimal of up to 19 digits is a quotient of two whole numbers that 64 bits hold. Rounded to 64 bits and then
+    to a float's 53 it is right, unless the first rounding ends midway between two floats.
+    """
+    negative = characters[starts] == ord("-")
+    widths = (ends - starts - negative).astype(np.uint8)
+    widest = min(int(widths.max()), _DIGITS)
+    # The last digits in one column; what is no digit wraps round to above 9.
+    digits = np.lib.stride_tricks.sliding_window_view(characters, widest)[ends - widest] - np.uint8(ord("0"))
+    digits *= np.arange(widest, 0, -1, dtype=np.uint8) <= widths[:, None]
+    rows, columns = np.divmod(np.flatnonzero(digits > 9), widest)
+    points = digits[rows, columns] == (ord(".") - ord("0")) % 256
+    digits[rows, columns] = 0
+    hard = (widths > widest) | (widths < 1) | (not _LONG)
+    hard[rows[~points]] = hard[rows[1:][rows[1:] == rows[:-1]]] = hard[rows[widths[rows] == 1]] = True
+    whole = digits.astype(np.uint64) @ _TENS[:widest][::-1]
+    scale = np.ones(len(whole), np.uint64)
+    scale[rows] = _TENS[widest - 1 - columns]
+    # The point took a digit's place.
+    fraction = whole[rows] % scale[rows]
+    whole[rows] = (whole[rows] - fraction) // np.uint64(10) + fraction
+    quotients = whole.astype(np.longdouble) / scale.astype(np.longdouble)
+    numbers: np.ndarray = quotients.astype(np.float64)
+    numbers[negative] *= -1
+    if _LONG:
+        hard |= (quotients.view(np.uint64)[::2] & np.uint64(0x7FF)) == 0x400
+    if hard.any():
+        texts = _words(characters, starts[hard], ends[hard])
+        try:
+            numbers[hard] = texts.astype(np.float64)
+        except ValueError:
+            return None
+        if b"_" in texts.tobytes() or not np.isfinite(numbers).all():
+            return None
+    return numbers

@@ -1,0 +1,85 @@
+"""Folders of videos and pictures as shots: every file one shot, until `avs shots` cuts it finer; or pictures that are
+the frames of shots, as RUC's and other tools extract them.
+
+    ImageData/video7/video7_12.jpg     named <shot>_<number>: a frame of shot video7
+    frames/video7/frame_0012.jpg       in a folder of its own: a frame of shot video7
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from avs_cli.errors import FormatError
+from avs_cli.io.text.shots import video_names
+from avs_cli.io.video.frames import STAGE, is_picture, probe
+from avs_cli.io.video.workers import Broken, apart
+from avs_cli.types import Failure, Shot
+
+_FRAME = re.compile(r"(.+)_[0-9]+")
+
+
+def unmeasured(paths: Sequence[Path]) -> list[Shot]:
+    """One shot per file, in the order of the files; the end of a video is NaN, since no file is opened."""
+    names = zip(map(str, paths), video_names(paths), strict=True)
+    return [Shot(name, path, 0.0, 0.0 if is_picture(path) else math.nan) for path, name in names]
+
+
+def measured(shots: Iterable[Shot | Failure], workers: int, timeout: float) -> Iterator[Shot | Failure]:
+    """The shots with the ends that `unmeasured` left open: their videos' durations; what is no video is a Failure."""
+    shots = list(shots)
+    videos = list(dict.fromkeys(shot.video for shot in shots if isinstance(shot, Shot) and math.isnan(shot.end)))
+    durations: dict[str, float | Broken] = dict(apart(_duration, videos, workers, timeout))
+    for shot in shots:
+        if not isinstance(shot, Shot) or not math.isnan(shot.end):
+            yield shot
+            continue
+        duration = durations[shot.video]
+        if isinstance(duration, Broken):
+            message = (
+                duration.message if duration.message.startswith(shot.video) else f"{shot.video}: {duration.message}"
+            )
+            yield Failure(shot.id, STAGE, message)
+        else:
+            yield shot._replace(end=duration)
+
+
+def whole_files(paths: Sequence[Path], workers: int, timeout: float) -> Iterator[Shot | Failure]:
+    """One shot per file, from 0 to its duration, in the order of the files; a file that is no video is a Failure."""
+    return measured(unmeasured(paths), workers, timeout)
+
+
+def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
+    """Shots with the pictures that are their frames, in order of their numbers; a shot takes 1 / `rate` s per frame.
+
+    by  "name": pictures are called <shot>_<number>; "folder": a folder holds the frames of a shot and has its name.
+        Raises FormatError for a picture of another name, a video, and a shot whose frames lie in two folders.
+    """
+    groups: dict[tuple[Path, str], list[tuple[list[int], str]]] = {}
+    for path in paths:
+        if not is_picture(path):
+            raise FormatError(path, "a video, but --frames takes images")
+        match = _FRAME.fullmatch("_".join(path.stem.split()))
+        if by == "name" and not match:
+            raise FormatError(path, "not a frame name, <shot>_<number>; or give --frames folder")
+        name = match[1] if by == "name" and match else ""
+        numbers = [int(digits[-18:]) for digits in re.findall("[0-9]+", path.stem)]
+        groups.setdefault((path.parent, name), []).append((numbers, str(path)))
+    if by == "folder":
+        # A suffix of our own, since names are made of what files are called without theirs.
+        names = video_names([folder.with_name(f"{folder.name}.frames") for folder, _ in groups])
+    else:
+        names = [name for _, name in groups]
+    found: dict[Shot, tuple[str, ...]] = {}
+    where: dict[str, Path] = {}
+    for name, ((folder, own), files) in zip(names, groups.items(), strict=True):
+        if name in where:
+            raise FormatError(folder, f"frames of shot {name!r} are both here and in {where[name]}")
+        where[name] = folder
+        shot = Shot(name, str(folder / own), 0.0, len(files) / rate)
+        found[shot] = tuple(file for _, file in sorted(files))
+    return found
+
+
+def _duration(path: str) -> Iterator[float]:
+    yield probe(path).duration

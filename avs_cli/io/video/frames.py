@@ -1,0 +1,732 @@
+"""Frames of videos and still pictures, by time stamp, scaled while they are decoded.
+
+Time is in seconds from the first frame. Turned videos (display matrix), oblong pixels and EXIF orientation are put
+right. A video that ends long before the time that its container promises is cut short: shots that lie in the missing
+part fail.
+"""
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import av
+import av.logging
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import Interpolation
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from avs_cli.errors import FormatError
+from avs_cli.io.video.workers import Broken, ahead, alive, apart
+from avs_cli.types import Failure, Frames, Pixels, Shot
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+    | {".ts", ".vob", ".webm", ".wmv"}
+)
+STAGE = "decode"
+
+PIECE = 64  # pictures that travel together
+THUMBNAIL = 320  # the largest width; the height is at most 16:9 of it, as of a telephone held upright
+# A decoder gives up a group of pictures at a time: closer than this, decoding on is as fast as seeking.
+SEEK_SECONDS = 10.0
+# Containers round durations and leave the last frame's out; more than this is a hole.
+TOLERANCE = 2.0
+SEEKABLE = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "mxf")
+# A shot or a video that says it lasts longer, as broken tables and headers do, would be asked for all its half seconds.
+LONGEST = 7 * 24 * 3600.0
+# A picture before its crop; at a short side of 256, one that is 256 times as long as it is wide.
+MOST_PIXELS = 1 << 24
+# Seconds of video after which the rest of its shots go to the next worker.
+STRETCH = 120.0
+
+
+class Times(Protocol):
+    """Moments between `start` and `end` in seconds: `core.sampling.sample_times` with its sampling bound."""
+
+    def __call__(self, start: float, end: float, *, frame_rate: float) -> list[float]: ...
+
+
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # twice as many pixels are an error
+
+
+class VideoInfo(NamedTuple):
+    """What a file says of itself.
+
+    duration       seconds; 0 for a still picture
+    frame_rate     frames per second on average; 0 for a still picture
+    width, height  pixels as displayed, that is: turned, and square
+    rotation       degrees counter-clockwise that the stored frames are turned by for display: 0, 90, 180 or 270
+    """
+
+    duration: float
+    frame_rate: float
+    width: int
+    height: int
+    rotation: int
+
+
+class Job(NamedTuple):
+    """One file and its shots; or one shot whose frames are pictures, in their order and evenly spread over it."""
+
+    path: str
+    shots: tuple[Shot, ...]
+    frames: tuple[str, ...] = ()
+
+
+def jobs_of(shots: Iterable[Shot]) -> list[Job]:
+    """A job per video, in the order in which the videos come."""
+    by_video: dict[str, list[Shot]] = {}
+    for shot in shots:
+        by_video.setdefault(shot.video, []).append(shot)
+    return [Job(video, tuple(own)) for video, own in by_video.items()]
+
+
+def find_media(inputs: Iterable[str | Path]) -> list[Path]:
+    """The named files, and the videos and pictures in the named folders at any depth, hidden ones left out.
+
+    In the order of the inputs, a folder's files sorted, each once. Raises FileNotFoundError, and FormatError for a
+    folder that has none.
+    """
+    found: dict[Path, None] = {}
+    for given in map(Path, inputs):
+        if given.is_dir():
+            inside = sorted(path for path in given.rglob("*") if _is_media(path, given))
+            if not inside:
+                raise FormatError(given, "contains no videos or images")
+            found.update(dict.fromkeys(inside))
+        else:
+            given.stat()
+            found[given] = None
+    return list(found)
+
+
+def _is_media(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and path.is_file()
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether the file's name is that of a still picture."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Duration, frame rate and size of a video or still picture; FormatError for what is neither."""
+    if is_picture(path):
+        with _picture(path) as picture:
+            turned = picture.getexif().get(0x0112, 1) >= 5
+            width, height = picture.size
+            return VideoInfo(0.0, 0.0, *((height, width) if turned else (width, height)), 0)
+    with _opened(path) as video:
+        return video.info
+
+
+def read_frames(
+    path: str | Path,
+    shots: Sequence[Shot],
+    times: Times,
+    pixels: Pixels | None,
+    clip: int = 1,
+    threads: int = 1,
+    thumbnail: int = THUMBNAIL,
+) -> Iterator[Frames | Failure]:
+    """The wanted frames of a file's shots, in one pass over the file, or two where shots overlap.
+
+    A frame is the one nearest to its time, of those inside the shot if there are any. Shots come in the order of their
+    start, a shot's pieces (at most 64 pictures, whole clips) one after another, and the last one brings the thumbnail.
+    A Failure ends its shot, also after pieces of it. With `crops` 10, a frame is ten pictures (a clip is ten clips):
+    top left, top right, bottom left, bottom right, centre, and their mirror images. `pixels` None gives thumbnails
+    alone, with no pictures. `thumbnail` is their largest width in pixels; 0 gives none.
+
+    Raises FormatError for a file that is no video or picture.
+    """
+    if is_picture(path):
+        yield from _read_picture(path, shots, times, pixels, clip, thumbnail)
+        return
+    for layer in _layers(shots):
+        with _opened(path, threads) as video:
+            yield from _read_layer(video, layer, times, pixels, clip, thumbnail)
+
+
+def read_small(
+    path: str | Path, size: tuple[int, int], interpolation: str = "fast", threads: int = 1
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to `size` = (width, height).
+
+    Turned videos are not put upright. A thread decodes ahead. Raises FormatError, after the last frame, for a file that
+    is cut short.
+    """
+    frames = _read_small(path, size, _KERNELS[interpolation], threads)
+    # Sixteen at a time: handing every small frame from thread to thread costs as much as decoding it.
+    for some in ahead(iter(lambda: list(islice(frames, 16)), []), 4):
+        yield from some
+
+
+def _read_small(
+    path: str | Path, size: tuple[int, int], kernel: Interpolation, threads: int
+) -> Iterator[tuple[float, np.ndarray]]:
+    with _opened(path, threads) as video:
+        ends = 0.0
+        for time, ends, frame in video.frames:  # noqa: B007
+            yield time, _scaled(frame, *size, kernel)
+        if ends < video.info.duration - TOLERANCE:
+            raise FormatError(path, _cut_short(ends, video.info.duration))
+
+
+def decode(
+    jobs: Sequence[Job],
+    times: Times,
+    pixels: Pixels | None,
+    clip: int = 1,
+    workers: int = 2,
+    timeout: float = 60.0,
+    thumbnail: int = THUMBNAIL,
+) -> Iterator[Frames | Failure]:
+    """`read_frames` of many files in worker processes, ahead of whoever takes the frames, in the order of the jobs.
+
+    A file that cannot be read, hangs (`timeout` seconds without a decoded packet) or crashes its worker gives a
+    Failure for each of its shots that is not done; the others go on.
+    """
+    parts = [job._replace(shots=part) for job in jobs for part in _stretches(job)]
+    stretches = [_Stretch(part, times, pixels, clip, thumbnail) for part in parts]
+    done: set[str] = set()
+    for stretch, result in apart(_read_stretch, stretches, workers, timeout, _size):
+        if isinstance(result, Broken):
+            path = stretch.job.path
+            message = result.message if result.message.startswith(path) else f"{path}: {result.message}"
+            yield from (Failure(shot.id, STAGE, message) for shot in stretch.job.shots if shot.id not in done)
+            continue
+        if isinstance(result, Failure):
+            done.add(result.id)
+        elif result.last:
+            done.add(result.shot)
+        yield result
+
+
+class _Stretch(NamedTuple):
+    """What one worker reads in one go."""
+
+    job: Job
+    times: Times
+    pixels: Pixels | None
+    clip: int
+    thumbnail: int
+
+
+def _read_stretch(stretch: _Stretch) -> Iterator[Frames | Failure]:
+    if stretch.job.frames:
+        yield from _read_pictures(stretch)
+        return
+    job, times, pixels, clip, thumbnail = stretch
+    try:
+        yield from read_frames(job.path, job.shots, times, pixels, clip, thumbnail=thumbnail)
+    except av.FFmpegError as error:
+        raise FormatError(job.path, f"cannot be read ({error.strerror})") from None
+
+
+def _size(result: Frames | Failure) -> int:
+    return result.pixels.nbytes + len(result.thumbnail or b"") if isinstance(result, Frames) else 0
+
+
+def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
+    """A job's shots in parts of about two minutes where the format allows to begin in the middle."""
+    shots = sorted(job.shots, key=lambda shot: (shot.start, shot.end))
+    if job.frames or Path(job.path).suffix.lower() == ".gif" or is_picture(job.path):
+        yield tuple(shots)
+        return
+    first = 0
+    for index, shot in enumerate(shots):
+        if shot.start - shots[first].start >= STRETCH:
+            yield tuple(shots[first:index])
+            first = index
+    yield tuple(shots[first:])
+
+
+# An open video
+
+
+class _Video(NamedTuple):
+    """An open file, what it says of itself, and its frames to come: (time, the time until which it shows, frame)."""
+
+    path: Path
+    container: Any
+    stream: Any
+    start: float
+    info: VideoInfo
+    frames: Iterator[tuple[float, float, Any]]
+    broken: list[int]
+
+    def seek(self, time: float) -> Iterator[tuple[float, float, Any]]:
+        """The frames from `time` on or from some time before it."""
+        for margin in (0.5, 10.0, 60.0, math.inf):
+            target = max(0.0, time - margin)
+            offset = math.floor((target + self.start) / self.stream.time_base)
+            self.container.seek(offset, stream=self.stream, backward=True)
+            frames = _frames(self.container, self.stream, self.start, self.info.frame_rate, self.broken)
+            # Between the place where decoding begins and the first key frame, pictures may lack what they refer to.
+            first = next((one for one in frames if one[2].key_frame or target == 0.0), None)
+            if target == 0.0 or (first is not None and first[0] <= time):
+                return _chained(first, frames)
+        raise AssertionError("the last margin reaches the start")
+
+
+def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    if first is not None:
+        yield first
+        yield from rest
+
+
+@contextmanager
+def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
+    """Open a video and decode its first frame; FormatError for what is no video or has no frames."""
+    path = Path(path)
+    if path.stat().st_size == 0:
+        raise FormatError(path, "empty file")
+    with _container(path) as container:
+        stream = next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
+        if container.format.name == "tty":
+            raise FormatError(path, "not a video (plain text)")
+        if stream is None:
+            raise FormatError(path, "contains no video stream")
+        if stream.codec_context is None:
+            raise FormatError(path, "no decoder for its video stream")
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        start = float(stream.start_time * stream.time_base) if stream.start_time else 0.0
+        duration = _duration(path, container, stream, start)
+        if not duration <= LONGEST:
+            raise FormatError(path, f"its header claims a duration of {duration / 86400:.0f} days")
+        rate = _frame_rate(stream, duration)
+        broken: list[int] = []
+        frames = _frames(container, stream, start, rate, broken)
+        first = next(frames, None)
+        if first is None:
+            raise FormatError(path, "no frames can be decoded" if broken else "no frames")
+        turned = first[2].rotation % 360
+        width, height = _displayed(first[2], stream)
+        info = VideoInfo(duration, rate, width, height, turned)
+        yield _Video(path, container, stream, start, info, _chained(first, frames), broken)
+
+
+@contextmanager
+def _container(path: Path) -> Iterator[Any]:
+    with path.open("rb"):
+        pass  # a file that we may not read is reported by its own error
+    # FFmpeg says why it cannot open a file in its log alone. While decoding, the log stays off: it takes Python's lock.
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        # "file:" and the whitelist: a name with a colon is no protocol, and a playlist reaches nothing on the network.
+        container = av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+    except av.FFmpegError as error:
+        said = error.log[2] if error.log else error.strerror
+        raise FormatError(path, f"not a video ({' '.join(str(said).split()).lower()})") from None
+    finally:
+        av.logging.set_level(None)
+    with container:
+        yield container
+
+
+def _duration(path: Path, container: Any, stream: Any, start: float) -> float:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")
+    if tag.count(":") == 2:
+        hours, minutes, seconds = tag.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start
+    if container.duration:
+        return float(container.duration / av.time_base - start)
+    return _last_end(path, stream.index) - start
+
+
+def _last_end(path: Path, index: int) -> float:
+    """When the last frame ends, from the packets: recordings of a browser and raw streams do not say it anywhere."""
+    with _container(path) as container:
+        stream = container.streams[index]
+        packets = [(packet.pts, packet.duration or 0) for packet in _packets(container, stream) if packet.size]
+        ends = [pts + duration for pts, duration in packets if pts is not None]
+        if ends:
+            return float(max(ends) * stream.time_base)
+        return len(packets) / float(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _frame_rate(stream: Any, duration: float) -> float:
+    # A gif's own rate rounds the delays; count and duration do not.
+    if stream.frames and stream.duration:
+        return float(stream.frames / (stream.duration * stream.time_base))
+    return float(stream.average_rate or stream.guessed_rate or 25)
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets up to its end, or to where the file is cut off."""
+    packets = container.demux(stream)
+    while True:
+        alive()
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            return
+        yield packet
+
+
+def _frames(
+    container: Any, stream: Any, start: float, rate: float, broken: list[int]
+) -> Iterator[tuple[float, float, Any]]:
+    """(time, end, frame) in order of display from where the container stands; `broken` gets bad packets."""
+    time = -math.inf
+    for packet in _packets(container, stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            broken.append(packet.pts or 0)
+            continue
+        for frame in frames:
+            stamp = frame.time - start if frame.pts is not None else max(time, -1 / rate) + 1 / rate
+            if stamp > time:
+                time = stamp
+                lasts = float(frame.duration * frame.time_base) if frame.duration else 1 / rate
+                yield time, time + lasts, frame
+
+
+# The wanted frames
+
+
+class _Wanted(NamedTuple):
+    """One place to fill: a shot's picture number `place`, or its thumbnail (-1)."""
+
+    time: float
+    shot: int
+    place: int
+
+
+class _Assembly:
+    """One shot's pictures as they arrive, in pieces that are complete one after another."""
+
+    def __init__(self, shot: Shot, times: list[float], clip: int, crops: int, pictured: bool):
+        self.shot, self.times, self.pictured = shot, times, pictured
+        self.step = max(clip, PIECE // crops // clip * clip)
+        self.clip, self.crops = clip, crops
+        self.pictures: dict[int, np.ndarray] = {}
+        self.given = 0
+        self.ended = False
+        self.thumbnail: bytes | None = None
+        self.failure: Failure | None = None
+
+    def pieces(self) -> Iterator[Frames | Failure]:
+        """The pieces that are complete and not given yet; nothing more after a failure."""
+        if self.failure is not None:
+            self.ended = True
+            yield self.failure
+        while not self.ended:
+            end = min(self.given + self.step, len(self.times))
+            last = end == len(self.times)
+            if any(place not in self.pictures for place in range(self.given, end)):
+                return
+            if last and self.pictured and self.thumbnail is None:
+                return
+            pictures = [self.pictures.pop(place) for place in range(self.given, end)]
+            self.given, self.ended = end, last
+            yield Frames(self.shot.id, _crops(pictures, self.clip, self.crops), last, self.thumbnail if last else None)
+
+
+def _crops(pictures: list[np.ndarray], clip: int, crops: int) -> np.ndarray:
+    """(F * crops, size, size, 3) of F times (crops, size, size, 3); a clip's frames stay together, crop by crop."""
+    if not pictures:
+        return np.zeros((0, 0, 0, 3), np.uint8)
+    stacked = np.stack(pictures)
+    size = stacked.shape[2:]
+    return stacked.reshape(-1, clip, crops, *size).swapaxes(1, 2).reshape(-1, *size)
+
+
+def _layers(shots: Sequence[Shot]) -> list[list[Shot]]:
+    """The shots in order of time, in as few lists as it takes that no two of one list overlap."""
+    layers: list[list[Shot]] = []
+    for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
+        free = next((layer for layer in layers if layer[-1].end <= shot.start + 0.05), None)
+        if free is None:
+            layers.append([shot])
+        else:
+            free.append(shot)
+    return layers
+
+
+def _read_layer(
+    video: _Video, shots: list[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
+) -> Iterator[Frames | Failure]:
+    crops = pixels.crops if pixels else 1
+    assemblies = []
+    for shot in shots:
+        endless = shot.end - shot.start > LONGEST
+        wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels and not endless else []
+        assemblies.append(_Assembly(shot, wanted, clip, crops, thumbnail > 0))
+        if endless:
+            message = (
+                f"{video.path}: {shot.end:g} s is not a valid shot end; the video lasts {video.info.duration:.1f} s"
+            )
+            assemblies[-1].failure = Failure(shot.id, STAGE, message)
+    finder = _Finder(video)
+    painter = _Painter(video, pixels, thumbnail)
+    head = 0
+    for want in _in_order(assemblies):
+        assembly = assemblies[want.shot]
+        if assembly.failure is None:
+            found = finder.nearest(want.time, assembly.shot)
+            if isinstance(found, str):
+                assembly.failure = Failure(assembly.shot.id, STAGE, f"{video.path}: {found}")
+            elif want.place < 0:
+                assembly.thumbnail = painter.thumbnail(found)
+            else:
+                assembly.pictures[want.place] = painter.pictures(found)
+        while head < len(assemblies):
+            yield from assemblies[head].pieces()
+            if not assemblies[head].ended:
+                break
+            head += 1
+
+
+def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
+    """Everything that is wanted, in order of time."""
+    places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
+    # A shot that has failed already wants nothing, and is reported in turn.
+    turns = [(n, one.shot) for n, one in enumerate(assemblies) if one.pictured or one.failure]
+    middles = [_Wanted((shot.start + shot.end) / 2, n, -1) for n, shot in turns]
+    return sorted(places + middles)
+
+
+def _cut_short(end: float, promised: float) -> str:
+    return f"frames end at {end:.1f} s of {promised:.1f} s (is the file cut short?)"
+
+
+class _Finder:
+    """Walks through a video and finds the frame nearest to a time; times come in ascending order."""
+
+    def __init__(self, video: _Video):
+        self.video = video
+        self.frames = video.frames
+        self.before: tuple[float, float, Any] | None = None
+        self.after = next(self.frames, None)
+        self.key_time, self.key_gap = 0.0, 0.0
+        self.seekable = any(name in SEEKABLE for name in video.container.format.name.split(","))
+
+    def nearest(self, time: float, shot: Shot) -> Any:
+        """The frame nearest to `time`, inside the shot if there is one there; or a line that says why there is none."""
+        self._advance(time)
+        before, after = self.before, self.after
+        if before is None or after is None:
+            found = before or after
+        else:
+            # Half a millisecond: shot tables are written with three decimals.
+            outside = after[0] >= shot.end - 5e-4 and shot.end > shot.start
+            too_early = before[0] < shot.start - 5e-4
+            nearer = after if after[0] - time < time - before[0] - 1e-6 else before
+            found = before if outside else after if too_early else nearer
+        if found is None:
+            return "no frames can be decoded"
+        if after is None and time > found[1] + TOLERANCE:
+            promised = max(self.video.info.duration, shot.end)
+            return _cut_short(found[1], promised)
+        if self.video.broken and max(found[0] - time, time - found[1]) > TOLERANCE:
+            return f"no frame can be decoded near {time:.1f} s (is the file damaged?)"
+        return found[2]
+
+    def _advance(self, time: float) -> None:
+        """Move on until `before` is the last frame at or before `time` and `after` the first one behind it."""
+        if self.after is None:
+            return
+        if self.seekable and time - self.after[0] > max(SEEK_SECONDS, 1.5 * self.key_gap):
+            self.frames = self.video.seek(time)
+            self.before, self.after = None, next(self.frames, None)
+            self.key_time = self.after[0] if self.after else self.key_time
+        while self.after is not None and self.after[0] <= time + 1e-6:
+            self.before = self.after
+            self.after = next(self.frames, None)
+            if self.after is not None and self.after[2].key_frame:
+                self.key_gap = max(self.key_gap, self.after[0] - self.key_time)
+                self.key_time = self.after[0]
+
+
+# Pictures
+
+# Accurate rounding costs nothing measurable; full chroma costs a quarter more and brings the largest difference from
+# Pillow's bicubic from 44 down to 13 of 255. "fast" does not smooth: for looking at changes, not for encoders.
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_KERNELS = {
+    "bicubic": Interpolation.BICUBIC | _EXACT,
+    "bilinear": Interpolation.BILINEAR | _EXACT,
+    "fast": Interpolation.FAST_BILINEAR,
+}
+
+
+class _Painter:
+    """Makes frames into the encoder's pictures; the same frame asked for again is not scaled again."""
+
+    def __init__(self, video: _Video, pixels: Pixels | None, thumbnail: int):
+        self.path, self.stream, self.pixels, self.width = video.path, video.stream, pixels, thumbnail
+        self.frame: Any = None
+        self.made: np.ndarray | None = None
+
+    def pictures(self, frame: Any) -> np.ndarray:
+        """(crops, size, size, 3) uint8, RGB."""
+        assert self.pixels is not None
+        if frame is not self.frame or self.made is None:
+            width, height = _target(*_displayed(frame, self.stream), self.pixels, self.path)
+            turned = _turned(frame, width, height, _KERNELS[self.pixels.interpolation])
+            self.frame, self.made = frame, _cut(turned, self.pixels)
+        return self.made
+
+    def thumbnail(self, frame: Any) -> bytes:
+        """A small JPEG of the frame."""
+        width, height = _thumbnail_size(*_displayed(frame, self.stream), self.width)
+        return _jpeg(Image.fromarray(_turned(frame, width, height, Interpolation.AREA)))
+
+
+def _displayed(frame: Any, stream: Any) -> tuple[int, int]:
+    """Width and height of a frame on the screen."""
+    aspect = stream.sample_aspect_ratio
+    wide = frame.width if not aspect or not 0.1 < aspect < 10 else round(frame.width * aspect)
+    return (frame.height, wide) if frame.rotation % 180 else (wide, frame.height)
+
+
+def _target(width: int, height: int, pixels: Pixels, path: str | Path) -> tuple[int, int]:
+    """The size before the crop. The long side is cut down to a whole number, as the encoders' own transforms do.
+
+    Raises FormatError for a picture so narrow that it would fill the memory.
+    """
+    if pixels.resize is None:
+        return pixels.size, pixels.size
+    long = max(pixels.resize, int(pixels.resize * max(width, height) / min(width, height)))
+    if long * pixels.resize > MOST_PIXELS:
+        raise FormatError(path, f"image too narrow ({width} x {height} pixels)")
+    return (pixels.resize, long) if width <= height else (long, pixels.resize)
+
+
+def _scaled(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
+    made = frame.reformat(width=width, height=height, format="rgb24", interpolation=kernel, threads=1)
+    array: np.ndarray = made.to_ndarray()
+    return array
+
+
+def _turned(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
+    """The frame at this displayed size, the right way up."""
+    quarter = frame.rotation // 90 % 4
+    size = (height, width) if quarter % 2 else (width, height)
+    return np.rot90(_scaled(frame, *size, kernel), quarter)
+
+
+def _cut(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
+    """(crops, size, size, 3) of a picture (H, W, 3)."""
+    size = pixels.size
+    low, right = picture.shape[0] - size, picture.shape[1] - size
+    if low < 0 or right < 0:
+        raise ValueError(f"a crop of {size} pixels does not fit in a short side of {pixels.resize}")
+    centre = (round(low / 2), round(right / 2))
+    corners = [centre] if pixels.crops == 1 else [(0, 0), (0, right), (low, 0), (low, right), centre]
+    cuts = [picture[top : top + size, left : left + size] for top, left in corners]
+    return np.stack(cuts if pixels.crops == 1 else cuts + [cut[:, ::-1] for cut in cuts])
+
+
+def _thumbnail_size(width: int, height: int, most: int) -> tuple[int, int]:
+    scale = min(most / width, most * 16 // 9 / height, 1.0)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _jpeg(picture: Any) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+# Still pictures
+
+
+@contextmanager
+def _picture(path: str | Path) -> Iterator[Any]:
+    """An open picture, not decoded yet."""
+    if os.stat(path).st_size == 0:
+        raise FormatError(path, "empty file")
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except UnidentifiedImageError:
+        raise FormatError(path, "not an image") from None
+    except Image.DecompressionBombError:
+        raise FormatError(path, "image too large") from None
+    except (SyntaxError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise FormatError(path, f"broken image ({error})") from None
+
+
+def _read_picture(
+    path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
+) -> Iterator[Frames | Failure]:
+    """A still picture is a video of one frame."""
+    picture = _decoded(path, pixels)
+    jpeg = _small(picture, thumbnail)
+    made = _made(path, picture, pixels) if pixels else None
+    for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
+        wanted = times(0.0, 0.0, frame_rate=0.0) if pixels else []
+        assembly = _Assembly(shot, wanted, clip, pixels.crops if pixels else 1, thumbnail > 0)
+        assembly.thumbnail = jpeg
+        if made is not None:
+            assembly.pictures = dict.fromkeys(range(len(assembly.times)), made)
+        yield from assembly.pieces()
+
+
+def _read_pictures(stretch: _Stretch) -> Iterator[Frames | Failure]:
+    """The wanted frames of a shot whose frames are pictures, each of them read once in a row."""
+    (shot,), files, pixels = stretch.job.shots, stretch.job.frames, stretch.pixels
+    rate = len(files) / (shot.end - shot.start)
+    wanted = stretch.times(shot.start, shot.end, frame_rate=rate) if pixels else []
+    assembly = _Assembly(shot, wanted, stretch.clip, pixels.crops if pixels else 1, stretch.thumbnail > 0)
+    if stretch.thumbnail:
+        assembly.thumbnail = _small(_decoded(files[len(files) // 2], pixels), stretch.thumbnail)
+    last, made = -1, np.empty(0)
+    for place, time in enumerate(wanted):
+        alive()
+        number = min(int((time - shot.start) * rate + 1e-6), len(files) - 1)
+        if number != last and pixels:
+            last, made = number, _made(files[number], _decoded(files[number], pixels), pixels)
+        assembly.pictures[place] = made
+        yield from assembly.pieces()
+    yield from assembly.pieces()
+
+
+def _decoded(path: str | Path, pixels: Pixels | None) -> Any:
+    side = 2 * (pixels.resize or pixels.size) if pixels else 0
+    with _picture(path) as opened:
+        # A big JPEG is decoded at a half, a quarter or an eighth, still twice as large as what is made of it.
+        # It does not depend on the thumbnail that is wanted, since the vectors must not.
+        opened.draft("RGB", (max(side, THUMBNAIL),) * 2)
+        return _upright(opened)
+
+
+def _small(picture: Any, thumbnail: int) -> bytes | None:
+    if not thumbnail:
+        return None
+    small = _thumbnail_size(picture.width, picture.height, thumbnail)
+    return _jpeg(picture.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _made(path: str | Path, picture: Any, pixels: Pixels) -> np.ndarray:
+    size = _target(picture.width, picture.height, pixels, path)
+    kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
+    return _cut(np.asarray(picture.resize(size, kernel, reducing_gap=3.0)), pixels)
+
+
+def _upright(picture: Any) -> Any:
+    """The picture in RGB and the right way up."""
+    if picture.mode.startswith("I"):
+        # Sixteen bits of grey; Pillow would clip them to eight.
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return ImageOps.exif_transpose(picture).convert("RGB")
