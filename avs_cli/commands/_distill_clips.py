@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from avs_cli.core.encoders._open_clip import OpenClip
+    from avs_cli.core.encoders.open_clip_models import OpenClip
     from avs_cli.core.models.clip.student import ClipModel, ClipStudent
     from avs_cli.core.models.clip.teacher import ClipTeacher
     from avs_cli.core.models.teachers.base import Teacher

@@ -58,7 +58,7 @@ def published_laff(state: Mapping[str, torch.Tensor]) -> published.Published:
     return published.laff(state, published.Known(names={name: name for name in names}))
 
 
-def published(
+def published_head(
     state: Mapping[str, torch.Tensor], ave: bool = False, mul: bool = False, **settings: Any
 ) -> tuple[Any, list[Input], list[Input]]:
     """The head that the published weights need, without dropout, with them in it."""
@@ -104,7 +104,7 @@ def test_one_end_gives_the_published_vectors(stored: Callable[[str], Arrays], na
 @pytest.mark.parametrize("name", ["8heads_bn", "8heads_clipraw", "8heads_fc", "8heads_fc_ave"])
 def test_the_whole_head_gives_the_published_embeddings_and_scores(stored: Callable[[str], Arrays], name: str) -> None:
     arrays = stored(f"b_model_{name}")
-    head, videos, texts = published(under(arrays, "w/"), ave=name.endswith("ave"))
+    head, videos, texts = published_head(under(arrays, "w/"), ave=name.endswith("ave"))
     head.eval()
     seen, written = under(arrays, "vis/"), under(arrays, "txt/")
     video = head.embed_videos([seen[feature.name] for feature in videos])
@@ -117,7 +117,7 @@ def test_the_whole_head_gives_the_published_embeddings_and_scores(stored: Callab
 
 def test_frames_are_fused_before_features_and_padding_takes_no_part(stored: Callable[[str], Arrays]) -> None:
     arrays = stored("h_frame_laff")
-    head, videos, _ = published({f"vis_net.{key}": value for key, value in under(arrays, "w/").items()})
+    head, videos, _ = published_head({f"vis_net.{key}": value for key, value in under(arrays, "w/").items()})
     head.eval()
     lengths = torch.from_numpy(arrays["lengths"])
     rows = torch.cat([torch.from_numpy(one[:n]) for one, n in zip(arrays["frames"], arrays["lengths"], strict=True)])
@@ -223,7 +223,7 @@ def test_three_steps_of_training_give_the_published_weights(stored: Callable[[st
     from avs_cli.core.training.loop import RMSprop
 
     arrays = stored("f_train_3steps")
-    head, videos, texts = published(under(arrays, "w0/"))
+    head, videos, texts = published_head(under(arrays, "w0/"))
     seen, written = under(arrays, "vis/"), under(arrays, "txt/")
     optimizer = RMSprop(head.parameters(), lr=1e-4)
     loss_of = objectives.load("triplet")()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 # Modules that the entries share.
-SHARED = ("base", "catalogue")
+SHARED = ("base", "catalogue", "open_clip_models")
 features = Registry("feature", "avs_cli.core.encoders", "load")
 
 

@@ -6,7 +6,7 @@ The 512-dimensional CLIP features of the AVS literature are from ViT-B/32; ViT-L
 from typing import Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders._open_clip import OpenClip, named
+from avs_cli.core.encoders.open_clip_models import OpenClip, named
 
 
 def load(

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders._open_clip import OpenClip, named
+from avs_cli.core.encoders.open_clip_models import OpenClip, named
 
 
 def load(runtime: Runtime, variant: Literal["s4", "l14"] = "s4") -> OpenClip:
