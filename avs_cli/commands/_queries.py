@@ -196,7 +196,7 @@ def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
 
 
 def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
-    """Raises MismatchError for a missing example image.
+    """Raises MismatchError for a missing example image, and for a video, which is no example.
 
     path  the topics' file; "" for a query of the command line
     """
@@ -210,6 +210,10 @@ def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
             if frames.is_picture(text) and not Path(text).is_file():
                 suffix = Path(text).suffix
                 raise MismatchError(f"{where}{text}: no such image; text ending in {suffix} is read as a path")
+            if frames.is_video(text) and " " not in text:
+                raise MismatchError(
+                    f"{where}{text}: a video cannot be an example; give an image, such as one frame of it"
+                )
 
 
 def _fit(spec: str, ours: Mapping[str, Any], shots: "Gallery") -> None:

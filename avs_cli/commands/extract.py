@@ -175,6 +175,8 @@ def extract(
         pictures = find_frames(inputs, frames, fps or FRAME_RATE) if frames else {}
         found = _share([*pictures] or named_shots(inputs, shots), own, parts)
         if (failed := _failed_of_finished(asked, opened, found, retry_failed)) is not None:
+            if thumbnails is not None:
+                note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
             _end(path, failed, found)
             return
     load = features.load(model)

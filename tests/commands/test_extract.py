@@ -524,6 +524,7 @@ def test_what_is_done_is_found_done_without_the_model_until_its_weights_change(l
     ]
     assert (tmp_path / "a.h5").read_bytes() == whole
     assert loaded("blue.png", *arguments).stdout == "code 0\n"
+    assert "encoded already; --thumbnails changes only" in loaded("blue.png", *arguments, "--thumbnails", 64).stderr
 
     # What is new needs the model, and other settings are refused as ever.
     assert loaded("blue.png", "red.png", *arguments).stdout.startswith("code 0 ")

@@ -125,6 +125,7 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         ),
         (["gallery.h5", "--vectors", "no-topics.h5"], 3, "no-topics.h5: no topics in this store"),
         (["gallery.h5", "-q", "nosuch.jpg"], 3, "nosuch.jpg: no such image; text ending in .jpg is read as a path"),
+        (["gallery.h5", "-q", "dog.mp4"], 3, "dog.mp4: a video cannot be an example; give an image"),
         (["gallery.h5", "--topics", "pictures.tsv"], 3, "pictures.tsv: topic 661: gone.PNG: no such image"),
         (["gallery.h5", "-q", "a dog", "--field", "both"], 2, "--field has no effect with --query"),
         (["gallery.h5", "-q", "a dog", "--missing", "skip"], 2, "--missing has no effect without --head"),

@@ -121,6 +121,11 @@ def is_picture(path: str | Path) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
+def is_video(path: str | Path) -> bool:
+    """Whether the file's name is that of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def probe(path: str | Path) -> VideoInfo:
     """Duration, frame rate and size of a video or still picture; FormatError for what is neither."""
     if is_picture(path):
