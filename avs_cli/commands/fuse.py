@@ -303,6 +303,7 @@ def _learned(
     """
     import os
 
+    from avs_cli.core.evaluation.evaluator import usual
     from avs_cli.core.fusion.ltr import batched, report
     from avs_cli.core.fusion.ltr.folds import by_year, split
     from avs_cli.core.fusion.ltr.learning import as_scores, cross_fit, learn, steps
@@ -311,7 +312,7 @@ def _learned(
 
     topics = list(dict.fromkeys(topic for run in runs.values() for topic in run))
     judged = _judged(qrels, topics)
-    measure = how.measure or batched.usual(judged)
+    measure = how.measure or usual(judged)
     batched.parsed(measure)
     parts: list[list[str]] = []
     if writes or reported:

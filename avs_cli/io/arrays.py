@@ -20,7 +20,6 @@ from avs_cli.io.atomic import replacing, writing
 from avs_cli.io.pipe import read_text, regular
 from avs_cli.types import Block
 
-MAGIC = b"\x93NUMPY"
 _PICTURE = re.compile(r"\.(bmp|jpe?g|png|tiff?|webp)$", re.IGNORECASE)
 _FRAME = re.compile(r"(.+)_([0-9]+)")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avs_cli.core.evaluation.evaluator import Evaluator
+from avs_cli.core.evaluation.evaluator import Evaluator, usual
 from avs_cli.core.fusion.ltr import folds, lambdamart, learning, run_weights
-from avs_cli.core.fusion.ltr.batched import Measure, usual
+from avs_cli.core.fusion.ltr.batched import Measure
 from avs_cli.core.fusion.ltr.report import report
 from avs_cli.core.fusion.ltr.topic_matrix import Block, best_first, pool
 from avs_cli.errors import MismatchError, SpecError

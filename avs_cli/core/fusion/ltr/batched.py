@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from avs_cli.core.evaluation.evaluator import usual as usual
 from avs_cli.core.evaluation.measures.xinfap import DEPTH, EPSILON
 from avs_cli.core.fusion.ltr.topic_matrix import Block
 from avs_cli.errors import SpecError

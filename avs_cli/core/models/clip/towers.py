@@ -22,14 +22,6 @@ UNBUILT = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, As
 _MODEL = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
 _VISION = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout"}
 _TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
-_NEEDED = (
-    "visual.proj",
-    "visual.conv1.weight",
-    "visual.positional_embedding",
-    "text_projection",
-    "token_embedding.weight",
-    "positional_embedding",
-)
 
 
 class Towers(nn.Module):
