@@ -1,5 +1,6 @@
 """The command line: find the command, read the configuration, run it, and map errors to exit codes."""
 
+import atexit
 import contextlib
 import errno
 import importlib
@@ -183,7 +184,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _end)
-    sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
+    code = exit_code(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """Exit without the interpreter's finalisation.
+
+    A thread of torch.distributed that frees a tensor at that moment asks for the interpreter's lock, which it never
+    gets again, and the process aborts (seen once in some hundred runs) after all its work is done.
+    """
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _end(number: int, frame: object) -> None:

@@ -8,7 +8,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+
+from avs_cli.reporting import Advance, Reporter
 
 TOLD = 20
 # Control characters (C0, DEL, C1), bidirectional controls, line ends and surrogates.
@@ -45,12 +46,6 @@ def note_each(messages: Iterable[str]) -> None:
         note(f"and {len(different) - TOLD} more")
 
 
-class Advance(Protocol):
-    """Advance a progress bar by `steps`, optionally with the current item."""
-
-    def __call__(self, steps: float = 1, what: str = "") -> None: ...
-
-
 @contextmanager
 def progress(label: str, total: float | None) -> Iterator[Advance]:
     """A progress bar on stderr if it is a terminal."""
@@ -68,6 +63,25 @@ def progress(label: str, total: float | None) -> Iterator[Advance]:
             bar.update(task, advance=steps, description=visible(f"{label} {what}".rstrip()))
 
         yield advance
+
+
+class Terminal(Reporter):
+    """Notes and progress on stderr."""
+
+    def note(self, message: str) -> None:
+        note(message)
+
+    def note_each(self, messages: Iterable[str]) -> None:
+        note_each(messages)
+
+    @contextmanager
+    def progress(self, label: str, total: float | None) -> Iterator[Advance]:
+        with progress(label, total) as advance:
+            yield advance
+
+
+# What commands give to their stages.
+TERMINAL = Terminal()
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:

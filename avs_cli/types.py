@@ -114,7 +114,7 @@ class Sampling:
 
 
 class Facts(NamedTuple):
-    """Facts on an encoder, enough to recognise its stores; see `core.features.Feature`."""
+    """Facts on an encoder, enough to recognise its stores; see `core.encoders.Encoder`."""
 
     dim: int
     pixels: Pixels | None

@@ -24,7 +24,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl x-clip' ;;
+            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--shots) ;;
             extract:--text) ;;

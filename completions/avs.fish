@@ -9,7 +9,7 @@ complete -c avs -n '__fish_seen_subcommand_from shots' -l timeout -x -d 'Seconds
 complete -c avs -n '__fish_seen_subcommand_from shots' -l output -s o -r -F -d 'Output file'
 complete -c avs -n '__fish_seen_subcommand_from shots' -l help -d 'Show this message and exit'
 complete -c avs -n __fish_use_subcommand -f -a extract -d 'Encode shots, images or texts into a feature store'
-complete -c avs -n '__fish_seen_subcommand_from extract' -l model -x -a 'beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl x-clip' -d 'Encoder, as NAME or NAME:KEY=VALUE: beit, blip, blip2, clip, conse, dfn, dinov3, ircsn, metaclip2, minilm, mobileclip2, open-clip, pe-core, siglip2, teachclip, timm, video-llama, vjepa2, wsl, x-clip'
+complete -c avs -n '__fish_seen_subcommand_from extract' -l model -x -a 'beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' -d 'Encoder, as NAME or NAME:KEY=VALUE: beit, blip, blip2, clip, conse, dfn, dinov3, ircsn, metaclip2, microsoft-xclip, minilm, mobileclip2, open-clip, pe-core, siglip2, teachclip, timm, video-llama, vjepa2, wsl'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l output -s o -r -F -d 'Output file'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l shots -r -F -d 'Shot table'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l text -r -F -d 'Topics or captions to encode instead of videos'

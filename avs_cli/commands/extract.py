@@ -14,14 +14,14 @@ import typer
 from avs_cli.commands import _applies, _queries
 from avs_cli.commands._inputs import find_frames, named_shots, spare_media
 from avs_cli.console import note, note_each, progress, table
-from avs_cli.core.encoders import features
+from avs_cli.core.encoders import encoders
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
 from avs_cli.outputs import Writes
 from avs_cli.types import Facts, Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
-    from avs_cli.core.encoders import Feature
+    from avs_cli.core.encoders import Encoder
     from avs_cli.io.store.writer import StoreWriter
 
 # At most this much work is lost when the process is killed: a part is closed when either limit is reached.
@@ -44,7 +44,7 @@ Inputs = Annotated[
 ]
 Model = Annotated[
     str,
-    typer.Option("--model", metavar="SPEC", help=f"Encoder, as NAME or NAME:KEY=VALUE: {', '.join(features.names())}."),
+    typer.Option("--model", metavar="SPEC", help=f"Encoder, as NAME or NAME:KEY=VALUE: {', '.join(encoders.names())}."),
 ]
 
 
@@ -159,7 +159,7 @@ def extract(
     own, parts = _part(shard)
     path, name = _target(output, model)
 
-    def opened(encoder: "Feature | Facts", workers: int) -> "tuple[_Settings, StoreWriter]":
+    def opened(encoder: "Encoder | Facts", workers: int) -> "tuple[_Settings, StoreWriter]":
         sampling = _sampling(encoder, fps, max_frames)
         width = THUMBNAIL if thumbnails is None else thumbnails
         settings = _Settings(sampling, pool or encoder.pooling, frame_norm, batch_size, workers, timeout, width)
@@ -179,13 +179,13 @@ def extract(
                 note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
             _end(path, failed, found)
             return
-    load = features.load(model)
+    load = encoders.load(model)
     from avs_cli.core.device import prepare
     from avs_cli.core.encoders import Runtime
     from avs_cli.io.cache import remembered
 
     place = prepare(device, threads)
-    feature: Feature = load(Runtime(place.device, place.threads, weights, remembered, precision))
+    feature: Encoder = load(Runtime(place.device, place.threads, weights, remembered, precision))
     known = feature.provenance  # missing or wrong weights are reported before any video is opened
     if text:
         _extract_texts(feature, known, model, _queries.read(text, field), field, path, name, dtype)
@@ -249,7 +249,7 @@ def _failed_of_finished(
         return None  # the model itself will decide, and report it
 
 
-def _keep_facts(asked: Mapping[str, Any], feature: "Feature") -> None:
+def _keep_facts(asked: Mapping[str, Any], feature: "Encoder") -> None:
     """Save the encoder's facts, so that the next call need not load it to find a store finished."""
     from avs_cli.io.facts import keep
 
@@ -269,9 +269,9 @@ def _list(json: bool) -> None:
     if json:
         from json import dumps
 
-        print(dumps(list(facts(features.names())), indent=1))
+        print(dumps(list(facts(encoders.names())), indent=1))
     else:
-        table(COLUMNS, listing(features.names()))
+        table(COLUMNS, listing(encoders.names()))
 
 
 class _Settings(NamedTuple):
@@ -296,7 +296,7 @@ def _target(output: str, model: str) -> tuple[str, str]:
     return path, feature_name("-".join([first, *values]))
 
 
-def _sampling(feature: "Feature | Facts", fps: float | None, max_frames: int | None) -> "Sampling":
+def _sampling(feature: "Encoder | Facts", fps: float | None, max_frames: int | None) -> "Sampling":
     """The model's own sampling with the user's changes."""
     sampling = feature.sampling
     if fps is not None:
@@ -325,7 +325,7 @@ def _share(found: "list[Shot | Failure]", own: int, parts: int) -> "list[Shot | 
 
 
 def _writer(
-    feature: "Feature | Facts", model: str, path: str, name: str, dtype: str, settings: _Settings
+    feature: "Encoder | Facts", model: str, path: str, name: str, dtype: str, settings: _Settings
 ) -> "StoreWriter":
     from avs_cli.io.store.writer import StoreWriter
     from avs_cli.provenance import describe, versions
@@ -350,7 +350,7 @@ def _todo(writer: "StoreWriter", found: "list[Shot | Failure]", retry_failed: bo
 
 
 def _extract_frames(
-    feature: "Feature",
+    feature: "Encoder",
     writer: "StoreWriter",
     found: "list[Shot | Failure]",
     pictures: Mapping[Shot, tuple[str, ...]],
@@ -406,7 +406,7 @@ def _report(writer: "StoreWriter", found: "list[Shot | Failure]") -> int:
 
 
 def _extract_texts(
-    feature: "Feature",
+    feature: "Encoder",
     known: Mapping[str, Any],
     model: str,
     topics: Sequence[Topic],

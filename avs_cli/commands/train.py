@@ -23,7 +23,7 @@ from avs_cli.commands._training import (
     settings_of,
 )
 from avs_cli.core.models.heads import heads
-from avs_cli.core.models.text import encoders
+from avs_cli.core.models.text import text_encoders
 from avs_cli.core.training.objectives import objectives
 from avs_cli.errors import SpecError
 from avs_cli.options import (
@@ -55,7 +55,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="STORE|NAME",
-            help=f"Caption features: a store, or a text encoder ({', '.join(encoders.names())}); repeatable.",
+            help=f"Caption features: a store, or a text encoder ({', '.join(text_encoders.names())}); repeatable.",
         ),
     ] = None,
     head: Annotated[

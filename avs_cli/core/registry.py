@@ -21,7 +21,8 @@ from avs_cli.errors import SpecError, UnknownName
 class Registry:
     """The entries of `package`; each module gives its value through the function called `entry`.
 
-    Modules that a package names in `SHARED` are what its entries share, and no entries.
+    Modules that a package names in `SHARED` are what its entries share, and no entries; `RENAMED` maps the former
+    names of entries to their names, for the error that says so.
     """
 
     kind: str
@@ -40,18 +41,16 @@ class Registry:
 
         Raises UnknownName for a name that no file has, SpecError for a parameter that it lacks or cannot take.
         """
+        function: Callable[..., Any] = getattr(self.module(spec), self.entry)
         name, _, rest = spec.partition(":")
-        name = name.replace("_", "-")
-        if name not in self.names():
-            raise UnknownName(self.kind, name, self.names())
-        module = importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
-        function: Callable[..., Any] = getattr(module, self.entry)
-        bound = _parameters(self.kind, spec, name, rest, function)
+        bound = _parameters(self.kind, spec, name.replace("_", "-"), rest, function)
         return functools.partial(function, **bound) if bound else function
 
     def module(self, spec: str) -> types.ModuleType:
         """The module behind a spec, for what it says about itself."""
         name = spec.partition(":")[0].replace("_", "-")
+        if renamed := getattr(importlib.import_module(self.package), "RENAMED", {}).get(name):
+            raise SpecError(f"{self.kind} {name!r} is now called {renamed!r}")
         if name not in self.names():
             raise UnknownName(self.kind, name, self.names())
         return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")

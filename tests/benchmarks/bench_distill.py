@@ -23,7 +23,7 @@ from PIL import Image
 
 from avs_cli.commands import _heads
 from avs_cli.commands._training import Data
-from avs_cli.core.encoders import Runtime, features
+from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways, text_ranks
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
@@ -75,7 +75,7 @@ def _scaled(photo: Image.Image, side: int) -> Image.Image:
 
 def prepare(folder: Path) -> None:
     """Crops' and captions' vectors of both splits; what is there already stays."""
-    feature = features.load("conse:output=pooled")(Runtime())
+    feature = encoders.load("conse:output=pooled")(Runtime())
     for split, most in (("dev", 1000), ("train", TRAINED)):
         photos = sorted((DATA / split).iterdir())
         random.Random(0).shuffle(photos)

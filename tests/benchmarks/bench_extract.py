@@ -57,7 +57,7 @@ def growth(memory: list[float]) -> str:
 def rates(media: Path) -> tuple[int, float, float, float]:
     """Frames, and frames per second of decoding alone, of the model alone, and of both overlapped."""
     from avs_cli.core.device import prepare
-    from avs_cli.core.encoders import Runtime, features
+    from avs_cli.core.encoders import Runtime, encoders
     from avs_cli.core.extraction.batches import encode
     from avs_cli.core.extraction.sampling import sample_times
     from avs_cli.io.video.find import whole_files
@@ -65,7 +65,7 @@ def rates(media: Path) -> tuple[int, float, float, float]:
     from avs_cli.types import Frames, Shot
 
     place = prepare("cpu", 1)
-    feature = features.load(MODEL)(Runtime(place.device, place.threads))
+    feature = encoders.load(MODEL)(Runtime(place.device, place.threads))
     found = list(whole_files(find_media([media]), place.workers, 60.0))
     jobs = [Job(shot.video, (shot,)) for shot in found if isinstance(shot, Shot)]
 

@@ -25,7 +25,7 @@ from avs_cli import cli
 from avs_cli.commands import _distill_clips, _heads, _teachers
 from avs_cli.commands._clips import Keep, decoded, footage_of
 from avs_cli.commands._training import Data, Team
-from avs_cli.core.encoders import Runtime, features
+from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
@@ -575,7 +575,7 @@ def taught(path: Path, name: str) -> torch.Tensor:
 
 def asked(path: Path, student: str) -> torch.Tensor:
     """A student's scores, as a feature: captions against clips."""
-    feature = features.load("teachclip")(Runtime(weights=str(path / student)))
+    feature = encoders.load("teachclip")(Runtime(weights=str(path / student)))
     with Store(path / "g.h5") as gallery:
         vectors = gallery.read(sorted(SOME)).vectors.astype(np.float32)
     lines = (path / "c.txt").read_text().splitlines()
@@ -753,7 +753,7 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
         elif (name := key.removeprefix("student.")) != "logit_scale":
             state[checkpoints.renamed(name, theirs) or name] = value
     save_file(state, tmp_path / "teachclip.safetensors")
-    feature = features.load(f"teachclip:words={WORDS}")(Runtime(weights=str(tmp_path / "teachclip.safetensors")))
+    feature = encoders.load(f"teachclip:words={WORDS}")(Runtime(weights=str(tmp_path / "teachclip.safetensors")))
     pictures = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), np.uint8)
     with torch.inference_mode():
         expected = ours.watched(torch.from_numpy(pictures)[None], torch.ones(1, 12)).vectors

@@ -283,9 +283,9 @@ def test_a_store_of_topics_answers_as_the_topics_do(here: Here, films: Path, tmp
 
 
 def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, films: Path) -> None:
-    from avs_cli.core.encoders import features
+    from avs_cli.core.encoders import encoders
 
-    encoder: Any = features.load("colour")(None)
+    encoder: Any = encoders.load("colour")(None)
     words = (Variant(1.0, "red"), Variant(0.5, "green"))
     encoder.word_level = True
     with pytest.raises(MismatchError, match="topic 661 has several wordings, which cannot be combined"):

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from avs_cli.cli import exit_code
-from avs_cli.core.encoders import Runtime, _folders, _lavis, features
+from avs_cli.core.encoders import Runtime, _folders, _lavis, encoders
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.extraction.batches import POOLINGS
 from avs_cli.core.extraction.sampling import sample_times
@@ -45,7 +45,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         if spec not in made:
             maker = {**tiny.MAKERS, **tiny.VARIANTS}.get(spec)
             weights = str(maker(tmp_path_factory.mktemp("weights"))) if maker else None
-            made[spec] = features.load(spec)(Runtime(weights=weights, remember=remember))
+            made[spec] = encoders.load(spec)(Runtime(weights=weights, remember=remember))
         return made[spec]
 
     return loaded
@@ -69,7 +69,7 @@ def pictures(feature: Any, units: int) -> np.ndarray:
 
 
 def test_every_entry_of_the_registry_is_tried() -> None:
-    assert {spec.partition(":")[0] for spec in SPECS} == set(features.names())
+    assert {spec.partition(":")[0] for spec in SPECS} == set(encoders.names())
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -122,11 +122,11 @@ def test_a_feature_says_what_it_sees_and_where_its_vectors_come_from(spec: str, 
         assert told["precision"] == "fp32"
 
 
-@pytest.mark.parametrize("spec", ["blip", "blip2", "clip", "pe-core", "x-clip"])
+@pytest.mark.parametrize("spec", ["blip", "blip2", "clip", "pe-core", "microsoft-xclip"])
 def test_text_alone_leaves_the_image_tower_on_disk(spec: str, tmp_path: Path) -> None:
-    feature = features.load(spec)(Runtime(weights=str(tiny.MAKERS[spec](tmp_path))))
+    feature = encoders.load(spec)(Runtime(weights=str(tiny.MAKERS[spec](tmp_path))))
     feature.encode_text(["a dog"])
-    part = {"blip": "vision_model.", "blip2": "vision_model.", "x-clip": "vision_model."}.get(spec, "visual.")
+    part = {"blip": "vision_model.", "blip2": "vision_model.", "microsoft-xclip": "vision_model."}.get(spec, "visual.")
     towers = [tensor for name, tensor in feature.network.named_parameters() if name.startswith(part)]
     assert towers
     assert all(tensor.is_meta for tensor in towers)
@@ -137,7 +137,7 @@ def test_text_alone_leaves_the_image_tower_on_disk(spec: str, tmp_path: Path) ->
 @pytest.mark.parametrize("spec", ["blip2", "clip", "ircsn:frames=8,crops=10", "video-llama", "wsl"])
 def test_sixteen_bits_are_near_thirty_two_and_leave_the_weights_whole(spec: str, precision: str, load: Load) -> None:
     whole = load(spec)
-    feature = features.load(spec)(Runtime(weights=whole.runtime.weights, precision=precision))
+    feature = encoders.load(spec)(Runtime(weights=whole.runtime.weights, precision=precision))
     exact, rough = (one.encode_frames(pictures(one, 1)) for one in (whole, feature))
     assert rough.dtype == np.float32
     cosines = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
@@ -159,7 +159,7 @@ def test_ten_crops_are_the_mean_of_ten_pictures(load: Load) -> None:
 
 def test_ten_crops_of_clips_keep_each_crops_frames_together(load: Load) -> None:
     ten = load("ircsn:frames=8,crops=10")
-    one = features.load("ircsn:frames=8")(Runtime(weights=ten.runtime.weights))
+    one = encoders.load("ircsn:frames=8")(Runtime(weights=ten.runtime.weights))
     batch = pictures(ten, 1)
     np.testing.assert_allclose(ten.encode_frames(batch)[0], one.encode_frames(batch).mean(0), atol=1e-5)
 
@@ -216,17 +216,17 @@ def test_pixels_are_scaled_to_the_models_mean_and_deviation(load: Load) -> None:
 
 def test_openais_clip_has_quick_gelu() -> None:
     for variant in ("vit-b32", "vit-l14-336"):
-        assert features.load(f"clip:{variant}")(Runtime()).config["quick_gelu"]
+        assert encoders.load(f"clip:{variant}")(Runtime()).config["quick_gelu"]
     with pytest.raises(SpecError, match="ViT-B-32-quickgelu/openai"):
-        features.load("open_clip:ViT-B-32/openai")(Runtime())
+        encoders.load("open_clip:ViT-B-32/openai")(Runtime())
 
 
 def test_words_of_clip_are_the_towers_hidden_states_up_to_the_end_token(tmp_path: Path) -> None:
     weights = str(tiny.MAKERS["clip"](tmp_path))
     texts = ["a red dog", "dog " * 99, "", *("a cat" for _ in range(70))]
-    whole = features.load("clip")(Runtime(weights=weights))
+    whole = encoders.load("clip")(Runtime(weights=weights))
     for spec in ("clip:output=words", "open-clip:output=words,words=9", "clip:vit-l14-336,output=words,words=77"):
-        feature = features.load(spec)(Runtime(weights=weights))
+        feature = encoders.load(spec)(Runtime(weights=weights))
         most = feature.provenance["words"]
         words = feature.encode_text(texts)
         # Start, pieces, end; of 99 pieces so many that the end token is the last of `most`.
@@ -250,26 +250,26 @@ def test_words_of_clip_are_refused_where_there_are_none(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     siglip = str(tiny.MAKERS["siglip2"](tmp_path / "siglip"))
     with pytest.raises(SpecError, match="needs a text tower that is a plain transformer"):
-        features.load("open-clip:output=words")(Runtime(weights=siglip)).encode_text(["a dog"])
+        encoders.load("open-clip:output=words")(Runtime(weights=siglip)).encode_text(["a dog"])
     weights = str(tiny.MAKERS["clip"](tmp_path / "clip"))
     for count in (2, 78):
         with pytest.raises(SpecError, match=f"words={count} is not between 3 and 77"):
-            features.load(f"clip:output=words,words={count}")(Runtime(weights=weights)).encode_text(["a dog"])
+            encoders.load(f"clip:output=words,words={count}")(Runtime(weights=weights)).encode_text(["a dog"])
 
 
 def test_open_clip_takes_any_of_its_names_and_knows_the_others_neighbours() -> None:
-    feature = features.load("open_clip:ViT-B-16/laion2b_s34b_b88k")(Runtime())
+    feature = encoders.load("open_clip:ViT-B-16/laion2b_s34b_b88k")(Runtime())
     assert (feature.dim, feature.pixels.size) == (512, 224)
     with pytest.raises(UnknownName, match="did you mean 'ViT-B-16'"):
-        features.load("open_clip:ViT-B16/laion2b_s34b_b88k")(Runtime())
+        encoders.load("open_clip:ViT-B16/laion2b_s34b_b88k")(Runtime())
     with pytest.raises(UnknownName, match="openai"):
-        features.load("open_clip:ViT-B-16/opnai")(Runtime())
+        encoders.load("open_clip:ViT-B-16/opnai")(Runtime())
 
 
 @pytest.mark.parametrize("spec", ["ircsn:frames=12", "video-llama:frames=33", "vjepa2:frames=3", "ircsn:interval=0"])
 def test_a_number_of_frames_that_the_model_cannot_take_is_refused(spec: str) -> None:
     with pytest.raises(SpecError, match="frames"):
-        features.load(spec)(Runtime())
+        encoders.load(spec)(Runtime())
 
 
 def test_captions_are_cleaned_as_in_blips_training() -> None:
@@ -285,7 +285,7 @@ FULL = {row.feature.partition(":")[0]: row.feature for row in reversed(MODELS.va
 
 @pytest.mark.parametrize("spec", [*FULL.values(), "beit:512", "blip2:coco", "clip:vit-l14-336"])
 def test_at_full_size_the_vectors_have_the_published_length(spec: str) -> None:
-    row, feature = MODELS[spec], features.load(spec)(Runtime())
+    row, feature = MODELS[spec], encoders.load(spec)(Runtime())
     _without_files(feature, spec)
     with torch.device("meta"), torch.inference_mode():
         network = feature.build().eval()
@@ -312,7 +312,7 @@ def _without_files(feature: Any, spec: str) -> None:
             from avs_cli.core.encoders._csn import Csn
 
             vars(feature).update(weights=Csn().state_dict(), from_vmz=True)
-    if spec == "x-clip:large":
+    if spec == "microsoft-xclip:large":
         from transformers import XCLIPConfig
 
         wide = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}
@@ -371,7 +371,7 @@ def test_weights_in_the_hubs_cache_are_used_offline(tmp_path: Path, monkeypatch:
     (home / "refs" / "main").write_text("0" * 40)
     made.rename(home / "blobs" / digest)
     (snapshot / "model.safetensors").symlink_to(home / "blobs" / digest)
-    feature = features.load("timm:test_vit.r160_in1k")(Runtime())
+    feature = encoders.load("timm:test_vit.r160_in1k")(Runtime())
     assert feature.source.here()
     assert feature.provenance["weights"] == digest
     assert feature.encode_frames(pictures(feature, 1)).shape == (1, feature.dim)
@@ -382,14 +382,14 @@ def test_the_commands_for_a_web_servers_file_put_it_where_it_is_found(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(UnavailableError) as raised:
-        assert features.load("ircsn")(Runtime()).provenance
+        assert encoders.load("ircsn")(Runtime()).provenance
     fetch, convert = str(raised.value).partition("with: ")[2].split(" && ")
     arguments = shlex.split(fetch)
     place = Path(arguments[arguments.index("-o") + 1])
     place.parent.mkdir(parents=True)
     torch.save(tiny.csn("vmz"), place)
     assert exit_code(shlex.split(convert)[1:]) == 0
-    assert features.load("ircsn")(Runtime()).dim == 128
+    assert encoders.load("ircsn")(Runtime()).dim == 128
 
 
 def test_digests_are_remembered_until_the_file_changes(tmp_path: Path) -> None:
@@ -418,16 +418,16 @@ def test_what_is_no_safetensors_is_named_with_its_cure(tmp_path: Path) -> None:
         (folder, "no .safetensors in this folder; convert it first: avs convert"),
     ):
         with pytest.raises(FormatError) as raised:
-            assert features.load("wsl")(Runtime(weights=str(path))).provenance
+            assert encoders.load("wsl")(Runtime(weights=str(path))).provenance
         assert said in str(raised.value)
     with pytest.raises(FileNotFoundError):
-        assert features.load("wsl")(Runtime(weights=str(tmp_path / "nowhere"))).provenance
+        assert encoders.load("wsl")(Runtime(weights=str(tmp_path / "nowhere"))).provenance
 
 
 @pytest.mark.parametrize("spec", ["beit", "blip", "blip2", "clip", "ircsn", "video-llama", "wsl"])
 def test_another_models_weights_are_refused(spec: str, tmp_path: Path) -> None:
     save_file({"conv.weight": torch.ones(3)}, tmp_path / "model.safetensors")
-    feature = features.load(spec)(Runtime(weights=str(tmp_path / "model.safetensors")))
+    feature = encoders.load(spec)(Runtime(weights=str(tmp_path / "model.safetensors")))
     with empty(), pytest.raises(FormatError, match="not the weights of"):
         assert feature.image_tower
 
@@ -564,7 +564,7 @@ def test_safetensors_in_a_published_layout_encode_a_clip(
     (tmp_path / "weights").mkdir()
     weights = make(tmp_path / "weights")
     provenance, vectors = extracted(film, model, weights)
-    feature = features.load(model)(Runtime(weights=str(weights)))
+    feature = encoders.load(model)(Runtime(weights=str(weights)))
     assert vectors.shape == (1, feature.dim)
     assert provenance["weights"] == feature.provenance["weights"]
     assert provenance["mean"]
@@ -591,7 +591,7 @@ def test_published_pickles_encode_a_clip_once_they_are_converted(
     if layout == "video-llama":
         Path("weights/config.json").write_text(json.dumps(tiny.BLIP2))
     provenance, vectors = extracted(film, model, Path("weights"))
-    feature = features.load(model)(Runtime(weights="weights"))
+    feature = encoders.load(model)(Runtime(weights="weights"))
     assert vectors.shape == (1, feature.dim)
     assert provenance["sampling"]["clip"] == feature.sampling.clip
 
@@ -599,7 +599,7 @@ def test_published_pickles_encode_a_clip_once_they_are_converted(
 def test_the_list_of_models_has_every_feature_with_licence_and_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["extract", "--list-models"]) == 0
     listed = capsys.readouterr().out
-    for name in features.names():
+    for name in encoders.names():
         assert f"  {name}" in listed
     (row,) = [line for line in listed.splitlines() if "clip:vit-l14-336" in line]
     assert row.split()[:6] == ["clip:vit-l14-336", "768", "frame", "yes", "427.9", "191.0"]
@@ -610,7 +610,7 @@ def test_the_list_of_models_has_every_feature_with_licence_and_size(capsys: pyte
 def test_the_list_of_models_is_there_for_programs_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["extract", "--list-models", "--json"]) == 0
     listed = {one["model"]: one for one in json.loads(capsys.readouterr().out)}
-    assert {name.partition(":")[0] for name in listed} == set(features.names())
+    assert {name.partition(":")[0] for name in listed} == set(encoders.names())
     assert listed["clip:vit-l14-336"]["dim"] == 768
     assert listed["clip:vit-l14-336"]["downloads"] == ["timm/vit_large_patch14_clip_336.openai"]
     assert listed["blip2:pretrain"]["text"] is True
@@ -684,7 +684,7 @@ def test_a_folder_of_weights_that_brings_code_is_refused_and_runs_none(
         _edited(folder / name, change)
     monkeypatch.setattr("builtins.input", lambda *asked: "y")  # as `yes | avs …` has it
     with pytest.raises(FormatError, match="brings code of its own"):
-        feature = features.load(spec)(Runtime(weights=str(folder)))
+        feature = encoders.load(spec)(Runtime(weights=str(folder)))
         assert feature.provenance
         if feature.has_text:
             feature.encode_text(["a dog"])
@@ -695,7 +695,7 @@ def test_a_folder_of_weights_that_brings_code_is_refused_and_runs_none(
 
 def test_every_encoder_that_takes_a_folder_is_tried() -> None:
     files = {"conse", "ircsn", "teachclip", "timm", "wsl"}  # which take a file, or a folder of tensors alone
-    assert {spec.partition(":")[0] for spec in FOLDERS} | files == set(features.names())
+    assert {spec.partition(":")[0] for spec in FOLDERS} | files == set(encoders.names())
 
 
 @pytest.mark.parametrize("reader", ["tokenizer", "network"])
@@ -737,7 +737,7 @@ def test_open_clips_configuration_sets_sizes_and_loads_nothing_else(
 
     _edited(tmp_path / "open_clip_config.json", edit)
     with pytest.raises(FormatError, match=message):
-        assert features.load("clip")(Runtime(weights=str(tmp_path))).network
+        assert encoders.load("clip")(Runtime(weights=str(tmp_path))).network
 
 
 @pytest.mark.parametrize("name", ["roberta-base"])
@@ -749,7 +749,7 @@ def test_a_folder_in_the_working_folder_is_not_taken_for_a_published_text_tower(
     tiny.open_clip_folder(tmp_path, tiny.OPENAI)
     _edited(tmp_path / "open_clip_config.json", lambda it: it["model_cfg"]["text_cfg"].update(hf_model_name=name))
     with pytest.raises(FormatError, match="is not the text tower of any published"):
-        assert features.load("clip")(Runtime(weights=str(tmp_path))).network
+        assert encoders.load("clip")(Runtime(weights=str(tmp_path))).network
 
 
 @pytest.mark.parametrize(
@@ -766,29 +766,29 @@ def test_timms_configuration_sets_sizes_and_loads_nothing_else(change: dict[str,
     tiny.MAKERS["dinov3"](tmp_path)
     _edited(tmp_path / "config.json", lambda content: content.update(change))
     with pytest.raises(FormatError, match="not an architecture of timm and its sizes alone"):
-        assert features.load("dinov3")(Runtime(weights=str(tmp_path))).network
+        assert encoders.load("dinov3")(Runtime(weights=str(tmp_path))).network
 
 
 def test_a_kernel_from_a_hub_is_code_too(tmp_path: Path) -> None:
-    tiny.MAKERS["x-clip"](tmp_path)
+    tiny.MAKERS["microsoft-xclip"](tmp_path)
     _edited(tmp_path / "config.json", lambda it: it["vision_config"].update(attn_implementation="evil/kernel"))
     with pytest.raises(FormatError, match=r"brings code of its own \(attn_implementation\)"):
-        assert features.load("x-clip")(Runtime(weights=str(tmp_path))).provenance
+        assert encoders.load("microsoft-xclip")(Runtime(weights=str(tmp_path))).provenance
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000])
 def test_a_configuration_that_is_no_json_is_told(content: str, tmp_path: Path) -> None:
-    tiny.MAKERS["x-clip"](tmp_path)
+    tiny.MAKERS["microsoft-xclip"](tmp_path)
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(FormatError, match=r"config\.json: not JSON"):
-        assert features.load("x-clip")(Runtime(weights=str(tmp_path))).provenance
+        assert encoders.load("microsoft-xclip")(Runtime(weights=str(tmp_path))).provenance
 
 
 def test_minilm_wants_a_folder(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
     for path in (tmp_path, tmp_path / "a.safetensors"):
         with pytest.raises(FormatError, match=r"takes a Hugging Face folder with a model\.safetensors"):
-            features.load("minilm")(Runtime(weights=str(path)))
+            encoders.load("minilm")(Runtime(weights=str(path)))
 
 
 def test_a_published_tokenizers_name_runs_no_code_of_the_working_folder(
@@ -796,7 +796,7 @@ def test_a_published_tokenizers_name_runs_no_code_of_the_working_folder(
 ) -> None:
     import open_clip
 
-    feature = features.load("siglip2")(Runtime(weights=str(tmp_path / "siglip.safetensors")))
+    feature = encoders.load("siglip2")(Runtime(weights=str(tmp_path / "siglip.safetensors")))
     folder = tmp_path / open_clip.get_model_config(feature.name)["text_cfg"]["hf_tokenizer_name"]
     folder.mkdir(parents=True)
     (folder / "evil.py").write_text(EVIL.format(mark=str(tmp_path / "mark")))

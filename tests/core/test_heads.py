@@ -15,7 +15,7 @@ from avs_cli.core.models.described import describe, load_weights, rebuild
 from avs_cli.core.models.heads import heads
 from avs_cli.core.models.layers import Attention, FramePooling, Input, Ragged, dropout, linear, unit
 from avs_cli.core.models.teachers import teachers
-from avs_cli.core.models.text import encoders
+from avs_cli.core.models.text import text_encoders
 from avs_cli.core.models.text.words import Corpus
 from avs_cli.core.search.exact import best_shots
 from avs_cli.core.search.heads import HeadScorer, padded
@@ -184,9 +184,11 @@ def test_every_text_encoder_gives_a_row_per_sentence_also_for_empty_ones() -> No
     words = sorted({word for sentence in CORPUS.sentences for word in sentence.split()})
     vectors = WordVectors({word: row for row, word in enumerate(words)}, np.eye(len(words), dtype=np.float32))
     corpus = Corpus(CORPUS.sentences, vectors=vectors, dim=len(words))
-    for name in encoders.names():
-        build = encoders.load(name)
-        encoder = encoders.load(f"{name}:min_count=1")(corpus) if name not in ("word2vec", "netvlad") else build(corpus)
+    for name in text_encoders.names():
+        build = text_encoders.load(name)
+        encoder = (
+            text_encoders.load(f"{name}:min_count=1")(corpus) if name not in ("word2vec", "netvlad") else build(corpus)
+        )
         rows = encoder(["a dog", "", "unheard words"])
         assert rows.shape == (3, encoder.dim)
         assert rows.isfinite().all()
@@ -194,7 +196,7 @@ def test_every_text_encoder_gives_a_row_per_sentence_also_for_empty_ones() -> No
 
 def test_the_mean_word_vector_counts_a_repeated_word_once() -> None:
     vectors = WordVectors({"dog": 0, "cat": 1}, np.array([[4, 0], [0, 2]], np.float32))
-    encoder = encoders.load("word2vec")(Corpus(vectors=vectors))
+    encoder = text_encoders.load("word2vec")(Corpus(vectors=vectors))
     assert encoder(["dog dog the cat", "dog", "bird"]).tolist() == [[2, 1], [4, 0], [0, 0]]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from avs_cli.core.encoders import encoders
 from avs_cli.core.registry import Registry
 from avs_cli.errors import SpecError, UnknownName
 
@@ -81,3 +82,10 @@ def test_a_name_without_a_file_is_unknown(methods: Registry, spec: str) -> None:
         methods.load(spec)
     with pytest.raises(UnknownName):
         methods.module(spec)
+
+
+def test_a_former_name_says_the_new_one() -> None:
+    for spec in ("x-clip", "x_clip:base"):
+        with pytest.raises(SpecError, match="encoder 'x-clip' is now called 'microsoft-xclip'"):
+            encoders.load(spec)
+    assert "microsoft-xclip" in encoders.names() and "x-clip" not in encoders.names()

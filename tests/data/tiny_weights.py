@@ -256,7 +256,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "video-llama": video_llama_folder,
     "vjepa2:frames=4": lambda folder: hugging_face_folder(folder, "VJEPA2Model", VJEPA2),
     "wsl": lambda folder: saved(folder / "wsl.safetensors", resnext()),
-    "x-clip": lambda folder: hugging_face_folder(folder, "XCLIPModel", XCLIP),
+    "microsoft-xclip": lambda folder: hugging_face_folder(folder, "XCLIPModel", XCLIP),
 }
 VARIANTS: dict[str, Callable[[Path], Path]] = {
     "blip2:reduce=none": MAKERS["blip2"],

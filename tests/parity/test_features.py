@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from avs_cli.core.encoders import Runtime, _csn, _lavis, features
+from avs_cli.core.encoders import Runtime, _csn, _lavis, encoders
 from avs_cli.core.weights import fill
 from avs_cli.io.pipe import read_text
 
@@ -49,7 +49,7 @@ def loaded(spec: str, path: Path, folder: Path, config: dict[str, Any] | None = 
     save_file(arrays(path, "sd"), folder / "weights.safetensors")
     if config:
         (folder / "config.json").write_text(json.dumps(config))
-    return features.load(spec)(Runtime(weights=str(folder)))
+    return encoders.load(spec)(Runtime(weights=str(folder)))
 
 
 @torch.inference_mode()

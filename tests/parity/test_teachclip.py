@@ -16,7 +16,7 @@ from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import kept, one_a_second
 from avs_cli.core.models.clip.temporal import Student, Watched
 from avs_cli.core.models.clip.towers import Towers, fill, network_of
-from avs_cli.core.models.heads.xclip import XClip as XClipHead
+from avs_cli.core.models.heads.xclip import XClipHead
 from avs_cli.core.models.layers import Input, Ragged, unit
 from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.teachers.ts2net import CHOSEN, NOISE, SoftTopK, TS2Net

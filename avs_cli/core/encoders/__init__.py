@@ -1,4 +1,4 @@
-"""Features: frozen encoders, one module each, with `load(runtime, ...) -> Feature`.
+"""Frozen encoders, one module each, with `load(runtime, ...) -> Encoder`.
 
 Adding an encoder is adding a file here; the contract test runs over every one.
 """
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 # Modules that the entries share.
 SHARED = ("base", "catalogue", "open_clip_models")
-features = Registry("feature", "avs_cli.core.encoders", "load")
+# Ni et al. (Microsoft) and Ma et al. both call their model X-CLIP; the latter is the teacher and head `xclip`.
+RENAMED = {"x-clip": "microsoft-xclip"}
+encoders = Registry("encoder", "avs_cli.core.encoders", "load")
 
 
 def _forget(name: str, compute: "Callable[[], np.ndarray]") -> "np.ndarray":
@@ -40,7 +42,7 @@ class Runtime:
     precision: str = "auto"
 
 
-class Feature(Protocol):
+class Encoder(Protocol):
     """A frozen encoder of frames, of text, or of both into a joint space.
 
     dim         dimension of its vectors, read from the model

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.base import Encoder
+from avs_cli.core.encoders.base import PublishedEncoder
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.weights import Source
 from avs_cli.errors import FormatError
@@ -17,7 +17,7 @@ from avs_cli.types import Pixels
 LOADING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
-class Timm(Encoder):
+class Timm(PublishedEncoder):
     """A network of timm by its name; a folder given as weights that has a config.json decides by itself."""
 
     def __init__(self, runtime: Runtime, name: str, source: Source):

@@ -19,7 +19,7 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Encoder:
+class PublishedEncoder:
     """A frozen encoder; a subclass builds its network, names the tensors of its towers, and computes.
 
     model   the published model's name

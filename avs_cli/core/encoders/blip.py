@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime, _lavis
-from avs_cli.core.encoders.base import Encoder
+from avs_cli.core.encoders.base import PublishedEncoder
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.types import Pixels
 
 TOKENS, WORDS = 35, 40
 
 
-class Blip(Encoder):
+class Blip(PublishedEncoder):
     """The two contrastive towers, from a Hugging Face folder or from Salesforce's own file."""
 
     has_text = True

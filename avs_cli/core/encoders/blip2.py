@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime, _lavis
-from avs_cli.core.encoders.base import Encoder
+from avs_cli.core.encoders.base import PublishedEncoder
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.weights import Source
 from avs_cli.types import Pixels
@@ -20,7 +20,7 @@ from avs_cli.types import Pixels
 TOKENS, WORDS = 32, 50
 
 
-class Blip2(Encoder):
+class Blip2(PublishedEncoder):
     """EVA ViT-g with the Q-Former, from a Hugging Face folder or from LAVIS's own files."""
 
     has_text = True

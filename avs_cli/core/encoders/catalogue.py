@@ -146,11 +146,11 @@ ROWS = (
           _timm(0.086, "timm/vit_small_patch16_dinov3.lvd1689m")),
     Model("vjepa2", "", 1024, 16, False, 326.0, 827.9, _MIT,
           _hub(1.5, "facebook/vjepa2-vitl-fpc64-256")),
-    Model("x-clip:large", "", 768, 8, True, 575.7, 650.2, _MIT,
+    Model("microsoft-xclip:large", "", 768, 8, True, 575.7, 650.2, _MIT,
           _hub(2.3, "microsoft/xclip-large-patch14")),
     Model("teachclip", "", 512, 12, True, 164.2, 53.1, "that of its CLIP model",
           Source(0, trained=True)),
-    Model("x-clip:base", "", 512, 8, True, 196.6, 35.8, _MIT,
+    Model("microsoft-xclip:base", "", 512, 8, True, 196.6, 35.8, _MIT,
           _hub(0.79, "microsoft/xclip-base-patch32")),
 )  # fmt: skip
 

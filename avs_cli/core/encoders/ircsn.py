@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime, _csn
-from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, grouped
+from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.weights import Source
 from avs_cli.errors import FormatError, SpecError
@@ -21,7 +21,7 @@ VMZ_MEAN, VMZ_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 AT_ONCE = 4  # clips; the early layers of one take 100 MB each
 
 
-class IrCsn(Encoder):
+class IrCsn(PublishedEncoder):
     """Clips of `frames` frames, `interval` apart, to the average of the network's last stage."""
 
     half = torch.float16  # bfloat16 costs this narrow network twice the error

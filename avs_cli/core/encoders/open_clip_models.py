@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime, _folders
-from avs_cli.core.encoders.base import CLIP_MEAN, CLIP_STD, TEXTS, Encoder
+from avs_cli.core.encoders.base import CLIP_MEAN, CLIP_STD, TEXTS, PublishedEncoder
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.models.clip.towers import Towers, is_plain, tokenise
 from avs_cli.core.weights import Source
@@ -24,7 +24,7 @@ TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language"
 Output = Literal["sentence", "words"]
 
 
-class OpenClip(Encoder):
+class OpenClip(PublishedEncoder):
     """The two towers of one model; `name` is open_clip's, `tag` says whose weights.
 
     A folder given as weights that has an open_clip_config.json decides architecture and preprocessing by itself.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.base import Encoder
+from avs_cli.core.encoders.base import PublishedEncoder
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
@@ -26,7 +26,7 @@ from avs_cli.types import Pixels, Sampling
 KIND = "teachclip"
 
 
-class TeachClip(Encoder):
+class TeachClip(PublishedEncoder):
     """The student of one file."""
 
     has_text = True

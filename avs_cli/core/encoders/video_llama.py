@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime, _lavis
-from avs_cli.core.encoders.base import Encoder, grouped
+from avs_cli.core.encoders.base import PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.weights import Source
 from avs_cli.errors import SpecError
@@ -55,7 +55,7 @@ class Network(nn.Module):
         return found
 
 
-class VideoLlama(Encoder):
+class VideoLlama(PublishedEncoder):
     """A shot's frames, evenly spread, to one vector."""
 
     def __init__(self, runtime: Runtime, model: str, source: Source, frames: int, reduce: str):

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, grouped
+from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.weights import Source
 from avs_cli.errors import SpecError
 from avs_cli.types import Pixels, Sampling
 
 
-class VJepa2(Encoder):
+class VJepa2(PublishedEncoder):
     """Clips of `frames` frames, `interval` apart, to the encoder's mean patch; the predictor is not loaded."""
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD

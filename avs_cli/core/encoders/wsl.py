@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, grouped
+from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.core.weights import Source
 from avs_cli.errors import FormatError
 from avs_cli.types import Pixels
 
 
-class Wsl(Encoder):
+class Wsl(PublishedEncoder):
     """Frames to the network's average-pooled last layer."""
 
     half = torch.float16

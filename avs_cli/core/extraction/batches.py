@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avs_cli.core.encoders import Feature
+from avs_cli.core.encoders import Encoder
 from avs_cli.types import Failure, Frames
 
 POOLINGS = ("mean", "max", "none")
@@ -59,7 +59,7 @@ class _OpenShot:
 
 
 def encode(
-    feature: Feature,
+    feature: Encoder,
     pieces: Iterable[Frames | Failure],
     pooling: str,
     batch_size: int = 32,
@@ -103,7 +103,7 @@ def encode(
     yield from _finished(open_shots)
 
 
-def _pictures_per_unit(feature: Feature) -> int:
+def _pictures_per_unit(feature: Encoder) -> int:
     """How many pictures the encoder takes for one frame or clip."""
     return feature.sampling.clip * (feature.pixels.crops if feature.pixels else 1)
 
@@ -115,7 +115,7 @@ def _finished(open_shots: "deque[_OpenShot | Failure]") -> Iterator[Encoded | Fa
 
 
 def _encode_batch(
-    feature: Feature, waiting: "deque[tuple[_OpenShot, np.ndarray]]", batch_size: int, unit_frames: bool
+    feature: Encoder, waiting: "deque[tuple[_OpenShot, np.ndarray]]", batch_size: int, unit_frames: bool
 ) -> int:
     """Encode the next `batch_size` units, or what there is, and hand the vectors to their shots; says how many."""
     unit, rows = _pictures_per_unit(feature), feature.rows

@@ -20,7 +20,7 @@ from torch import nn
 
 from avs_cli.core.models.heads import heads
 from avs_cli.core.models.layers import Head, Input
-from avs_cli.core.models.text import encoders
+from avs_cli.core.models.text import text_encoders
 from avs_cli.core.models.text.words import Corpus
 from avs_cli.core.registry import Registry
 from avs_cli.errors import MismatchError, SpecError
@@ -165,7 +165,7 @@ def chosen_in(build: Any) -> dict[str, Any]:
 
 def described_encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
     """The description of a text encoder, with the vocabulary that it has over a corpus."""
-    build = encoders.load(spec)
+    build = text_encoders.load(spec)
     return {
         "name": spec.partition(":")[0],
         "settings": settings_of(build),
@@ -176,7 +176,7 @@ def described_encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
 
 def _built(described: Mapping[str, Any], corpus: Corpus | None) -> Any:
     known = Corpus(words=described["words"], vectors=corpus.vectors if corpus else None, dim=described["word_dim"])
-    settings = settings_for("text encoder", described["name"], encoders, described["settings"])
+    settings = settings_for("text encoder", described["name"], text_encoders, described["settings"])
     if len({*described["words"]}) < len(described["words"]):
         raise MismatchError(f"a word occurs twice in the vocabulary of {described['name']}")
-    return encoders.load(described["name"])(known, **settings)
+    return text_encoders.load(described["name"])(known, **settings)

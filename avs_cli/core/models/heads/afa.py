@@ -13,7 +13,7 @@ import torch
 from avs_cli.core.models.clip.temporal import Header, Student, Watched
 from avs_cli.core.models.heads.framed import FramedHead
 from avs_cli.core.models.layers import Input, Vectors, unit
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 
 
 class AFA(FramedHead):
@@ -23,7 +23,7 @@ class AFA(FramedHead):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         dim: int,
         frames: int,
         dropout: float,
@@ -51,7 +51,7 @@ class AFA(FramedHead):
 def build(
     videos: Sequence[Input],
     texts: Sequence[Input],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Sequence[tuple[str, TextEncoder]],
     dim: int = 512,
     frames: int = 12,
     dropout: float = 0.0,

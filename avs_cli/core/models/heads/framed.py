@@ -8,7 +8,7 @@ from torch import nn
 
 from avs_cli.core.models.clip.sampling import kept
 from avs_cli.core.models.layers import Head, Input, Ragged, Vectors, dropout
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 from avs_cli.errors import SpecError
 
 # Numbers of a head's largest array, over texts and videos, that are made at once where no gradient is wanted.
@@ -51,7 +51,7 @@ class FramedHead(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         kind: str,
         dim: int,
         frames: int,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.models.layers import Attention, FramePooling, Head, Input, Ragged, Transform, Vectors, mean_rows
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 from avs_cli.errors import SpecError
 
 
@@ -64,7 +64,7 @@ class LAFF(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         ends: tuple[Side, Side],
         spaces: int,
         frames: nn.ModuleList,
@@ -113,7 +113,7 @@ def _weights(side: Side, vectors: Sequence[torch.Tensor]) -> torch.Tensor | None
 def build(
     videos: Sequence[Input],
     texts: Sequence[Input],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Sequence[tuple[str, TextEncoder]],
     dim: int = 4096,
     heads: int = 8,
     dropout: float = 0.2,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.models.layers import Head, Input, Transform, Vectors, mean_rows, unit
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 
 
 class SEA(Head):
@@ -24,7 +24,7 @@ class SEA(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         dim: int,
         dropout: float,
         norm: bool,
@@ -50,7 +50,7 @@ class SEA(Head):
 def build(
     videos: Sequence[Input],
     texts: Sequence[Input],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Sequence[tuple[str, TextEncoder]],
     dim: int = 2048,
     dropout: float = 0.2,
     norm: bool = False,

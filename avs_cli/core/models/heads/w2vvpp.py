@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from avs_cli.core.models.layers import Head, Input, Transform, Vectors, mean_rows, unit
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 
 
 class W2VVPP(Head):
@@ -23,7 +23,7 @@ class W2VVPP(Head):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         dim: int,
         dropout: float,
         norm: bool,
@@ -45,7 +45,7 @@ class W2VVPP(Head):
 def build(
     videos: Sequence[Input],
     texts: Sequence[Input],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Sequence[tuple[str, TextEncoder]],
     dim: int = 2048,
     dropout: float = 0.2,
     norm: bool = False,

@@ -17,11 +17,11 @@ from avs_cli.core.models.clip.temporal import Header
 from avs_cli.core.models.heads.framed import MOST, FramedHead, framed
 from avs_cli.core.models.layers import Input, Ragged, Vectors, first_rows
 from avs_cli.core.models.teachers import teachers
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 from avs_cli.errors import SpecError
 
 
-class XClip(FramedHead):
+class XClipHead(FramedHead):
     """Scores are the mean of four terms, each a cosine or a weighted sum of cosines."""
 
     one_product = False
@@ -30,7 +30,7 @@ class XClip(FramedHead):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         dim: int,
         dropout: float,
         model: Any,
@@ -82,7 +82,7 @@ class XClip(FramedHead):
 def build(
     videos: Sequence[Input],
     texts: Sequence[Input],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Sequence[tuple[str, TextEncoder]],
     dim: int = 512,
     frames: int = 12,
     words: int = 32,
@@ -90,10 +90,10 @@ def build(
     header: Header = "meanp",
     layers: int = 4,
     masked: bool = True,
-) -> XClip:
+) -> XClipHead:
     """The head over these features; header=seqtransf adds a temporal transformer."""
     model = teachers.load("xclip")(dim, frames, words, header, masked, layers, positions=frames)
-    return XClip(videos, texts, encoders, dim, dropout, model)
+    return XClipHead(videos, texts, encoders, dim, dropout, model)
 
 
 def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ import torch
 from avs_cli.core.models.heads.framed import MOST, FramedHead
 from avs_cli.core.models.layers import Input, Vectors
 from avs_cli.core.models.teachers import teachers
-from avs_cli.core.models.text.words import Encoder
+from avs_cli.core.models.text.words import TextEncoder
 
 
 class XPool(FramedHead):
@@ -25,7 +25,7 @@ class XPool(FramedHead):
         self,
         videos: Sequence[Input],
         texts: Sequence[Input],
-        encoders: Sequence[tuple[str, Encoder]],
+        encoders: Sequence[tuple[str, TextEncoder]],
         dim: int,
         frames: int,
         dropout: float,
@@ -62,7 +62,7 @@ class XPool(FramedHead):
 def build(
     videos: Sequence[Input],
     texts: Sequence[Input],
-    encoders: Sequence[tuple[str, Encoder]],
+    encoders: Sequence[tuple[str, TextEncoder]],
     dim: int = 512,
     frames: int = 12,
     dropout: float = 0.0,

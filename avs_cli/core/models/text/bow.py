@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from avs_cli.core.models.text.words import Corpus, Encoder, tokens
+from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 
-class BagOfWords(Encoder):
+class BagOfWords(TextEncoder):
     """(N, V) counts. "not" is a stop word, so negation is lost on it."""
 
     place: torch.Tensor

@@ -6,13 +6,13 @@ from typing import Literal
 import torch
 from torch import nn
 
-from avs_cli.core.models.text.words import Corpus, Encoder, tokens
+from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 PAD, START, END, UNKNOWN = range(4)
 
 
-class Recurrent(Encoder):
+class Recurrent(TextEncoder):
     """Word vectors through one recurrent layer, in one direction or both; the mean of the outputs, or the last ones.
 
     Stop words stay, so "not" is seen. The start and end marks count in the mean.

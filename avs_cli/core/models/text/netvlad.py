@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from avs_cli.core.models.layers import unit
-from avs_cli.core.models.text.words import Corpus, Encoder, tokens
+from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 
-class NetVLAD(Encoder):
+class NetVLAD(TextEncoder):
     """(N, clusters * D), unit length; zeros without any known word."""
 
     table: torch.Tensor

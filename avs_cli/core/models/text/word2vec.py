@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from avs_cli.core.models.text.words import Corpus, Encoder, tokens
+from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 
-class MeanWordVector(Encoder):
+class MeanWordVector(TextEncoder):
     """(N, D) means of frozen vectors; a word counts once however often it occurs; zeros without any known word."""
 
     table: torch.Tensor

@@ -82,7 +82,7 @@ class Corpus:
         return torch.from_numpy(self.vectors.vectors[[self.vectors.rows[word] for word in words]].astype(np.float32))
 
 
-class Encoder(nn.Module):
+class TextEncoder(nn.Module):
     """Sentences to vectors.
 
     dim    length of the vectors

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime, _folders
-from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, grouped
+from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.types import Pixels, Sampling
 
 
-class XClip(Encoder):
+class MicrosoftXClip(PublishedEncoder):
     """A shot's frames, evenly spread, and text, in one space."""
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -79,6 +79,6 @@ class XClip(Encoder):
         return vectors
 
 
-def load(runtime: Runtime, variant: Literal["large", "base"] = "large") -> XClip:
+def load(runtime: Runtime, variant: Literal["large", "base"] = "large") -> MicrosoftXClip:
     """X-CLIP of ViT-L/14 or ViT-B/32, 8 frames."""
-    return XClip(runtime, f"X-CLIP {variant}", MODELS[f"x-clip:{variant}"].source)
+    return MicrosoftXClip(runtime, f"X-CLIP {variant}", MODELS[f"microsoft-xclip:{variant}"].source)
