@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies, _queries
-from avs_cli.commands._inputs import find_frames, named_shots, spare_media
+from avs_cli import applies
+from avs_cli.commands import _queries
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.encoders import encoders
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
-from avs_cli.outputs import Writes
+from avs_cli.outputs import Writes, spare
 from avs_cli.types import Facts, Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def extract(
       avs extract --text tv22.txt --model clip -o topics.h5
     """
     listed = {parameter.name for parameter in context.command.params} - {"inputs", "list_models", "json"}
-    _applies.refuse(
+    applies.refuse(
         context,
         (list_models, sorted(map(str, listed)), "with --list-models"),
         (not list_models, ["json"], "without --list-models"),
@@ -148,14 +148,17 @@ def extract(
         raise SpecError("extract needs --output FILE: a store is written in parts and cannot go to stdout")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
-    _applies.refuse(
+    applies.refuse(
         context,
         (bool(text), OF_PICTURES, "with --text"),
         (not text, ["field"], "without --text"),
     )
     if frames and shots and not text:
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
-    spare_media(output.partition("::")[0], inputs)
+    from avs_cli.stages.inputs import find_frames, media_around, named_shots
+
+    path = output.partition("::")[0]
+    spare(path, media_around(path, inputs))
     own, parts = _part(shard)
     path, name = _target(output, model)
 

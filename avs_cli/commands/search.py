@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies, _queries
-from avs_cli.commands._inputs import comparison
-from avs_cli.console import note, table
+from avs_cli import applies
+from avs_cli.commands import _queries
+from avs_cli.console import TERMINAL, note, table
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import AllowMismatch, Depth, Device, Threads
 from avs_cli.outputs import WRITES
@@ -128,7 +128,7 @@ def search(
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
     table_alone = bool(query) and output == "-" and sys.stdout.isatty()
-    _applies.refuse(
+    applies.refuse(
         context,
         (bool(query), ["field"], "with --query; it selects a text of --topics"),
         (table_alone, ["tag"], "on a table; give --output FILE"),
@@ -179,8 +179,9 @@ def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int
     from avs_cli.core.search.exact import top_shots
     from avs_cli.io.store.reader import open_gallery
     from avs_cli.io.text.trec import write_run
+    from avs_cli.stages.inputs import comparison
 
-    with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch)) as shots:
+    with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch, TERMINAL)) as shots:
         if not len(shots):
             raise MismatchError(f"{', '.join(wanted.gallery)}: no shots to search")
         store = "".join(wanted.vectors)
@@ -230,8 +231,9 @@ def _with_heads(
     from avs_cli.io.atomic import names_folder, writing
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.io.text.trec import write_run
+    from avs_cli.stages.inputs import comparison
 
-    compared = comparison(wanted.allow_mismatch)
+    compared = comparison(wanted.allow_mismatch, TERMINAL)
     topics = [Topic("query", wanted.query)] if wanted.query else _queries.read(wanted.topics)
     _queries.check_pictures(topics, wanted.topics)
     place = prepare(device, threads)
