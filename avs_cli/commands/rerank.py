@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies, _queries
+from avs_cli.commands import _applies
 from avs_cli.commands._inputs import comparison
 from avs_cli.console import note
 from avs_cli.core.search.rerankers import rerankers
@@ -230,6 +230,8 @@ def _queries_of(
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
+    from avs_cli.stages import topics as _queries
+
     asked = _queries.read(topics) if topics else None
     _queries.check_pictures(asked or [], topics)
     return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads, weights), strict=True))
@@ -241,6 +243,7 @@ def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
 
     from avs_cli.core.search.exact import top_shots
     from avs_cli.core.search.rerankers.candidates import Bank
+    from avs_cli.stages import topics as _queries
 
     _, vectors = _queries.vectors_of(name, None, shots)
 

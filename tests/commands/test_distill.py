@@ -22,7 +22,7 @@ from pytest import approx
 from safetensors.torch import save_file
 
 from avs_cli import cli
-from avs_cli.commands import _distill_clips, _heads, _teachers
+from avs_cli.commands import _distill_clips, _teachers
 from avs_cli.commands._clips import Keep, decoded, footage_of
 from avs_cli.commands._training import Data, Team
 from avs_cli.core.encoders import Runtime, encoders
@@ -45,6 +45,7 @@ from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
+from avs_cli.stages import search
 from avs_cli.types import Pixels, Sampling
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
@@ -122,7 +123,7 @@ def values(path: str) -> list[dict[str, float]]:
 
 def scores(path: str, *texts: str) -> torch.Tensor:
     """A head's scores of the validation captions and videos."""
-    (loaded,) = _heads.load([path], "cpu")
+    (loaded,) = search.load([path], "cpu")
     with contextlib.ExitStack() as stack:
         data = Data(stack, ["v-frames.h5"], texts or ["v-text.h5"], False)
         return score_matrix(loaded.head, data.pairs(["v.txt"]))
