@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avs_cli import applies, options
-from avs_cli.commands._published import write_head
 from avs_cli.console import TERMINAL, note
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.outputs import BY_HAND, WRITES
+from avs_cli.stages.published import write_head
 from avs_cli.types import feature_name
 
 if TYPE_CHECKING:

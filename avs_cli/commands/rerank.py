@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from avs_cli import applies
-from avs_cli.commands import _queries
 from avs_cli.console import TERMINAL, note
 from avs_cli.core.search.rerankers import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
@@ -231,6 +230,8 @@ def _queries_of(
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
+    from avs_cli.stages import topics as _queries
+
     asked = _queries.read(topics) if topics else None
     _queries.check_pictures(asked or [], topics)
     return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads, weights), strict=True))
@@ -242,6 +243,7 @@ def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
 
     from avs_cli.core.search.exact import top_shots
     from avs_cli.core.search.rerankers.candidates import Bank
+    from avs_cli.stages import topics as _queries
 
     _, vectors = _queries.vectors_of(name, None, shots)
 
