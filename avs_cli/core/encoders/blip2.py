@@ -14,7 +14,7 @@ from torch import nn
 from avs_cli.core.encoders import Runtime, _lavis
 from avs_cli.core.encoders.base import PublishedEncoder
 from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.types import Source
 from avs_cli.types import Pixels
 
 TOKENS, WORDS = 32, 50

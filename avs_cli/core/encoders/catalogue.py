@@ -7,7 +7,7 @@ What a feature stores is read from the loaded model, never from here.
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from avs_cli.core.weights import Source
+from avs_cli.types import Source
 
 
 class Model(NamedTuple):

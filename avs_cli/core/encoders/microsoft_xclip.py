@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from avs_cli.core.encoders import Runtime, _folders
+from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
 from avs_cli.errors import FormatError, UnavailableError
@@ -55,7 +55,7 @@ class MicrosoftXClip(PublishedEncoder):
     def tokenizer(self) -> Any:
         """Texts to token ids."""
         try:
-            return _folders.tokenizer(self.files.root)
+            return self.files.tokenizer()
         except FormatError:
             raise UnavailableError(
                 f"{self.model} encodes text with a tokenizer, which does not lie with the weights in {self.files.root}"

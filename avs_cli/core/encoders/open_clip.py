@@ -5,7 +5,7 @@ from typing import Literal
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.catalogue import OPEN_CLIP, TOKENIZER
 from avs_cli.core.encoders.open_clip_models import OpenClip, encoder
-from avs_cli.core.weights import Source
+from avs_cli.types import Source
 from avs_cli.errors import SpecError, UnknownName
 
 

@@ -3,7 +3,7 @@
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders._timm import Timm
 from avs_cli.core.encoders.catalogue import TIMM
-from avs_cli.core.weights import Source
+from avs_cli.types import Source
 from avs_cli.errors import UnknownName
 
 

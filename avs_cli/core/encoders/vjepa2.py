@@ -9,7 +9,7 @@ from torch import nn
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
 from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.types import Source
 from avs_cli.errors import SpecError
 from avs_cli.types import Pixels, Sampling
 
