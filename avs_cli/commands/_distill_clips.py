@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from avs_cli.core.training.distillation import Recipe
     from avs_cli.core.training.pairs import Column
     from avs_cli.core.training.teaching import ModelTutor
-    from avs_cli.core.weights import Files
+    from avs_cli.core.weights import Weights
 
 # Captions, and videos, per block of the validation.
 JUDGED = 8
@@ -188,14 +188,13 @@ def run(
 
 def _encoder(clips: Clips, team: Team) -> "OpenClip":
     """The CLIP model that the student is initialised from."""
-    from avs_cli.core.encoders import Runtime, encoders
+    from avs_cli.core.encoders import encoders
     from avs_cli.core.models.clip.towers import is_plain
-    from avs_cli.io.cache import remembered
+    from avs_cli.stages.runtime import runtime
 
     spec = "clip" if is_teacher(clips.student) else clips.student
     known = spec.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
-    runtime = Runtime(team.device, weights=clips.weights, remember=remembered)
-    encoder: OpenClip | None = encoders.load(spec)(runtime) if known else None
+    encoder: OpenClip | None = encoders.load(spec)(runtime(team.device, weights=clips.weights)) if known else None
     if encoder is None or encoder.word_level or not is_plain(encoder.config):
         raise SpecError(
             f"--student {clips.student}: with clips, give clip, open-clip:NAME/TAG with plain transformer towers, or "
@@ -286,11 +285,11 @@ def _check(spec: str, path: str, clips: Clips) -> None:
     header, and MismatchError for weights of something else, or trained with other numbers of frames and words.
     """
     from avs_cli.core.footprint import of_published
-    from avs_cli.core.weights import Source, locate
     from avs_cli.io.head_file import tensor_shapes
+    from avs_cli.io.weights import given
 
     teachers.load(spec)
-    _told(locate(Source(0), path, spec), spec, path)
+    _told(given(Path(path)), spec, path)
     found = of_published(tensor_shapes(path), clips.frames, clips.words)
     if found and (found.frames, found.words) != (clips.frames, clips.words):
         raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; use these options")
@@ -331,7 +330,7 @@ def _taught(
     return tutors, rows
 
 
-def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
+def _told(files: "Weights", spec: str, path: str) -> dict[str, Any]:
     """The description in the file of a teacher trained by avs distill; empty for published weights.
 
     Raises FormatError for a damaged header, MismatchError for other files of avs.
@@ -373,11 +372,11 @@ class ModelTeacher:
         from avs_cli.core.models.clip.student import MEAN, STD
         from avs_cli.core.models.clip.towers import Towers, network_of
         from avs_cli.core.models.described import chosen_in
-        from avs_cli.core.weights import Source, locate
         from avs_cli.io.head_file import TRAINING
+        from avs_cli.io.weights import given
 
         build = teachers.load(spec)
-        files = locate(Source(0), path, spec)
+        files = given(Path(path))
         told = _told(files, spec, path)
         # A file that a training goes on from holds a teacher too.
         state = {key: value for key, value in files.read().items() if not key.startswith(TRAINING)}

@@ -181,11 +181,10 @@ def extract(
             return
     load = encoders.load(model)
     from avs_cli.core.device import prepare
-    from avs_cli.core.encoders import Runtime
-    from avs_cli.io.cache import remembered
+    from avs_cli.stages.runtime import runtime
 
     place = prepare(device, threads)
-    feature: Encoder = load(Runtime(place.device, place.threads, weights, remembered, precision))
+    feature: Encoder = load(runtime(place.device, place.threads, weights, precision))
     known = feature.provenance  # missing or wrong weights are reported before any video is opened
     if text:
         _extract_texts(feature, known, model, _queries.read(text, field), field, path, name, dtype)
@@ -265,13 +264,14 @@ def _end(path: str, failed: int, found: "list[Shot | Failure]") -> None:
 def _list(json: bool) -> None:
     """Print the list of models, as a table or as JSON."""
     from avs_cli.core.encoders.catalogue import COLUMNS, facts, listing
+    from avs_cli.io.weights import here
 
     if json:
         from json import dumps
 
-        print(dumps(list(facts(encoders.names())), indent=1))
+        print(dumps(list(facts(encoders.names(), here)), indent=1))
     else:
-        table(COLUMNS, listing(encoders.names()))
+        table(COLUMNS, listing(encoders.names(), here))
 
 
 class _Settings(NamedTuple):

@@ -157,5 +157,3 @@ def _placed(tensor: torch.Tensor, device: str) -> torch.Tensor:
     # Pictures come channels last; a convolution whose kernel does not is several times slower on the CPU.
     layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
     return tensor.to(device, torch.float32).contiguous(memory_format=layout)
-
-

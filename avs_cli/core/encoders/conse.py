@@ -20,8 +20,13 @@ import numpy as np
 import torch
 
 from avs_cli.core.encoders import Runtime, minilm
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError, SpecError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "": Model(dim=384, text=True, parameters=27.4, gmacs=0.4, licence="Apache-2.0", source=Source(0)),
+}
 
 CLASSES = 1000
 SIZE, BEFORE_CROP = 224, 256
@@ -57,7 +62,9 @@ class Conse:
     @cached_property
     def network(self) -> Any:
         """EfficientNet-Lite0."""
-        return _lite0(self.runtime.reader.pickled(self.weights), self.weights).to(self.runtime.device, memory_format=torch.channels_last)
+        return _lite0(self.runtime.reader.pickled(self.weights), self.weights).to(
+            self.runtime.device, memory_format=torch.channels_last
+        )
 
     @cached_property
     def sentences(self) -> minilm.MiniLM:

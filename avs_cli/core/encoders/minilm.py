@@ -12,9 +12,14 @@ import numpy as np
 import torch
 
 from avs_cli.core.encoders import Runtime, _bert
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.core.weights import Weights
 from avs_cli.errors import FormatError
-from avs_cli.types import Sampling
+from avs_cli.types import Sampling, Source
+
+MODELS = {
+    "": Model(dim=384, frames=0, text=True, parameters=22.7, gmacs=0, licence="Apache-2.0", source=Source(0)),
+}
 
 BATCH = 64
 MAX_TOKENS = 256

@@ -12,13 +12,15 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import CLIP_MEAN, CLIP_STD, TEXTS, PublishedEncoder
-from avs_cli.core.encoders.catalogue import MODELS
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.core.models.clip.towers import Towers, is_plain, tokenise
-from avs_cli.types import Source
 from avs_cli.errors import FormatError, SpecError, UnavailableError
-from avs_cli.types import Pixels
+from avs_cli.types import Pixels, Source
 
 CONFIG = "open_clip_config.json"
+# What is needed of a repository of open_clip's, and of one whose tokenizer is downloaded too.
+FILES = (CONFIG, "open_clip_model.safetensors")
+TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "sentencepiece*")
 # Of tokenizer_kwargs, which open_clip hands to transformers: those that decide how words become tokens.
 TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"})
 Output = Literal["sentence", "words"]
@@ -227,8 +229,7 @@ def encoder(runtime: Runtime, name: str, tag: str, source: Source, output: Outpu
     return OpenClip(runtime, name, tag, source)
 
 
-def named(runtime: Runtime, feature: str, output: Output = "sentence", words: int = 32) -> OpenClip:
-    """A model of the catalogue."""
-    model = MODELS[feature]
+def named(runtime: Runtime, model: Model, output: Output = "sentence", words: int = 32) -> OpenClip:
+    """A published model."""
     name, _, tag = model.builds.partition("/")
     return encoder(runtime, name, tag, model.source, output, words)
