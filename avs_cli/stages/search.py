@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from avs_cli.commands import _queries
 from avs_cli.console import note_each
 from avs_cli.errors import MismatchError, SpecError
+from avs_cli.stages import topics as _queries
 from avs_cli.types import Block, Run, Topic
 
 if TYPE_CHECKING:
