@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from avs_cli.core.encoders.open_clip_models import OpenClip
     from avs_cli.core.models.clip.student import ClipModel, ClipStudent
-    from avs_cli.core.models.clip.teacher import ClipTeacher
     from avs_cli.core.models.teachers.base import Teacher
+    from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
     from avs_cli.core.training.distillation import Recipe
     from avs_cli.core.training.pairs import Column
     from avs_cli.core.training.teaching import ModelTutor
@@ -126,8 +126,9 @@ def run(
     """
     import torch
 
-    from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
+    from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
     from avs_cli.core.training.bert_adam import WarmupCosine, parameter_groups
+    from avs_cli.core.training.contrast import Contrast
     from avs_cli.core.training.teaching import Lessons, Teaching
     from avs_cli.io.text.captions import item_of, read_all
     from avs_cli.provenance import digest
@@ -245,7 +246,7 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
 def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any]:
     """A teacher's parameters: from its spec, else those that allow initialising its header from CLIP's text tower."""
     from avs_cli.core.models.clip.student import header_heads
-    from avs_cli.core.models.described import chosen_in, settings_of
+    from avs_cli.core.models.settings import chosen_in, settings_of
 
     build = teachers.load(spec)
     every = settings_of(build)
@@ -258,7 +259,7 @@ def _student(
 ) -> "tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]":
     """The initialised student, and the weights of its CLIP model."""
     from avs_cli.core.models.clip.student import ClipStudent
-    from avs_cli.core.models.clip.teacher import ClipTeacher
+    from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 
     built = {key: value for key, value in settings.items() if key != "interpolation"}
     kind = ClipTeacher if is_teacher(clips.student) else ClipStudent
@@ -335,7 +336,7 @@ def _told(files: "Weights", spec: str, path: str) -> dict[str, Any]:
 
     Raises FormatError for a damaged header, MismatchError for other files of avs.
     """
-    from avs_cli.core.models.clip.teacher import check_teacher
+    from avs_cli.core.models.teachers.clip_teacher import check_teacher
     from avs_cli.io.bounded_json import parsed
     from avs_cli.io.head_file import HEADER_BYTES, TRAINING
 
@@ -371,7 +372,7 @@ class ModelTeacher:
         from avs_cli.core.models.clip import checkpoints
         from avs_cli.core.models.clip.student import MEAN, STD
         from avs_cli.core.models.clip.towers import Towers, network_of
-        from avs_cli.core.models.described import chosen_in
+        from avs_cli.core.models.settings import chosen_in
         from avs_cli.io.head_file import TRAINING
         from avs_cli.io.weights import given
 

@@ -27,12 +27,13 @@ from avs_cli.core.evaluation.captions import both_ways
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
 from avs_cli.core.models.clip.student import ClipBatch, ClipStudent
-from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.heads.framed import framed
 from avs_cli.core.models.layers import Input, Ragged
 from avs_cli.core.models.teachers import teachers
+from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.training.contrast import Contrast
 from avs_cli.core.training.distillation import Recipe, Taught
 from avs_cli.core.training.pairs import Batch, score_matrix
 from avs_cli.core.training.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
