@@ -15,7 +15,7 @@ from avs_cli.types import Source
 Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
 
 
-class Weights(Protocol):
+class NetworkWeights(Protocol):
     """One model's weights: a safetensors file, or a folder of them with its configuration.
 
     root     the file or the folder, for messages
@@ -36,7 +36,7 @@ class Weights(Protocol):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
 
-    def only(self, name: str) -> "Weights | None":
+    def only(self, name: str) -> "NetworkWeights | None":
         """The weights of one file of the folder; None where there is no folder or no such file."""
         ...
 
@@ -68,11 +68,11 @@ class Weights(Protocol):
 class WeightReader(Protocol):
     """What encoders need of files; the module `avs_cli.io.weights` is one."""
 
-    def locate(self, source: Source, path: str | None, model: str) -> Weights:
+    def locate(self, source: Source, path: str | None, model: str) -> NetworkWeights:
         """The weights at `path`, else the published ones. Raises UnavailableError with the commands that fetch them."""
         ...
 
-    def given(self, path: Path) -> Weights:
+    def given(self, path: Path) -> NetworkWeights:
         """The weights at `path`. Raises FormatError for what holds no safetensors."""
         ...
 

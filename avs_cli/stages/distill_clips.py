@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from avs_cli.core.training.distillation import Recipe
     from avs_cli.core.training.pairs import Column
     from avs_cli.core.training.teaching import ModelTutor
-    from avs_cli.core.weights import Weights
+    from avs_cli.core.weights import NetworkWeights
 
 # Captions, and videos, per block of the validation.
 JUDGED = 8
@@ -331,7 +331,7 @@ def _taught(
     return tutors, rows
 
 
-def _told(files: "Weights", spec: str, path: str) -> dict[str, Any]:
+def _told(files: "NetworkWeights", spec: str, path: str) -> dict[str, Any]:
     """The description in the file of a teacher trained by avs distill; empty for published weights.
 
     Raises FormatError for a damaged header, MismatchError for other files of avs.

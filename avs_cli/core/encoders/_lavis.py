@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from avs_cli.core.weights import Weights
+from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import UnavailableError
 
 # Applied one after another.
@@ -62,7 +62,7 @@ def caption(text: str, words: int) -> str:
     return " ".join(bare.split()[:words])
 
 
-def tokenizer(files: Weights, model: str) -> Any:
+def tokenizer(files: NetworkWeights, model: str) -> Any:
     """The BERT tokenizer that lies with the weights; UnavailableError where it does not."""
     from transformers import BertTokenizer
 

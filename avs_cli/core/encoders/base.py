@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.weights import Weights, empty, fill
+from avs_cli.core.weights import NetworkWeights, empty, fill
 from avs_cli.types import Pixels, Sampling, Source
 
 TEXTS = 64
@@ -44,7 +44,7 @@ class PublishedEncoder:
         self.runtime, self.model, self.source = runtime, model, source
 
     @cached_property
-    def files(self) -> Weights:
+    def files(self) -> NetworkWeights:
         """The weights on disk."""
         return self.runtime.reader.locate(self.source, self.runtime.weights, self.model)
 

@@ -13,7 +13,7 @@ import torch
 
 from avs_cli.core.encoders import Runtime, _bert
 from avs_cli.core.encoders.catalogue import Model
-from avs_cli.core.weights import Weights
+from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import FormatError
 from avs_cli.types import Sampling, Source
 
@@ -48,7 +48,7 @@ class _Reader:
         }
 
     @cached_property
-    def loaded(self) -> "_Network":
+    def loaded(self) -> "_TokenStates":
         """The network, when it is first needed."""
         load = _bert_alone if _bert.is_plain(self.files) else _by_transformers
         return load(self.files, self.device)
@@ -80,7 +80,7 @@ class _Reader:
             yield chosen, self.loaded.states(tokens), tokens.there, tokens.framing
 
 
-class _Network(NamedTuple):
+class _TokenStates(NamedTuple):
     """The tokens of texts, the last layer's states of tokens, and their length."""
 
     tokens: Callable[[list[str]], _bert.Tokens]
@@ -88,12 +88,12 @@ class _Network(NamedTuple):
     dim: int
 
 
-def _bert_alone(files: Weights, device: str) -> _Network:
+def _bert_alone(files: NetworkWeights, device: str) -> _TokenStates:
     network, tokenizer = _bert.load(files, device), _bert.Tokenizer(files, MAX_TOKENS)
-    return _Network(lambda texts: tokenizer(texts, device), network, network.width)
+    return _TokenStates(lambda texts: tokenizer(texts, device), network, network.width)
 
 
-def _by_transformers(files: Weights, device: str) -> _Network:
+def _by_transformers(files: NetworkWeights, device: str) -> _TokenStates:
     """The same of a folder that is no plain BERT."""
     tokenizer, model = files.tokenizer(), files.network().to(device)
 
@@ -112,7 +112,7 @@ def _by_transformers(files: Weights, device: str) -> _Network:
         out: torch.Tensor = model(input_ids=tokens.ids, attention_mask=tokens.there.long()).last_hidden_state
         return out
 
-    return _Network(tokens, states, int(model.config.hidden_size))
+    return _TokenStates(tokens, states, int(model.config.hidden_size))
 
 
 def _packaged_weights() -> str:

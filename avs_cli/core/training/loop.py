@@ -85,7 +85,7 @@ class Plateau:
 
 
 @dataclass
-class Cosine:
+class CosineSchedule:
     """Up in a straight line over `warmup` epochs, then down along half a cosine wave, to zero after `epochs`."""
 
     epochs: int
