@@ -19,7 +19,7 @@ ALLOWED = {
     "errors": set(),
     "core": {"core", "types", "errors"},
     "io": {"io", "types", "errors"},
-    "pages": {"pages", "types", "errors"},
+    "pages": {"pages", "stages", "types", "errors"},
     "facts": {"types", "errors"},
     "stages": {"stages", "core", "io", "facts", "types", "errors"},
     "side": {"side", "facts", "types", "errors"},
