@@ -23,6 +23,7 @@ from avs_cli.core.search.exact import best_shots, top_shots
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.inputs import comparison
 from avs_cli.stages.topics import (
     NO_WEIGHTS,
     TextFeatures,
@@ -43,8 +44,7 @@ from avs_cli.types import Run
 if TYPE_CHECKING:
     from avs_cli.core.models.layers import Vectors
     from avs_cli.io.store.galleries import Galleries, JoinedGallery
-    from avs_cli.stages.inputs import comparison
-from avs_cli.stages.heads import TrainedHead
+    from avs_cli.stages.heads import TrainedHead
 
 Field = Literal["query", "narrative", "both"]
 Missing = Literal["error", "skip", "zero"]
