@@ -27,7 +27,7 @@ ALLOWED = {
     "cli": {"side", "facts", "commands", "errors"},
     "docgen": {"cli", "side", "facts", "core", "io", "errors"},
 }
-SIDE = {"config", "console", "options", "outputs"}
+SIDE = {"applies", "config", "console", "options", "outputs"}
 # What stages know beside core and io: how they report, and the versions and environment that provenances record.
 FACTS = {"provenance", "reporting"}
 TOP = {".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "avs_cli"}

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from avs_cli import options
-from avs_cli.commands import _applies
-from avs_cli.commands._published import write_head
-from avs_cli.console import note
+from avs_cli import applies, options
+from avs_cli.console import TERMINAL, note
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.outputs import BY_HAND, WRITES
+from avs_cli.stages.published import write_head
 from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def convert(
         raise SpecError("- is stdin, which can be read once")
     store, vectors = _is_store(source), Path(source).is_dir() or _is_array(source)
     checkpoint = not (store or vectors) and _is_checkpoint(source)
-    _applies.refuse(
+    applies.refuse(
         context,
         (store or vectors or checkpoint, OF_RUNS, "without a run"),
         (not checkpoint, ("trust_pickle", *OF_HEADS), "without a checkpoint"),
@@ -124,10 +123,9 @@ def convert(
         if kind_of(held.tensors):
             write_head(source, held.tensors, held.beside, target, head, feature or [], vocabulary or [], word_vectors)
         else:
-            _applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
+            applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
             write_tensors(target, held.tensors)
         return
-    from avs_cli.commands._inputs import selected
     from avs_cli.core.submission import as_run
     from avs_cli.io.pipe import read_text
     from avs_cli.io.text.captions import are_captions, are_foreign, parse_captions, write_captions
@@ -135,6 +133,7 @@ def convert(
     from avs_cli.io.text.scores import are_scores, parse_scores
     from avs_cli.io.text.trec import is_run, parse_run, write_run
     from avs_cli.io.text.trecvid_xml import submission_in
+    from avs_cli.stages.inputs import selected
 
     text = read_text(source)
     if target.endswith(".xml"):
@@ -150,7 +149,7 @@ def convert(
     elif is_run(text) and not are_foreign(text):
         run = parse_run(source, text)
     elif are_captions(text) or are_json(text):
-        _applies.refuse(context, (True, OF_RUNS, "without a run"))
+        applies.refuse(context, (True, OF_RUNS, "without a run"))
         write_captions(target, parse_captions(source, text))
         return
     else:
@@ -158,7 +157,7 @@ def convert(
             source,
             "not TRECVID XML, RUC scores, a TREC run or captions in a supported format",
         )
-    write_run(target, selected([run], topics)[0], tag, depth)
+    write_run(target, selected([run], topics, TERMINAL)[0], tag, depth)
 
 
 def _is_store(source: str) -> bool:

@@ -6,12 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from avs_cli.commands import _applies, _distill_clips, _distill_stores
-from avs_cli.commands._clips import Keep
-from avs_cli.commands._distill_clips import Clips
-from avs_cli.commands._distill_stores import Stores
-from avs_cli.commands._inputs import spare_media
-from avs_cli.commands._training import Plan, Team, is_encoder
+from avs_cli import applies
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import SpecError
 from avs_cli.options import (
@@ -27,7 +22,13 @@ from avs_cli.options import (
     TimeLimit,
     Workers,
 )
-from avs_cli.outputs import WRITES
+from avs_cli.outputs import WRITES, spare
+from avs_cli.stages import distill_clips as _distill_clips
+from avs_cli.stages import distill_heads as _distill_stores
+from avs_cli.stages.clips import Keep
+from avs_cli.stages.distill_clips import Clips
+from avs_cli.stages.distill_heads import Stores
+from avs_cli.stages.training import Plan, Team, is_encoder
 
 Method = Literal["pear", "ce", "l1"]
 
@@ -208,7 +209,9 @@ def distill(
     """
     if output == "-":
         raise SpecError("distill needs --output FILE: the state of training is saved next to it")
-    spare_media(output, inputs)
+    from avs_cli.stages.inputs import media_around
+
+    spare(output, media_around(output, inputs))
     if bool(inputs) == bool(video):
         raise SpecError("distill trains either on INPUT clips or on the stores of --video; give one of them")
     taught_by, aggregate = teacher or [], aggregate or ("attention" if teacher else "mean")
@@ -223,7 +226,7 @@ def distill(
         KEPT: bool(inputs or teacher),
     }
     needing = {use: [name for name, uses in NEEDS.items() if use in uses] for use in holds}
-    _applies.refuse(context, *((not held, needing[use], f"without {use}") for use, held in holds.items()))
+    applies.refuse(context, *((not held, needing[use], f"without {use}") for use, held in holds.items()))
     if video and _distill_clips.is_teacher(student):
         raise SpecError(
             f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "

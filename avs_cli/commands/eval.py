@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from avs_cli import options
-from avs_cli.commands import _applies
+from avs_cli import applies, options
 from avs_cli.console import note, note_each, table
 from avs_cli.errors import SpecError
 from avs_cli.outputs import WRITES
@@ -130,7 +129,7 @@ def eval(
 
     judgments, runs = (qrels, runs) if qrels else (runs[:1], runs[1:])
     _check(json, csv, latex, format == "nist", plot, bool(measure), len(runs), bool(agreement))
-    _applies.refuse(
+    applies.refuse(
         context,
         (len(runs) == 1, ("baseline", "test", "seed"), "on a single run"),
         (test != "randomization", ["seed"], f"with --test {test}"),

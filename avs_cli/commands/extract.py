@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies, _queries
-from avs_cli.commands._inputs import find_frames, named_shots, spare_media
+from avs_cli import applies
 from avs_cli.console import note, note_each, progress, table
 from avs_cli.core.encoders import encoders
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
-from avs_cli.outputs import Writes
+from avs_cli.outputs import Writes, spare
 from avs_cli.types import Facts, Failure, Sampling, Shot, Topic, feature_name
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def extract(
       avs extract --text tv22.txt --model clip -o topics.h5
     """
     listed = {parameter.name for parameter in context.command.params} - {"inputs", "list_models", "json"}
-    _applies.refuse(
+    applies.refuse(
         context,
         (list_models, sorted(map(str, listed)), "with --list-models"),
         (not list_models, ["json"], "without --list-models"),
@@ -148,14 +147,17 @@ def extract(
         raise SpecError("extract needs --output FILE: a store is written in parts and cannot go to stdout")
     if bool(inputs) == bool(text):
         raise SpecError("extract takes either INPUT or --text FILE")
-    _applies.refuse(
+    applies.refuse(
         context,
         (bool(text), OF_PICTURES, "with --text"),
         (not text, ["field"], "without --text"),
     )
     if frames and shots and not text:
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
-    spare_media(output.partition("::")[0], inputs)
+    from avs_cli.stages.inputs import find_frames, media_around, named_shots
+
+    path = output.partition("::")[0]
+    spare(path, media_around(path, inputs))
     own, parts = _part(shard)
     path, name = _target(output, model)
 
@@ -183,12 +185,13 @@ def extract(
     from avs_cli.core.device import prepare
     from avs_cli.core.encoders import Runtime
     from avs_cli.io.cache import remembered
+    from avs_cli.stages.topics import read
 
     place = prepare(device, threads)
     feature: Encoder = load(Runtime(place.device, place.threads, weights, remembered, precision))
     known = feature.provenance  # missing or wrong weights are reported before any video is opened
     if text:
-        _extract_texts(feature, known, model, _queries.read(text, field), field, path, name, dtype)
+        _extract_texts(feature, known, model, read(text, field), field, path, name, dtype)
         return
     if feature.pixels is None:
         raise SpecError(f"{model} encodes text only; give --text FILE")
@@ -418,6 +421,7 @@ def _extract_texts(
     """Encode topics or captions: one vector each (several wordings are combined), or one per word."""
     from avs_cli.io.store.writer import Item, StoreWriter
     from avs_cli.provenance import describe, versions
+    from avs_cli.stages.topics import vectors_by
 
     if not feature.has_text:
         raise SpecError(f"{model} encodes no text")
@@ -428,6 +432,6 @@ def _extract_texts(
         for first in range(0, len(topics), PART_SHOTS):
             batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
             if batch:
-                vectors = _queries.vectors_by(feature, model, batch)
+                vectors = vectors_by(feature, model, batch)
                 writer.add([Item(None, topic.id, vector) for topic, vector in zip(batch, vectors, strict=True)])
         writer.finish([topic.id for topic in topics])

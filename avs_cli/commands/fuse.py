@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from avs_cli import options
-from avs_cli.commands import _applies
-from avs_cli.console import note
+from avs_cli import applies, options
+from avs_cli.console import TERMINAL, note
 from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
@@ -117,10 +116,10 @@ def fuse(
     """
     import os.path
 
-    from avs_cli.commands._inputs import selected
     from avs_cli.core.fusion.methods import methods
     from avs_cli.errors import SpecError
     from avs_cli.io.text.trec import read_run, write_run
+    from avs_cli.stages.inputs import selected
 
     qrels, report = qrels or [], report or []
     if [*runs, *qrels, topics].count("-") > 1:
@@ -135,7 +134,7 @@ def fuse(
     if merge is not None and hasattr(methods.module(method), "shares") and all(map(os.path.isfile, paths)):
         write_run(output, _by_ranks(paths, method, topics, depth), tag, depth)
         return
-    loaded = dict(zip(named, selected(list(map(read_run, paths)), topics), strict=True))
+    loaded = dict(zip(named, selected(list(map(read_run, paths)), topics, TERMINAL), strict=True))
     _check_topics(paths, list(loaded.values()))
     if merge is not None:
         write_run(output, merge(list(loaded.values())), tag, depth)
@@ -165,7 +164,7 @@ def _check(
     """Reject invalid combinations before files are read; `output` is "" when no run is written."""
     from avs_cli.errors import SpecError
 
-    if (ltr or load) and method != "weighted" and (method != "rrf" or _applies.written(context, "method")):
+    if (ltr or load) and method != "weighted" and (method != "rrf" or applies.written(context, "method")):
         raise SpecError(f"{'--ltr' if ltr else '--load'} and --method {method} are mutually exclusive")
     if learns and not judged and not load:
         raise SpecError(
@@ -176,7 +175,7 @@ def _check(
     unlearned = f"with --method {method}; add --ltr to learn from judgments"
     if load:
         unlearned = "with --load, which applies a model as it was saved"
-    _applies.refuse(
+    applies.refuse(
         context,
         (bool(load) or not learns, learning, unlearned),
         (not (load or ltr), ["steps"], "without --ltr"),

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies, _queries
-from avs_cli.commands._inputs import comparison
-from avs_cli.console import note
+from avs_cli import applies
+from avs_cli.console import TERMINAL, note
 from avs_cli.core.search.rerankers import rerankers
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads, Weights
@@ -99,10 +98,11 @@ def rerank(
     from avs_cli.io.text.scores import read_verdicts
     from avs_cli.io.text.topics import is_topics_file
     from avs_cli.io.text.trec import read_run, write_run
+    from avs_cli.stages.inputs import comparison
 
     looks_at = evidence_of(method_of)
     asked = topics if "queries" in looks_at and is_topics_file(topics) and not vectors else ""
-    _applies.refuse(
+    applies.refuse(
         context,
         ("gallery" not in looks_at, ("gallery", "allow_mismatch"), f"with --method {method}"),
         ("queries" not in looks_at, ["vectors"], f"with --method {method}"),
@@ -115,7 +115,7 @@ def rerank(
     place = prepare(device, threads)
     given = _selected({path: read_run(path) for path in runs}, topics)
     with ExitStack() as stack:
-        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch))) if gallery else None
+        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch, TERMINAL))) if gallery else None
         evidence = _Evidence(
             shots,
             _queries_of(asked, vectors, shots, place.device, place.threads, weights) if shots is not None else {},
@@ -133,9 +133,9 @@ def rerank(
 
 def _selected(runs: dict[str, Run], topics: str) -> dict[str, Run]:
     """The runs with the topics to rerank; raises MismatchError for a run that has none of them."""
-    from avs_cli.commands._inputs import selected
+    from avs_cli.stages.inputs import selected
 
-    chosen = dict(zip(runs, selected(list(runs.values()), topics), strict=True))
+    chosen = dict(zip(runs, selected(list(runs.values()), topics, TERMINAL), strict=True))
     for path, run in chosen.items():
         if not run:
             raise MismatchError(f"{path} has none of the topics that --topics selects; leave it out")
@@ -230,6 +230,8 @@ def _queries_of(
     """Topic -> its vector; none when no topics are given."""
     if not (topics or vectors):
         return {}
+    from avs_cli.stages import topics as _queries
+
     asked = _queries.read(topics) if topics else None
     _queries.check_pictures(asked or [], topics)
     return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads, weights), strict=True))
@@ -241,6 +243,7 @@ def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
 
     from avs_cli.core.search.exact import top_shots
     from avs_cli.core.search.rerankers.candidates import Bank
+    from avs_cli.stages import topics as _queries
 
     _, vectors = _queries.vectors_of(name, None, shots)
 

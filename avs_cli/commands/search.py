@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies, _queries
-from avs_cli.commands._inputs import comparison
-from avs_cli.console import note, table
+from avs_cli import applies
+from avs_cli.console import TERMINAL, note, table
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.options import AllowMismatch, Depth, Device, Threads
 from avs_cli.outputs import WRITES
 from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
-    from avs_cli.commands._heads import Missing
     from avs_cli.io.store.galleries import JoinedGallery
     from avs_cli.io.store.reader import Gallery
+    from avs_cli.stages.search import Missing
 
 Galleries = Annotated[
     list[str],
@@ -128,7 +127,7 @@ def search(
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
     table_alone = bool(query) and output == "-" and sys.stdout.isatty()
-    _applies.refuse(
+    applies.refuse(
         context,
         (bool(query), ["field"], "with --query; it selects a text of --topics"),
         (table_alone, ["tag"], "on a table; give --output FILE"),
@@ -179,8 +178,10 @@ def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int
     from avs_cli.core.search.exact import top_shots
     from avs_cli.io.store.reader import open_gallery
     from avs_cli.io.text.trec import write_run
+    from avs_cli.stages import topics as _queries
+    from avs_cli.stages.inputs import comparison
 
-    with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch)) as shots:
+    with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch, TERMINAL)) as shots:
         if not len(shots):
             raise MismatchError(f"{', '.join(wanted.gallery)}: no shots to search")
         store = "".join(wanted.vectors)
@@ -225,13 +226,15 @@ def _with_heads(
         raise SpecError("several heads write several files of times; give --times FOLDER")
     if several and wanted.tag:
         raise SpecError("--tag names a single run; with several heads, each run has the name of its head")
-    from avs_cli.commands import _heads
     from avs_cli.core.device import prepare
     from avs_cli.io.atomic import names_folder, writing
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.io.text.trec import write_run
+    from avs_cli.stages import search as _heads
+    from avs_cli.stages import topics as _queries
+    from avs_cli.stages.inputs import comparison
 
-    compared = comparison(wanted.allow_mismatch)
+    compared = comparison(wanted.allow_mismatch, TERMINAL)
     topics = [Topic("query", wanted.query)] if wanted.query else _queries.read(wanted.topics)
     _queries.check_pictures(topics, wanted.topics)
     place = prepare(device, threads)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from avs_cli.commands import _applies
-from avs_cli.commands._inputs import spare_media
+from avs_cli import applies
 from avs_cli.options import Output
+from avs_cli.outputs import spare
 
 if TYPE_CHECKING:
     from avs_cli.types import Shot
@@ -55,9 +55,10 @@ def shots(
     from avs_cli.console import note
     from avs_cli.errors import IncompleteError
     from avs_cli.io.text.shots import write_shots
+    from avs_cli.stages.inputs import media_around
 
-    _applies.refuse(context, (bool(msb), ("detector", "workers", "timeout"), "with --msb"))
-    spare_media(output, videos or [])
+    applies.refuse(context, (bool(msb), ("detector", "workers", "timeout"), "with --msb"))
+    spare(output, media_around(output, videos or []))
     found, failures = _from_tables(msb, videos) if msb else _detected(videos, detector, workers, timeout)
     for failure in failures:
         note(failure)

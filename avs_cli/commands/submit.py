@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from avs_cli import options
-from avs_cli.commands import _applies
+from avs_cli import applies, options
 from avs_cli.console import note
 from avs_cli.outputs import WRITES
 
@@ -156,7 +155,7 @@ def submit(
 def _check_options(context: typer.Context, check: bool, format: str, year: int) -> None:
     """Reject options on the command line that have no effect."""
     xml = not check and format == "xml"
-    _applies.refuse(
+    applies.refuse(
         context,
         (check, NO_CHECK, "with --check"),
         (not check and format == "trec", NO_TREC, "on a TREC run"),

@@ -6,22 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from avs_cli.commands import _applies
-from avs_cli.commands._inputs import comparison
-from avs_cli.commands._training import (
-    SAMPLE,
-    Data,
-    Judge,
-    Plan,
-    Team,
-    Training,
-    corpus_of,
-    described_head,
-    is_encoder,
-    optimizer_of,
-    schedule_of,
-    settings_of,
-)
+from avs_cli import applies
+from avs_cli.console import TERMINAL
 from avs_cli.core.models.heads import heads
 from avs_cli.core.models.text import text_encoders
 from avs_cli.core.training.objectives import objectives
@@ -37,6 +23,20 @@ from avs_cli.options import (
     TensorBoard,
     Threads,
     TimeLimit,
+)
+from avs_cli.stages.training import (
+    SAMPLE,
+    Data,
+    Judge,
+    Plan,
+    Team,
+    Training,
+    corpus_of,
+    described_head,
+    is_encoder,
+    optimizer_of,
+    schedule_of,
+    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def train(
     """
     if output == "-":
         raise SpecError("train needs --output FILE: the state of training is saved next to it")
-    _applies.refuse(
+    applies.refuse(
         context,
         (not validate, ("qrels", "metric", "patience"), "without --validate"),
         (optimizer != "adamw", ["weight_decay"], "without --optimizer adamw"),
@@ -147,12 +147,13 @@ def train(
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise SpecError("the negation objective runs in one process, not under torchrun")
     from avs_cli.core.device import prepare
+    from avs_cli.stages.inputs import comparison
 
     place = prepare(device, threads)
     with ExitStack() as stack:
         team = Team.join(stack, place.device)
         stored = [name for name in given["text"] if not is_encoder(name)]
-        data = Data(stack, video, stored, skip_missing, comparison(allow_mismatch))
+        data = Data(stack, video, stored, skip_missing, comparison(allow_mismatch, TERMINAL))
         if init:
             data.arrange(init)
         learned = data.pairs(captions, negated)

@@ -47,16 +47,16 @@ def view(
       avs view tv22.run --gallery gallery.h5 --topics tv22.txt -o tv22.html
       avs view clip.run laff.run --gallery gallery.h5 --topics tv22.txt --qrels tv22.qrels --shown 50
     """
-    from avs_cli.commands._inputs import selected
-    from avs_cli.console import note
+    from avs_cli.console import TERMINAL, note
     from avs_cli.io.atomic import writing
     from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
     from avs_cli.io.text.trec import read_qrels, read_run
     from avs_cli.pages.results import Page, laid_out, render, run_names
+    from avs_cli.stages.inputs import selected
 
     first, *others = map(read_run, runs)
     if topics and not is_topics_file(topics):
-        first, *others = selected([first, *others], topics)
+        first, *others = selected([first, *others], topics, TERMINAL)
         topics = ""
     entries = laid_out([first, *(align_topics(run, first)[0] for run in others)], shown)
     queries, judged = None, None

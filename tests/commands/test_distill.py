@@ -22,9 +22,6 @@ from pytest import approx
 from safetensors.torch import save_file
 
 from avs_cli import cli
-from avs_cli.commands import _distill_clips, _heads, _teachers
-from avs_cli.commands._clips import Keep, decoded, footage_of
-from avs_cli.commands._training import Data, Team
 from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways
 from avs_cli.core.models.clip import checkpoints
@@ -45,6 +42,11 @@ from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
+from avs_cli.stages import distill_clips as _distill_clips
+from avs_cli.stages import search
+from avs_cli.stages import teachers as _teachers
+from avs_cli.stages.clips import Keep, decoded, footage_of
+from avs_cli.stages.training import Data, Team
 from avs_cli.types import Pixels, Sampling
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
@@ -122,7 +124,7 @@ def values(path: str) -> list[dict[str, float]]:
 
 def scores(path: str, *texts: str) -> torch.Tensor:
     """A head's scores of the validation captions and videos."""
-    (loaded,) = _heads.load([path], "cpu")
+    (loaded,) = search.load([path], "cpu")
     with contextlib.ExitStack() as stack:
         data = Data(stack, ["v-frames.h5"], texts or ["v-text.h5"], False)
         return score_matrix(loaded.head, data.pairs(["v.txt"]))
@@ -775,7 +777,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     )
     assert not Path("kept").exists()
     with monkeypatch.context() as full:
-        full.setattr("avs_cli.commands._clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
+        full.setattr("avs_cli.stages.clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
         ran = avs(*line)
     assert (ran.returncode, "has only 1e-06 GB free; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
     ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)

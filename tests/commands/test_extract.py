@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avs_cli.commands import _queries
 from avs_cli.errors import MismatchError
 from avs_cli.io.store.reader import open_store
 from avs_cli.io.text.captions import read_captions
 from avs_cli.io.text.trec import read_run
+from avs_cli.stages import topics as _queries
 from avs_cli.types import Topic, Variant
 
 ENCODERS = Path(__file__).resolve().parents[1] / "data" / "encoders"

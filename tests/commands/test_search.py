@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from avs_cli import cli
-from avs_cli.commands import _queries
 from avs_cli.commands import search as command
 from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.stages import topics as _queries
 from avs_cli.types import Shot
 
 Here = Callable[..., tuple[int, str, str]]
@@ -133,7 +133,7 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         (["gallery.h5", "--vectors", "topics.h5", "--weights", "a"], 2, "--weights has no effect with --vectors"),
         (["gallery.h5", "--vectors", "zero.h5"], 3, "topic 663: zero vector"),
         (["gallery.h5", "--vectors", "topics.h5", "--topics", "t.txt"], 3, "topics.h5::tiny has no item '9'"),
-        (["gallery.h5", "-q", "a dog"], 2, "unknown feature 'tiny'"),
+        (["gallery.h5", "-q", "a dog"], 2, "unknown encoder 'tiny'"),
         (["unnamed.h5", "-q", "a dog"], 3, "no text model in its provenance; give --vectors"),
         (["empty.h5", "-q", "a dog"], 3, "empty.h5: no shots to search"),
         (["infinite.h5", "--vectors", "topics.h5"], 3, "infinite.h5::tiny: b: a value is NaN or infinite"),

@@ -1,38 +1,37 @@
-"""Inputs of commands: videos and shot tables, selected topics of runs, and the comparison of provenances."""
+"""Inputs of stages: videos and shot tables, selected topics of runs, and the comparison of provenances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from avs_cli.console import note
-from avs_cli.outputs import spare
+from avs_cli.io.store.compatibility import Comparison
+from avs_cli.io.text.shots import is_shot_table, located, read_shots
+from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
+from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.types import Failure, Shot
-
-if TYPE_CHECKING:
-    from avs_cli.io.store.compatibility import Comparison
 
 _Value = TypeVar("_Value")
 
 
-def comparison(allow_mismatch: bool) -> "Comparison":
-    """The comparison of provenances of stores and heads for a command, with warnings on stderr."""
-    from avs_cli.io.store.compatibility import Comparison
-
-    return Comparison(note, allow_mismatch, "use --allow-mismatch to continue with a warning")
+def comparison(allow_mismatch: bool = False, report: Reporter = LOGGED) -> Comparison:
+    """The comparison of provenances of stores and heads: an error, or a note where mismatches are allowed."""
+    return Comparison(report.note, allow_mismatch, "use --allow-mismatch to continue with a warning")
 
 
-def selected(runs: Sequence[Mapping[str, _Value]], topics: str) -> list[dict[str, _Value]]:
-    """The runs restricted to the topics of `--topics`; "" selects all.
+def selected(
+    runs: Sequence[Mapping[str, _Value]], topics: str = "", report: Reporter = LOGGED
+) -> list[dict[str, _Value]]:
+    """The runs restricted to some topics.
+
+    topics  a topics file, or ids and ranges such as 731-750,761; "" selects all
 
     Notes topics that are in no run. Raises MismatchError when the runs have none of them.
     """
     if not topics:
         return list(map(dict, runs))
-    from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
-
     wanted = topic_ids(topics)
     if absent := absent_topics(wanted, runs):
-        note(absent)
+        report.note(absent)
     return [select_topics(run, wanted) for run in runs]
 
 
@@ -49,7 +48,6 @@ def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
 
     table  a shot table in addition to those among the inputs, or ""
     """
-    from avs_cli.io.text.shots import is_shot_table, located, read_shots
     from avs_cli.io.video.find import unmeasured
     from avs_cli.io.video.frames import STAGE, find_media
 
@@ -75,11 +73,12 @@ def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) 
     return list(measured(named_shots(inputs, table), workers, timeout))
 
 
-def spare_media(output: str, inputs: Sequence[str]) -> None:
-    """Raises SpecError when an output would overwrite a video or image in the input folders."""
-    if output not in ("", "-") and Path(output).is_file():
-        from avs_cli.io.video.frames import find_media
+def media_around(output: str, inputs: Sequence[str]) -> list[str]:
+    """The videos and images of the input folders that hold an existing output, which would overwrite one of them."""
+    if output in ("", "-") or not Path(output).is_file():
+        return []
+    from avs_cli.io.video.frames import find_media
 
-        for folder in filter(Path.is_dir, map(Path, inputs)):
-            if Path(output).resolve().is_relative_to(folder.resolve()):
-                spare(output, map(str, find_media([folder])))
+    place = Path(output).resolve()
+    folders = [folder for folder in map(Path, inputs) if folder.is_dir() and place.is_relative_to(folder.resolve())]
+    return [str(path) for folder in folders for path in find_media([folder])]

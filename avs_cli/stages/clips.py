@@ -9,11 +9,10 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING, NamedTuple
 
-from avs_cli.commands._inputs import find_shots
-from avs_cli.commands._teachers import Kept, kept, key_of
-from avs_cli.commands._training import Team
 from avs_cli.console import note, note_each, progress
 from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.stages.teachers import Kept, kept, key_of
+from avs_cli.stages.training import Team
 from avs_cli.types import Failure, Pixels, Sampling, Shot
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def decoded(
     the frames would exceed the limit or the free space of the disk.
     """
     from avs_cli.io.frame_cache import FrameCache
+    from avs_cli.stages.inputs import find_shots
 
     found = [shot for shot in find_shots(inputs, "", workers, TIMEOUT) if shot.id in wanted]
     kind = [repr(sampling), repr(pixels), *["jpeg"] * keep.jpeg]

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from avs_cli.commands._inputs import comparison
-from avs_cli.commands._teachers import HeadTeacher
-from avs_cli.commands._training import (
+from avs_cli.console import TERMINAL
+from avs_cli.errors import MismatchError
+from avs_cli.stages.teachers import HeadTeacher
+from avs_cli.stages.training import (
     SAMPLE,
     Data,
     Plan,
@@ -21,7 +22,6 @@ from avs_cli.commands._training import (
     schedule_of,
     settings_of,
 )
-from avs_cli.errors import MismatchError
 
 if TYPE_CHECKING:
     from avs_cli.core.models.layers import Head
@@ -78,11 +78,12 @@ def run(
     from avs_cli.core.training.pairs import mean_weights
     from avs_cli.core.training.teaching import HeadStudent, Lessons, Teaching
     from avs_cli.provenance import digest
+    from avs_cli.stages.inputs import comparison
 
     texts = [name for name in stores.text if not is_encoder(name)]
     _names_differ(stores.video, stores.teacher_video)
     _names_differ(texts, stores.teacher_text)
-    compared = comparison(stores.allow_mismatch)
+    compared = comparison(stores.allow_mismatch, TERMINAL)
     watched, written = [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text]
     every = Data(stack, watched, written, stores.skip_missing, compared)
     own = Data(stack, stores.video, texts, stores.skip_missing, compared)

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avs_cli.commands._clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
-from avs_cli.commands._teachers import kept, key_of
-from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.console import note
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
+from avs_cli.stages.clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
+from avs_cli.stages.teachers import kept, key_of
+from avs_cli.stages.training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.types import Pixels, Sampling
 
 if TYPE_CHECKING:

@@ -116,14 +116,14 @@ def encoded(
     """(Q, D) topics, encoded with the text tower named in the gallery's provenance, with local weights if given."""
     import numpy as np
 
-    from avs_cli.core.encoders import Runtime, encoders
+    from avs_cli.core.encoders import encoders
     from avs_cli.core.search.exact import blend
-    from avs_cli.io.cache import remembered
+    from avs_cli.stages.runtime import runtime
 
     spec = shots.provenance.get("spec")
     if not isinstance(spec, str):
         raise MismatchError(f"{shots.feature}: no text model in its provenance; give --vectors")
-    feature: Encoder = encoders.load(spec)(Runtime(device, threads, weights, remembered))
+    feature: Encoder = encoders.load(spec)(runtime(device, threads, weights))
     if not feature.has_text or feature.word_level:
         what = "words one by one" if feature.has_text else "no text"
         raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from avs_cli.commands import _queries
 from avs_cli.console import note_each
 from avs_cli.errors import MismatchError, SpecError
+from avs_cli.stages import topics as _queries
 from avs_cli.types import Block, Run, Topic
 
 if TYPE_CHECKING:
@@ -227,10 +227,10 @@ def _encoded(
     """The topics encoded, and the provenance of the encoder."""
     import numpy as np
 
-    from avs_cli.core.encoders import Runtime, encoders
-    from avs_cli.io.cache import remembered
+    from avs_cli.core.encoders import encoders
+    from avs_cli.stages.runtime import runtime
 
-    encoder = encoders.load(spec)(Runtime(device, threads, weights, remember=remembered))
+    encoder = encoders.load(spec)(runtime(device, threads, weights))
     provenance = {**encoder.provenance, "spec": spec}
     encoded = encoder.encode_text([topic.query for topic in topics])
     ids = [topic.id for topic in topics]
