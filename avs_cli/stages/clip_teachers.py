@@ -12,17 +12,18 @@ import torch
 from avs_cli.core.footprint import of_published
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.student import MEAN, STD, normalised
-from avs_cli.core.models.clip.teacher import check_teacher
 from avs_cli.core.models.clip.towers import Towers, network_of
-from avs_cli.core.models.described import chosen_in
+from avs_cli.core.models.settings import chosen_in
 from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.teachers.base import Teacher
+from avs_cli.core.models.teachers.clip_teacher import check_teacher
 from avs_cli.core.training.pairs import Column
 from avs_cli.core.training.teaching import ModelTutor
-from avs_cli.core.weights import Files, Source, locate
+from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.io.bounded_json import parsed
 from avs_cli.io.head_file import HEADER_BYTES, TRAINING, tensor_shapes
+from avs_cli.io.weights import given
 from avs_cli.provenance import digest
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.footage import Footage, joined_parts
@@ -49,7 +50,7 @@ def check(spec: str, path: str, frames: int, words: int) -> None:
     header, and MismatchError for weights of something else, or trained with other numbers of frames and words.
     """
     teachers.load(spec)
-    description_in(locate(Source(0), path, spec), spec, path)
+    description_in(given(Path(path)), spec, path)
     found = of_published(tensor_shapes(path), frames, words)
     if found and (found.frames, found.words) != (frames, words):
         raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; use these options")
@@ -61,7 +62,7 @@ def cost(path: str, frames: int, words: int) -> dict[str, int]:
     return dict(found.cost._asdict()) if found else {}
 
 
-def description_in(files: Files, spec: str, path: str) -> dict[str, Any]:
+def description_in(files: NetworkWeights, spec: str, path: str) -> dict[str, Any]:
     """The settings in the file of a teacher that a distillation has trained; empty for published weights.
 
     Raises FormatError for a damaged header, MismatchError for other files of avs.
@@ -101,7 +102,7 @@ class ModelTeacher:
     ):
         """clip  weights of the student's CLIP model, for tensors that the teacher's file lacks"""
         build = teachers.load(spec)
-        files = locate(Source(0), path, spec)
+        files = given(Path(path))
         trained = description_in(files, spec, path)
         # A file that a training goes on from holds a teacher too.
         state = {key: value for key, value in files.read().items() if not key.startswith(TRAINING)}

@@ -11,12 +11,13 @@ from avs_cli.core.device import prepare
 from avs_cli.core.encoders import encoders
 from avs_cli.core.encoders.open_clip_models import OpenClip
 from avs_cli.core.models.clip.student import ClipStudent, header_heads
-from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
 from avs_cli.core.models.clip.towers import is_plain
-from avs_cli.core.models.described import chosen_in
-from avs_cli.core.models.described import settings_of as parameters_of
+from avs_cli.core.models.settings import chosen_in
+from avs_cli.core.models.settings import settings_of as parameters_of
 from avs_cli.core.models.teachers import teachers as registered
+from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 from avs_cli.core.training.bert_adam import WarmupCosine, parameter_groups
+from avs_cli.core.training.contrast import Contrast
 from avs_cli.core.training.distillation import Method
 from avs_cli.core.training.loop import Precision
 from avs_cli.core.training.teaching import Lessons, Teaching

@@ -15,7 +15,7 @@ from avs_cli.core.models.described import load_weights
 from avs_cli.core.training.bert_adam import BertAdam
 from avs_cli.core.training.loop import (
     AdamW,
-    Cosine,
+    CosineSchedule,
     Epoch,
     Optimizer,
     Plateau,
@@ -293,7 +293,7 @@ def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> Opti
 
 def schedule_of(settings: Mapping[str, Any]) -> Schedule:
     """The learning-rate schedule, by name."""
-    return Cosine(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
+    return CosineSchedule(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
 
 
 def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:

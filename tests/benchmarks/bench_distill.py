@@ -24,6 +24,7 @@ from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways, text_ranks
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
+from avs_cli.io import weights as reader
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.stages.heads import load_heads
 from avs_cli.stages.training_data import TrainingData
@@ -74,7 +75,7 @@ def _scaled(photo: Image.Image, side: int) -> Image.Image:
 
 def prepare(folder: Path) -> None:
     """Crops' and captions' vectors of both splits; what is there already stays."""
-    feature = encoders.load("conse:output=pooled")(Runtime())
+    feature = encoders.load("conse:output=pooled")(Runtime(reader))
     for split, most in (("dev", 1000), ("train", TRAINED)):
         photos = sorted((DATA / split).iterdir())
         random.Random(0).shuffle(photos)

@@ -27,16 +27,18 @@ from avs_cli.core.evaluation.captions import both_ways
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
 from avs_cli.core.models.clip.student import ClipBatch, ClipStudent
-from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.heads.framed import framed
 from avs_cli.core.models.layers import Input, Ragged
 from avs_cli.core.models.teachers import teachers
+from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.training.contrast import Contrast
 from avs_cli.core.training.distillation import Recipe, Taught
 from avs_cli.core.training.pairs import Batch, score_matrix
 from avs_cli.core.training.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.errors import FormatError
+from avs_cli.io import weights as reader
 from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store
@@ -578,7 +580,7 @@ def taught(path: Path, name: str) -> torch.Tensor:
 
 def asked(path: Path, student: str) -> torch.Tensor:
     """A student's scores, as a feature: captions against clips."""
-    feature = encoders.load("teachclip")(Runtime(weights=str(path / student)))
+    feature = encoders.load("teachclip")(Runtime(reader, weights=str(path / student)))
     with Store(path / "g.h5") as gallery:
         vectors = gallery.read(sorted(SOME)).vectors.astype(np.float32)
     lines = (path / "c.txt").read_text().splitlines()
@@ -758,7 +760,9 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
         elif (name := key.removeprefix("student.")) != "logit_scale":
             state[checkpoints.renamed(name, theirs) or name] = value
     save_file(state, tmp_path / "teachclip.safetensors")
-    feature = encoders.load(f"teachclip:words={WORDS}")(Runtime(weights=str(tmp_path / "teachclip.safetensors")))
+    feature = encoders.load(f"teachclip:words={WORDS}")(
+        Runtime(reader, weights=str(tmp_path / "teachclip.safetensors"))
+    )
     pictures = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), np.uint8)
     with torch.inference_mode():
         expected = ours.watched(torch.from_numpy(pictures)[None], torch.ones(1, 12)).vectors
