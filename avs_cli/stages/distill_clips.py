@@ -125,13 +125,15 @@ def distill(
     limit, MismatchError for weights that do not fit and for captions without a video.
     """
     chosen = aggregate or ("attention" if teachers else "mean")
-    model_to_train = StudentSettings(student, weights, frames, words, chosen, pool_temperature, masked, chunk)
+    model_to_train = StudentSettings(student, weights, frames, words, chosen, float(pool_temperature), masked, chunk)
     if teachers and model_to_train.is_teacher:
         raise SpecError(f"{student} is a teacher, which learns from the captions only; omit teachers")
     recipe = recipe_of(teachers, coarse, fine, loss_weights)
+    # Floats, since the file has 1 and 1.0 as different texts.
     settings: dict[str, Any] = dict(
         epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine",
-        optimizer=optimizer, learning_rate=learning_rate, weight_decay=weight_decay, towers=tower_rate,
+        optimizer=optimizer, learning_rate=float(learning_rate), weight_decay=float(weight_decay),
+        towers=float(tower_rate),
     )  # fmt: skip
     if teachers:
         settings |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}

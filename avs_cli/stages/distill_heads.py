@@ -95,9 +95,11 @@ def distill(
     if weight_decay is None:
         weight_decay = 0.2 if optimizer == "bertadam" else 0.01
     recipe = recipe_of(teachers, coarse, fine, loss_weights)
+    # Floats, since the file has 1 and 1.0 as different texts.
     settings: dict[str, Any] = dict(
         epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine",
-        optimizer=optimizer, learning_rate=learning_rate, weight_decay=weight_decay, temperature=temperature,
+        optimizer=optimizer, learning_rate=float(learning_rate), weight_decay=float(weight_decay),
+        temperature=float(temperature),
     )  # fmt: skip
     if teachers:
         settings |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}

@@ -35,7 +35,7 @@ def recipe_of(teachers: Sequence[str], coarse: Method, fine: Method, weights: Lo
         if weights:
             raise SpecError("loss_weights have no effect without teachers")
         return Recipe(matching_weight=1.0)
-    return Recipe(coarse, fine, 1.0, *(weights or (None, None, None)))
+    return Recipe(coarse, fine, 1.0, *(map(float, weights) if weights else (None, None, None)))
 
 
 class HeadTeacher:

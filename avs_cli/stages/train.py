@@ -95,12 +95,13 @@ def train(
     if word_vectors and not encoders:
         raise SpecError("word_vectors have no effect without a text encoder in texts")
     _check_negation(objective, negated)
+    # Floats, since the file has 1 and 1.0 as different texts.
     settings: dict[str, Any] = dict(
-        objective=objective, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, epochs=epochs,
+        objective=objective, optimizer=optimizer, learning_rate=float(learning_rate), schedule=schedule, epochs=epochs,
         batch_size=batch_size, precision=precision, seed=seed, metric=metric,
     )  # fmt: skip
     if optimizer == "adamw":
-        settings["weight_decay"] = weight_decay
+        settings["weight_decay"] = float(weight_decay)
     stores = [name for name in texts if name not in encoders]
     compared = comparison(allow_mismatch, report)
     with (
