@@ -36,7 +36,7 @@ Measures = Annotated[
         "--measure",
         "-m",
         metavar="NAME",
-        help="Measure: xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8), ERR@20, or a measure of trec_eval in "
+        help="Measure, such as xinfAP, infNDCG, iP@100, Judged@10, RBP(p=0.8) or ERR@20, or a measure of trec_eval in "
         "ir_measures' notation: AP, P@10, nDCG@20 …; repeatable.",
         show_default="xinfAP for sampled qrels, else AP",
     ),

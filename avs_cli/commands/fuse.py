@@ -8,6 +8,7 @@ import typer
 
 from avs_cli import applies, options
 from avs_cli.console import TERMINAL, note
+from avs_cli.core.fusion.ltr import OPTIMISED
 from avs_cli.core.fusion.methods import methods
 from avs_cli.outputs import WRITES
 
@@ -57,7 +58,7 @@ def fuse(
         str,
         typer.Option(
             metavar="NAME",
-            help="Measure to optimise: xinfAP, AP, nDCG, nDCG@k or P@k.",
+            help=f"Measure to optimise: {', '.join(OPTIMISED[:-1])} or {OPTIMISED[-1]}.",
             show_default="xinfAP for sampled judgments, else AP",
         ),
     ] = "",

@@ -19,7 +19,7 @@ from avs_cli.io.text.captions import are_captions, caption_qrels, parse_captions
 from avs_cli.io.text.topics import align_topics, select_topics, topic_ids
 from avs_cli.io.text.trec import parse_qrels, qrels_files
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import FilePath, GivenRun, Runs, given_runs
+from avs_cli.stages.inputs import FilePath, GivenRun, Paths, Runs, given_runs, path_names
 from avs_cli.types import Qrels, Run
 
 Curve = list[tuple[float, float]]
@@ -71,7 +71,7 @@ class _Judged(NamedTuple):
 
 
 def evaluate(
-    qrels: FilePath | Qrels | Sequence[FilePath],
+    qrels: Paths | Qrels,
     runs: Runs,
     measures: Sequence[str] = (),
     *,
@@ -134,7 +134,7 @@ def plot(path: FilePath, evaluation: Evaluation) -> None:
     write_figure(str(path), figure(evaluation.report, curves))
 
 
-def _judgments(qrels: FilePath | Qrels | Sequence[FilePath], first: Run, topics: str, report: Reporter) -> _Judged:
+def _judgments(qrels: Paths | Qrels, first: Run, topics: str, report: Reporter) -> _Judged:
     """The judgments in qrels or caption files, or in folders of them, for the selected topics.
 
     first  the first run, whose topics say which way captions are searched
@@ -143,8 +143,7 @@ def _judgments(qrels: FilePath | Qrels | Sequence[FilePath], first: Run, topics:
     if isinstance(qrels, dict):
         files, given = ["the qrels"], {"the qrels": qrels}
     else:
-        paths = [qrels] if isinstance(qrels, FilePath) else qrels
-        files, given = [file for path in paths for file in qrels_files(str(path))], {}
+        files, given = [file for path in path_names(qrels) for file in qrels_files(path)], {}
     every: Qrels = {}
     parts: dict[str, set[str]] = {}
     kinds = set()

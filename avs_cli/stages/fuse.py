@@ -30,7 +30,7 @@ from avs_cli.io.text.rankings import read_rankings
 from avs_cli.io.text.topics import absent_topics, align_topics, select_topics, topic_ids
 from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import FilePath, GivenRun, Runs, given_runs, selected
+from avs_cli.stages.inputs import FilePath, GivenRun, Paths, Runs, given_runs, path_names, selected
 from avs_cli.types import Fuser, Qrels, Run, ranked
 
 __all__ = ["Learned", "apply", "fit", "fuse", "learn", "read_fuser", "write_fuser", "write_report"]
@@ -72,7 +72,7 @@ def fuse(runs: Runs, method: str = "rrf", *, topics: str = "", depth: int = 1000
 
 def fit(
     runs: Runs,
-    qrels: FilePath | Qrels | Sequence[FilePath],
+    qrels: Paths | Qrels,
     *,
     measure: str = "",
     steps: Steps = "auto",
@@ -137,7 +137,7 @@ def apply(
 
 def learn(
     runs: Runs,
-    qrels: FilePath | Qrels | Sequence[FilePath],
+    qrels: Paths | Qrels,
     *,
     measure: str = "",
     steps: Steps = "auto",
@@ -261,17 +261,14 @@ def _by_ranks(paths: list[str], method: str, topics: str, depth: int, report: Re
     return rank_sums.best(rank_sums.added([total for _, total in parts]), depth)
 
 
-def _judged(qrels: FilePath | Qrels | Sequence[FilePath], topics: Sequence[str], report: Reporter) -> Qrels:
+def _judged(qrels: Paths | Qrels, topics: Sequence[str], report: Reporter) -> Qrels:
     """The judgments of the runs' topics, with the topic ids of the runs."""
-    given: list[tuple[str, Qrels | None]]
-    if isinstance(qrels, dict):
-        given = [("the qrels", qrels)]
-    else:
-        given = [(str(path), None) for path in ([qrels] if isinstance(qrels, FilePath) else qrels)]
+    value = qrels if isinstance(qrels, dict) else None
+    given = ["the qrels"] if isinstance(qrels, dict) else path_names(qrels)
     found: Qrels = {}
     where: dict[str, str] = {}
     theirs: dict[str, None] = {}
-    for name, value in given:
+    for name in given:
         own, renamed = align_topics(read_qrels(name) if value is None else value, topics)
         if renamed:
             report.note(f"{name}: {renamed}")
@@ -284,7 +281,7 @@ def _judged(qrels: FilePath | Qrels | Sequence[FilePath], topics: Sequence[str],
                 raise MismatchError(f"topic {topic} is judged in both {where[topic]} and {name}; give one of them")
             where[topic], found[topic] = name, own[topic]
     if not found:
-        one = given[0][0] if len(given) == 1 else "--qrels"
+        one = given[0] if len(given) == 1 else "--qrels"
         raise MismatchError(
             f"{one} judges none of the runs' topics ({few(topics)}), but {few(theirs)}: fit on runs of the judged "
             "topics with --save fuser.json, then fuse these runs with --load fuser.json"

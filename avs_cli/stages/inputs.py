@@ -16,7 +16,14 @@ FilePath = str | Path
 Runs = FilePath | Sequence[FilePath | Run] | Mapping[str, FilePath | Run]
 """A path; several paths or values; or these by name."""
 
+Paths = FilePath | Sequence[FilePath]
+
 _Value = TypeVar("_Value")
+
+
+def path_names(paths: Paths) -> list[str]:
+    """One path or several, as texts."""
+    return [str(paths)] if isinstance(paths, FilePath) else list(map(str, paths))
 
 
 class GivenRun(NamedTuple):
