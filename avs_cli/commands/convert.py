@@ -1,6 +1,5 @@
 """`avs convert`: convert files of other tools."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -107,16 +106,8 @@ def convert(
     elif kind == "checkpoint":
         checkpoint = stage.read_checkpoint(source, target, trust_pickle=trust_pickle)
         if stage.is_head(checkpoint):
-            stage.write_head(
-                source,
-                checkpoint,
-                target,
-                head=head,
-                features=_pairs("--feature", feature or []),
-                vocabularies=_pairs("--vocabulary", vocabulary or []),
-                word_vectors=word_vectors,
-                report=TERMINAL,
-            )
+            features, vocabularies = _pairs("--feature", feature), _pairs("--vocabulary", vocabulary)
+            stage.write_head(source, checkpoint, target, head, features, vocabularies, word_vectors, TERMINAL)
         else:
             applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
             stage.write_weights(checkpoint, target)
@@ -129,10 +120,10 @@ def convert(
             write_run(target, selected([run], topics, TERMINAL)[0], tag, depth)
 
 
-def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     """NAME=VALUE options as a mapping."""
     pairs = dict[str, str]()
-    for text in texts:
+    for text in given or []:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise SpecError(f"{option} {text}: expected NAME=VALUE")

@@ -7,11 +7,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from avs_cli import applies
-from avs_cli.commands import _distill_clips, _distill_stores
-from avs_cli.commands._clips import Keep
-from avs_cli.commands._distill_clips import Clips
-from avs_cli.commands._distill_stores import Stores
-from avs_cli.commands._training import Plan, Team, is_encoder
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import SpecError
 from avs_cli.options import (
@@ -28,6 +23,12 @@ from avs_cli.options import (
     Workers,
 )
 from avs_cli.outputs import WRITES, spare
+from avs_cli.stages import distill_clips as _distill_clips
+from avs_cli.stages import distill_heads as _distill_stores
+from avs_cli.stages.clips import Keep
+from avs_cli.stages.distill_clips import Clips
+from avs_cli.stages.distill_heads import Stores
+from avs_cli.stages.training import Plan, Team, is_encoder
 
 Method = Literal["pear", "ce", "l1"]
 

@@ -13,7 +13,7 @@ from avs_cli.core.fusion.methods import methods
 from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
-    from avs_cli.core.fusion.ltr.report import Report
+    from avs_cli.core.fusion.ltr.report import LearningReport
 
 Method = Annotated[
     str,
@@ -110,7 +110,7 @@ def fuse(
     learns = ltr or bool(load) or method == "weighted"
     _check(context, method, ltr, learns, bool(qrels), save, load, report, output if writes else "", folds)
     paths = _expanded(runs)
-    found: Report | None = None
+    found: LearningReport | None = None
     if not learns:
         fused = stage.fuse(paths, method, topics=topics, depth=depth, report=TERMINAL)
     elif load:
@@ -205,7 +205,7 @@ def _expanded(runs: list[str]) -> list[str]:
     return paths
 
 
-def _print(found: Report) -> None:
+def _print(found: LearningReport) -> None:
     """Print a report as tables."""
     from avs_cli.console import table
     from avs_cli.core.fusion.ltr import report

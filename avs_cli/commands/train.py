@@ -7,20 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from avs_cli import applies
-from avs_cli.commands._training import (
-    SAMPLE,
-    Data,
-    Judge,
-    Plan,
-    Team,
-    Training,
-    corpus_of,
-    described_head,
-    is_encoder,
-    optimizer_of,
-    schedule_of,
-    settings_of,
-)
 from avs_cli.console import TERMINAL
 from avs_cli.core.models.heads import heads
 from avs_cli.core.models.text import text_encoders
@@ -37,6 +23,20 @@ from avs_cli.options import (
     TensorBoard,
     Threads,
     TimeLimit,
+)
+from avs_cli.stages.training import (
+    SAMPLE,
+    Data,
+    Judge,
+    Plan,
+    Team,
+    Training,
+    corpus_of,
+    described_head,
+    is_encoder,
+    optimizer_of,
+    schedule_of,
+    settings_of,
 )
 
 if TYPE_CHECKING:

@@ -11,9 +11,12 @@ from avs_cli.io.atomic import replacing
 
 
 def folder() -> Path:
-    """`$AVS_CACHE`, else `avs` in `$XDG_CACHE_HOME`, else `~/.cache/avs`."""
-    own = os.environ.get("AVS_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avs"
+    """`$AVS_CACHE`, else `avs` in the system's folder for caches: `$XDG_CACHE_HOME` or `~/.cache` on Linux."""
+    if own := os.environ.get("AVS_CACHE"):
+        return Path(own)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("avs", appauthor=False)
 
 
 def remembered(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The right to write a file over a longer time, for one process."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,25 +13,17 @@ def locked(path: Path) -> Iterator[None]:
 
     Folders on the way to `path` that are missing are made.
     """
+    from filelock import FileLock, Timeout  # 15 ms, which only those who write need
+
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f"{path.name}.lock")
-    while True:
-        with name.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AvsError(f"{path}: in use by another avs process; wait, or write to another file") from None
-            # The last holder removes the file: whoever opened it just before has locked one that is gone.
-            if _same(lock.fileno(), name):
-                try:
-                    yield
-                finally:
-                    name.unlink(missing_ok=True)
-                return
-
-
-def _same(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        held = FileLock(name, timeout=0, preserve_lock_file=True).acquire()
+    except Timeout:
+        raise AvsError(f"{path}: in use by another avs process; wait, or write to another file") from None
+    with held:
+        try:
+            yield
+        finally:
+            # Whoever opened it just before has locked a file that is gone, which FileLock notices.
+            name.unlink(missing_ok=True)

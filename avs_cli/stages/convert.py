@@ -9,7 +9,8 @@ Each kind of source needs other libraries, which are imported when a source of t
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.io.pipe import read_text
@@ -22,23 +23,17 @@ from avs_cli.stages.inputs import FilePath, selected
 from avs_cli.types import Run, feature_name
 
 if TYPE_CHECKING:
-    from avs_cli.core.models.published import Known
     from avs_cli.io.arrays import Imported
     from avs_cli.io.pickles import Pickled
 
 Kind = Literal["store", "vectors", "checkpoint", "text"]
 Layout = Literal["bigfile", "clip-retrieval"]
 
+NONE: Mapping[str, str] = MappingProxyType({})
 PART = 4096  # rows
 STORES = (".h5", ".hdf5")
 BINARY = (*STORES, ".npy", ".npz", ".parquet", ".safetensors")
 CHECKPOINTS = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
-
-# Keys of the vocabularies in the published configuration.
-VOCABULARIES = {"bow": "t2v_bow", "gru": "t2v_idx"}
-TITLES = {"laff": "LAFF", "w2vvpp": "W2VV++", "sea": "SEA"}
-# Settings that change the output of a head and cannot be inferred from its weights.
-NOT_IN_WEIGHTS = ("ave", "mul", "unit_first")
 
 
 def convert(
@@ -52,8 +47,8 @@ def convert(
     layout: Layout = "bigfile",
     trust_pickle: bool = False,
     head: str = "",
-    features: Mapping[str, str] | None = None,
-    vocabularies: Mapping[str, str] | None = None,
+    features: Mapping[str, str] = NONE,
+    vocabularies: Mapping[str, str] = NONE,
     word_vectors: str = "",
     report: Reporter = LOGGED,
 ) -> None:
@@ -74,16 +69,7 @@ def convert(
     elif kind == "checkpoint":
         checkpoint = read_checkpoint(source, target, trust_pickle=trust_pickle)
         if is_head(checkpoint):
-            write_head(
-                source,
-                checkpoint,
-                target,
-                head=head,
-                features=features or {},
-                vocabularies=vocabularies or {},
-                word_vectors=word_vectors,
-                report=report,
-            )
+            write_head(source, checkpoint, target, head, features, vocabularies, word_vectors, report)
         else:
             write_weights(checkpoint, target)
     else:
@@ -222,37 +208,17 @@ def write_head(
     source: str,
     checkpoint: "Pickled",
     target: str,
-    *,
     head: str = "",
-    features: Mapping[str, str],
-    vocabularies: Mapping[str, str],
+    features: Mapping[str, str] = NONE,
+    vocabularies: Mapping[str, str] = NONE,
     word_vectors: str = "",
     report: Reporter = LOGGED,
 ) -> None:
-    """Write a head file from a published checkpoint, and note the head that was recognised.
+    """Write a head file from a checkpoint of its published code; the parameters are those of `convert_head`."""
+    from avs_cli.stages.published import convert_head
 
-    head          settings that cannot be inferred from the weights, such as "laff:ave=true"
-    features      their names of features -> the names in our stores
-    vocabularies  "bow" or "gru" -> the file of its vocabulary, if the checkpoint lacks it
-    word_vectors  a BigFile folder or a text file
-    """
-    from avs_cli.core.models.published import adopt
-    from avs_cli.io.head_file import save_head
-
-    settings = _mapping(checkpoint.beside.get("config"))
-    attentions = [str(settings[key]) for key in ("vis_attention", "txt_attention") if settings.get(key)]
-    known = _known(settings, features, vocabularies, word_vectors)
-    description, weights = adopt(checkpoint.tensors, known, head, attentions)
-    kept = {key: checkpoint.beside.get(key) for key in ("epoch", "best_perf")}
-    training = {key: value for key, value in kept.items() if isinstance(value, int | float)}
-    save_head(target, description | {"training": {"published": source.rpartition("/")[2]} | training}, weights)
-    report.note(f"{source}: {_described(description)}")
-    assumed = [key for key in NOT_IN_WEIGHTS if key in description["settings"]]
-    if assumed and head.partition(":")[2] == "":
-        chosen = ", ".join(f"{key}={str(description['settings'][key]).lower()}" for key in assumed)
-        report.note(
-            f"assuming {chosen}, which cannot be inferred from the weights; change it as in --head laff:ave=true"
-        )
+    weights, beside = checkpoint
+    convert_head(source, weights, beside, target, head, features, vocabularies, word_vectors, report)
 
 
 def _begins(path: Path, magic: bytes) -> bool:
@@ -279,39 +245,3 @@ def _imported(source: str, frames: bool) -> "Imported":
     if frames:
         raise SpecError("--frames applies only to a BigFile or an .npy file; rows of clip-retrieval are images")
     return read_clip_retrieval(source)
-
-
-def _known(
-    settings: Mapping[str, Any], features: Mapping[str, str], vocabularies: Mapping[str, str], word_vectors: str
-) -> "Known":
-    """Facts from the files of the user, then from the configuration in the checkpoint."""
-    from avs_cli.core.models.published import Known
-    from avs_cli.io.bigfile import read_word_vectors
-    from avs_cli.io.text.vocabularies import read_vocabulary
-
-    if unknown := vocabularies.keys() - VOCABULARIES.keys():
-        raise SpecError(f"--vocabulary {min(unknown)}=: vocabularies exist for {' and '.join(VOCABULARIES)}")
-    words = {encoder: _vocabulary(settings, name) for encoder, name in VOCABULARIES.items()}
-    words |= {encoder: read_vocabulary(path) for encoder, path in vocabularies.items()}
-    vectors = read_word_vectors(word_vectors) if word_vectors else None
-    return Known(words, vectors, features, feature_name, str(settings.get("pooling") or "mean"))
-
-
-def _vocabulary(settings: Mapping[str, Any], name: str) -> list[str]:
-    """The words of a vocabulary in the configuration, in index order; empty if missing."""
-    numbers = _mapping(_mapping(_mapping(settings.get(name)).get("vocab")).get("word2idx"))
-    return sorted(numbers, key=lambda word: int(numbers[word]))
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _described(description: Mapping[str, Any]) -> str:
-    """A one-line description of the head."""
-    encoders = [one["name"] for one in description["encoders"]]
-    inside = f", encoded by {', '.join(encoders)}" if encoders else ""
-    stored = [text["name"] for text in description["texts"]]
-    texts = f", with stored text features {', '.join(stored)}" if stored else ""
-    videos = ", ".join(f"{video['name']} of {video['dim']}" for video in description["videos"])
-    return f"a {TITLES[description['kind']]} head over {videos}{texts}{inside}"

@@ -49,7 +49,7 @@ class Learned:
 
     run: Run
     fuser: Fuser | None
-    report: reports.Report | None
+    report: reports.LearningReport | None
 
 
 def fuse(runs: Runs, method: str = "rrf", *, topics: str = "", depth: int = 1000, report: Reporter = LOGGED) -> Run:
@@ -192,7 +192,7 @@ def learn(
     return Learned(run, whole, reports.report(known, parts, fusers, seed) if reported else None)
 
 
-def write_report(path: FilePath, found: reports.Report) -> None:
+def write_report(path: FilePath, found: reports.LearningReport) -> None:
     """Write a report as text (.txt), JSON (.json) or figure (.svg, .png, .pdf)."""
     name = str(path)
     if name.endswith((".txt", ".json")):

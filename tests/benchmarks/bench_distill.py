@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from avs_cli.commands import _heads
-from avs_cli.commands._training import Data
 from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways, text_ranks
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
+from avs_cli.io import weights as reader
 from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.training import Data
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 TRAINED = int(os.environ.get("AVS_BENCH_PHOTOS", "2500"))
@@ -75,7 +76,7 @@ def _scaled(photo: Image.Image, side: int) -> Image.Image:
 
 def prepare(folder: Path) -> None:
     """Crops' and captions' vectors of both splits; what is there already stays."""
-    feature = encoders.load("conse:output=pooled")(Runtime())
+    feature = encoders.load("conse:output=pooled")(Runtime(reader))
     for split, most in (("dev", 1000), ("train", TRAINED)):
         photos = sorted((DATA / split).iterdir())
         random.Random(0).shuffle(photos)
@@ -109,7 +110,7 @@ def stores(folder: Path, option: str, end: str) -> list[object]:
 
 def found(folder: Path, head: Path, texts: Sequence[str] = ("minilm",)) -> tuple[dict[str, float], np.ndarray]:
     """A head's measures on the photos that are asked for, and for each photo its captions' mean reciprocal rank."""
-    (loaded,) = _heads.load([str(head)], "cpu")
+    (loaded,) = load_heads([str(head)], "cpu")
     with ExitStack() as stack:
         data = Data(stack, [str(folder / "dev-crops.h5")], [str(folder / f"dev-{text}.h5") for text in texts], False)
         pairs = data.pairs([str(folder / "ask.txt")])

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from avs_cli.commands import _heads
 from avs_cli.core.device import prepare
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.heads import heads
@@ -27,6 +26,9 @@ from avs_cli.core.training.pairs import as_vectors
 from avs_cli.io.head_file import save_head
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.stages import search
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.topics import all_wordings
 from avs_cli.types import Topic
 
 VIDEO, TEXT = (2048, 2048, 1024, 512, 256, 256, 768), (512, 256, 256)
@@ -214,11 +216,11 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
         for seed in range(8):
             torch.manual_seed(seed)
             save_head(folder / f"h{seed}.safetensors", told, rebuild(told).state_dict())
-        loaded = _heads.load([str(folder / f"h{seed}.safetensors") for seed in range(8)], "cpu")
+        loaded = load_heads([str(folder / f"h{seed}.safetensors") for seed in range(8)], "cpu")
         topics = [Topic(str(k), "") for k in range(30)]
         written = [[torch.randn(30, dim) for dim in TEXT]] * 8
         with Galleries([str(folder / f"v{k}.h5") for k in range(7)]) as galleries:
-            gallery = _heads.join(galleries, loaded)
+            gallery = search.join(galleries, loaded)
 
             def bound() -> None:
                 """Each block read once and multiplied by every head's weights, and nothing else."""
@@ -230,7 +232,7 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
 
             with torch.inference_mode():
                 whole, limit = best(
-                    3, lambda: _heads.search(loaded, written, _heads.asked(topics), gallery, 1000, 1), bound
+                    3, lambda: search.rank(loaded, written, all_wordings(topics), gallery, 1000, 1), bound
                 )
         yield (
             f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread",

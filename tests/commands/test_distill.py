@@ -22,29 +22,33 @@ from pytest import approx
 from safetensors.torch import save_file
 
 from avs_cli import cli
-from avs_cli.commands import _distill_clips, _heads, _teachers
-from avs_cli.commands._clips import Keep, decoded, footage_of
-from avs_cli.commands._training import Data, Team
 from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
 from avs_cli.core.models.clip.student import ClipBatch, ClipStudent
-from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.heads.framed import framed
 from avs_cli.core.models.layers import Input, Ragged
 from avs_cli.core.models.teachers import teachers
+from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.training.contrast import Contrast
 from avs_cli.core.training.distillation import Recipe, Taught
 from avs_cli.core.training.pairs import Batch, score_matrix
 from avs_cli.core.training.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.errors import FormatError
+from avs_cli.io import weights as reader
 from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
+from avs_cli.stages import distill_clips as _distill_clips
+from avs_cli.stages import teachers as _teachers
+from avs_cli.stages.clips import Keep, decoded, footage_of
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.training import Data, Team
 from avs_cli.types import Pixels, Sampling
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
@@ -122,7 +126,7 @@ def values(path: str) -> list[dict[str, float]]:
 
 def scores(path: str, *texts: str) -> torch.Tensor:
     """A head's scores of the validation captions and videos."""
-    (loaded,) = _heads.load([path], "cpu")
+    (loaded,) = load_heads([path], "cpu")
     with contextlib.ExitStack() as stack:
         data = Data(stack, ["v-frames.h5"], texts or ["v-text.h5"], False)
         return score_matrix(loaded.head, data.pairs(["v.txt"]))
@@ -575,7 +579,7 @@ def taught(path: Path, name: str) -> torch.Tensor:
 
 def asked(path: Path, student: str) -> torch.Tensor:
     """A student's scores, as a feature: captions against clips."""
-    feature = encoders.load("teachclip")(Runtime(weights=str(path / student)))
+    feature = encoders.load("teachclip")(Runtime(reader, weights=str(path / student)))
     with Store(path / "g.h5") as gallery:
         vectors = gallery.read(sorted(SOME)).vectors.astype(np.float32)
     lines = (path / "c.txt").read_text().splitlines()
@@ -753,7 +757,9 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
         elif (name := key.removeprefix("student.")) != "logit_scale":
             state[checkpoints.renamed(name, theirs) or name] = value
     save_file(state, tmp_path / "teachclip.safetensors")
-    feature = encoders.load(f"teachclip:words={WORDS}")(Runtime(weights=str(tmp_path / "teachclip.safetensors")))
+    feature = encoders.load(f"teachclip:words={WORDS}")(
+        Runtime(reader, weights=str(tmp_path / "teachclip.safetensors"))
+    )
     pictures = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), np.uint8)
     with torch.inference_mode():
         expected = ours.watched(torch.from_numpy(pictures)[None], torch.ones(1, 12)).vectors
@@ -775,7 +781,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     )
     assert not Path("kept").exists()
     with monkeypatch.context() as full:
-        full.setattr("avs_cli.commands._clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
+        full.setattr("avs_cli.stages.clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
         ran = avs(*line)
     assert (ran.returncode, "has only 1e-06 GB free; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
     ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)

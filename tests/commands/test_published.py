@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from avs_cli.commands import _heads
 from avs_cli.core.models.described import describe, load_weights, rebuild
 from avs_cli.core.models.layers import Input
 from avs_cli.core.models.text.words import Corpus
@@ -20,6 +19,7 @@ from avs_cli.io.bigfile import write_bigfile
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
+from avs_cli.stages.heads import load_heads
 from avs_cli.types import Block, WordVectors
 
 Arrays = dict[str, np.ndarray]
@@ -182,11 +182,11 @@ def test_the_ancestors_are_imported_with_their_encoders(
     line = ["convert", "m.pth", "h.safetensors", "--trust-pickle", "--word-vectors", "w2v.txt"]
     code, told = avs(*line, "--feature", "video=resnet")
     assert code == 0, told
-    (loaded,) = _heads.load(["h.safetensors"], "cpu")
+    (loaded,) = load_heads(["h.safetensors"], "cpu")
     head = loaded.head
     assert [video.name for video in head.videos] == ["resnet"]
     # A sentence cannot have the arrays' words, word vectors and indices all at once, so they go in behind the words.
-    order = [one["name"] for one in loaded.told["encoders"]]
+    order = [one["name"] for one in loaded.description["encoders"]]
     assert sorted(order) == ["bow", "gru", "word2vec"]
     for kind, key in (("bow", "bow"), ("word2vec", "w2v")):
         vectors = torch.from_numpy(arrays[key]).float()

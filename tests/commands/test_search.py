@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from avs_cli import cli
-from avs_cli.commands import _queries
 from avs_cli.commands import search as command
 from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.stages import topics as _queries
 from avs_cli.types import Shot
 
 Here = Callable[..., tuple[int, str, str]]
@@ -133,7 +133,7 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         (["gallery.h5", "--vectors", "topics.h5", "--weights", "a"], 2, "--weights has no effect with --vectors"),
         (["gallery.h5", "--vectors", "zero.h5"], 3, "topic 663: zero vector"),
         (["gallery.h5", "--vectors", "topics.h5", "--topics", "t.txt"], 3, "topics.h5::tiny has no item '9'"),
-        (["gallery.h5", "-q", "a dog"], 2, "unknown feature 'tiny'"),
+        (["gallery.h5", "-q", "a dog"], 2, "unknown encoder 'tiny'"),
         (["unnamed.h5", "-q", "a dog"], 3, "no text model in its provenance; give --vectors"),
         (["empty.h5", "-q", "a dog"], 3, "empty.h5: no shots to search"),
         (["infinite.h5", "--vectors", "topics.h5"], 3, "infinite.h5::tiny: b: a value is NaN or infinite"),
@@ -309,14 +309,3 @@ def test_the_table_says_where_in_the_video_a_shot_is(gallery: Path, capsys: pyte
 )
 def test_times_are_written_as_players_write_them(seconds: float, written: str) -> None:
     assert command._clock(seconds) == written
-
-
-def test_a_low_cosine_is_doubted_for_conse_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    run = {"661": {"a": 0.3499, "b": 0.1}, "662": {"a": 0.35}}
-    command._doubt(run, {"spec": "clip"})
-    command._doubt({"662": {"a": 0.35}}, {"spec": "conse:classes=3"})
-    assert capsys.readouterr().err == ""
-    command._doubt(run, {"spec": "conse:classes=3"})
-    assert capsys.readouterr().err == (
-        "avs: the best shot of topic 661 has a cosine below 0.35 (conse): low similarity, results may be irrelevant\n"
-    )

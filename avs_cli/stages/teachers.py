@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avs_cli.commands._training import Data, Team
 from avs_cli.console import progress
+from avs_cli.stages.training import Data, Team
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,10 +97,10 @@ class HeadTeacher:
 
     def __init__(self, path: str, data: Data, device: str):
         """Raises MismatchError where the stores lack one of its features or have a different one."""
-        from avs_cli.commands import _heads
+        from avs_cli.stages.heads import load_heads
 
-        (loaded,) = _heads.load([path], device)
-        self.path, self.head, self.told = path, loaded.head, loaded.told
+        (loaded,) = load_heads([path], device)
+        self.path, self.head, self.told = path, loaded.head, loaded.description
         self.data = data
         for galleries, end in ((data.videos, "videos"), (data.texts, "texts")):
             galleries.check(path, self.told[end])

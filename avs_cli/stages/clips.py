@@ -9,10 +9,10 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING, NamedTuple
 
-from avs_cli.commands._teachers import Kept, kept, key_of
-from avs_cli.commands._training import Team
 from avs_cli.console import note, note_each, progress
 from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.stages.teachers import Kept, kept, key_of
+from avs_cli.stages.training import Team
 from avs_cli.types import Failure, Pixels, Sampling, Shot
 
 if TYPE_CHECKING:

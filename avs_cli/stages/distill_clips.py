@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avs_cli.commands._clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
-from avs_cli.commands._teachers import kept, key_of
-from avs_cli.commands._training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.console import note
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
+from avs_cli.stages.clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
+from avs_cli.stages.teachers import kept, key_of
+from avs_cli.stages.training import Plan, Team, Training, optimizer_of, settings_of
 from avs_cli.types import Pixels, Sampling
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from avs_cli.core.encoders.open_clip_models import OpenClip
     from avs_cli.core.models.clip.student import ClipModel, ClipStudent
-    from avs_cli.core.models.clip.teacher import ClipTeacher
     from avs_cli.core.models.teachers.base import Teacher
+    from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
     from avs_cli.core.training.distillation import Recipe
     from avs_cli.core.training.pairs import Column
     from avs_cli.core.training.teaching import ModelTutor
-    from avs_cli.core.weights import Files
+    from avs_cli.core.weights import NetworkWeights
 
 # Captions, and videos, per block of the validation.
 JUDGED = 8
@@ -126,8 +126,9 @@ def run(
     """
     import torch
 
-    from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
+    from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
     from avs_cli.core.training.bert_adam import WarmupCosine, parameter_groups
+    from avs_cli.core.training.contrast import Contrast
     from avs_cli.core.training.teaching import Lessons, Teaching
     from avs_cli.io.text.captions import item_of, read_all
     from avs_cli.provenance import digest
@@ -188,14 +189,13 @@ def run(
 
 def _encoder(clips: Clips, team: Team) -> "OpenClip":
     """The CLIP model that the student is initialised from."""
-    from avs_cli.core.encoders import Runtime, encoders
+    from avs_cli.core.encoders import encoders
     from avs_cli.core.models.clip.towers import is_plain
-    from avs_cli.io.cache import remembered
+    from avs_cli.stages.runtime import runtime
 
     spec = "clip" if is_teacher(clips.student) else clips.student
     known = spec.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
-    runtime = Runtime(team.device, weights=clips.weights, remember=remembered)
-    encoder: OpenClip | None = encoders.load(spec)(runtime) if known else None
+    encoder: OpenClip | None = encoders.load(spec)(runtime(team.device, weights=clips.weights)) if known else None
     if encoder is None or encoder.word_level or not is_plain(encoder.config):
         raise SpecError(
             f"--student {clips.student}: with clips, give clip, open-clip:NAME/TAG with plain transformer towers, or "
@@ -246,7 +246,7 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
 def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any]:
     """A teacher's parameters: from its spec, else those that allow initialising its header from CLIP's text tower."""
     from avs_cli.core.models.clip.student import header_heads
-    from avs_cli.core.models.described import chosen_in, settings_of
+    from avs_cli.core.models.settings import chosen_in, settings_of
 
     build = teachers.load(spec)
     every = settings_of(build)
@@ -259,7 +259,7 @@ def _student(
 ) -> "tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]":
     """The initialised student, and the weights of its CLIP model."""
     from avs_cli.core.models.clip.student import ClipStudent
-    from avs_cli.core.models.clip.teacher import ClipTeacher
+    from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 
     built = {key: value for key, value in settings.items() if key != "interpolation"}
     kind = ClipTeacher if is_teacher(clips.student) else ClipStudent
@@ -286,11 +286,11 @@ def _check(spec: str, path: str, clips: Clips) -> None:
     header, and MismatchError for weights of something else, or trained with other numbers of frames and words.
     """
     from avs_cli.core.footprint import of_published
-    from avs_cli.core.weights import Source, locate
     from avs_cli.io.head_file import tensor_shapes
+    from avs_cli.io.weights import given
 
     teachers.load(spec)
-    _told(locate(Source(0), path, spec), spec, path)
+    _told(given(Path(path)), spec, path)
     found = of_published(tensor_shapes(path), clips.frames, clips.words)
     if found and (found.frames, found.words) != (clips.frames, clips.words):
         raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; use these options")
@@ -331,12 +331,12 @@ def _taught(
     return tutors, rows
 
 
-def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
+def _told(files: "NetworkWeights", spec: str, path: str) -> dict[str, Any]:
     """The description in the file of a teacher trained by avs distill; empty for published weights.
 
     Raises FormatError for a damaged header, MismatchError for other files of avs.
     """
-    from avs_cli.core.models.clip.teacher import check_teacher
+    from avs_cli.core.models.teachers.clip_teacher import check_teacher
     from avs_cli.io.bounded_json import parsed
     from avs_cli.io.head_file import HEADER_BYTES, TRAINING
 
@@ -372,12 +372,12 @@ class ModelTeacher:
         from avs_cli.core.models.clip import checkpoints
         from avs_cli.core.models.clip.student import MEAN, STD
         from avs_cli.core.models.clip.towers import Towers, network_of
-        from avs_cli.core.models.described import chosen_in
-        from avs_cli.core.weights import Source, locate
+        from avs_cli.core.models.settings import chosen_in
         from avs_cli.io.head_file import TRAINING
+        from avs_cli.io.weights import given
 
         build = teachers.load(spec)
-        files = locate(Source(0), path, spec)
+        files = given(Path(path))
         told = _told(files, spec, path)
         # A file that a training goes on from holds a teacher too.
         state = {key: value for key, value in files.read().items() if not key.startswith(TRAINING)}

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from avs_cli.commands._teachers import HeadTeacher
-from avs_cli.commands._training import (
+from avs_cli.console import TERMINAL
+from avs_cli.errors import MismatchError
+from avs_cli.stages.teachers import HeadTeacher
+from avs_cli.stages.training import (
     SAMPLE,
     Data,
     Plan,
@@ -20,8 +22,6 @@ from avs_cli.commands._training import (
     schedule_of,
     settings_of,
 )
-from avs_cli.console import TERMINAL
-from avs_cli.errors import MismatchError
 
 if TYPE_CHECKING:
     from avs_cli.core.models.layers import Head

@@ -551,9 +551,9 @@ def optimizer_of(parameters: Iterable[Any], settings: Mapping[str, Any]) -> "Opt
 
 def schedule_of(settings: Mapping[str, Any]) -> "Schedule":
     """The learning-rate schedule, by name."""
-    from avs_cli.core.training.loop import Cosine, Plateau
+    from avs_cli.core.training.loop import CosineSchedule, Plateau
 
-    return Cosine(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
+    return CosineSchedule(settings["epochs"]) if settings["schedule"] == "cosine" else Plateau()
 
 
 def _write_csv(path: str, rows: Sequence[Mapping[str, float]]) -> None:
