@@ -195,13 +195,22 @@ class Failure(NamedTuple):
     message: str
 
 
+# How learning to rank takes a run's opinion of a shot: its rank, with a slow, fast or late discount, or its score.
+FUSER_INPUTS = ("log", "power", "reciprocal", "minmax")
+
+
+def tree_features(runs: int) -> int:
+    """The number of features of a shot for the trees of a `Fuser`: a score and a rank by run, and ten of all runs."""
+    return 2 * runs + 10
+
+
 @dataclass(frozen=True)
 class Fuser:
     """A model of learning to rank, to fuse the same runs on other topics.
 
     runs      their names, in the order of the weights
     measure   the measure that was optimised
-    kind      how a run's opinion of a shot becomes a number, one of core's `score_blocks.INPUTS`
+    kind      how a run's opinion of a shot becomes a number, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       Step 2's share; 0 uses Step 1 only
     boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
