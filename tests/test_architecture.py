@@ -21,7 +21,7 @@ ALLOWED = {
     "errors": set(),
     "core": {"core", "types", "errors"},
     "io": {"io", "types", "errors"},
-    "pages": {"pages", "types"},
+    "pages": {"pages", "stages", "types"},
     "facts": {"types"},
     "stages": {"stages", "core", "io", "facts", "types", "errors"},
     "side": {"side", "facts", "errors"},

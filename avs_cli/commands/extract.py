@@ -421,7 +421,7 @@ def _extract_texts(
     """Encode topics or captions: one vector each (several wordings are combined), or one per word."""
     from avs_cli.io.store.writer import Item, StoreWriter
     from avs_cli.provenance import describe, versions
-    from avs_cli.stages.topics import vectors_by
+    from avs_cli.stages.topics import encode_topics
 
     if not feature.has_text:
         raise SpecError(f"{model} encodes no text")
@@ -432,6 +432,6 @@ def _extract_texts(
         for first in range(0, len(topics), PART_SHOTS):
             batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
             if batch:
-                vectors = vectors_by(feature, model, batch)
+                vectors = encode_topics(feature, model, batch)
                 writer.add([Item(None, topic.id, vector) for topic, vector in zip(batch, vectors, strict=True)])
         writer.finish([topic.id for topic in topics])

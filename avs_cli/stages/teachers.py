@@ -97,10 +97,10 @@ class HeadTeacher:
 
     def __init__(self, path: str, data: Data, device: str):
         """Raises MismatchError where the stores lack one of its features or have a different one."""
-        from avs_cli.stages import search
+        from avs_cli.stages.heads import load_heads
 
-        (loaded,) = search.load([path], device)
-        self.path, self.head, self.told = path, loaded.head, loaded.told
+        (loaded,) = load_heads([path], device)
+        self.path, self.head, self.told = path, loaded.head, loaded.description
         self.data = data
         for galleries, end in ((data.videos, "videos"), (data.texts, "texts")):
             galleries.check(path, self.told[end])

@@ -27,7 +27,7 @@ from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
 from avs_cli.io import weights as reader
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import search
+from avs_cli.stages.heads import load_heads
 from avs_cli.stages.training import Data
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
@@ -110,7 +110,7 @@ def stores(folder: Path, option: str, end: str) -> list[object]:
 
 def found(folder: Path, head: Path, texts: Sequence[str] = ("minilm",)) -> tuple[dict[str, float], np.ndarray]:
     """A head's measures on the photos that are asked for, and for each photo its captions' mean reciprocal rank."""
-    (loaded,) = search.load([str(head)], "cpu")
+    (loaded,) = load_heads([str(head)], "cpu")
     with ExitStack() as stack:
         data = Data(stack, [str(folder / "dev-crops.h5")], [str(folder / f"dev-{text}.h5") for text in texts], False)
         pairs = data.pairs([str(folder / "ask.txt")])

@@ -22,7 +22,7 @@ import torch
 from avs_cli.core.evaluation.captions import measures, text_ranks
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
-from avs_cli.stages import search
+from avs_cli.stages.heads import load_heads
 from avs_cli.stages.training import Data
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
@@ -84,7 +84,7 @@ def trained(folder: Path, work: Path, name: str, seed: int) -> tuple[torch.Tenso
     read = [part for text in texts for store in stores[text] for part in ("--text", store)]
     path = work / f"{[*HEADS].index(name)}.safetensors"
     avs("train", DATA / "train.caption.txt", *seen, *read, "--head", head, "--seed", seed, *RECIPE, "-o", path)
-    (loaded,) = search.load([str(path)], "cpu")
+    (loaded,) = load_heads([str(path)], "cpu")
     with ExitStack() as stack:
         wanted = [str(folder / f"dev-{video}.h5") for video in videos]
         written = [str(folder / "dev-minilm.h5")] if "minilm" in texts else []

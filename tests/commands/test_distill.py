@@ -45,9 +45,9 @@ from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
 from avs_cli.stages import distill_clips as _distill_clips
-from avs_cli.stages import search
 from avs_cli.stages import teachers as _teachers
 from avs_cli.stages.clips import Keep, decoded, footage_of
+from avs_cli.stages.heads import load_heads
 from avs_cli.stages.training import Data, Team
 from avs_cli.types import Pixels, Sampling
 
@@ -126,7 +126,7 @@ def values(path: str) -> list[dict[str, float]]:
 
 def scores(path: str, *texts: str) -> torch.Tensor:
     """A head's scores of the validation captions and videos."""
-    (loaded,) = search.load([path], "cpu")
+    (loaded,) = load_heads([path], "cpu")
     with contextlib.ExitStack() as stack:
         data = Data(stack, ["v-frames.h5"], texts or ["v-text.h5"], False)
         return score_matrix(loaded.head, data.pairs(["v.txt"]))

@@ -16,7 +16,7 @@ from avs_cli.core.models.clip.towers import Towers, tokenise
 from avs_cli.core.training.pairs import score_matrix
 from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import search
+from avs_cli.stages.heads import load_heads
 from avs_cli.stages.training import Data
 
 Avs = Callable[..., Any]
@@ -101,7 +101,7 @@ def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towe
               "-o", "h.safetensors", *PLACE)  # fmt: skip
     assert ran.returncode == 0, ran.stderr
 
-    (loaded,) = search.load(["h.safetensors"], "cpu")
+    (loaded,) = load_heads(["h.safetensors"], "cpu")
     head: Any = loaded.head
     with contextlib.ExitStack() as stack:
         pairs = Data(stack, ["frames.h5"], ["sentences.h5", "spoken.h5"], False).pairs(["captions.txt"])
