@@ -370,8 +370,7 @@ class ModelTeacher:
         import torch
 
         from avs_cli.core.models.clip import checkpoints
-        from avs_cli.core.models.clip.student import MEAN, STD
-        from avs_cli.core.models.clip.towers import Towers, network_of
+        from avs_cli.core.models.clip.towers import MEAN, STD, Towers, network_of
         from avs_cli.core.models.settings import chosen_in
         from avs_cli.io.head_file import TRAINING
         from avs_cli.io.weights import given

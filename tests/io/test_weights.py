@@ -94,8 +94,21 @@ def test_only_tensors_are_read_of_a_pickle(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "a.pth")
     assert pickled(tmp_path / "a.pth")["a"].tolist() == [1, 1]
     torch.save({"a": Path("b")}, tmp_path / "b.pth")
-    with pytest.raises(Exception, match="Weights only load failed"):
-        pickled(tmp_path / "b.pth")
+    torch.save([torch.ones(2)], tmp_path / "c.pth")
+    (tmp_path / "d.pth").write_text("junk")
+    (tmp_path / "e.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:-40])
+    (tmp_path / "f.pth").touch()
+    for name, message in {
+        "b": "that torch saved",
+        "c": "by their names",
+        "d": "saved",
+        "e": "saved",
+        "f": "saved",
+    }.items():
+        with pytest.raises(FormatError, match=rf"{name}\.pth: not tensors .*{message}"):
+            pickled(tmp_path / f"{name}.pth")
+    with pytest.raises(FileNotFoundError):
+        pickled(tmp_path / "nowhere.pth")
 
 
 def test_a_name_under_which_the_user_has_a_folder_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
