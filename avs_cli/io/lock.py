@@ -13,7 +13,7 @@ def locked(path: Path) -> Iterator[None]:
 
     Folders on the way to `path` that are missing are made.
     """
-    from filelock import FileLock, Timeout  # takes a twentieth of a second, which is for those who write
+    from filelock import FileLock, Timeout  # 15 ms, which only those who write need
 
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f"{path.name}.lock")

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from avs_cli import cli, config, docgen
-from avs_cli.core.models.described import settings_of
 from avs_cli.core.models.heads import heads
 from avs_cli.core.models.layers import Input
+from avs_cli.core.models.settings import settings_of
 
 README = (docgen.ROOT / "README.md").read_text(encoding="utf-8")
 MADE = docgen.pages()
