@@ -104,11 +104,11 @@ def completed(*words: str) -> list[str]:
 
 
 def test_bash_offers_commands() -> None:
-    assert completed("avs", "") == [*cli.available(), "--version", "--help"]
-    assert completed("avs", "ex") == [name for name in cli.available() if name.startswith("ex")]
+    assert completed("avs", "") == [*cli.COMMANDS, "--version", "--help"]
+    assert completed("avs", "ex") == [name for name in cli.COMMANDS if name.startswith("ex")]
 
 
-@pytest.mark.parametrize("name", cli.available())
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_bash_offers_the_options_of_a_command_and_leaves_files_to_readline(name: str) -> None:
     known = [each for each in docgen.parameters(cli.build([name]).commands[name]) if each.names]
     assert completed("avs", name, "-") == [spelled for option in known for spelled in option.names]
@@ -186,12 +186,12 @@ def test_the_page_tells_what_an_entry_can_be_given(name: str, option: str, spec:
 
 
 def test_fish_offers_commands_and_options() -> None:
-    script = f"source {docgen.ROOT}/completions/avs.fish; complete -C 'avs '; complete -C 'avs {cli.available()[0]} --'"
+    script = f"source {docgen.ROOT}/completions/avs.fish; complete -C 'avs '; complete -C 'avs {cli.COMMANDS[0]} --'"
     ran = subprocess.run([tool("fish"), "--no-config", "-c", script], capture_output=True, text=True)
     assert ran.stderr == ""
     offered = [line.split("\t")[0] for line in ran.stdout.splitlines()]
-    assert set(cli.available()) <= set(offered)
-    options = docgen.parameters(cli.build(cli.available()).commands[cli.available()[0]])
+    assert set(cli.COMMANDS) <= set(offered)
+    options = docgen.parameters(cli.build(cli.COMMANDS).commands[cli.COMMANDS[0]])
     assert {name for each in options for name in each.names if name.startswith("--")} <= set(offered)
 
 
@@ -282,11 +282,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     """What the README's own avs.toml gives."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "avs.toml").write_text("\n".join(re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)))
-    root = cli.build(cli.available())
+    root = cli.build(cli.COMMANDS)
     return config.defaults({name: cli.parameters(command) for name, command in root.commands.items()}, folder)
 
 
-@pytest.mark.parametrize("name", cli.available())
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_is_in_the_readme(name: str) -> None:
     assert re.search(rf"avs {name}\b", README), f"README.md does not mention `avs {name}`"
 
@@ -296,7 +296,7 @@ SETTLED = re.findall(r"^```toml\n.*?^```\n\n(.*?)\n\n", README, re.MULTILINE | r
 
 
 # The examples of each command, by its name.
-SHOWN = {name: docgen.examples(cli.build([name]).commands[name].help) for name in cli.available()}
+SHOWN = {name: docgen.examples(cli.build([name]).commands[name].help) for name in cli.COMMANDS}
 
 
 @pytest.mark.parametrize("name", SHOWN)
