@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from avs_cli.core.evaluation.reports import names
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.text.shots import is_shot_table, located, read_shots
 from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
@@ -44,6 +43,8 @@ class GivenRun(NamedTuple):
 
 def given_runs(runs: Runs) -> list[GivenRun]:
     """The runs with their names: those given, else those of the files, else run 1, run 2, …"""
+    from avs_cli.core.evaluation.reports import names  # with all measures, which a search does without
+
     if isinstance(runs, Mapping):
         named = list(runs)
         values = list(runs.values())
