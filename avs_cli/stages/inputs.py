@@ -43,12 +43,12 @@ class GivenRun(NamedTuple):
 
 def given_runs(runs: Runs) -> list[GivenRun]:
     """The runs with their names: those given, else those of the files, else run 1, run 2, …"""
-    from avs_cli.core.evaluation.reports import names  # with all measures, which a search does without
-
     if isinstance(runs, Mapping):
         named = list(runs)
         values = list(runs.values())
     else:
+        from avs_cli.core.evaluation.reports import names  # with all measures, which a search does without
+
         values = [runs] if isinstance(runs, FilePath) else list(runs)
         named = names([f"run {n}" if isinstance(run, dict) else str(run) for n, run in enumerate(values, start=1)])
     return [
