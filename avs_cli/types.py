@@ -168,6 +168,13 @@ class Block(NamedTuple):
     vectors: "np.ndarray"
     offsets: "np.ndarray | None" = None
 
+    def part(self, low: int, high: int) -> "Block":
+        """The items from `low` to before `high`; their vectors are not copied."""
+        if self.offsets is None:
+            return Block(self.ids[low:high], self.vectors[low:high])
+        ends = self.offsets[low : high + 1]
+        return Block(self.ids[low:high], self.vectors[ends[0] : ends[-1]], ends - ends[0])
+
 
 class Joined(NamedTuple):
     """Some items with all their features: the ids, and per feature a block of those items in that order.
@@ -178,6 +185,12 @@ class Joined(NamedTuple):
     ids: Sequence[str]
     features: Mapping[str, Block]
     lacking: "Mapping[str, np.ndarray] | None" = None
+
+    def part(self, low: int, high: int) -> "Joined":
+        """The items from `low` to before `high`; their vectors are not copied."""
+        features = {name: block.part(low, high) for name, block in self.features.items()}
+        lacking = {name: which[low:high] for name, which in self.lacking.items()} if self.lacking else None
+        return Joined(self.ids[low:high], features, lacking)
 
 
 class WordVectors(NamedTuple):
@@ -228,6 +241,17 @@ class Fuser:
     topics: tuple[str, ...] = ()
     verdict: str = ""
     trial: float = 0.0
+
+
+def rows_of_items(starts: "np.ndarray", lengths: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """The rows of N items, one item after another, and the items' (N+1,) offsets among them.
+
+    starts, lengths  (N,) the first row of each item and how many it has
+    """
+    import numpy as np
+
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
