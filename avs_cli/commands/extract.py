@@ -134,8 +134,6 @@ def extract(
         (bool(text), OF_PICTURES, "with --text"),
         (not text, ["field"], "without --text"),
     )
-    if frames and shots and not text:
-        raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     from avs_cli.stages import extract as stage
     from avs_cli.stages.inputs import media_around
 

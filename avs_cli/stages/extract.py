@@ -127,6 +127,10 @@ def extract(
     Raises IncompleteError when the store is written and shots are missing from it, which its ledger
     (FILE.errors.jsonl) lists.
     """
+    if frames and shots:
+        raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
+    if not 1 <= shard[0] <= shard[1]:
+        raise SpecError(f"part {shard[0]} of {shard[1]}: parts count from 1")
     path, feature = _target(str(output), model)
     wanted = _Extraction(model, path, feature, fps, max_frames, pool, frame_norm, dtype)
     identity = _identity(model, weights, device, precision)
