@@ -153,7 +153,7 @@ def _topic(page: Page, classes: Mapping[str, str], number: int, topic: str) -> s
     entries = page.topics[topic]
     judgments = None if page.qrels is None else page.qrels.get(topic, {})
     query = page.queries.get(topic)
-    cards = "".join(_card(page, classes, judgments, f"t{number}s{place}", entry) for place, entry in enumerate(entries))
+    cards = "".join(_card(page, classes, judgments, f"t{number}s{index}", entry) for index, entry in enumerate(entries))
     return (
         f'<section class="topic" id="t{number}" aria-labelledby="q{number}">\n<header>'
         f'<p class="number">topic <bdi>{escape(topic)}</bdi></p>'
@@ -171,16 +171,16 @@ def _card(
     page: Page, classes: Mapping[str, str], judgments: Mapping[str, Judgment] | None, anchor: str, entry: RankedShot
 ) -> str:
     """A shot as a list item; the script reads its ranks and scores, one per run, "-" where a run lacks it."""
-    place = page.shots.get(entry.shot)
+    shot = page.shots.get(entry.shot)
     judged = None if judgments is None else _judged(judgments, entry.shot)
     home = next(run for run, rank in enumerate(entry.ranks) if rank is not None)
     rank, score = entry.ranks[home], _score(entry.scores[home])
     lines = [
         f'<p class="edge"><b class="rank">{rank}</b> <span class="score">{score}</span></p>',
-        f'<a href="#{anchor}">{_picture(classes.get(entry.shot), entry.shot, place)}</a>',
+        f'<a href="#{anchor}">{_picture(classes.get(entry.shot), entry.shot, shot)}</a>',
         f'<p class="mark">{_MARKS[judged]}</p>' if judged else "",
         f'<p class="id"><bdi>{escape(entry.shot)}</bdi></p>',
-        _place(place) if place else "",
+        _place(shot) if shot else "",
         _elsewhere(page.names, entry.ranks),
     ]
     data = {
@@ -192,12 +192,12 @@ def _card(
     return f'<li class="shot" id="{anchor}"{attributes}>{"".join(lines)}</li>\n'
 
 
-def _picture(style: str | None, shot: str, place: Shot | None) -> str:
-    parts = [shot, *((_video(place), stretch(place)) if place else ())]
-    said = escape(", ".join(filter(None, parts)))
+def _picture(style: str | None, id: str, shot: Shot | None) -> str:
+    parts = [id, *((_video(shot), stretch(shot)) if shot else ())]
+    label = escape(", ".join(filter(None, parts)))
     if style:
-        return f'<span class="picture {style}" role="img" aria-label="{said}"></span>'
-    return f'<span class="picture none" role="img" aria-label="{said}, no thumbnail"><span>no thumbnail</span></span>'
+        return f'<span class="picture {style}" role="img" aria-label="{label}"></span>'
+    return f'<span class="picture none" role="img" aria-label="{label}, no thumbnail"><span>no thumbnail</span></span>'
 
 
 def _place(shot: Shot) -> str:
@@ -242,12 +242,12 @@ def _strips(page: Page, entries: Sequence[RankedShot], judgments: Mapping[str, J
             if (rank := entry.ranks[number]) and rank <= page.shown
         }
         counts = {judged: list(at.values()).count(judged) for judged in _MARKS}
-        said = ", ".join(f"{count} {judged}" for judged, count in counts.items())
+        summary = ", ".join(f"{count} {judged}" for judged, count in counts.items())
         rows.append(
             f'<div class="strip" data-run="{number}"><dt><bdi>{escape(name)}</bdi></dt><dd>'
             f'<svg viewBox="0 0 {page.shown} 10" preserveAspectRatio="none" aria-hidden="true">'
             f'<path class="hit" d="{"".join(_bars(at, "relevant", 0))}"/>'
-            f'<path class="miss" d="{"".join(_bars(at, "not relevant", 6))}"/></svg><span>{said}</span></dd></div>'
+            f'<path class="miss" d="{"".join(_bars(at, "not relevant", 6))}"/></svg><span>{summary}</span></dd></div>'
         )
     return f'<dl class="strips" aria-label="judgments by rank">{"".join(rows)}</dl>'
 

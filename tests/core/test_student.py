@@ -59,7 +59,8 @@ def test_a_video_without_frames_gives_numbers() -> None:
             vectors = model(inputs, torch.zeros(1, 3)).vectors
             model.scores(torch.ones(1, 8), vectors).sum().backward()
             assert bool(vectors.isfinite().all())
-            assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            assert gradients and all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
 def test_no_mask_means_that_all_frames_are_there() -> None:

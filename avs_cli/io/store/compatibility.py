@@ -2,7 +2,7 @@
 
 meaning   model, weights, preprocessing, pooling, kind of sampling, text field, and every key that is not named below:
           the vectors mean something else, so the comparison is refused
-digits    storage, arithmetic, device, density of frames, versions, the spelling of the model's spec: the vectors are
+digits    storage, arithmetic, density of frames, versions, the spelling of the model's spec: the vectors are
           nearly the same, so the comparison goes on with a warning
 
 A provenance without the keys that every extraction writes belongs to imported vectors; it decides nothing.
@@ -17,11 +17,9 @@ from avs_cli.errors import MismatchError
 Provenance = Mapping[str, Any]
 
 # Last parts of keys, also inside groups, as in `text.precision`.
-DIGITS = frozenset({"device", "dtype", "precision", "spec"})
-# Says where the vectors' items come from.
-IGNORED = frozenset({"inputs"})
+DIGITS = frozenset({"dtype", "precision", "spec"})
 # Groups and keys that a text's vectors and a shot's vectors have each for themselves.
-OF_ONE_END = frozenset({"dtype", "field", "frame_norm", "inputs", "pixels", "pooling", "sampling", "spec", "versions"})
+OF_ONE_END = frozenset({"dtype", "field", "frame_norm", "pixels", "pooling", "sampling", "spec", "versions"})
 # Extraction writes them all.
 EXTRACTED = frozenset({"pooling", "spec", "weights"})
 
@@ -110,8 +108,6 @@ class Comparison:
 def _flat(provenance: Provenance, above: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values, without nulls."""
     for key, value in provenance.items():
-        if key in IGNORED and not above:
-            continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
         elif value is not None:

@@ -135,14 +135,6 @@ def write_run(path: str, run: Run, tag: str = "avs", depth: int = 1000) -> None:
                 out.write(f"{topic} Q0 {shot} {rank} {score!r} {tag}\n")
 
 
-def write_qrels(path: str, qrels: Qrels) -> None:
-    """Write judgments in five columns."""
-    with writing(path) as out:
-        for topic, judgments in qrels.items():
-            for shot, judgment in judgments.items():
-                out.write(f"{topic} 0 {shot} {judgment.stratum} {judgment.relevance}\n")
-
-
 def _rows(path: str, text: str, widths: tuple[int, ...], columns: str) -> Iterator[_Rows]:
     """The text's lines in columns, a piece at a time; blank lines are passed over."""
     if not text.strip():

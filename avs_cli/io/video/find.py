@@ -44,11 +44,6 @@ def measured(shots: Iterable[Shot | Failure], workers: int, timeout: float) -> I
             yield shot._replace(end=duration)
 
 
-def whole_files(paths: Sequence[Path], workers: int, timeout: float) -> Iterator[Shot | Failure]:
-    """One shot per file, from 0 to its duration, in the order of the files; a file that is no video is a Failure."""
-    return measured(unmeasured(paths), workers, timeout)
-
-
 def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
     """Shots with the pictures that are their frames, in order of their numbers; a shot takes 1 / `rate` s per frame.
 
