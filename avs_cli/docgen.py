@@ -24,6 +24,8 @@ from avs_cli.core.registry import Registry
 from avs_cli.io.atomic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
+# The source of avs-formats(7): "# " begins a section, "- TERM: " an entry of a list, and indented text is an example.
+FORMATS = Path(__file__).with_name("formats.txt")
 # By command and option: options with the same name may have different values.
 REGISTRIES = {
     ("extract", "model"): Registry("model", "avs_cli.core.encoders", "load"),
@@ -86,6 +88,7 @@ def pages() -> dict[str, str]:
     made = {"man/avs.1": program_page(root)}
     for name, command in root.commands.items():
         made[f"man/avs-{name}.1"] = command_page(name, command, list(root.commands))
+    made["man/avs-formats.7"] = formats_page(FORMATS.read_text(encoding="utf-8"), list(root.commands))
     made["completions/avs.bash"] = bash(root)
     made["completions/_avs"] = zsh(root)
     made["completions/avs.fish"] = fish(root)
@@ -176,7 +179,7 @@ def program_page(root: Any) -> str:
             section("COMMANDS", (item(name, sentence(summary(text))) for name, text in commands)),
             section("OPTIONS", option_items(root)),
             common("", [examples(command.help)[0] for command in root.commands.values()]),
-            section("SEE ALSO", [",\n".join(name for name, _ in commands) + "\n"] * bool(commands)),
+            section("SEE ALSO", [",\n".join([*(name for name, _ in commands), roff("avs-formats", "(7)")]) + "\n"]),
         ]
     )
 
@@ -186,7 +189,6 @@ def command_page(name: str, command: Any, names: list[str]) -> str:
     arguments = [each for each in parameters(command) if not each.names]
     shown = [f"\\fI{escape(each.value)}\\fR{'...' * each.many}" for each in arguments]
     shown = [text if each.required else f"[{text}]" for each, text in zip(arguments, shown, strict=True)]
-    others = ["avs", *(f"avs-{other}" for other in names if other != name)]
     return "".join(
         [
             title(f"avs-{name}"),
@@ -196,9 +198,21 @@ def command_page(name: str, command: Any, names: list[str]) -> str:
             section("ARGUMENTS", (item(f"\\fI{escape(each.value)}\\fR", each.help) for each in arguments)),
             section("OPTIONS", option_items(command)),
             common(name, examples(command.help)),
-            section("SEE ALSO", [",\n".join(roff(other, "(1)") for other in others) + "\n"]),
+            see_also(other for other in names if other != name),
         ]
     )
+
+
+def formats_page(text: str, names: list[str]) -> str:
+    """avs-formats(7), from its source."""
+    parts = [part.partition("\n") for part in re.split(r"^# ", text, flags=re.MULTILINE)[1:]]
+    bodies = ((name, "".join(paragraphs(body.strip("\n")))) for name, _, body in parts)
+    return "".join([title("avs-formats", 7), *(section(name, [body]) for name, body in bodies), see_also(names, "")])
+
+
+def see_also(commands: Iterable[str], formats: str = "avs-formats") -> str:
+    pages = [roff("avs", "(1)"), *(roff(f"avs-{name}", "(1)") for name in commands)]
+    return section("SEE ALSO", [",\n".join([*pages, *([roff(formats, "(7)")] if formats else [])]) + "\n"])
 
 
 def option_items(command: Any) -> Iterator[str]:
@@ -305,8 +319,8 @@ def common(name: str, usage: list[str]) -> str:
     )
 
 
-def title(name: str) -> str:
-    return f'.TH {name.upper().replace("-", chr(92) + "-")} 1 "" "avs {__version__}" "avs manual"\n'
+def title(name: str, chapter: int = 1) -> str:
+    return f'.TH {name.upper().replace("-", chr(92) + "-")} {chapter} "" "avs {__version__}" "avs manual"\n'
 
 
 def section(name: str, body: Iterable[str]) -> str:
@@ -320,8 +334,12 @@ def item(term: str, text: str) -> str:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Paragraphs of a docstring; indented ones are printed verbatim."""
+    """Paragraphs of a docstring; indented ones are printed verbatim, those of lines `- TERM: TEXT` as lists."""
     for number, block in enumerate(filter(str.strip, text.replace("\b\n", "").split("\n\n"))):
+        if block.startswith("- "):
+            terms = (line.removeprefix("- ").partition(": ") for line in block.splitlines())
+            yield "".join(item(f"\\fB{escape(term)}\\fR", sentence(about)) for term, _, about in terms)
+            continue
         literal = all(line.startswith("  ") for line in block.splitlines() if line)
         body = f".EX\n{escape(textwrap.dedent(block))}\n.EE\n" if literal else f"{escape(' '.join(block.split()))}\n"
         yield (".PP\n" if number else "") + body
@@ -476,7 +494,7 @@ def main() -> None:
         (ROOT / path).parent.mkdir(exist_ok=True)
         with writing(ROOT / path) as out:
             out.write(text)
-    for old in (ROOT / "man").glob("*.1"):
+    for old in (ROOT / "man").glob("*.[17]"):
         if f"man/{old.name}" not in made:
             old.unlink()
 

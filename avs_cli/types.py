@@ -113,6 +113,24 @@ class Sampling:
     max_frames: int | None = None
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the weights of a model are published.
+
+    gigabytes  to download; 0 when nobody has said
+    repo       a Hugging Face repository; "" when they are files on a web server
+    files      the repository's files that are needed, as patterns
+    urls       the files on a web server; all are pickles
+    trained    none are published for download: the user trains them
+    """
+
+    gigabytes: float
+    repo: str = ""
+    files: tuple[str, ...] = ("*.json", "*.txt", "*.safetensors")
+    urls: tuple[str, ...] = ()
+    trained: bool = False
+
+
 class Facts(NamedTuple):
     """Facts on an encoder, enough to recognise its stores; see `core.encoders.Encoder`."""
 

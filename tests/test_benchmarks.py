@@ -1,9 +1,12 @@
 """The collector behind `make bench`: every row is shown, what is missing is a reason and not a failure."""
 
+import ast
 import importlib.util
+import inspect
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -84,6 +87,22 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
+def names_of_ours(path: Path) -> Iterator[tuple[str, str]]:
+    """Every import of ours in a script, also inside functions, as module and name ("" for the module itself)."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("avs_cli"):
+            yield from ((str(node.module), name.name) for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((name.name, "") for name in node.names if name.name.startswith("avs_cli"))
+
+
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
-def test_every_benchmark_has_rows(path: Path) -> None:
-    assert "\ndef rows(" in path.read_text(encoding="utf-8")
+def test_every_benchmark_has_rows_and_imports_what_there_is(path: Path) -> None:
+    assert inspect.isgeneratorfunction(loaded(path.stem.removeprefix("bench_")).rows)
+    for module, name in names_of_ours(path):
+        there = importlib.import_module(module)
+        assert not name or hasattr(there, name) or importlib.util.find_spec(f"{module}.{name}"), f"{module}.{name}"
+
+
+def test_there_are_benchmarks() -> None:
+    assert len(BENCHMARKS) > 5

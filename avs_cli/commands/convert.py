@@ -9,7 +9,6 @@ from avs_cli import applies, options
 from avs_cli.console import TERMINAL, note
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.outputs import BY_HAND, WRITES
-from avs_cli.stages.published import write_head
 from avs_cli.types import feature_name
 
 if TYPE_CHECKING:
@@ -121,7 +120,12 @@ def convert(
         from avs_cli.io.pickles import write_tensors
 
         if kind_of(held.tensors):
-            write_head(source, held.tensors, held.beside, target, head, feature or [], vocabulary or [], word_vectors)
+            from avs_cli.stages.published import convert_head
+
+            features, vocabularies = _pairs("--feature", feature), _pairs("--vocabulary", vocabulary)
+            convert_head(
+                source, held.tensors, held.beside, target, head, features, vocabularies, word_vectors, TERMINAL
+            )
         else:
             applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
             write_tensors(target, held.tensors)
@@ -158,6 +162,17 @@ def convert(
             "not TRECVID XML, RUC scores, a TREC run or captions in a supported format",
         )
     write_run(target, selected([run], topics, TERMINAL)[0], tag, depth)
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE options as a mapping."""
+    pairs = dict[str, str]()
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise SpecError(f"{option} {text}: expected NAME=VALUE")
+        pairs[name] = value
+    return pairs
 
 
 def _is_store(source: str) -> bool:

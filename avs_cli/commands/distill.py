@@ -1,14 +1,14 @@
 """`avs distill`: train a fast student from slow teachers, on stored features or on raw clips."""
 
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from avs_cli import applies
+from avs_cli.console import TERMINAL
 from avs_cli.core.models.teachers import teachers
-from avs_cli.errors import SpecError
+from avs_cli.core.models.text import text_encoders
+from avs_cli.errors import IncompleteError, SpecError
 from avs_cli.options import (
     TRAINED,
     AllowMismatch,
@@ -23,19 +23,13 @@ from avs_cli.options import (
     Workers,
 )
 from avs_cli.outputs import WRITES, spare
-from avs_cli.stages import distill_clips as _distill_clips
-from avs_cli.stages import distill_heads as _distill_stores
-from avs_cli.stages.clips import Keep
-from avs_cli.stages.distill_clips import Clips
-from avs_cli.stages.distill_heads import Stores
-from avs_cli.stages.training import Plan, Team, is_encoder
 
 Method = Literal["pear", "ce", "l1"]
 
 # What an option needs to have an effect; those that are not listed always have one.
 CLIPS, STORES, TEACHER, VALIDATE = "INPUT clips", "--video", "--teacher", "--validate"
 SINGLE, ATTENTION = "a --student that has one vector per clip", "--aggregate attention"
-ENCODER, KEPT = "a text encoder in --text", "INPUT clips or --teacher"
+ENCODER, CACHED = "a text encoder in --text", "INPUT clips or --teacher"
 NEEDS = {
     "teacher": (SINGLE,),
     "weights": (CLIPS,),
@@ -56,7 +50,7 @@ NEEDS = {
     "coarse": (TEACHER,),
     "fine": (TEACHER,),
     "loss_weights": (TEACHER,),
-    "cache": (KEPT,),
+    "cache": (CACHED,),
     "cache_frames": (CLIPS,),
     "cache_limit": (CLIPS,),
     "metric": (VALIDATE,),
@@ -214,69 +208,56 @@ def distill(
     spare(output, media_around(output, inputs))
     if bool(inputs) == bool(video):
         raise SpecError("distill trains either on INPUT clips or on the stores of --video; give one of them")
-    taught_by, aggregate = teacher or [], aggregate or ("attention" if teacher else "mean")
     holds = {
         CLIPS: bool(inputs),
         STORES: bool(video),
         TEACHER: bool(teacher),
         VALIDATE: bool(validate),
-        SINGLE: not (inputs and _distill_clips.is_teacher(student)),
-        ATTENTION: aggregate == "attention",
-        ENCODER: any(map(is_encoder, text or [])),
-        KEPT: bool(inputs or teacher),
+        SINGLE: not (inputs and teachers.knows(student)),
+        ATTENTION: (aggregate or ("attention" if teacher else "mean")) == "attention",
+        ENCODER: any(map(text_encoders.knows, text or [])),
+        CACHED: bool(inputs or teacher),
     }
     needing = {use: [name for name, uses in NEEDS.items() if use in uses] for use in holds}
     applies.refuse(context, *((not held, needing[use], f"without {use}") for use, held in holds.items()))
-    if video and _distill_clips.is_teacher(student):
-        raise SpecError(
-            f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "
-            "teachers are trained by avs train --head xclip or xpool"
-        )
-    from avs_cli.core.device import prepare
-    from avs_cli.core.training.distillation import Recipe
-
-    place = prepare(device, threads)
-    # Without a teacher there is only one loss, so its weight is 1.
-    recipe = Recipe(coarse, fine, 1.0, *_weights(loss_weights)) if teacher else Recipe(matching_weight=1.0)
+    # Teachers of the environment or of avs.toml are for students with one vector per clip.
+    taught_by = (teacher or []) if holds[SINGLE] else []
+    chosen = _weights(loss_weights) if taught_by else None
     given: dict[str, Any] = dict(
-        epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine"
-    )
-    if teacher:
-        given |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}
-    folder = Path(cache or f"{output}.kept")
-    with ExitStack() as stack:
-        team = Team.join(stack, place.device)
-        if inputs:
-            given |= {"optimizer": optimizer or "bertadam", "learning_rate": _or(learning_rate, 1e-4)}
-            given["weight_decay"] = _or(weight_decay, 0.2)
-            plan = Plan(output, given, epochs, seed, precision, epochs, time_limit, tensorboard)
-            clips = Clips(
-                inputs, student or "clip", weights, frames, words, aggregate, pool_temperature, masked, tower_rate,
-                chunk, workers or place.workers, skip_missing,
-            )  # fmt: skip
-            keep = Keep(folder, cache_frames == "jpeg", cache_limit * 1e9)
-            _distill_clips.run(stack, team, plan, clips, captions, validate or [], taught_by, recipe, keep)
-            return
-        given |= {"optimizer": optimizer or "adamw", "learning_rate": _or(learning_rate, 1e-3)}
-        given["weight_decay"] = _or(weight_decay, 0.2 if optimizer == "bertadam" else 0.01)
-        plan = Plan(
-            output, {**given, "temperature": temperature}, epochs, seed, precision, epochs, time_limit, tensorboard
-        )
-        stores = Stores(
-            video or [], text or [], teacher_video or [], teacher_text or [], word_vectors, skip_missing, allow_mismatch
-        )
-        _distill_stores.run(
-            stack, team, plan, stores, captions, validate or [], student or "afa", taught_by, recipe, folder
-        )
+        output=output, teachers=taught_by, validate=validate or [], metric=metric, coarse=coarse, fine=fine,
+        loss_weights=chosen, cache=cache, epochs=epochs, batch_size=batch_size, precision=precision,
+        seed=seed, time_limit=time_limit, skip_missing=skip_missing, tensorboard=tensorboard, device=device,
+        threads=threads, report=TERMINAL,
+    )  # fmt: skip
+    # The defaults of these differ between stores and clips.
+    differing = {"optimizer": optimizer, "learning_rate": learning_rate, "weight_decay": weight_decay}
+    given |= {name: value for name, value in differing.items() if value is not None}
+    if student:
+        given["student"] = student
+    if inputs:
+        from avs_cli.stages import distill_clips
+
+        trained = distill_clips.distill(
+            inputs, captions, weights=weights, frames=frames, words=words, aggregate=aggregate,
+            pool_temperature=pool_temperature, masked=masked, tower_rate=tower_rate, chunk=chunk,
+            cache_frames=cache_frames, cache_limit=cache_limit, workers=workers, **given,
+        )  # fmt: skip
+        if trained.unreadable:
+            raise IncompleteError(f"{output}: trained without {len(trained.unreadable)} unreadable videos")
+        return
+    from avs_cli.stages import distill_heads
+
+    distill_heads.distill(
+        captions, video or [], text or [], teacher_videos=teacher_video or [], teacher_texts=teacher_text or [],
+        word_vectors=word_vectors if holds[ENCODER] else "", temperature=temperature,
+        allow_mismatch=allow_mismatch, **given,
+    )  # fmt: skip
 
 
-def _or(given: float | None, default: float) -> float:
-    return default if given is None else given
-
-
-def _weights(text: str) -> tuple[float | None, float | None, float | None]:
+def _weights(text: str) -> tuple[float, float, float] | None:
+    """The weights of --loss-weights; None: as published."""
     if not text:
-        return None, None, None
+        return None
     try:
         matching, coarse, fine = map(float, text.split(","))
     except ValueError:

@@ -183,12 +183,11 @@ def extract(
             return
     load = encoders.load(model)
     from avs_cli.core.device import prepare
-    from avs_cli.core.encoders import Runtime
-    from avs_cli.io.cache import remembered
+    from avs_cli.stages.runtime import runtime
     from avs_cli.stages.topics import read
 
     place = prepare(device, threads)
-    feature: Encoder = load(Runtime(place.device, place.threads, weights, remembered, precision))
+    feature: Encoder = load(runtime(place.device, place.threads, weights, precision))
     known = feature.provenance  # missing or wrong weights are reported before any video is opened
     if text:
         _extract_texts(feature, known, model, read(text, field), field, path, name, dtype)
@@ -268,13 +267,14 @@ def _end(path: str, failed: int, found: "list[Shot | Failure]") -> None:
 def _list(json: bool) -> None:
     """Print the list of models, as a table or as JSON."""
     from avs_cli.core.encoders.catalogue import COLUMNS, facts, listing
+    from avs_cli.io.weights import here
 
     if json:
         from json import dumps
 
-        print(dumps(list(facts(encoders.names())), indent=1))
+        print(dumps(list(facts(encoders.names(), here)), indent=1))
     else:
-        table(COLUMNS, listing(encoders.names()))
+        table(COLUMNS, listing(encoders.names(), here))
 
 
 class _Settings(NamedTuple):
@@ -421,7 +421,7 @@ def _extract_texts(
     """Encode topics or captions: one vector each (several wordings are combined), or one per word."""
     from avs_cli.io.store.writer import Item, StoreWriter
     from avs_cli.provenance import describe, versions
-    from avs_cli.stages.topics import vectors_by
+    from avs_cli.stages.topics import encode_topics
 
     if not feature.has_text:
         raise SpecError(f"{model} encodes no text")
@@ -432,6 +432,6 @@ def _extract_texts(
         for first in range(0, len(topics), PART_SHOTS):
             batch = [topic for topic in topics[first : first + PART_SHOTS] if topic.id not in writer.done]
             if batch:
-                vectors = vectors_by(feature, model, batch)
+                vectors = encode_topics(feature, model, batch)
                 writer.add([Item(None, topic.id, vector) for topic, vector in zip(batch, vectors, strict=True)])
         writer.finish([topic.id for topic in topics])

@@ -13,7 +13,7 @@ from avs_cli.outputs import WRITES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from avs_cli.core.fusion.ltr.report import Report
+    from avs_cli.core.fusion.ltr.report import LearningReport
     from avs_cli.types import Fuser, Qrels, Run
 
 Method = Annotated[
@@ -295,7 +295,7 @@ def _by_saved(path: str, runs: Mapping[str, Run], depth: int) -> Run:
 
 def _learned(
     runs: dict[str, Run], qrels: list[str], how: Learning, save: str, writes: bool, reported: bool, depth: int
-) -> tuple[Run, Report | None]:
+) -> tuple[Run, LearningReport | None]:
     """Fuse runs with a model learned from judgments; with the report if requested.
 
     Nothing is fused if no run is written, and no folds are fitted if there is no report either.
@@ -383,7 +383,7 @@ def _note_steps(fits: Sequence[Fuser], asked: str) -> None:
         note(f"Steps 1 and 2 in {len(fits)} of {len(fits)} fits: {fits[-1].verdict}")
 
 
-def _write_reports(found: Report, files: list[str]) -> None:
+def _write_reports(found: LearningReport, files: list[str]) -> None:
     """Write the report to each of `files`, in the format of its extension."""
     from avs_cli.console import table
     from avs_cli.core.fusion.ltr import report

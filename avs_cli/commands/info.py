@@ -1,18 +1,14 @@
 """`avs info`: describe stores, heads, runs, qrels and shot tables."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from avs_cli.console import answer, visible_json
-from avs_cli.errors import FormatError
 from avs_cli.options import Json
 
 COSTS = ("products", "gates", "stored")
-HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def info(
@@ -31,143 +27,17 @@ def info(
       avs info gallery.h5
       avs info laff.safetensors tv22.run tv22.qrels --json
     """
-    from avs_cli.io.head_file import is_head
-    from avs_cli.io.pipe import spooled
+    from avs_cli.stages.info import facts
 
-    told = []
+    found = []
     for name in files:
-        path, _, feature = name.partition("::")
-        with spooled(path) as real:
-            with real.open("rb") as file:
-                store = file.read(len(HDF5)) == HDF5
-            if store or feature:
-                facts = _store(path, real, feature)
-            else:
-                facts = _head(path, real) if is_head(real) else _text(path, real)
-        told.append({"file": name, **facts})
+        found.append(facts(name))
         if not json:
-            answer(_lines(told[-1]))
+            answer(_lines(found[-1]))
     if json:
         from json import dumps
 
-        print(visible_json(dumps(told, indent=2, ensure_ascii=False)))
-
-
-def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
-    """The facts of a store and its features, or of one feature."""
-    from avs_cli.io.store.reader import Store, features
-
-    told = []
-    for held in [feature] if feature else features(real):
-        with Store(real, held) as store:
-            told.append(
-                {
-                    "name": held,
-                    "items": len(store),
-                    "vectors": store.rows,
-                    "dim": store.dim,
-                    "dtype": store.dtype.name,
-                    "frame_level": store.frame_level,
-                    "bytes": store.rows * store.dim * store.dtype.itemsize,
-                    "provenance": store.provenance,
-                }
-            )
-            shots, thumbnails = store.shots().values(), store.thumbnails
-    if not told:
-        raise FormatError(name, "a feature store without features")
-    return {
-        "kind": "feature store",
-        "bytes": real.stat().st_size,
-        "shots": len(shots),
-        "videos": len({shot.video for shot in shots}),
-        "seconds": sum(shot.end - shot.start for shot in shots),
-        "thumbnails": thumbnails,
-        "features": told,
-    }
-
-
-def _head(name: str, real: Path) -> dict[str, Any]:
-    """The facts of a head: its features with their mean weights, its training and its cost."""
-    from avs_cli.core.footprint import of_head, of_published
-    from avs_cli.io.head_file import load_head, tensor_shapes, written_here
-
-    shapes = tensor_shapes(real)
-    kept = load_head(real) if written_here(real) else None
-    # A teacher trained by avs distill has the tensor names of its authors' file.
-    sizes = {key: value for key, value in kept.head["settings"].items() if type(value) is int} if kept else {}
-    if found := of_published(shapes, sizes.get("frames", 12), sizes.get("words", 32)):
-        numbers = {key: value for key, value in found._asdict().items() if key != "cost"}
-        facts = {"kind": "weights", "bytes": real.stat().st_size, **numbers, "cost": found.cost._asdict()}
-        return {**facts, "training": kept.head.get("training", {})} if kept else facts
-    kept = kept or load_head(real)
-    told = kept.head
-    cost = of_head(told)
-    weights = told.get("weights") or {}
-    features = [
-        {
-            "of": end,
-            "name": part["name"],
-            "dim": part.get("dim") or len(part["words"]),
-            "weight": weights.get(end, {}).get(part["name"]),
-        }
-        for end, parts in (("videos", told["videos"]), ("texts", [*told["texts"], *told["encoders"]]))
-        for part in parts
-    ]
-    return {
-        "kind": "head",
-        "head": told["kind"],
-        "bytes": real.stat().st_size,
-        "parameters": sum(value.numel() for value in kept.weights.values()),
-        "settings": told["settings"],
-        "features": features,
-        "cost": cost._asdict() if cost else None,
-        "teachers": told.get("teachers", {}),
-        "training": told.get("training", {}),
-    }
-
-
-def _text(name: str, real: Path) -> dict[str, Any]:
-    """The facts of a run, qrels or a shot table, detected from the first line."""
-    from avs_cli.io.pipe import read_text
-    from avs_cli.io.text.shots import is_shot_table, read_shots
-    from avs_cli.io.text.trec import read_qrels, read_run
-
-    if is_shot_table(real):
-        shots = read_shots(real)
-        seconds = sum(shot.end - shot.start for shot in shots)
-        return {"kind": "shots", "shots": len(shots), "videos": len({s.video for s in shots}), "seconds": seconds}
-    columns = read_text(real).lstrip().partition("\n")[0].split()
-    if len(columns) == 6 and _is_number(columns[4]):
-        run = read_run(str(real))
-        depths = [len(shots) for shots in run.values()]
-        return {
-            "kind": "run",
-            "tag": columns[5],
-            "topics": len(run),
-            "rows": sum(depths),
-            "least": min(depths),
-            "most": max(depths),
-        }
-    if len(columns) in (4, 5) and _is_number(columns[-1]):
-        qrels = read_qrels(str(real))
-        judgments = [judgment for judged in qrels.values() for judgment in judged.values()]
-        return {
-            "kind": "qrels",
-            "topics": len(qrels),
-            "rows": len(judgments),
-            "relevant": sum(judgment.relevance > 0 for judgment in judgments),
-            "unjudged": sum(judgment.relevance < 0 for judgment in judgments),
-            "strata": dict(sorted(Counter(judgment.stratum for judgment in judgments).items())),
-        }
-    raise FormatError(name, "not a feature store, head, run, qrels or shot table")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        print(visible_json(dumps(found, indent=2, ensure_ascii=False)))
 
 
 def _head_lines(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -1,25 +1,16 @@
 """`avs rerank`: rerank the top shots of runs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from avs_cli import applies
-from avs_cli.console import TERMINAL, note
+from avs_cli.console import TERMINAL
 from avs_cli.core.search.rerankers import rerankers
-from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.errors import SpecError
 from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads, Weights
 from avs_cli.outputs import spare
-from avs_cli.types import Run, ranked
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from avs_cli.core.search.rerankers.candidates import Bank, Candidates
-    from avs_cli.io.store.reader import Gallery
 
 
 def rerank(
@@ -91,169 +82,39 @@ def rerank(
     if len(runs) > 1:
         for path in runs:
             spare(str(Path(output) / Path(path).name), runs)
-    method_of = rerankers.load(method)
-    from avs_cli.core.device import prepare
     from avs_cli.core.search.rerankers.candidates import evidence_of
-    from avs_cli.io.store.reader import open_gallery
-    from avs_cli.io.text.scores import read_verdicts
     from avs_cli.io.text.topics import is_topics_file
     from avs_cli.io.text.trec import read_run, write_run
-    from avs_cli.stages.inputs import comparison
+    from avs_cli.stages.rerank import rerank_runs
 
-    looks_at = evidence_of(method_of)
-    asked = topics if "queries" in looks_at and is_topics_file(topics) and not vectors else ""
+    used = evidence_of(rerankers.load(method))
+    encodes = "queries" in used and is_topics_file(topics) and not vectors
     applies.refuse(
         context,
-        ("gallery" not in looks_at, ("gallery", "allow_mismatch"), f"with --method {method}"),
-        ("queries" not in looks_at, ["vectors"], f"with --method {method}"),
-        ("bank" not in looks_at, ["bank"], f"with --method {method}"),
+        ("gallery" not in used, ("gallery", "allow_mismatch"), f"with --method {method}"),
+        ("queries" not in used, ["vectors"], f"with --method {method}"),
+        ("bank" not in used, ["bank"], f"with --method {method}"),
         (not gallery, ["allow_mismatch"], "without --gallery"),
-        (not asked, ["weights", "device"], "without topics to encode"),
+        (not encodes, ["weights", "device"], "without topics to encode"),
     )
-    gallery, bank = gallery if "gallery" in looks_at else None, bank if "bank" in looks_at else ""
-    vectors = vectors if "queries" in looks_at else ""
-    place = prepare(device, threads)
-    given = _selected({path: read_run(path) for path in runs}, topics)
-    with ExitStack() as stack:
-        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch, TERMINAL))) if gallery else None
-        evidence = _Evidence(
-            shots,
-            _queries_of(asked, vectors, shots, place.device, place.threads, weights) if shots is not None else {},
-            _bank(bank, shots, place.threads) if bank and shots is not None else None,
-            read_verdicts(scores) if scores else None,
-        )
-        made = {path: _again(path, run, method_of, evidence, depth, weight) for path, run in given.items()}
-    if len(made) == 1:
-        write_run(output, made[runs[0]], tag, _longest(made[runs[0]]))
-        return
-    Path(output).mkdir(parents=True, exist_ok=True)
-    for path, run in made.items():
-        write_run(str(Path(output) / Path(path).name), run, tag, _longest(run))
-
-
-def _selected(runs: dict[str, Run], topics: str) -> dict[str, Run]:
-    """The runs with the topics to rerank; raises MismatchError for a run that has none of them."""
-    from avs_cli.stages.inputs import selected
-
-    chosen = dict(zip(runs, selected(list(runs.values()), topics, TERMINAL), strict=True))
-    for path, run in chosen.items():
-        if not run:
-            raise MismatchError(f"{path} has none of the topics that --topics selects; leave it out")
-    left = len({topic for path, run in runs.items() for topic in run.keys() - chosen[path].keys()})
-    if left:
-        note(f"left out {left} topic{'s' * (left > 1)} of the runs, which --topics does not select")
-    return chosen
-
-
-class _Evidence(NamedTuple):
-    """The evidence for reranking.
-
-    queries   topic -> (D,)
-    verdicts  topic -> shot -> score; the topic "" stands for all
-    """
-
-    shots: "Gallery | None"
-    queries: "Mapping[str, np.ndarray]"
-    bank: "Bank | None"
-    verdicts: Run | None
-
-
-def _again(
-    path: str, run: Run, method_of: "Callable[[Candidates], np.ndarray]", evidence: _Evidence, depth: int, weight: float
-) -> Run:
-    """One run, reranked."""
-    from avs_cli.core.search.rerankers.candidates import joined
-    from avs_cli.io.text.topics import align_topics
-
-    queries, told = align_topics(evidence.queries, run)
-    verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
-    if told:
-        note(told)
-    if lost := [topic for topic in run if queries and topic not in queries]:
-        raise MismatchError(f"{path}: no query for {len(lost)} of its topics: {few(lost)}")
-    places = _places(evidence.shots, path, {shot for scores in run.values() for shot in ranked(scores)[:depth]})
-    again: Run = {}
-    without = 0
-    for topic, scores in run.items():
-        best = ranked(scores)[:depth]
-        chosen = best
-        if evidence.verdicts is not None:
-            mine = verdicts.get("", {}) | verdicts.get(topic, {})
-            chosen = [shot for shot in best if shot in mine]
-            without += len(best) - len(chosen)
-        again[topic] = dict(scores)
-        if chosen:
-            candidates = _candidates(chosen, scores, queries.get(topic), evidence, places, mine if verdicts else None)
-            again[topic] = joined(scores, chosen, method_of(candidates), weight)
-    if without:
-        note(f"{path}: {without} shots have no score in --scores and stay below those that have one")
-    return again
-
-
-def _candidates(
-    shots: Sequence[str],
-    scores: Mapping[str, float],
-    query: "np.ndarray | None",
-    evidence: _Evidence,
-    places: Mapping[str, int],
-    verdicts: Mapping[str, float] | None,
-) -> "Candidates":
-    import numpy as np
-
-    from avs_cli.core.search.rerankers.candidates import Candidates
-
-    return Candidates(
-        shots,
-        np.array([scores[shot] for shot in shots]),
-        evidence.shots.take(np.array([places[shot] for shot in shots], np.int64))
-        if evidence.shots is not None
-        else None,
-        query,
-        evidence.bank,
-        np.array([verdicts[shot] for shot in shots]) if verdicts is not None else None,
+    reranked = rerank_runs(
+        {path: read_run(path) for path in runs},
+        gallery or [] if "gallery" in used else [],
+        method=method,
+        topics=topics,
+        vectors=vectors if "queries" in used else "",
+        bank=bank if "bank" in used else "",
+        scores=scores,
+        depth=depth,
+        weight=weight,
+        weights=weights,
+        allow_mismatch=allow_mismatch,
+        device=device,
+        threads=threads,
+        report=TERMINAL,
     )
-
-
-def _places(shots: "Gallery | None", path: str, wanted: set[str]) -> dict[str, int]:
-    """Shot -> its row in the gallery; raises MismatchError for shots that the gallery lacks."""
-    if shots is None:
-        return {}
-    places = {id: place for place, id in enumerate(shots.ids) if id in wanted}
-    if lost := sorted(wanted - places.keys()):
-        raise MismatchError(f"the gallery lacks {len(lost)} of the shots of {path}: {few(lost)}")
-    return places
-
-
-def _queries_of(
-    topics: str, vectors: str, shots: "Gallery", device: str, threads: int, weights: str | None
-) -> "dict[str, np.ndarray]":
-    """Topic -> its vector; none when no topics are given."""
-    if not (topics or vectors):
-        return {}
-    from avs_cli.stages import topics as _queries
-
-    asked = _queries.read(topics) if topics else None
-    _queries.check_pictures(asked or [], topics)
-    return dict(zip(*_queries.vectors_of(vectors, asked, shots, device, threads, weights), strict=True))
-
-
-def _bank(name: str, shots: "Gallery", threads: int) -> "Bank":
-    """The query bank; its top shots are computed on demand."""
-    from functools import cache
-
-    from avs_cli.core.search.exact import top_shots
-    from avs_cli.core.search.rerankers.candidates import Bank
-    from avs_cli.stages import topics as _queries
-
-    _, vectors = _queries.vectors_of(name, None, shots)
-
-    @cache
-    def favourites() -> frozenset[str]:
-        (best,) = top_shots([vectors], shots, 1, threads)
-        return frozenset(shot for ranking in best for shot in ranking)
-
-    return Bank(vectors, favourites)
-
-
-def _longest(run: Run) -> int:
-    return max(map(len, run.values()))
+    if len(runs) > 1:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    for path, run in reranked.items():
+        target = output if len(runs) == 1 else str(Path(output) / Path(path).name)
+        write_run(target, run, tag, max(map(len, run.values())))

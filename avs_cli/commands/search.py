@@ -2,23 +2,21 @@
 
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from avs_cli import applies
-from avs_cli.console import TERMINAL, note, table
-from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.console import TERMINAL, table
+from avs_cli.errors import SpecError
 from avs_cli.options import AllowMismatch, Depth, Device, Threads
 from avs_cli.outputs import WRITES
-from avs_cli.types import Run, Topic
 
 if TYPE_CHECKING:
     from avs_cli.io.store.galleries import JoinedGallery
     from avs_cli.io.store.reader import Gallery
-    from avs_cli.stages.search import Missing
+    from avs_cli.stages.search import FeatureWeight
 
 Galleries = Annotated[
     list[str],
@@ -27,9 +25,6 @@ Galleries = Annotated[
         help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature.",
     ),
 ]
-# Below this cosine, the best shot of a query was wrong in every case checked.
-DOUBTFUL = {"conse": 0.35}
-NAMED = 5
 
 
 def search(
@@ -126,143 +121,88 @@ def search(
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
-    table_alone = bool(query) and output == "-" and sys.stdout.isatty()
+    shown = bool(query) and output == "-" and sys.stdout.isatty()
     applies.refuse(
         context,
         (bool(query), ["field"], "with --query; it selects a text of --topics"),
-        (table_alone, ["tag"], "on a table; give --output FILE"),
+        (shown, ["tag"], "on a table; give --output FILE"),
         (not head, ("explain", "missing"), "without --head"),
         (bool(vectors) and not head, ("weights", "device"), "with --vectors, which are encoded already"),
     )
-    if query:
-        field = None
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if [output, times, explain].count("-") > 1:
         raise SpecError("- is stdout, which takes one of --output, --times and --explain")
-    given = Wanted(gallery, query, topics, vectors or [], field, depth, tag, output, times, allow_mismatch)
+    asked = {"query": query} if query else topics
+    if query:
+        field = None
     if head:
-        if not (query or topics):
+        if not asked:
             raise SpecError("--head needs text; give --topics FILE or --query TEXT")
-        _with_heads(given, head, _by_feature(weights or []), explain, missing or "error", device, threads)
+        several = len(head) > 1
+        if several and output == "-":
+            raise SpecError("several heads write several runs; give --output FOLDER")
+        if several and times == "-":
+            raise SpecError("several heads write several files of times; give --times FOLDER")
+        if several and tag:
+            raise SpecError("--tag names a single run; with several heads, each run has the name of its head")
+        checkpoints = _by_feature(weights or [])
+        from avs_cli.io.atomic import names_folder
+        from avs_cli.io.text.trec import write_run
+        from avs_cli.stages.search import searching_heads
+
+        with searching_heads(
+            gallery,
+            asked,
+            head,
+            vectors=vectors or [],
+            weights=checkpoints,
+            field=field,
+            missing=missing or "error",
+            depth=depth,
+            allow_mismatch=allow_mismatch,
+            device=device,
+            threads=threads,
+            report=TERMINAL,
+        ) as of_heads:
+            if explain:
+                _write_weights(explain, of_heads.explanation())
+            if shown:
+                (timed,) = of_heads.runs.values()
+                _show(timed.run["query"], of_heads.gallery)
+            folder = several or names_folder(output)
+            for name, (run, seconds) in of_heads.runs.items():
+                if not shown:
+                    write_run(_target(output, f"{name}.run", several), run, tag or (name if folder else "avs"), depth)
+                if times:
+                    _write_times(_target(times, f"{name}.times", several), [*run], seconds)
         return
     if vectors and len(vectors) > 1:
         raise SpecError("several --vectors need --head; a search without a head takes one store")
     if weights and len(weights) > 1:
         raise SpecError("several --weights need --head; a search without a head has one model")
-    _with_cosines(given, weights[0] if weights else None, device, threads)
-
-
-class Wanted(NamedTuple):
-    """The queries, the gallery and the outputs of a search."""
-
-    gallery: Sequence[str]
-    query: str
-    topics: str
-    vectors: Sequence[str]
-    field: str | None
-    depth: int
-    tag: str
-    output: str
-    times: str
-    allow_mismatch: bool
-
-    def on_terminal(self) -> bool:
-        """Whether the result is a table for a single query."""
-        return bool(self.query) and self.output == "-" and sys.stdout.isatty()
-
-
-def _with_cosines(wanted: Wanted, weights: str | None, device: str, threads: int) -> None:
-    """Search by the cosines of the gallery's own vectors."""
-    from avs_cli.core.device import prepare
-    from avs_cli.core.search.exact import top_shots
-    from avs_cli.io.store.reader import open_gallery
     from avs_cli.io.text.trec import write_run
-    from avs_cli.stages import topics as _queries
-    from avs_cli.stages.inputs import comparison
+    from avs_cli.stages.search import searching
 
-    with open_gallery(wanted.gallery, comparison(wanted.allow_mismatch, TERMINAL)) as shots:
-        if not len(shots):
-            raise MismatchError(f"{', '.join(wanted.gallery)}: no shots to search")
-        store = "".join(wanted.vectors)
-        asked = None
-        if wanted.query:
-            asked = [Topic("query", wanted.query)]
-        elif wanted.topics:
-            # With --vectors, a topics file selects topics of the store, whose texts are already encoded.
-            asked = _queries.read(wanted.topics, "query" if store else wanted.field or "query")
-        if asked and not store:
-            _queries.check_pictures(asked, wanted.topics)
-        place = prepare(device, threads)
-        begun = time.perf_counter()
-        named, queries = _queries.vectors_of(store, asked, shots, place.device, place.threads, weights, wanted.field)
-        (rankings,) = top_shots([queries], shots, wanted.depth, place.threads)
-        seconds = time.perf_counter() - begun
-        run: Run = dict(zip(named, rankings, strict=True))
-        _doubt(run, shots.provenance)
-        if wanted.on_terminal():
-            _show(run["query"], shots)
+    with searching(
+        gallery,
+        asked or None,
+        vectors="".join(vectors or []),
+        weights=weights[0] if weights else None,
+        field=field,
+        depth=depth,
+        allow_mismatch=allow_mismatch,
+        device=device,
+        threads=threads,
+        report=TERMINAL,
+    ) as found:
+        tag = tag or "avs"
+        if shown:
+            _show(found.run["query"], found.gallery)
         else:
-            tag = wanted.tag or "avs"
-            write_run(_target(wanted.output, f"{tag}.run"), run, tag, wanted.depth)
-        if wanted.times:
-            _write_times(_target(wanted.times, f"{wanted.tag or 'avs'}.times"), named, seconds)
-
-
-def _with_heads(
-    wanted: Wanted,
-    paths: Sequence[str],
-    weights: Mapping[str, str],
-    explain: str,
-    missing: "Missing",
-    device: str,
-    threads: int,
-) -> None:
-    """A run per head: one goes to `--output`, several into that folder."""
-    several = len(paths) > 1
-    if several and wanted.output == "-":
-        raise SpecError("several heads write several runs; give --output FOLDER")
-    if several and wanted.times == "-":
-        raise SpecError("several heads write several files of times; give --times FOLDER")
-    if several and wanted.tag:
-        raise SpecError("--tag names a single run; with several heads, each run has the name of its head")
-    from avs_cli.core.device import prepare
-    from avs_cli.io.atomic import names_folder, writing
-    from avs_cli.io.store.galleries import Galleries
-    from avs_cli.io.text.trec import write_run
-    from avs_cli.stages import search as _heads
-    from avs_cli.stages import topics as _queries
-    from avs_cli.stages.inputs import comparison
-
-    compared = comparison(wanted.allow_mismatch, TERMINAL)
-    topics = [Topic("query", wanted.query)] if wanted.query else _queries.read(wanted.topics)
-    _queries.check_pictures(topics, wanted.topics)
-    place = prepare(device, threads)
-    heads = _heads.load(paths, place.device)
-    with Galleries(wanted.gallery, compared) as stores, Galleries(wanted.vectors, compared) as stored:
-        field = _heads.field_of(heads, stored, wanted.field)
-        asked = _heads.asked(_queries.of_field(wanted.topics, topics, field))
-        shots = _heads.join(stores, heads, missing)
-        written = _heads.texts_of(heads, asked, stored, place.device, place.threads, weights)
-        texts = [one.vectors for one in written]
-        found = _heads.search(heads, texts, asked, shots, wanted.depth, place.threads, missing)
-        runs = [one.run for one in found]
-        if explain:
-            with writing(explain) as out:
-                out.write("head\ttopic\tshot\tfeature\tweight\n")
-                rows = _heads.explain(heads, texts, asked, shots, runs)
-                out.writelines(f"{where}\t{topic}\t{shot}\t{name}\t{w:.6f}\n" for where, topic, shot, name, w in rows)
-        if wanted.on_terminal():
-            _show(runs[0]["query"], shots)
-        else:
-            folder = several or names_folder(wanted.output)
-            for one, run in zip(heads, runs, strict=True):
-                target = _target(wanted.output, f"{one.name}.run", several)
-                write_run(target, run, wanted.tag or (one.name if folder else "avs"), wanted.depth)
-        if wanted.times:
-            ids = [topic.id for topic in topics]
-            for one, encoded, made in zip(heads, written, found, strict=True):
-                _write_times(_target(wanted.times, f"{one.name}.times", several), ids, encoded.seconds + made.seconds)
+            write_run(_target(output, f"{tag}.run"), found.run, tag, depth)
+        if times:
+            _write_times(_target(times, f"{tag}.times"), [*found.run], found.seconds)
 
 
 def _by_feature(weights: Sequence[str]) -> dict[str, str]:
@@ -290,27 +230,21 @@ def _target(path: str, name: str, folder: bool = False) -> str:
     return str(Path(path) / name)
 
 
+def _write_weights(path: str, weights: "Iterable[FeatureWeight]") -> None:
+    """Write one line per weight of a feature, below a header."""
+    from avs_cli.io.atomic import writing
+
+    with writing(path) as out:
+        out.write("head\ttopic\tshot\tfeature\tweight\n")
+        out.writelines(f"{one.head}\t{one.topic}\t{one.shot}\t{one.feature}\t{one.weight:.6f}\n" for one in weights)
+
+
 def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
     """Write one line per topic: its id and its equal share of the seconds."""
     from avs_cli.io.atomic import writing
 
     with writing(path) as out:
         out.writelines(f"{topic}\t{seconds / len(topics):.6f}\n" for topic in topics)
-
-
-def _doubt(run: Run, provenance: Mapping[str, Any]) -> None:
-    """Warn of topics whose results are probably irrelevant, for models with a known threshold."""
-    model = str(provenance.get("spec", "")).partition(":")[0]
-    if model not in DOUBTFUL:
-        return
-    doubtful = [topic for topic, scores in run.items() if max(scores.values(), default=1.0) < DOUBTFUL[model]]
-    if doubtful:
-        which = "the best shot" if [*run] == ["query"] else f"the best shot of {_named(doubtful)}"
-        note(f"{which} has a cosine below {DOUBTFUL[model]} ({model}): low similarity, results may be irrelevant")
-
-
-def _named(topics: Sequence[str]) -> str:
-    return f"topic {few(topics, NAMED)}" if len(topics) <= NAMED else f"{len(topics)} topics ({few(topics, NAMED)})"
 
 
 def _show(ranking: Mapping[str, float], gallery: "Gallery | JoinedGallery") -> None:

@@ -1,8 +1,6 @@
 """`avs train`: train a head on captions, video features and text features."""
 
-import os
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,26 +22,6 @@ from avs_cli.options import (
     Threads,
     TimeLimit,
 )
-from avs_cli.stages.training import (
-    SAMPLE,
-    Data,
-    Judge,
-    Plan,
-    Team,
-    Training,
-    corpus_of,
-    described_head,
-    is_encoder,
-    optimizer_of,
-    schedule_of,
-    settings_of,
-)
-
-if TYPE_CHECKING:
-    from avs_cli.core.models.text.words import Corpus
-    from avs_cli.core.training.pairs import Pairs
-
-CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 
 def train(
@@ -118,83 +96,22 @@ def train(
     """
     if output == "-":
         raise SpecError("train needs --output FILE: the state of training is saved next to it")
+    negation, encoded = objective.partition(":")[0] == "negation", any(map(text_encoders.knows, text or []))
     applies.refuse(
         context,
         (not validate, ("qrels", "metric", "patience"), "without --validate"),
         (optimizer != "adamw", ["weight_decay"], "without --optimizer adamw"),
-        (objective.partition(":")[0] != "negation", ["negated"], "without --objective negation"),
+        (not negation, ["negated"], "without --objective negation"),
         (bool(init), ["word_vectors"], "with --init, which includes word vectors"),
-        (not any(map(is_encoder, text or [])), ["word_vectors"], "without a text encoder in --text"),
+        (not encoded, ["word_vectors"], "without a text encoder in --text"),
     )
-    if not validate:
-        qrels = metric = ""
-    given: dict[str, Any] = dict(
-        head=head or ("" if init else "laff"), text=text or [], objective=objective, optimizer=optimizer,
-        learning_rate=learning_rate, schedule=schedule, epochs=epochs, batch_size=batch_size, precision=precision,
-        seed=seed, metric=metric or ("xinfAP" if qrels else "mir"),
+    from avs_cli.stages import train as stage
+
+    stage.train(
+        captions, video, text or [], output=output, head=head, objective=objective, validate=validate or [],
+        qrels=qrels if validate else "", metric=metric if validate else "", init=init,
+        negated=negated if negation else "", word_vectors=word_vectors if encoded else "", optimizer=optimizer,
+        learning_rate=learning_rate, weight_decay=weight_decay, schedule=schedule, epochs=epochs, patience=patience,
+        batch_size=batch_size, precision=precision, seed=seed, time_limit=time_limit, skip_missing=skip_missing,
+        allow_mismatch=allow_mismatch, tensorboard=tensorboard, device=device, threads=threads, report=TERMINAL,
     )  # fmt: skip
-    if optimizer == "adamw":
-        given["weight_decay"] = weight_decay
-    if init and (head or [name for name in given["text"] if is_encoder(name)]):
-        raise SpecError("--init already defines the head and its text encoders; omit --head and encoders in --text")
-    if validate and not qrels and given["metric"] not in CAPTION_METRICS:
-        raise SpecError(
-            f"--metric {metric}: for captions, choose from {', '.join(CAPTION_METRICS)}; other measures need --qrels"
-        )
-    if objective.partition(":")[0] == "negation":
-        if not negated:
-            raise SpecError("the negation objective needs --negated FILE")
-        if os.environ.get("WORLD_SIZE", "1") != "1":
-            raise SpecError("the negation objective runs in one process, not under torchrun")
-    from avs_cli.core.device import prepare
-    from avs_cli.stages.inputs import comparison
-
-    place = prepare(device, threads)
-    with ExitStack() as stack:
-        team = Team.join(stack, place.device)
-        stored = [name for name in given["text"] if not is_encoder(name)]
-        data = Data(stack, video, stored, skip_missing, comparison(allow_mismatch, TERMINAL))
-        if init:
-            data.arrange(init)
-        learned = data.pairs(captions, negated)
-        described = described_head(given["head"], given["text"], init, data, learned, word_vectors)
-        judge = Judge(data, validate, qrels, str(given["metric"])) if validate else None
-        plan = Plan(output, settings_of(given, learned), epochs, seed, precision, patience, time_limit, tensorboard)
-        corpus = None if init else corpus_of(learned, word_vectors)
-        _train(plan, team, described, learned, judge, corpus, init)
-
-
-def _train(
-    plan: Plan,
-    team: Team,
-    described: dict[str, Any],
-    pairs: "Pairs",
-    judge: Judge | None,
-    corpus: "Corpus | None",
-    init: str,
-) -> None:
-    """Train until the validation metric stops improving."""
-    import torch
-
-    from avs_cli.core.models.described import rebuild, rebuilt
-    from avs_cli.core.training.pairs import Matching, mean_weights
-    from avs_cli.io.head_file import load_head
-
-    settings = plan.settings
-    torch.manual_seed(plan.seed)
-    head = rebuilt(described, load_head(init).weights, init) if init else rebuild(described, corpus)
-    head = head.to(team.device)
-    seen = judge.pairs if judge else pairs
-    Training(
-        plan,
-        team,
-        described,
-        head,
-        Matching(head, objectives.load(settings["objective"])()),
-        optimizer_of(head.parameters(), settings),
-        schedule_of(settings),
-        batches=lambda number: pairs.epoch(number, settings["batch_size"], plan.seed, team.rank, team.size),
-        steps=pairs.steps(settings["batch_size"], team.size),
-        judge=judge,
-        about=lambda: {"weights": mean_weights(head, seen, SAMPLE)},
-    ).run()

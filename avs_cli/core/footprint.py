@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from avs_cli.core.models.clip.checkpoints import dim_of
-from avs_cli.core.models.described import settings_for
 from avs_cli.core.models.heads import heads
+from avs_cli.core.models.settings import settings_for
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
 

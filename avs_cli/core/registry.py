@@ -36,6 +36,10 @@ class Registry:
         found = (module.name for module in pkgutil.iter_modules(package.__path__))
         return sorted(name.replace("_", "-") for name in found if not name.startswith("_") and name not in shared)
 
+    def knows(self, spec: str) -> bool:
+        """Whether a spec names an entry. Imports no entry."""
+        return spec.partition(":")[0].replace("_", "-") in self.names()
+
     def load(self, spec: str) -> Callable[..., Any]:
         """The entry's function with the spec's parameters bound.
 

@@ -27,7 +27,7 @@ SHARE = 1 / 7
 MOST = 4096
 
 
-class Frames(NamedTuple):
+class CachedFrames(NamedTuple):
     """(F, S, S, 3) uint8 of a shot, of which the first `there` are frames and the others repeat the last.
 
     there  None where nobody has said: raw pixels show it
@@ -70,7 +70,7 @@ class FrameCache:
             joined = np.frombuffer(b"".join(files), np.uint8)
             np.savez(out, jpeg=joined, ends=ends, count=np.array(len(frames)))
 
-    def read(self, name: str) -> Frames:
+    def read(self, name: str) -> CachedFrames:
         """The frames. Raises FormatError for a file that is damaged."""
         path = self.path(name)
         try:
@@ -79,13 +79,13 @@ class FrameCache:
             if not self.jpeg:
                 if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] != 3:
                     raise ValueError
-                return Frames(np.array(found), None)
+                return CachedFrames(np.array(found), None)
             with found:
                 files = np.split(found["jpeg"], found["ends"][:-1])
                 shown, count = [_unpacked(file) for file in files], int(found["count"])
                 if count > MOST:
                     raise ValueError
-                return Frames(np.stack(shown + shown[-1:] * (count - len(shown))), len(shown))
+                return CachedFrames(np.stack(shown + shown[-1:] * (count - len(shown))), len(shown))
         except (
             ValueError,
             EOFError,

@@ -7,7 +7,6 @@ is a plain list with every run's rank beside each shot; the script sorts, compar
 
 import base64
 import hashlib
-import io
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,71 +14,11 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import NamedTuple
 
-from PIL import Image
-
-from avs_cli.types import Judgment, Qrels, Run, Shot, ranked
+from avs_cli.stages.view import Page, RankedShot
+from avs_cli.types import Judgment, Shot
 
 # With more runs than this, a card does not list its rank in each; the script's enlarged view does.
 LISTED_RUNS = 6
-
-
-class Picture(NamedTuple):
-    """A thumbnail: JPEG bytes, and its width over its height."""
-
-    data: bytes
-    aspect: float
-
-
-Pictures = dict[str, Picture]
-"""Shot id -> thumbnail."""
-
-
-class Entry(NamedTuple):
-    """A shot of one topic on the page, with its rank (from 1) and score in each run; None where a run lacks it."""
-
-    shot: str
-    ranks: tuple[int | None, ...]
-    scores: tuple[float | None, ...]
-
-
-def laid_out(runs: Sequence[Run], shown: int) -> dict[str, list[Entry]]:
-    """Each topic's entries: the first `shown` shots of the first run in its order, then what the others' first add.
-
-    Topics come in the first run's order, then those that only later runs have.
-    """
-    return {topic: _entries(topic, runs, shown) for topic in dict.fromkeys(topic for run in runs for topic in run)}
-
-
-def _entries(topic: str, runs: Sequence[Run], shown: int) -> list[Entry]:
-    scores = [run.get(topic, {}) for run in runs]
-    rankings = [ranked(of_run) for of_run in scores]
-    ranks = [{shot: rank for rank, shot in enumerate(ranking, start=1)} for ranking in rankings]
-    return [
-        Entry(shot, tuple(of_run.get(shot) for of_run in ranks), tuple(of_run.get(shot) for of_run in scores))
-        for shot in dict.fromkeys(shot for ranking in rankings for shot in ranking[:shown])
-    ]
-
-
-def readable(data: bytes | None) -> Picture | None:
-    """A thumbnail as the page needs it; None where there is none, or none that a browser could show."""
-    if not data:
-        return None
-    try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            return Picture(data, image.width / image.height)
-    except (OSError, Image.DecompressionBombError):
-        return None
-
-
-def run_names(paths: Sequence[str]) -> list[str]:
-    """A short name for each run: its file's name without endings, with as many folders as tell the runs apart."""
-    parts = [PurePath("stdin" if path == "-" else path).parts for path in paths]
-    names: list[str] = []
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join((*of_run[-depth:-1], of_run[-1].split(".")[0] or of_run[-1])) for of_run in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{name} {number}" for number, name in enumerate(names, start=1)]
 
 
 def clock(seconds: float) -> str:
@@ -92,29 +31,6 @@ def clock(seconds: float) -> str:
 def stretch(shot: Shot) -> str:
     """From when to when a shot runs, in seconds rounded outwards; "" for a still picture."""
     return f"{clock(shot.start)}–{clock(math.ceil(shot.end))}" if shot.end > shot.start else ""
-
-
-class Page(NamedTuple):
-    """What is shown.
-
-    names       of the runs, as `Entry` orders them
-    topics      topic -> entries, from `laid_out`
-    queries     topic -> text; a topic without one is called by its id
-    shots       shot id -> its place in a video, where known
-    pictures    shot id -> thumbnail, where there is one
-    qrels       None where judgments are not asked for
-    shown       the depth to which each run is shown
-    sources     kind of input -> its files, for the foot of the page; "" for what is not given
-    """
-
-    names: Sequence[str]
-    topics: Mapping[str, Sequence[Entry]]
-    queries: Mapping[str, str]
-    shots: Mapping[str, Shot]
-    pictures: Mapping[str, Picture]
-    qrels: Qrels | None
-    shown: int
-    sources: Mapping[str, str]
 
 
 class Card(NamedTuple):
@@ -162,7 +78,6 @@ class Sheet(NamedTuple):
 def render(page: Page) -> str:
     """The page as one HTML document."""
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("avs_cli", "pages"),
@@ -175,11 +90,10 @@ def render(page: Page) -> str:
     environment.filters |= {"counted": _counted, "dashed": _or_dash}
     environment.globals["listed"] = LISTED_RUNS
     classes = {shot: f"p{number}" for number, shot in enumerate(page.pictures)}
-    # Ours to the letter, which their hashes in the policy are of.
-    style, pictures, script = map(Markup, (_asset("results.css"), _picture_rules(page, classes), _asset("results.js")))
+    style, pictures, script = _asset("results.css"), _picture_rules(page, classes), _asset("results.js")
     return environment.get_template("results.html").render(
         page=page,
-        policy=Markup(_policy([style, pictures], script)),
+        policy=_policy([style, pictures], script),
         style=style,
         pictures=pictures,
         script=script,
@@ -235,7 +149,7 @@ def _judged(judgments: Mapping[str, Judgment], shot: str) -> str:
     return "unjudged" if relevance < 0 else "relevant" if relevance else "not relevant"
 
 
-def _card(page: Page, classes: Mapping[str, str], judgments: Mapping[str, Judgment] | None, entry: Entry) -> Card:
+def _card(page: Page, classes: Mapping[str, str], judgments: Mapping[str, Judgment] | None, entry: RankedShot) -> Card:
     shot, place = entry.shot, page.shots.get(entry.shot)
     video, times = (_video(place), stretch(place)) if place else ("", "")
     return Card(
@@ -260,7 +174,7 @@ def _or_dash(rank: int | None) -> str:
     return "-" if rank is None else str(rank)
 
 
-def _strip(page: Page, entries: Sequence[Entry], judgments: Mapping[str, Judgment], run: int) -> Strip:
+def _strip(page: Page, entries: Sequence[RankedShot], judgments: Mapping[str, Judgment], run: int) -> Strip:
     ranks: dict[str, list[int]] = {"relevant": [], "not relevant": [], "unjudged": []}
     for entry in entries:
         if (rank := entry.ranks[run]) and rank <= page.shown:

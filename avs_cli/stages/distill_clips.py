@@ -1,220 +1,220 @@
-"""`avs distill` on raw clips: student and teachers are built on CLIP."""
+"""Distil slow teachers into a CLIP model with one vector per shot, on raw clips; or train such a teacher."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from avs_cli.console import note
-from avs_cli.core.models.teachers import teachers
-from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
-from avs_cli.stages.clips import Footage, FrozenFootage, Keep, decoded, footage_of, token_parts
-from avs_cli.stages.teachers import kept, key_of
-from avs_cli.stages.training import Plan, Team, Training, optimizer_of, settings_of
-from avs_cli.types import Pixels, Sampling
+import torch
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
+from avs_cli.core.device import prepare
+from avs_cli.core.encoders import encoders
+from avs_cli.core.encoders.open_clip_models import OpenClip
+from avs_cli.core.models.clip.student import ClipStudent, header_heads
+from avs_cli.core.models.clip.towers import is_plain
+from avs_cli.core.models.settings import chosen_in
+from avs_cli.core.models.settings import settings_of as parameters_of
+from avs_cli.core.models.teachers import teachers as registered
+from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
+from avs_cli.core.training.bert_adam import WarmupCosine, parameter_groups
+from avs_cli.core.training.contrast import Contrast
+from avs_cli.core.training.distillation import Method
+from avs_cli.core.training.loop import Precision
+from avs_cli.core.training.teaching import Lessons, Teaching
+from avs_cli.errors import SpecError
+from avs_cli.io.text.captions import item_of, read_all
+from avs_cli.provenance import digest
+from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages import clip_teachers
+from avs_cli.stages.clip_frames import CacheSettings, decode_clips
+from avs_cli.stages.footage import ClipValidation, Footage, FrozenFootage, footage_of
+from avs_cli.stages.runtime import runtime
+from avs_cli.stages.teachers import LossWeights, recipe_of
+from avs_cli.stages.team import joined
+from avs_cli.stages.training import Plan, Trained, Training, optimizer_of, settings_of
+from avs_cli.stages.validation import TwoWayMetric
+from avs_cli.types import Sampling
 
-    from avs_cli.core.encoders.open_clip_models import OpenClip
-    from avs_cli.core.models.clip.student import ClipModel, ClipStudent
-    from avs_cli.core.models.clip.teacher import ClipTeacher
-    from avs_cli.core.models.teachers.base import Teacher
-    from avs_cli.core.training.distillation import Recipe
-    from avs_cli.core.training.pairs import Column
-    from avs_cli.core.training.teaching import ModelTutor
-    from avs_cli.core.weights import Files
-
-# Captions, and videos, per block of the validation.
-JUDGED = 8
 # Blocks of the temporal header, initialised from CLIP's text tower.
 LAYERS = 4
-# The head kind in the file of a teacher trained on clips.
-TEACHER = "clip-teacher"
+Aggregate = Literal["attention", "seqtransf", "mean"]
 
 
-class Clips(NamedTuple):
-    """Settings of clips and student.
+class StudentSettings(NamedTuple):
+    """The model to train, as the caller describes it: the parameters of `distill` of these names."""
 
-    inputs     videos, folders, shot tables
-    student    the CLIP model that the student is initialised from; or a teacher, initialised from clip
-    weights    a local checkpoint of them
-    frames     maximum number per clip; words: maximum number of tokens per caption
-    aggregate  frame aggregation; with the temperature of its attention, and whether padding is masked
-    towers     learning rate of CLIP relative to that of the rest; 0 freezes both towers
-    chunk      frames per gradient-checkpointing chunk
-    """
-
-    inputs: list[str]
-    student: str
+    spec: str
     weights: str | None
     frames: int
     words: int
-    aggregate: Any
-    temperature: float
+    aggregate: Aggregate
+    pool_temperature: float
     masked: bool
-    towers: float
     chunk: int
-    workers: int
-    skip_missing: bool
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether a teacher is trained, instead of a student with one vector per clip."""
+        return registered.knows(self.spec)
 
 
-class ClipJudge:
-    """Text-to-video and video-to-text retrieval on validation captions."""
-
-    def __init__(self, footage: Footage | FrozenFootage, metric: str):
-        self.footage, self.metric = footage, metric
-
-    def values(self, model: "ClipModel") -> dict[str, float]:
-        """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        from avs_cli.core.evaluation.captions import both_ways
-
-        return both_ways(score_matrix(model, self.footage), self.footage.pairs.item)
-
-
-def score_matrix(model: "ClipModel", footage: Footage | FrozenFootage) -> "torch.Tensor":
-    """(C, V) scores; cosines for a student with one vector per clip."""
-    import numpy as np
-    import torch
-
-    pairs = footage.pairs
-    first = np.unique(pairs.item, return_index=True)[1]
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        videos = []
-        for low in range(0, len(first), JUDGED):
-            batch = footage.batch(first[low : low + JUDGED])
-            videos.append(model.embed_videos(batch.frames.to(device), batch.there.to(device)))
-        texts = [model.embed_texts(part.to(device)) for part in _written(footage)]
-        return model.scores(_joined(texts), _joined(videos)).float().cpu()
-
-
-def _written(footage: Footage | FrozenFootage) -> "list[torch.Tensor]":
-    """All captions in batches: tokens, or their vectors."""
-    import numpy as np
-
-    every = np.arange(len(footage.pairs.captions))
-    if isinstance(footage, FrozenFootage):
-        return [footage.texts.take(every)["sentence"]]
-    return token_parts(footage, every)
-
-
-def _joined(parts: "Sequence[dict[str, torch.Tensor]]") -> "dict[str, torch.Tensor]":
-    import torch
-
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def run(
-    stack: ExitStack,
-    team: Team,
-    plan: Plan,
-    clips: Clips,
+def distill(
+    inputs: Sequence[str],
     captions: Sequence[str],
-    validate: Sequence[str],
-    taught_by: Sequence[str],
-    recipe: "Recipe",
-    keep: Keep,
-) -> None:
-    """Train a student on clips with the teachers `NAME=FILE` in `taught_by`, or on the captions only.
+    *,
+    output: str,
+    teachers: Sequence[str] = (),
+    student: str = "clip",
+    weights: str | None = None,
+    frames: int = 12,
+    words: int = 32,
+    aggregate: Aggregate | None = None,
+    pool_temperature: float = 0.1,
+    masked: bool = False,
+    tower_rate: float = 1e-3,
+    chunk: int = 48,
+    validate: Sequence[str] = (),
+    metric: TwoWayMetric = "SumR",
+    coarse: Method = "pear",
+    fine: Method = "ce",
+    loss_weights: LossWeights | None = None,
+    cache: str = "",
+    cache_frames: Literal["raw", "jpeg"] = "raw",
+    cache_limit: float = 100.0,
+    optimizer: Literal["adamw", "bertadam"] = "bertadam",
+    learning_rate: float = 1e-4,
+    weight_decay: float = 0.2,
+    epochs: int = 10,
+    batch_size: int = 120,
+    precision: Precision = "fp32",
+    seed: int = 0,
+    time_limit: float = 0.0,
+    skip_missing: bool = False,
+    tensorboard: str = "",
+    device: str = "auto",
+    threads: int = 0,
+    workers: int = 0,
+    report: Reporter = LOGGED,
+) -> Trained:
+    """Train a student on what teachers say of clips, or on captions only; resumes as `train.train` does.
 
-    Raises IncompleteError at the end when videos could not be read.
+    inputs            videos, folders of them, shot tables
+    captions          files of training captions
+    output            file of the best student, for the encoder teachclip; `.last` and `.csv` are beside it
+    teachers          NAME=FILE: a teacher, and its published weights or a file of this function; none: the student
+                      learns from the captions only, as CLIP4Clip does
+    student           the CLIP model to fine-tune (clip, open-clip:NAME/TAG), or the spec of a teacher to train
+    weights           a local checkpoint of the CLIP model
+    frames            maximum number per clip, sampled at 1 fps or, for longer clips, uniformly
+    words             maximum number of tokens per caption, including start and end
+    aggregate         of frames: TeachCLIP's attention, CLIP4Clip's seqTransf, or the mean; by default attention with
+                      teachers, and the mean without
+    pool_temperature  of the softmax of the attention; masked: exclude padding frames from it
+    tower_rate        learning rate of CLIP's towers relative to `learning_rate`; 0 freezes them
+    chunk             frames per gradient-checkpointing chunk; 0 disables it
+    validate          files of validation captions
+    metric            for model selection, text-to-video
+    coarse, fine      losses on the teachers' caption-video scores and caption-frame weights
+    loss_weights      of the matching, coarse and fine losses; as published by default
+    cache             folder of decoded frames and teachers' vectors, by default `output`.kept
+    cache_frames      format of the frames; cache_limit: their maximum size in GB
+    workers           decoding processes; 0 chooses from the available cores
+
+    The other parameters are those of `train.train`. Videos that cannot be read are noted and left out: they are in
+    `unreadable` of the result. Raises SpecError for models that are no students or teachers and for frames beyond the
+    limit, MismatchError for weights that do not fit and for captions without a video.
     """
-    import torch
+    chosen = aggregate or ("attention" if teachers else "mean")
+    model_to_train = StudentSettings(student, weights, frames, words, chosen, float(pool_temperature), masked, chunk)
+    if teachers and model_to_train.is_teacher:
+        raise SpecError(f"{student} is a teacher, which learns from the captions only; omit teachers")
+    recipe = recipe_of(teachers, coarse, fine, loss_weights)
+    # Floats, since the file has 1 and 1.0 as different texts.
+    settings: dict[str, Any] = dict(
+        epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine",
+        optimizer=optimizer, learning_rate=float(learning_rate), weight_decay=float(weight_decay),
+        towers=float(tower_rate),
+    )  # fmt: skip
+    if teachers:
+        settings |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}
+    if cache_frames == "jpeg":
+        settings["cache_frames"] = "jpeg"
+    cached = CacheSettings(Path(cache or f"{output}.kept"), cache_frames == "jpeg", cache_limit * 1e9)
+    compute = prepare(device, threads)
+    with ExitStack() as stack:
+        team = stack.enter_context(joined(compute.device))
+        encoder = _encoder(model_to_train, team.device)
+        built = _settings(encoder, model_to_train)
+        # Decoding may take days: check the weights first.
+        clip_digest = encoder.files.digest(encoder.runtime.remember)
+        known = [clip_teachers.named(teacher) for teacher in teachers]
+        for spec, path in known:
+            clip_teachers.check(spec, path, frames, words)
+        settings |= {"clip": clip_digest, "teachers": [f"{spec} {digest(path)}" for spec, path in known]}
+        sampling, pixels = Sampling(fps=1.0, count=frames, clip=frames), encoder.pixels
+        wanted = {item_of(caption) for files in (captions, validate) for caption in read_all(files)}
+        decoded = decode_clips(
+            team, inputs, wanted, cached, sampling, pixels, workers or compute.workers, report
+        )  # fmt: skip
+        footage = footage_of(captions, decoded, words, skip_missing, report)
+        validated = footage_of(validate, decoded, words, skip_missing, report) if validate else None
 
-    from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
-    from avs_cli.core.training.bert_adam import WarmupCosine, parameter_groups
-    from avs_cli.core.training.teaching import Lessons, Teaching
-    from avs_cli.io.text.captions import item_of, read_all
-    from avs_cli.provenance import digest
-
-    encoder, folder = _encoder(clips, team), keep.folder
-    settings = _settings(encoder, clips)
-    # Decoding may take days: check the weights first.
-    begun = encoder.files.digest(encoder.runtime.remember)
-    for spec, path in map(named, taught_by):
-        _check(spec, path, clips)
-    by = [f"{spec} {digest(path)}" for spec, path in map(named, taught_by)]
-    sampling, pixels = Sampling(fps=1.0, count=clips.frames, clip=clips.frames), encoder.pixels
-    wanted = {item_of(caption) for files in (captions, validate) for caption in read_all(files)}
-    found = decoded(team, clips.inputs, wanted, keep, sampling, pixels, clips.workers)
-    footage = footage_of(captions, found, clips.words, clips.skip_missing)
-    judged = footage_of(validate, found, clips.words, clips.skip_missing) if validate else None
-
-    torch.manual_seed(plan.seed)
-    model, clip = _student(encoder, settings, clips, team.device)
-    tutors, rows = _taught(stack, team, taught_by, footage, clip, pixels, begun, folder)
-    made_by = [begun, settings]
-    seen: Footage | FrozenFootage = footage
-    shown: Footage | FrozenFootage | None = judged
-    if not clips.towers:
-        seen = FrozenFootage.of(footage, model, made_by, stack, team, folder)
-        shown = FrozenFootage.of(judged, model, made_by, stack, team, folder) if judged else None
-    decides = {**plan.settings, "towers": clips.towers, "clip": begun, "teachers": by}
-    if keep.jpeg:
-        decides["cache_frames"] = "jpeg"
-    plan = replace(plan, settings=settings_of(decides, footage.pairs))
-    groups = parameter_groups(
-        model.named_parameters(),
-        plan.settings["learning_rate"],
-        clips.towers,
-        weight_decay=plan.settings["weight_decay"],
-    )
-    size = plan.settings["batch_size"]
-    lessons = Lessons(footage.pairs, rows, seen.batch)
-    kind = TEACHER if isinstance(model, ClipTeacher) else "teachclip"
-    described = {"kind": kind, "settings": settings, "videos": [], "texts": [], "encoders": []}
-    described["teachers"] = {Path(path).stem: _cost(path, clips) for _, path in map(named, taught_by)}
-    Training(
-        plan,
-        team,
-        described,
-        model,
-        Contrast(model) if isinstance(model, ClipTeacher) else Teaching(model, tutors, recipe),
-        optimizer_of(groups, plan.settings),
-        WarmupCosine(plan.epochs),
-        batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),
-        steps=footage.pairs.steps(size, team.size),
-        judge=ClipJudge(shown, plan.settings["metric"]) if shown else None,
-        clip=1.0,
-    ).run()
-    if found.failed:
-        raise IncompleteError(f"{plan.output}: trained without {len(found.failed)} unreadable videos")
+        torch.manual_seed(seed)
+        model, clip = _model(encoder, built, model_to_train, tower_rate == 0, team.device, report)
+        tutors, columns = clip_teachers.tutors_of(
+            stack, team, known, footage, clip, pixels, clip_digest, cached.folder, report
+        )
+        seen: Footage | FrozenFootage = footage
+        shown: Footage | FrozenFootage | None = validated
+        if not tower_rate:
+            origin = [clip_digest, built]
+            seen = FrozenFootage.of(footage, model, origin, stack, team, cached.folder, report)
+            if validated:
+                shown = FrozenFootage.of(validated, model, origin, stack, team, cached.folder, report)
+        pairs = footage.pairs
+        settings = settings_of(settings, pairs)
+        groups = parameter_groups(model.named_parameters(), learning_rate, tower_rate, weight_decay=weight_decay)
+        lessons = Lessons(pairs, columns, seen.batch)
+        kind = clip_teachers.KIND if isinstance(model, ClipTeacher) else "teachclip"
+        description = {"kind": kind, "settings": built, "videos": [], "texts": [], "encoders": []}
+        description["teachers"] = {Path(path).stem: clip_teachers.cost(path, frames, words) for _, path in known}
+        trained = Training(
+            # The schedule ends with the last epoch, so nothing stops earlier.
+            Plan(output, settings, epochs, seed, precision, epochs, time_limit, tensorboard),
+            team,
+            description,
+            model,
+            Contrast(model) if isinstance(model, ClipTeacher) else Teaching(model, tutors, recipe),
+            optimizer_of(groups, settings),
+            WarmupCosine(epochs),
+            batches=lambda number: lessons.epoch(number, batch_size, seed, team.rank, team.size),
+            steps=pairs.steps(batch_size, team.size),
+            validation=ClipValidation(shown, metric) if shown else None,
+            clip=1.0,
+            report=report,
+        ).run()
+    return trained._replace(unreadable=tuple(sorted(decoded.failed)))
 
 
-def _encoder(clips: Clips, team: Team) -> "OpenClip":
+def _encoder(student: StudentSettings, device: str) -> OpenClip:
     """The CLIP model that the student is initialised from."""
-    from avs_cli.core.encoders import Runtime, encoders
-    from avs_cli.core.models.clip.towers import is_plain
-    from avs_cli.io.cache import remembered
-
-    spec = "clip" if is_teacher(clips.student) else clips.student
+    spec = "clip" if student.is_teacher else student.spec
     known = spec.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
-    runtime = Runtime(team.device, weights=clips.weights, remember=remembered)
-    encoder: OpenClip | None = encoders.load(spec)(runtime) if known else None
+    encoder: OpenClip | None = encoders.load(spec)(runtime(device, weights=student.weights)) if known else None
     if encoder is None or encoder.word_level or not is_plain(encoder.config):
         raise SpecError(
-            f"--student {clips.student}: with clips, give clip, open-clip:NAME/TAG with plain transformer towers, or "
-            f"one of {', '.join(teachers.names())} to train a teacher"
+            f"--student {student.spec}: with clips, give clip, open-clip:NAME/TAG with plain transformer towers, or "
+            f"one of {', '.join(registered.names())} to train a teacher"
         )
     text = encoder.config["text_cfg"]
-    if max(clips.words, clips.frames) > text["context_length"]:
+    if max(student.words, student.frames) > text["context_length"]:
         raise SpecError(
             f"--words and --frames: at most {text['context_length']}, the number of positions of this CLIP model"
         )
     return encoder
 
 
-def is_teacher(student: str) -> bool:
-    """Whether the spec of a student names a teacher model."""
-    return student.partition(":")[0] in teachers.names()
-
-
-def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
+def _settings(encoder: OpenClip, student: StudentSettings) -> dict[str, Any]:
     """The settings that rebuild the student."""
     config: dict[str, Any] = {
         key: encoder.config[key]
@@ -223,19 +223,19 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
     }
     layers = min(LAYERS, int(config["text_cfg"]["layers"]))
     own: dict[str, Any]
-    if is_teacher(clips.student):
-        own = {"teacher": clips.student.partition(":")[0], "settings": _of_teacher(clips.student, config, layers)}
+    if student.is_teacher:
+        own = {"teacher": student.spec.partition(":")[0], "settings": _of_teacher(student.spec, config, layers)}
     else:
         own = {
-            "aggregate": clips.aggregate,
-            "temperature": clips.temperature,
-            "masked": clips.masked,
+            "aggregate": student.aggregate,
+            "temperature": student.pool_temperature,
+            "masked": student.masked,
             "layers": layers,
         }
     return {
         "config": config,
-        "frames": clips.frames,
-        "words": clips.words,
+        "frames": student.frames,
+        "words": student.words,
         **own,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
@@ -245,186 +245,26 @@ def _settings(encoder: "OpenClip", clips: Clips) -> dict[str, Any]:
 
 def _of_teacher(spec: str, config: dict[str, Any], layers: int) -> dict[str, Any]:
     """A teacher's parameters: from its spec, else those that allow initialising its header from CLIP's text tower."""
-    from avs_cli.core.models.clip.student import header_heads
-    from avs_cli.core.models.described import chosen_in, settings_of
-
-    build = teachers.load(spec)
-    every = settings_of(build)
+    build = registered.load(spec)
+    every = parameters_of(build)
     fitting = {"layers": layers, "heads": header_heads(config), "positions": int(config["text_cfg"]["context_length"])}
     return {**every, **{key: value for key, value in fitting.items() if key in every}, **chosen_in(build)}
 
 
-def _student(
-    encoder: "OpenClip", settings: dict[str, Any], clips: Clips, device: str
-) -> "tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]":
-    """The initialised student, and the weights of its CLIP model."""
-    from avs_cli.core.models.clip.student import ClipStudent
-    from avs_cli.core.models.clip.teacher import ClipTeacher
+def _model(
+    encoder: OpenClip, settings: dict[str, Any], student: StudentSettings, frozen: bool, device: str, report: Reporter
+) -> tuple[ClipStudent | ClipTeacher, dict[str, torch.Tensor]]:
+    """The initialised student, and the weights of its CLIP model.
 
+    frozen  whether its towers are not trained
+    """
     built = {key: value for key, value in settings.items() if key != "interpolation"}
-    kind = ClipTeacher if is_teacher(clips.student) else ClipStudent
-    model: ClipStudent | ClipTeacher = kind(**built, chunk=clips.chunk)
+    kind = ClipTeacher if student.is_teacher else ClipStudent
+    model: ClipStudent | ClipTeacher = kind(**built, chunk=student.chunk)
     clip = {key: value.float() for key, value in encoder.files.read().items()}
     if not model.start(clip):
-        note(
+        report.note(
             "temporal header initialised at random: the width of CLIP's text tower differs from the embedding dimension"
         )
-    model.freeze(towers=not clips.towers)
+    model.freeze(towers=frozen)
     return model.to(device), clip
-
-
-def named(teacher: str) -> tuple[str, str]:
-    """Spec and file of `NAME=FILE`, where the spec may have settings."""
-    spec, _, path = teacher.rpartition("=")
-    if not spec:
-        raise SpecError(f"--teacher {teacher}: with clips, a teacher is NAME=FILE, such as xclip=xclip.safetensors")
-    return spec, path
-
-
-def _check(spec: str, path: str, clips: Clips) -> None:
-    """Raises UnknownName for a name that is no teacher's, FormatError for a file without weights or with a damaged
-    header, and MismatchError for weights of something else, or trained with other numbers of frames and words.
-    """
-    from avs_cli.core.footprint import of_published
-    from avs_cli.core.weights import Source, locate
-    from avs_cli.io.head_file import tensor_shapes
-
-    teachers.load(spec)
-    _told(locate(Source(0), path, spec), spec, path)
-    found = of_published(tensor_shapes(path), clips.frames, clips.words)
-    if found and (found.frames, found.words) != (clips.frames, clips.words):
-        raise MismatchError(f"{path} was trained with --frames {found.frames} --words {found.words}; use these options")
-
-
-def _cost(path: str, clips: Clips) -> dict[str, int]:
-    """The cost of a search with a teacher."""
-    from avs_cli.core.footprint import of_published
-    from avs_cli.io.head_file import tensor_shapes
-
-    found = of_published(tensor_shapes(path), clips.frames, clips.words)
-    return dict(found.cost._asdict()) if found else {}
-
-
-def _taught(
-    stack: ExitStack,
-    team: Team,
-    taught_by: Sequence[str],
-    footage: Footage,
-    clip: "dict[str, torch.Tensor]",
-    pixels: Pixels,
-    begun: str,
-    folder: Path,
-) -> "tuple[list[ModelTutor], list[tuple[Column, Column]]]":
-    """The teachers' tutors and the cached columns of captions and videos; the teachers' towers are released."""
-    from avs_cli.core.training.teaching import ModelTutor
-    from avs_cli.provenance import digest
-
-    tutors, rows = [], []
-    for spec, path in map(named, taught_by):
-        one = ModelTeacher(spec, path, footage, clip, pixels, team.device)
-        # A teacher may take missing weights from the student's CLIP model.
-        name = f"{spec.partition(':')[0]}-{key_of([spec, digest(path), begun, footage.key()])}"
-        texts = kept(stack, team, folder / f"{name}-texts.h5", footage.pairs.captions, one.texts)
-        videos = kept(stack, team, folder / f"{name}-videos.h5", footage.pairs.items, one.videos)
-        tutors.append(ModelTutor(one.teacher, texts.shapes, videos.shapes))
-        rows.append((texts.column(), videos.column()))
-    return tutors, rows
-
-
-def _told(files: "Files", spec: str, path: str) -> dict[str, Any]:
-    """The description in the file of a teacher trained by avs distill; empty for published weights.
-
-    Raises FormatError for a damaged header, MismatchError for other files of avs.
-    """
-    from avs_cli.core.models.clip.teacher import check_teacher
-    from avs_cli.io.bounded_json import parsed
-    from avs_cli.io.head_file import HEADER_BYTES, TRAINING
-
-    if "avs" not in files.header:
-        return {}
-    try:
-        described = parsed(files.header["avs"], HEADER_BYTES)["head"]
-        kind, settings = described["kind"], described["settings"]
-    except (ValueError, LookupError, TypeError):
-        raise FormatError(path, "its header is not that of a teacher") from None
-    if kind != TEACHER:
-        raise MismatchError(f"{path} is a head or a student, not a teacher trained on clips")
-    try:
-        check_teacher(settings, {key: shape for key, shape in files.shapes.items() if not key.startswith(TRAINING)})
-    except MismatchError as error:
-        raise FormatError(path, f"its header does not fit: {error}") from None
-    name = spec.partition(":")[0]
-    if settings["teacher"] != name:
-        raise MismatchError(f"{path} holds the teacher {settings['teacher']}, not {name}; give --teacher "
-                            f"{settings['teacher']}={path}")  # fmt: skip
-    return dict(settings)
-
-
-class ModelTeacher:
-    """A teacher on clips: a published model, or one trained by `avs distill --student`."""
-
-    def __init__(
-        self, spec: str, path: str, footage: Footage, clip: "dict[str, torch.Tensor]", pixels: Pixels, device: str
-    ):
-        """clip  weights of the student's CLIP model, for tensors that the teacher's file lacks"""
-        import torch
-
-        from avs_cli.core.models.clip import checkpoints
-        from avs_cli.core.models.clip.student import MEAN, STD
-        from avs_cli.core.models.clip.towers import Towers, network_of
-        from avs_cli.core.models.described import chosen_in
-        from avs_cli.core.weights import Source, locate
-        from avs_cli.io.head_file import TRAINING
-
-        build = teachers.load(spec)
-        files = locate(Source(0), path, spec)
-        told = _told(files, spec, path)
-        # A file that a training goes on from holds a teacher too.
-        state = {key: value for key, value in files.read().items() if not key.startswith(TRAINING)}
-        build = partial(build, **{**told.get("settings", {}), **chosen_in(build)})
-        self.mean, self.std = told.get("mean", MEAN), told.get("std", STD)
-        dim = checkpoints.dim_of({key: value.shape for key, value in state.items()}, spec)
-        frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
-        self.footage, self.device = footage, device
-        with torch.device("meta"):
-            numbers = sum(value.numel() for value in build(dim, frames, words).parameters())
-        if numbers > sum(value.numel() for value in state.values()):
-            raise MismatchError(f"{path}: not weights of {spec}, which has {numbers} of its own")
-        self.teacher: Teacher = build(dim, frames, words)
-        own = self.teacher.load_published(state)
-        # Shifted blocks name their attention otherwise; run without the shift, as by TeachCLIP, they have CLIP's own.
-        lacking = [key for key in clip if key not in own and f"{key.partition('.attn.')[0]}.ln_1.weight" in own]
-        if lacking:
-            note(f"{path}: lacks {len(lacking)} CLIP tensors, taken from the student instead")
-        network = network_of({**{key: clip[key] for key in lacking}, **own}, told.get("config"))
-        self.towers: Towers = Towers(network, self.teacher.shifted)
-        if (size := self.towers.network.visual.image_size[0]) != pixels.size:
-            raise MismatchError(f"{path} takes images of {size} pixels, the student of {pixels.size}")
-        for module in (self.teacher, self.towers):
-            module.requires_grad_(False).eval().to(device)
-
-    def texts(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
-        """The teacher's arrays of captions."""
-        import torch
-
-        with torch.inference_mode():
-            parts = []
-            for tokens in token_parts(self.footage, which):
-                sentences, words = self.towers.texts(tokens.to(self.device))
-                parts.append(self.teacher.embed_texts(sentences, words))
-            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-    def videos(self, which: "np.ndarray") -> "dict[str, torch.Tensor]":
-        """The teacher's arrays of videos, one by one, so that none depends on the others."""
-        import torch
-
-        from avs_cli.core.models.clip.student import normalised
-
-        with torch.inference_mode():
-            parts = []
-            for place in which.tolist():
-                frames, there = (x.to(self.device) for x in self.footage.frames(place))
-                shown = normalised(frames, there, self.mean, self.std)[None]
-                seen = self.towers.tokens(shown) if self.teacher.takes == "tokens" else self.towers.frames(shown)
-                parts.append(self.teacher.embed_videos(seen, there[None].float()))
-            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

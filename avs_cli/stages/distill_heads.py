@@ -1,128 +1,157 @@
-"""`avs distill` on stored features: student and teachers are heads."""
+"""Distil slow heads into a fast one, on stored features."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, Literal
 
-from avs_cli.console import TERMINAL
-from avs_cli.errors import MismatchError
-from avs_cli.stages.teachers import HeadTeacher
-from avs_cli.stages.training import (
-    SAMPLE,
-    Data,
-    Plan,
-    Team,
-    Training,
-    corpus_of,
-    described_head,
-    is_encoder,
-    optimizer_of,
-    schedule_of,
-    settings_of,
-)
+import torch
 
-if TYPE_CHECKING:
-    from avs_cli.core.models.layers import Head
-    from avs_cli.core.training.distillation import Recipe
-    from avs_cli.core.training.pairs import Pairs
-
-
-class Stores(NamedTuple):
-    """The stores (and text encoders) of student and teachers, and those of the teachers only.
-
-    word_vectors  pretrained vectors for encoders that need them, or ""
-    """
-
-    video: list[str]
-    text: list[str]
-    teacher_video: list[str]
-    teacher_text: list[str]
-    word_vectors: str
-    skip_missing: bool
-    allow_mismatch: bool = False
+from avs_cli.core.device import prepare
+from avs_cli.core.footprint import of_head
+from avs_cli.core.models.described import rebuild
+from avs_cli.core.models.heads.framed import FramedHead
+from avs_cli.core.models.layers import Head
+from avs_cli.core.models.teachers import teachers as clip_teachers
+from avs_cli.core.models.text import text_encoders
+from avs_cli.core.training.distillation import Method
+from avs_cli.core.training.loop import Precision
+from avs_cli.core.training.pairs import mean_weights
+from avs_cli.core.training.teaching import HeadStudent, Lessons, Teaching
+from avs_cli.errors import MismatchError, SpecError
+from avs_cli.io.store.galleries import Galleries
+from avs_cli.provenance import digest
+from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.inputs import comparison
+from avs_cli.stages.teachers import HeadTeacher, LossWeights, recipe_of
+from avs_cli.stages.team import joined
+from avs_cli.stages.training import SAMPLE, Plan, Trained, Training, optimizer_of, schedule_of, settings_of
+from avs_cli.stages.training_data import TrainingData
+from avs_cli.stages.untrained import corpus_of, described
+from avs_cli.stages.validation import TwoWayMetric, TwoWayValidation
 
 
-class CaptionJudge:
-    """Text-to-video and video-to-text retrieval on validation captions."""
-
-    def __init__(self, pairs: "Pairs", metric: str):
-        self.pairs, self.metric = pairs, metric
-
-    def values(self, model: "Head") -> dict[str, float]:
-        """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        from avs_cli.core.evaluation.captions import both_ways
-        from avs_cli.core.training.pairs import score_matrix
-
-        return both_ways(score_matrix(model, self.pairs), self.pairs.item)
-
-
-def run(
-    stack: ExitStack,
-    team: Team,
-    plan: Plan,
-    stores: Stores,
+def distill(
     captions: Sequence[str],
-    validate: Sequence[str],
-    student: str,
-    teachers: Sequence[str],
-    recipe: "Recipe",
-    folder: Path,
-) -> None:
-    """Train the head `student` with the heads in the files `teachers`, or on the captions only."""
-    import torch
+    videos: Sequence[str],
+    texts: Sequence[str],
+    *,
+    output: str,
+    teachers: Sequence[str] = (),
+    student: str = "afa",
+    teacher_videos: Sequence[str] = (),
+    teacher_texts: Sequence[str] = (),
+    word_vectors: str = "",
+    validate: Sequence[str] = (),
+    metric: TwoWayMetric = "SumR",
+    coarse: Method = "pear",
+    fine: Method = "ce",
+    loss_weights: LossWeights | None = None,
+    temperature: float = 0.05,
+    cache: str = "",
+    optimizer: Literal["adamw", "bertadam"] = "adamw",
+    learning_rate: float = 1e-3,
+    weight_decay: float | None = None,
+    epochs: int = 10,
+    batch_size: int = 120,
+    precision: Precision = "fp32",
+    seed: int = 0,
+    time_limit: float = 0.0,
+    skip_missing: bool = False,
+    allow_mismatch: bool = False,
+    tensorboard: str = "",
+    device: str = "auto",
+    threads: int = 0,
+    report: Reporter = LOGGED,
+) -> Trained:
+    """Train a head with one vector per shot on what teachers say, or on captions only; resumes as `train.train` does.
 
-    from avs_cli.core.footprint import of_head
-    from avs_cli.core.models.described import rebuild
-    from avs_cli.core.training.pairs import mean_weights
-    from avs_cli.core.training.teaching import HeadStudent, Lessons, Teaching
-    from avs_cli.provenance import digest
-    from avs_cli.stages.inputs import comparison
+    captions        files of training captions
+    videos          stores of frame-level video features
+    texts           stores of caption features, and names of text encoders that are trained with the student
+    output          file of the best student; `.last` and `.csv` beside it are as those of `train.train`
+    teachers        files of trained heads; none: the student learns from the captions only
+    student         spec of the head to train
+    teacher_videos  stores of video features that only teachers use; teacher_texts: of caption features
+    word_vectors    pretrained word vectors: a BigFile folder or a text file
+    validate        files of validation captions
+    metric          for model selection, text-to-video
+    coarse          loss on the teachers' caption-video scores
+    fine            loss on the teachers' caption-frame weights
+    loss_weights    of the matching, coarse and fine losses; as published by default
+    temperature     divides the cosines of heads
+    cache           folder of the teachers' vectors, by default `output`.kept
+    learning_rate   its peak
+    weight_decay    decoupled; by default 0.01, and 0.2 for bertadam
 
-    texts = [name for name in stores.text if not is_encoder(name)]
-    _names_differ(stores.video, stores.teacher_video)
-    _names_differ(texts, stores.teacher_text)
-    compared = comparison(stores.allow_mismatch, TERMINAL)
-    watched, written = [*stores.video, *stores.teacher_video], [*texts, *stores.teacher_text]
-    every = Data(stack, watched, written, stores.skip_missing, compared)
-    own = Data(stack, stores.video, texts, stores.skip_missing, compared)
-    whole = every.pairs(captions)
-    pairs = own.same(whole)
-    described = described_head(student, stores.text, "", own, pairs, stores.word_vectors)
-    judge = CaptionJudge(own.same(every.pairs(validate)), plan.settings["metric"]) if validate else None
-    taught_by = {Path(path).stem: digest(path) for path in teachers}
-    plan = replace(plan, settings={**settings_of(plan.settings, pairs), "teachers": taught_by})
-    known = [HeadTeacher(path, every, team.device) for path in teachers]
-    temperature = plan.settings["temperature"]
-    costs = {Path(one.path).stem: of_head(one.told) for one in known}
-    described["teachers"] = {name: cost._asdict() for name, cost in costs.items() if cost}
-    taught = [one.tutor(stack, team, folder, whole, temperature) for one in known]
-    lessons = Lessons(pairs, [rows for _, rows in taught], pairs.batch)
-    torch.manual_seed(plan.seed)
-    head = rebuild(described, corpus_of(pairs, stores.word_vectors)).to(team.device)
-    _same_frames(head, known)
-    size = plan.settings["batch_size"]
-    seen = judge.pairs if judge else pairs
-    Training(
-        plan,
-        team,
-        described,
-        head,
-        Teaching(HeadStudent(head, temperature), [tutor for tutor, _ in taught], recipe),
-        optimizer_of(head.parameters(), plan.settings),
-        schedule_of(plan.settings),
-        batches=lambda number: lessons.epoch(number, size, plan.seed, team.rank, team.size),
-        steps=pairs.steps(size, team.size),
-        judge=judge,
-        about=lambda: {"weights": mean_weights(head, seen, SAMPLE)},
-    ).run()
+    The other parameters are those of `train.train`. Raises SpecError for a student that cannot be trained on stores,
+    MismatchError for data that lack something and for the state of another training in `output`.last.
+    """
+    if clip_teachers.knows(student):
+        raise SpecError(
+            f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "
+            "teachers are trained by avs train --head xclip or xpool"
+        )
+    if weight_decay is None:
+        weight_decay = 0.2 if optimizer == "bertadam" else 0.01
+    recipe = recipe_of(teachers, coarse, fine, loss_weights)
+    # Floats, since the file has 1 and 1.0 as different texts.
+    settings: dict[str, Any] = dict(
+        epochs=epochs, batch_size=batch_size, precision=precision, seed=seed, metric=metric, schedule="cosine",
+        optimizer=optimizer, learning_rate=float(learning_rate), weight_decay=float(weight_decay),
+        temperature=float(temperature),
+    )  # fmt: skip
+    if teachers:
+        settings |= {"coarse": coarse, "fine": fine, "loss_weights": list(recipe.weights)}
+    stored = [name for name in texts if not text_encoders.knows(name)]
+    if word_vectors and len(stored) == len(texts):
+        raise SpecError("word_vectors have no effect without a text encoder in texts")
+    folder = Path(cache or f"{output}.kept")
+    compared = comparison(allow_mismatch, report)
+    with ExitStack() as stack:
+        team = stack.enter_context(joined(prepare(device, threads).device))
+        _check_names(videos, teacher_videos)
+        _check_names(stored, teacher_texts)
+        every = TrainingData([*videos, *teacher_videos], [*stored, *teacher_texts], skip_missing, compared, report)
+        own = TrainingData(videos, stored, skip_missing, compared, report)
+        stack.enter_context(every)
+        stack.enter_context(own)
+        # Captions with the features of teachers and student: all of them learn from the same pairs.
+        whole = every.pairs(captions)
+        pairs = own.same(whole)
+        corpus = corpus_of(pairs, word_vectors)
+        description = described(student, texts, own, corpus)
+        validation = TwoWayValidation(own.same(every.pairs(validate)), metric) if validate else None
+        digests = {Path(path).stem: digest(path) for path in teachers}
+        settings = settings_of(settings, pairs) | {"teachers": digests}
+        known = [HeadTeacher(path, every, team.device) for path in teachers]
+        costs = {Path(one.path).stem: of_head(one.description) for one in known}
+        description["teachers"] = {name: cost._asdict() for name, cost in costs.items() if cost}
+        taught = [one.tutor(stack, team, folder, whole, temperature, report) for one in known]
+        lessons = Lessons(pairs, [columns for _, columns in taught], pairs.batch)
+        torch.manual_seed(seed)
+        head = rebuild(description, corpus).to(team.device)
+        _check_frames(head, known)
+        shown = validation.pairs if validation else pairs
+        return Training(
+            # The schedule ends with the last epoch, so nothing stops earlier.
+            Plan(output, settings, epochs, seed, precision, epochs, time_limit, tensorboard),
+            team,
+            description,
+            head,
+            Teaching(HeadStudent(head, temperature), [tutor for tutor, _ in taught], recipe),
+            optimizer_of(head.parameters(), settings),
+            schedule_of(settings),
+            batches=lambda number: lessons.epoch(number, batch_size, seed, team.rank, team.size),
+            steps=pairs.steps(batch_size, team.size),
+            validation=validation,
+            about=lambda: {"weights": mean_weights(head, shown, SAMPLE)},
+            report=report,
+        ).run()
 
 
-def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
+def _check_names(own: Sequence[str], others: Sequence[str]) -> None:
     """Raises MismatchError where student and teachers have different features with the same name."""
-    from avs_cli.io.store.galleries import Galleries
-
     with Galleries(own) as ours, Galleries(others) as theirs:
         for name in ours.features.keys() & theirs.features.keys():
             one, other = ours.features[name], theirs.features[name]
@@ -133,10 +162,8 @@ def _names_differ(own: Sequence[str], others: Sequence[str]) -> None:
                 )
 
 
-def _same_frames(student: "Head", teachers: Sequence[HeadTeacher]) -> None:
+def _check_frames(student: Head, teachers: Sequence[HeadTeacher]) -> None:
     """Raises MismatchError where the frames of student and teacher differ."""
-    from avs_cli.core.models.heads.framed import FramedHead
-
     for one in teachers:
         if not isinstance(student, FramedHead) or not isinstance(one.head, FramedHead):
             continue

@@ -1,238 +1,433 @@
-"""Queries: topics, and their vectors in the space of a gallery."""
+"""Topics and their vectors: from an encoder, or from a store of `avs extract --text`.
 
+Without a head, a topic has one vector in the space of a gallery, in which its wordings and example images are blended.
+A head reads its text features of every wording, since its scores need not be linear in them.
+"""
+
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import torch
+
+from avs_cli.core.encoders import Encoder, encoders
+from avs_cli.core.search.exact import blend
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.types import Topic
+from avs_cli.io.store.compatibility import Comparison, is_imported
+from avs_cli.io.store.reader import Gallery, open_store
+from avs_cli.io.text.topics import read_texts
+from avs_cli.stages.runtime import runtime
+from avs_cli.types import Block, Failure, Shot, Topic
 
 if TYPE_CHECKING:
-    import numpy as np
+    from avs_cli.core.models.layers import Vectors
+    from avs_cli.io.store.galleries import Galleries
+    from avs_cli.stages.heads import TrainedHead
 
-    from avs_cli.core.encoders import Encoder
-    from avs_cli.io.store.reader import Gallery
+Topics = str | Path | Sequence[Topic] | Mapping[str, str]
+"""What to search for: a topics file, topics, or the text of each topic by its id."""
 
 # How to encode topics that match a gallery.
 CURE = "encode the topics with the gallery's model (avs extract --text) and give them with --vectors"
+NO_WEIGHTS: Mapping[str, str] = MappingProxyType({})
 
 
-def read(path: str, field: str = "query") -> list[Topic]:
-    """The topics (or captions) of a file, each with the chosen text as its query; SpecError for a field of captions."""
-    from avs_cli.io.text.topics import read_texts
-
-    topics, captions = read_texts(path)
-    if captions and field != "query":
-        raise SpecError(f"{path}: captions have no narratives; --field {field} applies to topics")
-    return of_field(path, topics, field)
+# Reading
 
 
-def of_field(path: str, topics: list[Topic], field: str) -> list[Topic]:
-    """Topics of a file, each with the chosen text as its query; raises MismatchError where it has none."""
+def read(topics: Topics, field: str = "query") -> list[Topic]:
+    """The topics (or captions), each with the chosen text as its query.
+
+    field  "query", "narrative" or "both"
+    Raises SpecError for a field of captions, for two topics of one id, and when there is no topic; MismatchError where
+    a topic has no narrative.
+    """
+    if isinstance(topics, str | Path):
+        found, captions = read_texts(str(topics))
+        if captions and field != "query":
+            raise SpecError(f"{topics}: captions have no narratives; --field {field} applies to topics")
+        return of_field(found, field, str(topics))
+    given = [Topic(*pair) for pair in topics.items()] if isinstance(topics, Mapping) else list(topics)
+    counts = Counter(topic.id for topic in given)
+    if twin := next((id for id, count in counts.items() if count > 1), None):
+        raise SpecError(f"two topics have the id {twin!r}, and runs tell topics apart by their ids")
+    if not given:
+        raise SpecError("no topics to search for")
+    return of_field(given, field)
+
+
+def of_field(topics: Sequence[Topic], field: str, path: str = "") -> list[Topic]:
+    """Topics, each with the chosen text as its query; raises MismatchError where one has none.
+
+    path  their file, for that error
+    """
     if field == "query":
-        return topics
+        return list(topics)
     for topic in topics:
         if field == "narrative" and not topic.narrative:
-            raise MismatchError(f"{path}: topic {topic.id} has no narrative; use --field query or both")
+            where = f"{path}: " if path else ""
+            raise MismatchError(f"{where}topic {topic.id} has no narrative; use --field query or both")
     first = "" if field == "narrative" else "{0.query} "
     return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic)) if topic.narrative else topic for topic in topics]
 
 
-def field_of(stores: Mapping[str, Mapping[str, Any]], asked: str | None) -> str:
+def field_of(stores: Mapping[str, Mapping[str, Any]], wanted: str | None) -> str:
     """The topic field that stores encode: "query", "narrative" or "both". Imported vectors match any field.
 
     stores  name -> provenance
-    asked   the requested field; None: that of the stores
+    wanted  the requested field; None: that of the stores
     Raises MismatchError where stores differ from each other or from it.
     """
-    from avs_cli.io.store.compatibility import is_imported
-
     fields = {
         name: str(provenance.get("field", "query"))
         for name, provenance in stores.items()
         if not is_imported(provenance)
     }
-    wanted = asked or next(iter(fields.values()), "query")
+    chosen = wanted or next(iter(fields.values()), "query")
     for name, field in fields.items():
-        if field == wanted:
+        if field == chosen:
             continue
-        if asked:
+        if wanted:
             raise MismatchError(
-                f"{name} encodes the topics' field {field!r}, not {asked!r}; search with --field {field}, or encode "
-                f"the topics again with `avs extract --text FILE --field {asked}`"
+                f"{name} encodes the topics' field {field!r}, not {wanted!r}; search with --field {field}, or encode "
+                f"the topics again with `avs extract --text FILE --field {wanted}`"
             )
         first = next(iter(fields))
         raise MismatchError(
-            f"{first} encodes the topics' field {wanted!r} and {name} {field!r}; encode one of them again with "
+            f"{first} encodes the topics' field {chosen!r} and {name} {field!r}; encode one of them again with "
             "`avs extract --text FILE --field`"
         )
-    return wanted
+    return chosen
 
 
-def vectors_of(
-    store: str,
-    topics: list[Topic] | None,
-    shots: "Gallery",
-    device: str = "cpu",
-    threads: int = 1,
-    weights: str | None = None,
-    field: str | None = None,
-) -> "tuple[list[str], np.ndarray]":
-    """Ids and non-zero vectors of topics: from a store or, if it is "", encoded.
+# Wordings and example images
 
-    topics  None: all of the store's
-    field   the field that the store must encode; None: any
+
+class Wordings(NamedTuple):
+    """Topics with all their wordings.
+
+    topics   N topics
+    texts    W wordings, those of a topic one after the other
+    owner    (W) the index of each wording's topic
+    weights  (W) the weight of each wording; the absolute weights of a topic sum to 1
     """
-    if store:
-        named, queries = stored(store, topics, shots, field)
-    else:
-        asked = topics or []
-        named, queries = [topic.id for topic in asked], encoded(asked, shots, device, threads, weights)
-    check(named, queries)
-    return named, queries
 
+    topics: list[Topic]
+    texts: list[str]
+    owner: list[int]
+    weights: list[float]
 
-def stored(
-    name: str, topics: list[Topic] | None, shots: "Gallery", field: str | None = None
-) -> "tuple[list[str], np.ndarray]":
-    """Ids and vectors of the topics in a store: of the given ones, or of all."""
-    from avs_cli.io.store.reader import open_store
-
-    with open_store(name) as store:
-        if store.frame_level:
-            raise MismatchError(f"{name}: several vectors per item; topics need one")
-        if store.dim != shots.dim:
-            raise MismatchError(f"{name}: vectors have {store.dim} dimensions, those of the gallery {shots.dim}")
-        _compare(name, store.provenance, shots)
-        field_of({name: store.provenance}, field)
-        named = store.ids if topics is None else [topic.id for topic in topics]
-        if not named:
-            raise MismatchError(f"{name}: no topics in this store; create it with avs extract --text")
-        return named, store.read(named).vectors
-
-
-def encoded(
-    topics: list[Topic], shots: "Gallery", device: str, threads: int, weights: str | None = None
-) -> "np.ndarray":
-    """(Q, D) topics, encoded with the text tower named in the gallery's provenance, with local weights if given."""
-    import numpy as np
-
-    from avs_cli.core.encoders import encoders
-    from avs_cli.core.search.exact import blend
-    from avs_cli.stages.runtime import runtime
-
-    spec = shots.provenance.get("spec")
-    if not isinstance(spec, str):
-        raise MismatchError(f"{shots.feature}: no text model in its provenance; give --vectors")
-    feature: Encoder = encoders.load(spec)(runtime(device, threads, weights))
-    if not feature.has_text or feature.word_level:
-        what = "words one by one" if feature.has_text else "no text"
-        raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
-    _fit(spec, feature.provenance, shots)
-    vectors = vectors_by(feature, spec, topics)
-    # A single text goes through the same path: vectors are normalised.
-    pairs = zip(topics, vectors, strict=True)
-    return np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
-
-
-def vectors_by(feature: "Encoder", spec: str, topics: Sequence[Topic]) -> "list[np.ndarray]":
-    """Topic -> vector of its text, (D,), or (W, D) if word-level; several wordings are combined.
-
-    spec  the name of the encoder in errors. Raises MismatchError for wordings that it cannot encode or combine
-    """
-    import numpy as np
-
-    from avs_cli.core.search.exact import blend
-
-    wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
-    pictures = [text for text in wordings if is_picture(text)]
-    if pictures and feature.pixels is None:
-        raise MismatchError(f"{pictures[0]} is an image, and {spec} encodes text only")
-    if feature.word_level and (many := next((topic.id for topic in topics if len(topic.variants) > 1), "")):
-        raise MismatchError(f"topic {many} has several wordings, which cannot be combined: {spec} is word-level")
-    known: dict[str, np.ndarray] = dict(_pictures(feature, pictures))
-    texts = [text for text in wordings if text not in known]
-    known |= dict(zip(texts, feature.encode_text(texts), strict=True)) if texts else {}
-    return [
-        blend(np.array([known[text] for _, text in topic.variants]), [weight for weight, _ in topic.variants])
-        if topic.variants and not feature.word_level
-        else known[wordings_of(topic)[0][1]]
-        for topic in topics
-    ]
+    @property
+    def ids(self) -> list[str]:
+        """(W) the id of each wording's topic."""
+        return [self.topics[index].id for index in self.owner]
 
 
 def wordings_of(topic: Topic) -> Sequence[tuple[float, str]]:
+    """The weight and the text (or the path of the example image) of each wording of a topic."""
     return topic.variants or [(1.0, topic.query)]
 
 
-def is_picture(text: str) -> bool:
+def all_wordings(topics: Sequence[Topic]) -> Wordings:
+    """The wordings of topics; raises MismatchError for images and for topics with zero weights only."""
+    texts, owner, weights = [], [], []
+    for index, topic in enumerate(topics):
+        wordings = wordings_of(topic)
+        total = sum(abs(weight) for weight, _ in wordings)
+        if not total:
+            raise MismatchError(f"topic {topic.id}: all wordings have weight 0")
+        for weight, text in wordings:
+            if is_image(text):
+                raise MismatchError(f"topic {topic.id}: {text} is an image, and heads take text only")
+            texts.append(text)
+            owner.append(index)
+            weights.append(weight / total)
+    return Wordings(list(topics), texts, owner, weights)
+
+
+# What looks at images imports PyAV, which takes longer than a search by stored vectors.
+
+
+def is_image(text: str) -> bool:
     """Whether a wording is the path of an example image."""
-    from pathlib import Path
+    from avs_cli.io.video.frames import is_picture
 
-    from avs_cli.io.video import frames
-
-    return frames.is_picture(text) and Path(text).is_file()
+    return is_picture(text) and Path(text).is_file()
 
 
-def _pictures(feature: "Encoder", paths: list[str]) -> "dict[str, np.ndarray]":
-    """The vectors of example images, by path."""
-    from functools import partial
-
-    from avs_cli.core.extraction.batches import encode
-    from avs_cli.core.extraction.sampling import sample_times
-    from avs_cli.io.video.frames import Job, decode
-    from avs_cli.types import Failure, Shot
-
-    if not paths or feature.pixels is None:
-        return {}
-    jobs = [Job(path, (Shot(path, path, 0.0, 0.0),)) for path in paths]
-    times = partial(sample_times, sampling=feature.sampling)
-    pieces = decode(jobs, times, feature.pixels, feature.sampling.clip, 1, 60.0)
-    found = {}
-    for result in encode(feature, pieces, "mean", 1, False):
-        if isinstance(result, Failure):
-            raise MismatchError(result.message)
-        found[result.shot] = result.vectors
-    return found
-
-
-def check_pictures(topics: Sequence[Topic], path: str = "") -> None:
+def check_images(topics: Sequence[Topic], path: str = "") -> None:
     """Raises MismatchError for a missing example image, and for a video, which is no example.
 
-    path  the topics' file; "" for a query of the command line
+    path  the topics' file; "" for topics from elsewhere
     """
-    from pathlib import Path
-
-    from avs_cli.io.video import frames
+    from avs_cli.io.video.frames import is_picture, is_video
 
     for topic in topics:
-        where = f"{path}: topic {topic.id}: " if path else ""
+        where = f"{path}: topic {topic.id}: " if path else f"topic {topic.id}: " if len(topics) > 1 else ""
         for _, text in wordings_of(topic):
-            if frames.is_picture(text) and not Path(text).is_file():
+            if is_picture(text) and not Path(text).is_file():
                 suffix = Path(text).suffix
                 raise MismatchError(f"{where}{text}: no such image; text ending in {suffix} is read as a path")
-            if frames.is_video(text) and " " not in text:
+            if is_video(text) and " " not in text:
                 raise MismatchError(
                     f"{where}{text}: a video cannot be an example; give an image, such as one frame of it"
                 )
 
 
-def _fit(spec: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
-    """Raises MismatchError when the encoder `spec` differs from that of the gallery."""
-    # Every encoder has a provenance, so it is never taken for imported vectors, which have none.
-    _compare(spec, {**ours, "spec": spec}, shots)
+# Encoding
 
 
-def _compare(name: str, ours: Mapping[str, Any], shots: "Gallery") -> None:
-    gallery = f"{shots.stores[0].path}::{shots.feature}"
-    shots.comparison.ends(name, ours, gallery, shots.provenance, f"{name} and {gallery} are incompatible", CURE)
+def load_encoder(spec: str, device: str = "cpu", threads: int = 1, weights: str | None = None) -> Encoder:
+    """The encoder of a spec, with a local checkpoint if one is given."""
+    encoder: Encoder = encoders.load(spec)(runtime(device, threads, weights))
+    return encoder
 
 
-def check(named: Sequence[str], queries: "np.ndarray") -> None:
+def encode_wordings(encoder: Encoder, spec: str, wordings: Sequence[str]) -> list[np.ndarray]:
+    """The vector of each text or example image: (D,), or (W, D) of a text if the encoder is word-level.
+
+    spec  the name of the encoder in errors
+    Raises MismatchError for an image that the encoder cannot take.
+    """
+    images = [text for text in wordings if is_image(text)]
+    if images and encoder.pixels is None:
+        raise MismatchError(f"{images[0]} is an image, and {spec} encodes text only")
+    of_images = _encode_images(encoder, list(dict.fromkeys(images)))
+    texts = [text for text in wordings if text not in of_images]
+    of_texts = iter(encoder.encode_text(texts) if texts else ())
+    return [of_images[text] if text in of_images else next(of_texts) for text in wordings]
+
+
+def encode_topics(encoder: Encoder, spec: str, topics: Sequence[Topic]) -> list[np.ndarray]:
+    """A vector of each topic, (D,), or (W, D) if the encoder is word-level; several wordings are blended.
+
+    spec  the name of the encoder in errors
+    Raises MismatchError for wordings that the encoder cannot take or blend.
+    """
+    if encoder.word_level and (many := next((topic.id for topic in topics if len(topic.variants) > 1), "")):
+        raise MismatchError(f"topic {many} has several wordings, which cannot be combined: {spec} is word-level")
+    wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
+    vectors = dict(zip(wordings, encode_wordings(encoder, spec, wordings), strict=True))
+    return [
+        blend(np.array([vectors[text] for _, text in topic.variants]), [weight for weight, _ in topic.variants])
+        if topic.variants and not encoder.word_level
+        else vectors[wordings_of(topic)[0][1]]
+        for topic in topics
+    ]
+
+
+def _encode_images(encoder: Encoder, paths: Sequence[str]) -> dict[str, np.ndarray]:
+    """The vectors of example images, by path."""
+    if not paths or encoder.pixels is None:
+        return {}
+    from avs_cli.core.extraction.batches import encode
+    from avs_cli.core.extraction.sampling import sample_times
+    from avs_cli.io.video.frames import Job, decode
+
+    jobs = [Job(path, (Shot(path, path, 0.0, 0.0),)) for path in paths]
+    times = partial(sample_times, sampling=encoder.sampling)
+    pieces = decode(jobs, times, encoder.pixels, encoder.sampling.clip, 1, 60.0)
+    vectors = {}
+    for result in encode(encoder, pieces, "mean", 1, False):
+        if isinstance(result, Failure):
+            raise MismatchError(result.message)
+        vectors[result.shot] = result.vectors
+    return vectors
+
+
+# Vectors in the space of a gallery
+
+
+class TopicVectors(NamedTuple):
+    """N topics, or other texts, in the space of a gallery: their ids and (N, D) vectors, none of them zero."""
+
+    ids: list[str]
+    vectors: np.ndarray
+
+
+def encoded(
+    topics: Sequence[Topic], gallery: Gallery, device: str = "cpu", threads: int = 1, weights: str | None = None
+) -> TopicVectors:
+    """Topics encoded with the text tower that the gallery's provenance names, and local weights if given.
+
+    Raises MismatchError for a gallery without a text model and for weights that are not the gallery's, SpecError for a
+    model that has no vector for a text.
+    """
+    spec = gallery.provenance.get("spec")
+    if not isinstance(spec, str):
+        raise MismatchError(f"{gallery.feature}: no text model in its provenance; give --vectors")
+    encoder = load_encoder(spec, device, threads, weights)
+    if not encoder.has_text or encoder.word_level:
+        what = "words one by one" if encoder.has_text else "no text"
+        raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
+    _compare_with_gallery(spec, _text_provenance(encoder, spec), gallery)
+    vectors = encode_topics(encoder, spec, topics)
+    # A single text goes through the same path: vectors are normalised.
+    pairs = zip(topics, vectors, strict=True)
+    found = np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
+    return _checked(TopicVectors([topic.id for topic in topics], found))
+
+
+def stored(name: str, gallery: Gallery, ids: Sequence[str] | None = None, field: str | None = None) -> TopicVectors:
+    """The vectors of topics from a store.
+
+    ids    the topics; None: all of the store
+    field  the topic field that the store must encode; None: any
+    Raises MismatchError for a store whose vectors are not of the gallery's space, or that lacks a topic.
+    """
+    with open_store(name) as store:
+        if store.frame_level:
+            raise MismatchError(f"{name}: several vectors per item; topics need one")
+        if store.dim != gallery.dim:
+            raise MismatchError(f"{name}: vectors have {store.dim} dimensions, those of the gallery {gallery.dim}")
+        _compare_with_gallery(name, store.provenance, gallery)
+        field_of({name: store.provenance}, field)
+        ids = store.ids if ids is None else list(ids)
+        if not ids:
+            raise MismatchError(f"{name}: no topics in this store; create it with avs extract --text")
+        return _checked(TopicVectors(ids, store.read(ids).vectors))
+
+
+def _text_provenance(encoder: Encoder, spec: str) -> dict[str, Any]:
+    """Never empty, so that it is not taken for that of imported vectors."""
+    return {**encoder.provenance, "spec": spec}
+
+
+def _compare_with_gallery(name: str, provenance: Mapping[str, Any], gallery: Gallery) -> None:
+    """Raises MismatchError when texts are encoded by another model than the gallery."""
+    shots = f"{gallery.stores[0].path}::{gallery.feature}"
+    gallery.comparison.ends(name, provenance, shots, gallery.provenance, f"{name} and {shots} are incompatible", CURE)
+
+
+def _checked(topics: TopicVectors) -> TopicVectors:
     """Raises MismatchError for a topic with a zero, NaN or infinite vector."""
-    import numpy as np
-
-    for name, vector in zip(named, queries, strict=True):
+    for id, vector in zip(*topics, strict=True):
         if not np.isfinite(vector).all():
-            raise MismatchError(f"topic {name}: NaN or infinite vector: damaged weights")
+            raise MismatchError(f"topic {id}: NaN or infinite vector: damaged weights")
         if not vector.any():
-            raise MismatchError(f"topic {name}: zero vector: cosine undefined")
+            raise MismatchError(f"topic {id}: zero vector: cosine undefined")
+    return topics
+
+
+# Text features of heads
+
+
+class TextFeatures(NamedTuple):
+    """What a head reads of W wordings: the vectors of each of its text features, and the seconds that they took."""
+
+    vectors: "list[Vectors]"
+    seconds: float
+
+
+class _Texts(NamedTuple):
+    """One text feature of all wordings, the provenance of its encoder, and the seconds that it took."""
+
+    block: Block
+    provenance: Mapping[str, Any]
+    seconds: float
+
+
+def field_of_heads(heads: "Sequence[TrainedHead]", stores: "Galleries", wanted: str | None) -> str:
+    """The topic field that the heads' text stores encode, as `field_of`; text encoders read the same field."""
+    names = dict.fromkeys(feature["name"] for one in heads for feature in one.description["texts"])
+    provenances = {
+        stores.stores_of(name): stores.features[name].provenance for name in names if name in stores.features
+    }
+    return field_of(provenances, wanted)
+
+
+def text_features(
+    heads: "Sequence[TrainedHead]",
+    wordings: Wordings,
+    stores: "Galleries",
+    device: str = "cpu",
+    threads: int = 1,
+    weights: Mapping[str, str] = NO_WEIGHTS,
+) -> list[TextFeatures]:
+    """The text features of the wordings for each head; a feature of several heads is read or encoded once.
+
+    A feature comes from `stores` if they hold it, else from the encoder that the head was trained with.
+
+    weights  feature -> a local checkpoint of its encoder
+    Raises SpecError for weights of a feature that is not encoded, MismatchError for vectors that are not those which a
+    head was trained with.
+    """
+    from avs_cli.core.training.pairs import as_vectors, on
+
+    to_encode = {feature["name"] for one in heads for feature in one.description["texts"]} - stores.features.keys()
+    if unused := sorted(weights.keys() - to_encode):
+        names = f"; --weights applies to: {', '.join(sorted(to_encode))}" if to_encode else ""
+        raise SpecError(f"--weights {unused[0]}=…: no text feature {unused[0]!r} is encoded{names}")
+    made: dict[tuple[str, str], _Texts] = {}
+    found = []
+    for one in heads:
+        vectors, seconds = [], 0.0
+        for feature in one.description["texts"]:
+            name, begun = feature["name"], time.perf_counter()
+            if name in stores.features:
+                stores.check(one.path, [feature])
+                key = (name, "")
+                if key not in made:
+                    block = _stored_wordings(stores, name, wordings)
+                    made[key] = _Texts(block, {}, time.perf_counter() - begun)
+            else:
+                spec, checkpoint = _spec_of(feature), weights.get(name)
+                key = (spec, checkpoint or "published")
+                if key not in made:
+                    encoder = load_encoder(spec, device, threads, checkpoint)
+                    block = _block(wordings.ids, encode_wordings(encoder, spec, wordings.texts), encoder.word_level)
+                    made[key] = _Texts(block, _text_provenance(encoder, spec), time.perf_counter() - begun)
+                _compare_with_head(one.path, feature, checkpoint or spec, made[key].provenance, stores.comparison)
+            block = made[key].block
+            seconds += made[key].seconds
+            dim = block.vectors.shape[1]
+            if dim != feature["dim"]:
+                raise MismatchError(f"{one.path} takes {name!r} of {feature['dim']} dimensions, not {dim}")
+            vectors.append(on(as_vectors(block), torch.device(device)))
+        found.append(TextFeatures(vectors, seconds))
+    return found
+
+
+def _stored_wordings(stores: "Galleries", feature: str, wordings: Wordings) -> Block:
+    """A text feature of wordings from stores, which have one vector per topic."""
+    if len(wordings.texts) > len(wordings.topics):
+        many = next(topic.id for topic in wordings.topics if len(topic.variants) > 1)
+        raise MismatchError(
+            f"{stores.stores_of(feature)} has a single vector for topic {many}, which has several wordings"
+        )
+    places = stores.places(feature, wordings.ids)
+    if (places < 0).any():
+        lost = wordings.ids[int((places < 0).argmax())]
+        raise MismatchError(f"{stores.stores_of(feature)} has no vector for topic {lost!r}")
+    return stores.features[feature].take(places)
+
+
+def _block(ids: Sequence[str], vectors: Sequence[np.ndarray], word_level: bool) -> Block:
+    if not word_level:
+        return Block(ids, np.array(vectors))
+    return Block(ids, np.concatenate(vectors), np.cumsum([0, *map(len, vectors)]))
+
+
+def _spec_of(feature: Mapping[str, Any]) -> str:
+    """The spec of the encoder of a text feature."""
+    spec = feature["provenance"].get("spec")
+    if not isinstance(spec, str):
+        raise MismatchError(
+            f"the head's text feature {feature['name']!r} has no model; give the topic vectors with --vectors"
+        )
+    return spec
+
+
+def _compare_with_head(
+    path: str, feature: Mapping[str, Any], encoder: str, provenance: Mapping[str, Any], comparison: Comparison
+) -> None:
+    """Raises MismatchError when a head was trained with a different encoder."""
+    name = feature["name"]
+    refusal = f"{path} was trained with a different {name!r} than that of {encoder}"
+    cure = f"give the topic vectors with --vectors, or the weights of the model with --weights {name}=PATH"
+    comparison.ends(f"the {name!r} of {path}", feature["provenance"], encoder, provenance, refusal, cure)

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,10 @@ from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways, text_ranks
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
+from avs_cli.io import weights as reader
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import search
-from avs_cli.stages.training import Data
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.training_data import TrainingData
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 TRAINED = int(os.environ.get("AVS_BENCH_PHOTOS", "2500"))
@@ -75,7 +75,7 @@ def _scaled(photo: Image.Image, side: int) -> Image.Image:
 
 def prepare(folder: Path) -> None:
     """Crops' and captions' vectors of both splits; what is there already stays."""
-    feature = encoders.load("conse:output=pooled")(Runtime())
+    feature = encoders.load("conse:output=pooled")(Runtime(reader))
     for split, most in (("dev", 1000), ("train", TRAINED)):
         photos = sorted((DATA / split).iterdir())
         random.Random(0).shuffle(photos)
@@ -109,9 +109,8 @@ def stores(folder: Path, option: str, end: str) -> list[object]:
 
 def found(folder: Path, head: Path, texts: Sequence[str] = ("minilm",)) -> tuple[dict[str, float], np.ndarray]:
     """A head's measures on the photos that are asked for, and for each photo its captions' mean reciprocal rank."""
-    (loaded,) = search.load([str(head)], "cpu")
-    with ExitStack() as stack:
-        data = Data(stack, [str(folder / "dev-crops.h5")], [str(folder / f"dev-{text}.h5") for text in texts], False)
+    (loaded,) = load_heads([str(head)])
+    with TrainingData([str(folder / "dev-crops.h5")], [str(folder / f"dev-{text}.h5") for text in texts]) as data:
         pairs = data.pairs([str(folder / "ask.txt")])
         scores = score_matrix(loaded.head, pairs)
     # Captions of one photo are not independent; a test over photos is.

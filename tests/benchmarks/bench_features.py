@@ -67,6 +67,7 @@ def rates(feature: Any, jobs: list[Any]) -> tuple[int, dict[str, float]]:
 def rows() -> Iterator[tuple[str, str, str]]:
     from avs_cli.core.device import prepare
     from avs_cli.core.encoders import Runtime, encoders
+    from avs_cli.io import weights as reader
     from avs_cli.io.video.find import whole_files
     from avs_cli.io.video.frames import Job, find_media
     from avs_cli.types import Shot
@@ -84,7 +85,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     for model in MODELS:
         with tempfile.TemporaryDirectory() as folder:
             weights = tiny.MAKERS[model](Path(folder))
-            feature = encoders.load(model)(Runtime(place.device, place.threads, str(weights)))
+            feature = encoders.load(model)(Runtime(reader, place.device, place.threads, str(weights)))
             pictures, rate = rates(feature, jobs)
         whole, limit = rate["extract"], min(rate["decode"], rate["model"])
         figure = f"{whole:.0f} of {limit:.0f}/s = {whole / limit:.2f} (decode {rate['decode']:.0f}, model "

@@ -27,6 +27,8 @@ from avs_cli.io.head_file import save_head
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.stages import search
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.topics import all_wordings
 from avs_cli.types import Topic
 
 VIDEO, TEXT = (2048, 2048, 1024, 512, 256, 256, 768), (512, 256, 256)
@@ -214,7 +216,7 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
         for seed in range(8):
             torch.manual_seed(seed)
             save_head(folder / f"h{seed}.safetensors", told, rebuild(told).state_dict())
-        loaded = search.load([str(folder / f"h{seed}.safetensors") for seed in range(8)], "cpu")
+        loaded = load_heads([str(folder / f"h{seed}.safetensors") for seed in range(8)], "cpu")
         topics = [Topic(str(k), "") for k in range(30)]
         written = [[torch.randn(30, dim) for dim in TEXT]] * 8
         with Galleries([str(folder / f"v{k}.h5") for k in range(7)]) as galleries:
@@ -230,7 +232,7 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
 
             with torch.inference_mode():
                 whole, limit = best(
-                    3, lambda: search.search(loaded, written, search.asked(topics), gallery, 1000, 1), bound
+                    3, lambda: search.rank(loaded, written, all_wordings(topics), gallery, 1000, 1), bound
                 )
         yield (
             f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread",

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,8 @@ import torch
 from avs_cli.core.evaluation.captions import measures, text_ranks
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.training.pairs import score_matrix
-from avs_cli.stages import search
-from avs_cli.stages.training import Data
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.training_data import TrainingData
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 EPOCHS = int(os.environ.get("AVS_BENCH_EPOCHS", "6"))
@@ -84,11 +83,10 @@ def trained(folder: Path, work: Path, name: str, seed: int) -> tuple[torch.Tenso
     read = [part for text in texts for store in stores[text] for part in ("--text", store)]
     path = work / f"{[*HEADS].index(name)}.safetensors"
     avs("train", DATA / "train.caption.txt", *seen, *read, "--head", head, "--seed", seed, *RECIPE, "-o", path)
-    (loaded,) = search.load([str(path)], "cpu")
-    with ExitStack() as stack:
-        wanted = [str(folder / f"dev-{video}.h5") for video in videos]
-        written = [str(folder / "dev-minilm.h5")] if "minilm" in texts else []
-        data = Data(stack, wanted, written, False)
+    (loaded,) = load_heads([str(path)])
+    wanted = [str(folder / f"dev-{video}.h5") for video in videos]
+    written = [str(folder / "dev-minilm.h5")] if "minilm" in texts else []
+    with TrainingData(wanted, written) as data:
         pairs = data.pairs([str(DATA / "dev.caption.txt")])
         return score_matrix(loaded.head, pairs), pairs.item
 

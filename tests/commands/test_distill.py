@@ -27,26 +27,30 @@ from avs_cli.core.evaluation.captions import both_ways
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
 from avs_cli.core.models.clip.student import ClipBatch, ClipStudent
-from avs_cli.core.models.clip.teacher import ClipTeacher, Contrast
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.heads.framed import framed
 from avs_cli.core.models.layers import Input, Ragged
 from avs_cli.core.models.teachers import teachers
+from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.training.contrast import Contrast
 from avs_cli.core.training.distillation import Recipe, Taught
 from avs_cli.core.training.pairs import Batch, score_matrix
 from avs_cli.core.training.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.errors import FormatError
+from avs_cli.io import weights as reader
 from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
-from avs_cli.stages import distill_clips as _distill_clips
-from avs_cli.stages import search
-from avs_cli.stages import teachers as _teachers
-from avs_cli.stages.clips import Keep, decoded, footage_of
-from avs_cli.stages.training import Data, Team
+from avs_cli.stages import vector_cache
+from avs_cli.stages.clip_frames import CacheSettings, decode_clips
+from avs_cli.stages.clip_teachers import ModelTeacher
+from avs_cli.stages.footage import clip_scores, footage_of
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.team import Team
+from avs_cli.stages.training_data import TrainingData
 from avs_cli.types import Pixels, Sampling
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
@@ -124,9 +128,8 @@ def values(path: str) -> list[dict[str, float]]:
 
 def scores(path: str, *texts: str) -> torch.Tensor:
     """A head's scores of the validation captions and videos."""
-    (loaded,) = search.load([path], "cpu")
-    with contextlib.ExitStack() as stack:
-        data = Data(stack, ["v-frames.h5"], texts or ["v-text.h5"], False)
+    (loaded,) = load_heads([path])
+    with TrainingData(["v-frames.h5"], texts or ["v-text.h5"]) as data:
         return score_matrix(loaded.head, data.pairs(["v.txt"]))
 
 
@@ -218,7 +221,7 @@ def test_what_teachers_make_of_items_is_kept_and_not_made_again(
     line = ["--teacher", "t.safetensors", "--epochs", 2, "--cache", "kept"]
     assert avs(*distilled(*line)).returncode == 0
     assert sorted(path.name.split("-")[-1] for path in (data / "kept").iterdir()) == ["texts.h5", "videos.h5"]
-    monkeypatch.setattr(_teachers, "_write", None)
+    monkeypatch.setattr(vector_cache, "_write", None)
     ran = avs(*distilled(*line, name="again.safetensors"))
     assert ran.returncode == 0, ran.stderr
     assert (data / "again.safetensors").read_bytes() == (data / "s.safetensors").read_bytes()
@@ -232,8 +235,8 @@ def test_what_teachers_make_of_items_is_kept_and_not_made_again(
 
 
 def test_keeping_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_teachers, "PART", 2)
-    ids, asked, team = [f"i{k}" for k in range(7)], [], Team(0, 1, "cpu")
+    monkeypatch.setattr(vector_cache, "PART", 2)
+    ids, asked, team = [f"i{k}" for k in range(7)], [], Team("cpu")
 
     def compute(which: np.ndarray, last: int = 7) -> dict[str, torch.Tensor]:
         if which[-1] >= last:
@@ -243,9 +246,9 @@ def test_keeping_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: p
 
     with contextlib.ExitStack() as stack:
         with pytest.raises(KeyboardInterrupt):
-            _teachers.kept(stack, team, tmp_path / "k.h5", ids, lambda which: compute(which, 5))
+            vector_cache.cached_vectors(stack, team, tmp_path / "k.h5", ids, lambda which: compute(which, 5))
         done = len(asked)
-        kept = _teachers.kept(stack, team, tmp_path / "k.h5", ids, compute)
+        kept = vector_cache.cached_vectors(stack, team, tmp_path / "k.h5", ids, compute)
         assert asked == [[0], [0, 1], [2, 3], [0], [4, 5], [6]]
         assert done == 3
         assert kept.take(np.array([6, 2]))["pair"].tolist() == [[6, 6], [2, 2]]
@@ -577,7 +580,7 @@ def taught(path: Path, name: str) -> torch.Tensor:
 
 def asked(path: Path, student: str) -> torch.Tensor:
     """A student's scores, as a feature: captions against clips."""
-    feature = encoders.load("teachclip")(Runtime(weights=str(path / student)))
+    feature = encoders.load("teachclip")(Runtime(reader, weights=str(path / student)))
     with Store(path / "g.h5") as gallery:
         vectors = gallery.read(sorted(SOME)).vectors.astype(np.float32)
     lines = (path / "c.txt").read_text().splitlines()
@@ -634,8 +637,10 @@ def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
     model = ClipStudent(**{key: value for key, value in told.head["settings"].items() if key != "interpolation"})
     model.load_state_dict(told.weights)
     sampling, ids = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), {video.stem for video in videos}
-    found = decoded(Team(0, 1, "cpu"), [*map(str, videos)], ids, Keep(path / "kept"), sampling, Pixels(32, 32), 1)
-    scored = _distill_clips.score_matrix(model, footage_of([str(path / "c.txt")], found, WORDS, False))
+    found = decode_clips(
+        Team("cpu"), [*map(str, videos)], ids, CacheSettings(path / "kept"), sampling, Pixels(32, 32), 1
+    )
+    scored = clip_scores(model, footage_of([str(path / "c.txt")], found, WORDS, False))
     assert scored.shape == (len(videos), len(videos))
     return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
 
@@ -755,7 +760,9 @@ def test_the_authors_student_gives_the_vectors_of_ours(tmp_path: Path) -> None:
         elif (name := key.removeprefix("student.")) != "logit_scale":
             state[checkpoints.renamed(name, theirs) or name] = value
     save_file(state, tmp_path / "teachclip.safetensors")
-    feature = encoders.load(f"teachclip:words={WORDS}")(Runtime(weights=str(tmp_path / "teachclip.safetensors")))
+    feature = encoders.load(f"teachclip:words={WORDS}")(
+        Runtime(reader, weights=str(tmp_path / "teachclip.safetensors"))
+    )
     pictures = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), np.uint8)
     with torch.inference_mode():
         expected = ours.watched(torch.from_numpy(pictures)[None], torch.ones(1, 12)).vectors
@@ -777,7 +784,7 @@ def test_what_frames_take_is_told_and_bounded(avs: Avs, films: Path, monkeypatch
     )
     assert not Path("kept").exists()
     with monkeypatch.context() as full:
-        full.setattr("avs_cli.stages.clips.disk_usage", lambda folder: SimpleNamespace(free=1000))
+        full.setattr("avs_cli.stages.clip_frames.disk_usage", lambda folder: SimpleNamespace(free=1000))
         ran = avs(*line)
     assert (ran.returncode, "has only 1e-06 GB free; give --cache FOLDER on a larger disk" in ran.stderr) == (2, True)
     ran = avs(*line, "--cache-limit", (taken + 4 * 128) / 1e9)
@@ -811,8 +818,8 @@ def test_frames_as_jpeg_are_nearly_those_of_the_clips_in_a_quarter_of_the_bytes(
     found = []
     for jpeg in (False, True):
         sampling, pixels = Sampling(fps=1.0, count=12, clip=12), Pixels(224, 224)
-        keep = Keep(footage / "kept", jpeg)
-        seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, keep, sampling, pixels, 1)
+        keep = CacheSettings(footage / "kept", jpeg)
+        seen = decode_clips(Team("cpu"), [*map(str, videos)], {*SOME}, keep, sampling, pixels, 1)
         found.append(footage_of([str(footage / "c.txt")], seen, WORDS, False))
     raw, small = found
     assert raw.key() != small.key()
@@ -899,13 +906,13 @@ def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, 
     model.load_state_dict(told.weights)
     videos = [path for path in sorted(CLIPS.iterdir()) if path.stem in SOME]
     sampling, pixels = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), Pixels(32, 32)
-    seen = decoded(Team(0, 1, "cpu"), [*map(str, videos)], {*SOME}, Keep(footage / "kept"), sampling, pixels, 1)
+    seen = decode_clips(Team("cpu"), [*map(str, videos)], {*SOME}, CacheSettings(footage / "kept"), sampling, pixels, 1)
     found = footage_of([str(footage / "c.txt")], seen, WORDS, False)
     whole = [np.arange(len(ids)) for ids in (found.pairs.captions, found.pairs.items)]
-    taught = _distill_clips.ModelTeacher(name, str(footage / "t.safetensors"), found, clip(5), pixels, "cpu")
+    taught = ModelTeacher(name, str(footage / "t.safetensors"), found, clip(5), pixels, "cpu")
     with torch.inference_mode():
         scores = taught.teacher.similarities(taught.texts(whole[0]), taught.videos(whole[1]))
-        expected = _distill_clips.score_matrix(model, found) * model.teacher.logit_scale.exp()
+        expected = clip_scores(model, found) * model.teacher.logit_scale.exp()
     torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-4)
 
 
@@ -1192,7 +1199,7 @@ def goes_on(avs: Avs, killed: Callable[..., bool], run: Callable[[str], list[obj
 def test_a_distillation_from_clips_killed_at_any_moment_goes_on_to_the_same_bytes(
     avs: Avs, killed: Callable[..., bool], films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_teachers, "PART", 2)
+    monkeypatch.setattr(vector_cache, "PART", 2)
     more = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--epochs", 2, "--batch-size", 4]
     goes_on(
         avs, killed,
@@ -1312,6 +1319,6 @@ def test_a_distillation_over_stores_killed_at_any_moment_goes_on_to_the_same_byt
     avs: Avs, killed: Callable[..., bool], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher(avs, *stores(), *XPOOL)
-    monkeypatch.setattr(_teachers, "PART", 30)
+    monkeypatch.setattr(vector_cache, "PART", 30)
     more = ["--teacher", "t.safetensors", "--validate", "v.txt", "--epochs", 2]
     goes_on(avs, killed, lambda name: distilled(*more, "--cache", f"{name}.kept", name=f"{name}.st"), OVER_STORES)

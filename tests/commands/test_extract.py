@@ -23,7 +23,7 @@ from avs_cli.errors import MismatchError
 from avs_cli.io.store.reader import open_store
 from avs_cli.io.text.captions import read_captions
 from avs_cli.io.text.trec import read_run
-from avs_cli.stages import topics as _queries
+from avs_cli.stages.topics import encode_topics
 from avs_cli.types import Topic, Variant
 
 ENCODERS = Path(__file__).resolve().parents[1] / "data" / "encoders"
@@ -289,11 +289,11 @@ def test_wordings_that_an_encoder_cannot_take_or_blend_are_refused(here: Here, f
     words = (Variant(1.0, "red"), Variant(0.5, "green"))
     encoder.word_level = True
     with pytest.raises(MismatchError, match="topic 661 has several wordings, which cannot be combined"):
-        _queries.vectors_by(encoder, "colour", [Topic("661", "red", variants=words)])
-    assert _queries.vectors_by(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
+        encode_topics(encoder, "colour", [Topic("661", "red", variants=words)])
+    assert encode_topics(encoder, "colour", [Topic("661", "red")])[0].tolist() == [1, 0, 0]
     encoder.word_level, encoder.pixels = False, None
     with pytest.raises(MismatchError, match="is an image, and colour encodes text only"):
-        _queries.vectors_by(encoder, "colour", [Topic("661", "", variants=(Variant(1.0, str(films / "blue.png")),))])
+        encode_topics(encoder, "colour", [Topic("661", "", variants=(Variant(1.0, str(films / "blue.png")),))])
 
 
 def test_narratives_are_encoded_when_they_are_chosen(here: Here, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from avs_cli.io.bigfile import write_bigfile
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
-from avs_cli.stages import search
+from avs_cli.stages.heads import load_heads
 from avs_cli.types import Block, WordVectors
 
 Arrays = dict[str, np.ndarray]
@@ -182,11 +182,11 @@ def test_the_ancestors_are_imported_with_their_encoders(
     line = ["convert", "m.pth", "h.safetensors", "--trust-pickle", "--word-vectors", "w2v.txt"]
     code, told = avs(*line, "--feature", "video=resnet")
     assert code == 0, told
-    (loaded,) = search.load(["h.safetensors"], "cpu")
+    (loaded,) = load_heads(["h.safetensors"], "cpu")
     head = loaded.head
     assert [video.name for video in head.videos] == ["resnet"]
     # A sentence cannot have the arrays' words, word vectors and indices all at once, so they go in behind the words.
-    order = [one["name"] for one in loaded.told["encoders"]]
+    order = [one["name"] for one in loaded.description["encoders"]]
     assert sorted(order) == ["bow", "gru", "word2vec"]
     for kind, key in (("bow", "bow"), ("word2vec", "w2v")):
         vectors = torch.from_numpy(arrays[key]).float()

@@ -309,14 +309,3 @@ def test_the_table_says_where_in_the_video_a_shot_is(gallery: Path, capsys: pyte
 )
 def test_times_are_written_as_players_write_them(seconds: float, written: str) -> None:
     assert command._clock(seconds) == written
-
-
-def test_a_low_cosine_is_doubted_for_conse_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    run = {"661": {"a": 0.3499, "b": 0.1}, "662": {"a": 0.35}}
-    command._doubt(run, {"spec": "clip"})
-    command._doubt({"662": {"a": 0.35}}, {"spec": "conse:classes=3"})
-    assert capsys.readouterr().err == ""
-    command._doubt(run, {"spec": "conse:classes=3"})
-    assert capsys.readouterr().err == (
-        "avs: the best shot of topic 661 has a cosine below 0.35 (conse): low similarity, results may be irrelevant\n"
-    )

@@ -300,7 +300,7 @@ def test_topics_are_judged_by_their_own_vectors_and_shots_by_those_of_every_feat
     assert max(float(row[2]) for row in rows[1:]) == 1
 
 
-def test_denials_of_captions_are_learned_from(avs: Avs, data: Path) -> None:
+def test_negated_captions_are_learned_from(avs: Avs, data: Path) -> None:
     records = [
         {"id": f"a{k}#enc#0", "truth": "x", "false": [{"id": f"a{k}#no", "falsesent": "there is no dog"}]}
         for k in range(20)
@@ -309,10 +309,10 @@ def test_denials_of_captions_are_learned_from(avs: Avs, data: Path) -> None:
     line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "gru:min_count=1,hidden=8", "-o", "h.safetensors")
     ran = avs(*line, *TINY, "--epochs", 2, "--objective", "negation:video_weight=1", "--negated", "no.jsonl")
     assert ran.returncode == 0, ran.stderr
-    with_denials = (data / "h.safetensors").read_bytes()
+    negated = (data / "h.safetensors").read_bytes()
     (data / "h.safetensors.last").unlink()
     assert avs(*line, *TINY, "--epochs", 2).returncode == 0
-    assert (data / "h.safetensors").read_bytes() != with_denials
+    assert (data / "h.safetensors").read_bytes() != negated
     ran = avs(*line, "--objective", "negation")
     assert (ran.returncode, ran.stderr) == (2, "avs: the negation objective needs --negated FILE\n")
 

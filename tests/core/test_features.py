@@ -16,13 +16,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from avs_cli.cli import exit_code
-from avs_cli.core.encoders import Runtime, _folders, _lavis, encoders
-from avs_cli.core.encoders.catalogue import MODELS
+from avs_cli.core.encoders import Runtime, _lavis, encoders
+from avs_cli.core.encoders.catalogue import models
 from avs_cli.core.extraction.batches import POOLINGS
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.core.models.clip.towers import Towers, tokenise
-from avs_cli.core.weights import Files, empty, fill
+from avs_cli.core.weights import empty, fill
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
+from avs_cli.io import weights as reader
+from avs_cli.io.weights import WeightFiles, here
 
 TINY_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "tiny_weights.py"
 _spec = importlib.util.spec_from_file_location("tiny_weights", TINY_WEIGHTS)
@@ -45,7 +47,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
         if spec not in made:
             maker = {**tiny.MAKERS, **tiny.VARIANTS}.get(spec)
             weights = str(maker(tmp_path_factory.mktemp("weights"))) if maker else None
-            made[spec] = encoders.load(spec)(Runtime(weights=weights, remember=remember))
+            made[spec] = encoders.load(spec)(Runtime(reader, weights=weights, remember=remember))
         return made[spec]
 
     return loaded
@@ -124,7 +126,7 @@ def test_a_feature_says_what_it_sees_and_where_its_vectors_come_from(spec: str, 
 
 @pytest.mark.parametrize("spec", ["blip", "blip2", "clip", "pe-core", "microsoft-xclip"])
 def test_text_alone_leaves_the_image_tower_on_disk(spec: str, tmp_path: Path) -> None:
-    feature = encoders.load(spec)(Runtime(weights=str(tiny.MAKERS[spec](tmp_path))))
+    feature = encoders.load(spec)(Runtime(reader, weights=str(tiny.MAKERS[spec](tmp_path))))
     feature.encode_text(["a dog"])
     part = {"blip": "vision_model.", "blip2": "vision_model.", "microsoft-xclip": "vision_model."}.get(spec, "visual.")
     towers = [tensor for name, tensor in feature.network.named_parameters() if name.startswith(part)]
@@ -137,7 +139,7 @@ def test_text_alone_leaves_the_image_tower_on_disk(spec: str, tmp_path: Path) ->
 @pytest.mark.parametrize("spec", ["blip2", "clip", "ircsn:frames=8,crops=10", "video-llama", "wsl"])
 def test_sixteen_bits_are_near_thirty_two_and_leave_the_weights_whole(spec: str, precision: str, load: Load) -> None:
     whole = load(spec)
-    feature = encoders.load(spec)(Runtime(weights=whole.runtime.weights, precision=precision))
+    feature = encoders.load(spec)(Runtime(reader, weights=whole.runtime.weights, precision=precision))
     exact, rough = (one.encode_frames(pictures(one, 1)) for one in (whole, feature))
     assert rough.dtype == np.float32
     cosines = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
@@ -159,7 +161,7 @@ def test_ten_crops_are_the_mean_of_ten_pictures(load: Load) -> None:
 
 def test_ten_crops_of_clips_keep_each_crops_frames_together(load: Load) -> None:
     ten = load("ircsn:frames=8,crops=10")
-    one = encoders.load("ircsn:frames=8")(Runtime(weights=ten.runtime.weights))
+    one = encoders.load("ircsn:frames=8")(Runtime(reader, weights=ten.runtime.weights))
     batch = pictures(ten, 1)
     np.testing.assert_allclose(ten.encode_frames(batch)[0], one.encode_frames(batch).mean(0), atol=1e-5)
 
@@ -216,17 +218,17 @@ def test_pixels_are_scaled_to_the_models_mean_and_deviation(load: Load) -> None:
 
 def test_openais_clip_has_quick_gelu() -> None:
     for variant in ("vit-b32", "vit-l14-336"):
-        assert encoders.load(f"clip:{variant}")(Runtime()).config["quick_gelu"]
+        assert encoders.load(f"clip:{variant}")(Runtime(reader)).config["quick_gelu"]
     with pytest.raises(SpecError, match="ViT-B-32-quickgelu/openai"):
-        encoders.load("open_clip:ViT-B-32/openai")(Runtime())
+        encoders.load("open_clip:ViT-B-32/openai")(Runtime(reader))
 
 
 def test_words_of_clip_are_the_towers_hidden_states_up_to_the_end_token(tmp_path: Path) -> None:
     weights = str(tiny.MAKERS["clip"](tmp_path))
     texts = ["a red dog", "dog " * 99, "", *("a cat" for _ in range(70))]
-    whole = encoders.load("clip")(Runtime(weights=weights))
+    whole = encoders.load("clip")(Runtime(reader, weights=weights))
     for spec in ("clip:output=words", "open-clip:output=words,words=9", "clip:vit-l14-336,output=words,words=77"):
-        feature = encoders.load(spec)(Runtime(weights=weights))
+        feature = encoders.load(spec)(Runtime(reader, weights=weights))
         most = feature.provenance["words"]
         words = feature.encode_text(texts)
         # Start, pieces, end; of 99 pieces so many that the end token is the last of `most`.
@@ -250,26 +252,26 @@ def test_words_of_clip_are_refused_where_there_are_none(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     siglip = str(tiny.MAKERS["siglip2"](tmp_path / "siglip"))
     with pytest.raises(SpecError, match="needs a text tower that is a plain transformer"):
-        encoders.load("open-clip:output=words")(Runtime(weights=siglip)).encode_text(["a dog"])
+        encoders.load("open-clip:output=words")(Runtime(reader, weights=siglip)).encode_text(["a dog"])
     weights = str(tiny.MAKERS["clip"](tmp_path / "clip"))
     for count in (2, 78):
         with pytest.raises(SpecError, match=f"words={count} is not between 3 and 77"):
-            encoders.load(f"clip:output=words,words={count}")(Runtime(weights=weights)).encode_text(["a dog"])
+            encoders.load(f"clip:output=words,words={count}")(Runtime(reader, weights=weights)).encode_text(["a dog"])
 
 
 def test_open_clip_takes_any_of_its_names_and_knows_the_others_neighbours() -> None:
-    feature = encoders.load("open_clip:ViT-B-16/laion2b_s34b_b88k")(Runtime())
+    feature = encoders.load("open_clip:ViT-B-16/laion2b_s34b_b88k")(Runtime(reader))
     assert (feature.dim, feature.pixels.size) == (512, 224)
     with pytest.raises(UnknownName, match="did you mean 'ViT-B-16'"):
-        encoders.load("open_clip:ViT-B16/laion2b_s34b_b88k")(Runtime())
+        encoders.load("open_clip:ViT-B16/laion2b_s34b_b88k")(Runtime(reader))
     with pytest.raises(UnknownName, match="openai"):
-        encoders.load("open_clip:ViT-B-16/opnai")(Runtime())
+        encoders.load("open_clip:ViT-B-16/opnai")(Runtime(reader))
 
 
 @pytest.mark.parametrize("spec", ["ircsn:frames=12", "video-llama:frames=33", "vjepa2:frames=3", "ircsn:interval=0"])
 def test_a_number_of_frames_that_the_model_cannot_take_is_refused(spec: str) -> None:
     with pytest.raises(SpecError, match="frames"):
-        encoders.load(spec)(Runtime())
+        encoders.load(spec)(Runtime(reader))
 
 
 def test_captions_are_cleaned_as_in_blips_training() -> None:
@@ -280,12 +282,13 @@ def test_captions_are_cleaned_as_in_blips_training() -> None:
 # Full size, without memory: the meta device knows shapes
 
 
-FULL = {row.feature.partition(":")[0]: row.feature for row in reversed(MODELS.values()) if row.source.gigabytes}
+MODELS = {spec: model for name in encoders.names() for spec, model in models(name).items()}
+FULL = {spec.partition(":")[0]: spec for spec, model in reversed(MODELS.items()) if model.source.gigabytes}
 
 
 @pytest.mark.parametrize("spec", [*FULL.values(), "beit:512", "blip2:coco", "clip:vit-l14-336"])
 def test_at_full_size_the_vectors_have_the_published_length(spec: str) -> None:
-    row, feature = MODELS[spec], encoders.load(spec)(Runtime())
+    row, feature = MODELS[spec], encoders.load(spec)(Runtime(reader))
     _without_files(feature, spec)
     with torch.device("meta"), torch.inference_mode():
         network = feature.build().eval()
@@ -301,7 +304,7 @@ def test_at_full_size_the_vectors_have_the_published_length(spec: str) -> None:
 
 def _without_files(feature: Any, spec: str) -> None:
     """Give a full-size feature what it would read beside the tensors."""
-    vars(feature)["files"] = Files(Path("nowhere"), [])
+    vars(feature)["files"] = WeightFiles(Path("nowhere"), [])
     with torch.device("meta"):
         if spec.startswith("wsl"):
             from avs_cli.core.encoders.wsl import resnext
@@ -371,8 +374,8 @@ def test_weights_in_the_hubs_cache_are_used_offline(tmp_path: Path, monkeypatch:
     (home / "refs" / "main").write_text("0" * 40)
     made.rename(home / "blobs" / digest)
     (snapshot / "model.safetensors").symlink_to(home / "blobs" / digest)
-    feature = encoders.load("timm:test_vit.r160_in1k")(Runtime())
-    assert feature.source.here()
+    feature = encoders.load("timm:test_vit.r160_in1k")(Runtime(reader))
+    assert here(feature.source)
     assert feature.provenance["weights"] == digest
     assert feature.encode_frames(pictures(feature, 1)).shape == (1, feature.dim)
 
@@ -382,14 +385,14 @@ def test_the_commands_for_a_web_servers_file_put_it_where_it_is_found(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(UnavailableError) as raised:
-        assert encoders.load("ircsn")(Runtime()).provenance
+        assert encoders.load("ircsn")(Runtime(reader)).provenance
     fetch, convert = str(raised.value).partition("with: ")[2].split(" && ")
     arguments = shlex.split(fetch)
     place = Path(arguments[arguments.index("-o") + 1])
     place.parent.mkdir(parents=True)
     torch.save(tiny.csn("vmz"), place)
     assert exit_code(shlex.split(convert)[1:]) == 0
-    assert encoders.load("ircsn")(Runtime()).dim == 128
+    assert encoders.load("ircsn")(Runtime(reader)).dim == 128
 
 
 def test_digests_are_remembered_until_the_file_changes(tmp_path: Path) -> None:
@@ -401,8 +404,8 @@ def test_digests_are_remembered_until_the_file_changes(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     for value in (1.0, 2.0):
         save_file({"a": torch.full((3,), value), f"b{value}": torch.zeros(int(value))}, path)
-        digest = Files(path, [path]).digest(remember)
-        assert digest == hashlib.sha256(path.read_bytes()).hexdigest() == Files(path, [path]).digest(remember)
+        digest = WeightFiles(path, [path]).digest(remember)
+        assert digest == hashlib.sha256(path.read_bytes()).hexdigest() == WeightFiles(path, [path]).digest(remember)
     assert len(kept) == 2
 
 
@@ -418,16 +421,16 @@ def test_what_is_no_safetensors_is_named_with_its_cure(tmp_path: Path) -> None:
         (folder, "no .safetensors in this folder; convert it first: avs convert"),
     ):
         with pytest.raises(FormatError) as raised:
-            assert encoders.load("wsl")(Runtime(weights=str(path))).provenance
+            assert encoders.load("wsl")(Runtime(reader, weights=str(path))).provenance
         assert said in str(raised.value)
     with pytest.raises(FileNotFoundError):
-        assert encoders.load("wsl")(Runtime(weights=str(tmp_path / "nowhere"))).provenance
+        assert encoders.load("wsl")(Runtime(reader, weights=str(tmp_path / "nowhere"))).provenance
 
 
 @pytest.mark.parametrize("spec", ["beit", "blip", "blip2", "clip", "ircsn", "video-llama", "wsl"])
 def test_another_models_weights_are_refused(spec: str, tmp_path: Path) -> None:
     save_file({"conv.weight": torch.ones(3)}, tmp_path / "model.safetensors")
-    feature = encoders.load(spec)(Runtime(weights=str(tmp_path / "model.safetensors")))
+    feature = encoders.load(spec)(Runtime(reader, weights=str(tmp_path / "model.safetensors")))
     with empty(), pytest.raises(FormatError, match="not the weights of"):
         assert feature.image_tower
 
@@ -564,7 +567,7 @@ def test_safetensors_in_a_published_layout_encode_a_clip(
     (tmp_path / "weights").mkdir()
     weights = make(tmp_path / "weights")
     provenance, vectors = extracted(film, model, weights)
-    feature = encoders.load(model)(Runtime(weights=str(weights)))
+    feature = encoders.load(model)(Runtime(reader, weights=str(weights)))
     assert vectors.shape == (1, feature.dim)
     assert provenance["weights"] == feature.provenance["weights"]
     assert provenance["mean"]
@@ -591,7 +594,7 @@ def test_published_pickles_encode_a_clip_once_they_are_converted(
     if layout == "video-llama":
         Path("weights/config.json").write_text(json.dumps(tiny.BLIP2))
     provenance, vectors = extracted(film, model, Path("weights"))
-    feature = encoders.load(model)(Runtime(weights="weights"))
+    feature = encoders.load(model)(Runtime(reader, weights="weights"))
     assert vectors.shape == (1, feature.dim)
     assert provenance["sampling"]["clip"] == feature.sampling.clip
 
@@ -684,7 +687,7 @@ def test_a_folder_of_weights_that_brings_code_is_refused_and_runs_none(
         _edited(folder / name, change)
     monkeypatch.setattr("builtins.input", lambda *asked: "y")  # as `yes | avs …` has it
     with pytest.raises(FormatError, match="brings code of its own"):
-        feature = encoders.load(spec)(Runtime(weights=str(folder)))
+        feature = encoders.load(spec)(Runtime(reader, weights=str(folder)))
         assert feature.provenance
         if feature.has_text:
             feature.encode_text(["a dog"])
@@ -698,9 +701,9 @@ def test_every_encoder_that_takes_a_folder_is_tried() -> None:
     assert {spec.partition(":")[0] for spec in FOLDERS} | files == set(encoders.names())
 
 
-@pytest.mark.parametrize("reader", ["tokenizer", "network"])
+@pytest.mark.parametrize("what", ["tokenizer", "network"])
 def test_transformers_is_not_let_to_run_a_folders_code_or_to_ask(
-    reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = tmp_path / "mark"
     (tmp_path / "evil.py").write_text(EVIL.format(mark=str(mark)))
@@ -708,7 +711,7 @@ def test_transformers_is_not_let_to_run_a_folders_code_or_to_ask(
         _edited(tmp_path / name, _maps)
     monkeypatch.setattr("builtins.input", lambda *asked: "y")
     with pytest.raises(FormatError, match="that transformers can read"):
-        getattr(_folders, reader)(tmp_path)
+        getattr(WeightFiles(tmp_path, []), what)()
     assert not mark.exists()
 
 
@@ -737,7 +740,7 @@ def test_open_clips_configuration_sets_sizes_and_loads_nothing_else(
 
     _edited(tmp_path / "open_clip_config.json", edit)
     with pytest.raises(FormatError, match=message):
-        assert encoders.load("clip")(Runtime(weights=str(tmp_path))).network
+        assert encoders.load("clip")(Runtime(reader, weights=str(tmp_path))).network
 
 
 @pytest.mark.parametrize("name", ["roberta-base"])
@@ -749,7 +752,7 @@ def test_a_folder_in_the_working_folder_is_not_taken_for_a_published_text_tower(
     tiny.open_clip_folder(tmp_path, tiny.OPENAI)
     _edited(tmp_path / "open_clip_config.json", lambda it: it["model_cfg"]["text_cfg"].update(hf_model_name=name))
     with pytest.raises(FormatError, match="is not the text tower of any published"):
-        assert encoders.load("clip")(Runtime(weights=str(tmp_path))).network
+        assert encoders.load("clip")(Runtime(reader, weights=str(tmp_path))).network
 
 
 @pytest.mark.parametrize(
@@ -766,14 +769,14 @@ def test_timms_configuration_sets_sizes_and_loads_nothing_else(change: dict[str,
     tiny.MAKERS["dinov3"](tmp_path)
     _edited(tmp_path / "config.json", lambda content: content.update(change))
     with pytest.raises(FormatError, match="not an architecture of timm and its sizes alone"):
-        assert encoders.load("dinov3")(Runtime(weights=str(tmp_path))).network
+        assert encoders.load("dinov3")(Runtime(reader, weights=str(tmp_path))).network
 
 
 def test_a_kernel_from_a_hub_is_code_too(tmp_path: Path) -> None:
     tiny.MAKERS["microsoft-xclip"](tmp_path)
     _edited(tmp_path / "config.json", lambda it: it["vision_config"].update(attn_implementation="evil/kernel"))
     with pytest.raises(FormatError, match=r"brings code of its own \(attn_implementation\)"):
-        assert encoders.load("microsoft-xclip")(Runtime(weights=str(tmp_path))).provenance
+        assert encoders.load("microsoft-xclip")(Runtime(reader, weights=str(tmp_path))).provenance
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000])
@@ -781,14 +784,14 @@ def test_a_configuration_that_is_no_json_is_told(content: str, tmp_path: Path) -
     tiny.MAKERS["microsoft-xclip"](tmp_path)
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(FormatError, match=r"config\.json: not JSON"):
-        assert encoders.load("microsoft-xclip")(Runtime(weights=str(tmp_path))).provenance
+        assert encoders.load("microsoft-xclip")(Runtime(reader, weights=str(tmp_path))).provenance
 
 
 def test_minilm_wants_a_folder(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
     for path in (tmp_path, tmp_path / "a.safetensors"):
         with pytest.raises(FormatError, match=r"takes a Hugging Face folder with a model\.safetensors"):
-            encoders.load("minilm")(Runtime(weights=str(path)))
+            encoders.load("minilm")(Runtime(reader, weights=str(path)))
 
 
 def test_a_published_tokenizers_name_runs_no_code_of_the_working_folder(
@@ -796,7 +799,7 @@ def test_a_published_tokenizers_name_runs_no_code_of_the_working_folder(
 ) -> None:
     import open_clip
 
-    feature = encoders.load("siglip2")(Runtime(weights=str(tmp_path / "siglip.safetensors")))
+    feature = encoders.load("siglip2")(Runtime(reader, weights=str(tmp_path / "siglip.safetensors")))
     folder = tmp_path / open_clip.get_model_config(feature.name)["text_cfg"]["hf_tokenizer_name"]
     folder.mkdir(parents=True)
     (folder / "evil.py").write_text(EVIL.format(mark=str(tmp_path / "mark")))

@@ -11,7 +11,7 @@ from torch import nn
 
 from avs_cli.core.training.loop import (
     AdamW,
-    Cosine,
+    CosineSchedule,
     Plateau,
     RMSprop,
     fit,
@@ -96,7 +96,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 def test_a_cosine_goes_up_in_a_line_and_down_in_half_a_wave() -> None:
-    schedule = Cosine(epochs=11, warmup=1)
+    schedule = CosineSchedule(epochs=11, warmup=1)
     assert schedule.factor(0) < 0.01
     assert schedule.factor(0.5) == approx(0.5, abs=0.01)
     assert schedule.factor(1) == 1

@@ -9,9 +9,9 @@ import pytest
 
 from avs_cli.core.evaluation.evaluator import Evaluator, usual
 from avs_cli.core.fusion.ltr import folds, lambdamart, learning, run_weights
-from avs_cli.core.fusion.ltr.batched import Measure
+from avs_cli.core.fusion.ltr.batched import BatchedMeasure
 from avs_cli.core.fusion.ltr.report import report
-from avs_cli.core.fusion.ltr.topic_matrix import Block, best_first, pool
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first, pool
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.types import Fuser, Judgment, Qrels, Run, ranked
 
@@ -36,11 +36,11 @@ def synthetic(topics: int = 12, seed: int = 0, strata: bool = False) -> tuple[di
     return runs, qrels
 
 
-def blocks_of(runs: dict[str, Run], qrels: Qrels) -> dict[str, Block]:
+def blocks_of(runs: dict[str, Run], qrels: Qrels) -> dict[str, TopicMatrix]:
     return {topic: pool(list(runs.values()), topic, qrels[topic]) for topic in qrels}
 
 
-def fused(blocks: dict[str, Block], fuser: Fuser) -> Run:
+def fused(blocks: dict[str, TopicMatrix], fuser: Fuser) -> Run:
     return {t: learning.as_scores(b, learning.steps(fuser, b)[1], 1000) for t, b in blocks.items()}
 
 
@@ -53,7 +53,7 @@ def test_the_measure_that_is_climbed_on_is_the_measure_that_is_evaluated(measure
         for t, js in qrels.items()
     }
     blocks = blocks_of(runs, graded)
-    batch = Measure(measure, list(blocks.values()))
+    batch = BatchedMeasure(measure, list(blocks.values()))
     ours = []
     for place, block in enumerate(blocks.values()):
         order = best_first(-block.ranks[1].astype(float))
@@ -79,7 +79,7 @@ def test_it_is_so_for_graded_samples_of_many_strata_and_more_than_1000_relevant_
         }
     assert max(sum(j.relevance > 0 for j in topic.values()) for topic in qrels.values()) > 1000
     blocks = [pool([run], topic, qrels[topic]) for topic in qrels]
-    batch = Measure(measure, blocks)
+    batch = BatchedMeasure(measure, blocks)
     orders = [batch.coded(block)[best_first(-block.ranks[0].astype(float))][None] for block in blocks]
     ours = [float(batch.values(order, np.array([place]))[0]) for place, order in enumerate(orders)]
     theirs = Evaluator(qrels, [measure]).evaluate(run).by_topic[measure]
@@ -94,7 +94,7 @@ def test_xinfap_of_a_real_run_is_nists(shared_data: Callable[[str], Path]) -> No
         read_run(str(shared_data("tv21/test_run.trec"))),
     )
     blocks = [pool([run], topic, qrels[topic]) for topic in run]
-    batch = Measure("xinfAP", blocks)
+    batch = BatchedMeasure("xinfAP", blocks)
     orders = [batch.coded(block)[best_first(-block.ranks[0].astype(float))][None] for block in blocks]
     values = [float(batch.values(order, np.array([place]))[0]) for place, order in enumerate(orders)]
     assert f"{sum(values) / len(values):.4f}" == "0.3430"  # infAP all, as sample_eval.pl prints it
@@ -115,7 +115,7 @@ def test_sampled_judgments_are_climbed_by_xinfap_and_whole_ones_by_ap() -> None:
 @pytest.mark.parametrize("measure", ["infNDCG", "AP@10", "P", "P@0", "P@x", "nDCG@"])
 def test_measures_that_cannot_be_climbed_on_are_refused(measure: str) -> None:
     with pytest.raises(SpecError):
-        Measure(measure, [])
+        BatchedMeasure(measure, [])
 
 
 def test_good_runs_get_weight_and_noise_gets_little() -> None:
@@ -140,7 +140,7 @@ def test_weights_left_out_of_a_topic_never_saw_it() -> None:
     found = []
     for labels in (qrels, turned):
         blocks = list(blocks_of(runs, labels).values())
-        found.append(run_weights.learn(blocks, Measure("AP", blocks), 0))
+        found.append(run_weights.learn(blocks, BatchedMeasure("AP", blocks), 0))
     assert found[0].kind == found[1].kind
     assert np.array_equal(found[0].left_out[4], found[1].left_out[4])
     assert not np.array_equal(found[0].left_out, found[1].left_out)

@@ -26,7 +26,6 @@ from avs_cli.core.evaluation.measures import (
     sumr,
     xinfap,
 )
-from avs_cli.core.registry import Registry
 from avs_cli.errors import MismatchError, SpecError, UnknownName
 from avs_cli.io.text.trec import read_qrels, read_run, write_run
 from avs_cli.types import Judgment, Run, ranked
@@ -140,14 +139,31 @@ def test_a_measure_is_documented_and_gives_a_finite_number(name: str) -> None:
             assert math.isfinite(measures.load(name)(ranking, judgments))
 
 
-@CONTRACT
-def test_the_part_that_saves_a_second_walk_says_the_same(name: str) -> None:
-    if not hasattr(measures.module(name), "part"):
-        return
+# Measures of sampled pools, which have a `part` of their own.
+SAMPLED = [name for name in measures.names() if hasattr(measures.module(name), "part")]
+
+
+def test_measures_of_sampled_pools_share_one_walk_over_a_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"infndcg", "inum-rel", "inum-rel-ret", "ip", "iprec-rec", "xinfap"} <= {*SAMPLED}
+    calls = []
+    for name in ("infer", "sample"):
+        function = getattr(xinfap, name)
+
+        def counted(*arguments, name=name, function=function):
+            calls.append(name)
+            return function(*arguments)
+
+        monkeypatch.setattr(xinfap, name, counted)
     judgments = pool(A=[1, 0, -1], B=[1, -1, 0])
-    ranking = ["B0", "x", "A1", "A0", "B1"]
-    part = Registry("measure", "avs_cli.core.evaluation.measures", "part").load(name)
-    assert part(xinfap.infer(ranking, judgments)) == measures.load(name)(ranking, judgments)
+    evaluator = Evaluator({"1": judgments}, SAMPLED)
+    rankings = ["B0", "x", "A1", "A0", "B1"], ["x", "A0"]
+    for ranking in rankings:
+        means = evaluator.evaluate({"1": {shot: -float(rank) for rank, shot in enumerate(ranking)}}).means
+        walks = calls.copy()
+        assert means == {name: measures.load(name)(ranking, judgments) for name in SAMPLED}
+        calls[:] = walks
+    # The sample of a topic is the same for every run.
+    assert calls == ["sample", "infer", "infer"]
 
 
 @CONTRACT

@@ -69,11 +69,11 @@ def test_contrastive_loss_is_the_mean_of_both_cross_entropies() -> None:
     assert float(loss(Embedded(text, text))) == approx(math.log(math.e + 1) - 1)
 
 
-def test_denials_are_kept_at_a_distance_and_leave_the_video_alone() -> None:
+def test_negated_captions_are_kept_at_a_distance_and_leave_the_video_alone() -> None:
     text, video = (x[:, :1].clone().requires_grad_() for x in pairs(2))
     loss = objectives.load("negation:margin=-9,video_weight=1,text_weight=0")()
     negated = text.detach()[1:]
-    # The denial of text 1 is text 1 itself: p - f = 0, which lacks 0.1, counted for both of two captions.
+    # What negates text 1 is text 1 itself: p - f = 0, which lacks 0.1, counted for both of two captions.
     total = loss(Embedded(text, video, 1.0, None, negated, torch.tensor([1])))
     assert float(total.detach()) == approx(0.2, abs=1e-6)
     total.backward()
@@ -82,6 +82,6 @@ def test_denials_are_kept_at_a_distance_and_leave_the_video_alone() -> None:
     assert text.grad[1].any()
 
 
-def test_without_denials_negation_is_triplet() -> None:
+def test_without_negated_captions_negation_is_triplet() -> None:
     batch = Embedded(*pairs(), 0.5)
     assert float(objectives.load("negation")()(batch)) == approx(float(objectives.load("triplet")()(batch)))

@@ -12,7 +12,8 @@ from torch import nn
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import kept, one_a_second, padded
 from avs_cli.core.models.clip.temporal import Student
-from avs_cli.core.training.bert_adam import BertAdam, WarmupCosine, freeze, parameter_groups
+from avs_cli.core.models.clip.towers import freeze
+from avs_cli.core.training.bert_adam import BertAdam, WarmupCosine, parameter_groups
 from avs_cli.core.training.distillation import Recipe, Taught, distill
 from avs_cli.core.training.loop import fit, optimizer_arrays, restore_optimizer
 from avs_cli.errors import MismatchError

@@ -1,6 +1,5 @@
 """Texts word by word: from `avs extract` to a head that looks at words, and a search that reads its topics so."""
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,8 @@ from avs_cli.core.models.clip.towers import Towers, tokenise
 from avs_cli.core.training.pairs import score_matrix
 from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import search
-from avs_cli.stages.training import Data
+from avs_cli.stages.heads import load_heads
+from avs_cli.stages.training_data import TrainingData
 
 Avs = Callable[..., Any]
 PLACE = ("--threads", 1, "--device", "cpu")
@@ -101,10 +100,10 @@ def test_a_head_over_clips_frames_and_words_scores_as_xclip_does_over_clips_towe
               "-o", "h.safetensors", *PLACE)  # fmt: skip
     assert ran.returncode == 0, ran.stderr
 
-    (loaded,) = search.load(["h.safetensors"], "cpu")
+    (loaded,) = load_heads(["h.safetensors"])
     head: Any = loaded.head
-    with contextlib.ExitStack() as stack:
-        pairs = Data(stack, ["frames.h5"], ["sentences.h5", "spoken.h5"], False).pairs(["captions.txt"])
+    with TrainingData(["frames.h5"], ["sentences.h5", "spoken.h5"]) as data:
+        pairs = data.pairs(["captions.txt"])
         scores = score_matrix(head, pairs)
     tokens = tokenise(pairs.sentences, 8)
     with torch.inference_mode(), Store(tmp_path / "frames.h5") as frames:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.pages.results import Entry, clock, laid_out, readable, run_names, stretch
+from avs_cli.pages.results import clock, stretch
+from avs_cli.stages.view import RankedShot, laid_out, readable, run_names
 from avs_cli.types import Shot
 
 Avs = Callable[..., CompletedProcess[str]]
@@ -163,7 +164,7 @@ def test_a_run_with_topics_of_three_digits_is_compared_with_one_of_four(folder: 
 def test_entries_are_every_runs_first_shots_with_their_ranks_in_the_whole_runs() -> None:
     one, other = {"7": {"x": 3.0, "y": 2.0, "z": 1.0}}, {"7": {"z": 9.0, "y": 8.0}}
     assert laid_out([one, other], shown=1) == {
-        "7": [Entry("x", (1, None), (3.0, None)), Entry("z", (3, 1), (1.0, 9.0))]
+        "7": [RankedShot("x", (1, None), (3.0, None)), RankedShot("z", (3, 1), (1.0, 9.0))]
     }
 
 

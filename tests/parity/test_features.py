@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from avs_cli.core.encoders import Runtime, _csn, _lavis, encoders
 from avs_cli.core.weights import fill
+from avs_cli.io import weights as reader
 from avs_cli.io.pipe import read_text
 
 Parity = Callable[[str], Path]
@@ -49,7 +50,7 @@ def loaded(spec: str, path: Path, folder: Path, config: dict[str, Any] | None = 
     save_file(arrays(path, "sd"), folder / "weights.safetensors")
     if config:
         (folder / "config.json").write_text(json.dumps(config))
-    return encoders.load(spec)(Runtime(weights=str(folder)))
+    return encoders.load(spec)(Runtime(reader, weights=str(folder)))
 
 
 @torch.inference_mode()

@@ -13,6 +13,8 @@ from avs_cli.types import Pixels, Sampling
 if TYPE_CHECKING:
     import numpy as np
 
+    from avs_cli.core.weights import WeightReader
+
 # Modules that the entries share.
 SHARED = ("base", "catalogue", "open_clip_models")
 # Ni et al. (Microsoft) and Ma et al. both call their model X-CLIP; the latter is the teacher and head `xclip`.
@@ -28,6 +30,7 @@ def _forget(name: str, compute: "Callable[[], np.ndarray]") -> "np.ndarray":
 class Runtime:
     """How an encoder runs; nothing here changes the meaning of its vectors.
 
+    reader     opens the files of weights, which core does not: the module `avs_cli.io.weights`
     device     a torch device
     threads    CPU threads
     weights    a local checkpoint instead of the published one
@@ -35,6 +38,7 @@ class Runtime:
     precision  "auto" (16 bits on an accelerator, if safe for the encoder), "fp32", "bf16" or "fp16"
     """
 
+    reader: "WeightReader"
     device: str = "cpu"
     threads: int = 1
     weights: str | None = None

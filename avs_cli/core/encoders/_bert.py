@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from avs_cli.core.weights import Files, empty, fill
+from avs_cli.core.weights import NetworkWeights, empty, fill
 from avs_cli.errors import FormatError
 
 # What this module computes; a folder that asks for anything else is left to transformers.
@@ -108,7 +108,7 @@ class _Layer(nn.Module):
         return normal
 
 
-def is_plain(files: Files) -> bool:
+def is_plain(files: NetworkWeights) -> bool:
     """Whether a folder holds a BERT, with its tokenizer, that this module computes."""
     config = {**DEFAULTS, **(files.json(CONFIG) or {})}
     tokenizer = files.json("tokenizer_config.json") or {}
@@ -124,7 +124,7 @@ def is_plain(files: Files) -> bool:
     )
 
 
-def load(files: Files, device: str) -> Bert:
+def load(files: NetworkWeights, device: str) -> Bert:
     """The network with its weights, which may carry a prefix, as those of a model for a task do."""
     config = {**DEFAULTS, **(files.json(CONFIG) or {})}
     with empty():
@@ -139,12 +139,12 @@ def load(files: Files, device: str) -> Bert:
 class Tokenizer:
     """Word pieces of a folder's tokenizer, cut at a number of tokens and padded to the longest of a batch."""
 
-    def __init__(self, files: Files, most: int):
+    def __init__(self, files: NetworkWeights, most: int):
         from tokenizers import Tokenizer as Pieces
 
         path = files.root / TOKENIZER
         try:
-            self.pieces = Pieces.from_file(str(path))
+            self.pieces = Pieces.from_str(files.text(TOKENIZER) or "")
         except Exception as error:  # the only class that the library raises
             raise FormatError(path, f"not a tokenizer ({error})") from None
         self.pieces.enable_truncation(most)

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from avs_cli.core.encoders import _folders
-from avs_cli.core.weights import Files
+from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import UnavailableError
 
 # Applied one after another.
@@ -63,19 +62,20 @@ def caption(text: str, words: int) -> str:
     return " ".join(bare.split()[:words])
 
 
-def tokenizer(files: Files, model: str) -> Any:
+def tokenizer(files: NetworkWeights, model: str) -> Any:
     """The BERT tokenizer that lies with the weights; UnavailableError where it does not."""
     from transformers import BertTokenizer
 
-    names = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
-    if not files.root.is_dir() or not any((files.root / name).is_file() for name in names):
+    if any(files.text(name) is not None for name in ("tokenizer.json", "tokenizer_config.json")):
+        return files.tokenizer()
+    words = files.text("vocab.txt")
+    if words is None:
         raise UnavailableError(
             f"{model} encodes text with a tokenizer, which does not lie with the weights: give --weights a folder that "
             "also has tokenizer.json or vocab.txt"
         )
-    if (files.root / "tokenizer.json").is_file() or (files.root / "tokenizer_config.json").is_file():
-        return _folders.tokenizer(files.root)
-    return BertTokenizer(str(files.root / "vocab.txt"))
+    lines = words.removesuffix("\n").split("\n")
+    return BertTokenizer({line.rstrip(): number for number, line in enumerate(lines)})
 
 
 def _renamed(key: str, rules: Iterable[tuple[str, Any]]) -> str:

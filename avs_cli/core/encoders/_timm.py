@@ -9,11 +9,12 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import PublishedEncoder
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError
-from avs_cli.types import Pixels
+from avs_cli.types import Pixels, Source
 
+# What is needed of a repository of timm's.
+FILES = ("config.json", "model.safetensors")
 LOADING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
@@ -86,7 +87,6 @@ class Timm(PublishedEncoder):
         return vectors
 
 
-def named(runtime: Runtime, feature: str) -> Timm:
-    """A model of the catalogue."""
-    model = MODELS[feature]
+def named(runtime: Runtime, model: Model) -> Timm:
+    """A published model."""
     return Timm(runtime, model.builds, model.source)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.weights import Files, Source, empty, fill, locate
-from avs_cli.types import Pixels, Sampling
+from avs_cli.core.weights import NetworkWeights, empty, fill
+from avs_cli.types import Pixels, Sampling, Source
 
 TEXTS = 64
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -44,15 +44,14 @@ class PublishedEncoder:
         self.runtime, self.model, self.source = runtime, model, source
 
     @cached_property
-    def files(self) -> Files:
+    def files(self) -> NetworkWeights:
         """The weights on disk."""
-        return locate(self.source, self.runtime.weights, self.model)
+        return self.runtime.reader.locate(self.source, self.runtime.weights, self.model)
 
     @property
     def sources(self) -> tuple[Path, ...]:
         """The weights, and the configurations beside them."""
-        root = self.files.root
-        return (*self.files.tensors, *(sorted(root.glob("*.json")) if root.is_dir() else ()))
+        return self.files.sources
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -12,8 +12,27 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime, _lavis
 from avs_cli.core.encoders.base import PublishedEncoder
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.types import Pixels
+from avs_cli.core.encoders.catalogue import Model
+from avs_cli.types import Pixels, Source
+
+MODELS = {
+    "coco": Model(
+        dim=256,
+        text=True,
+        parameters=223.7,
+        gmacs=55.5,
+        licence="BSD-3-Clause",
+        source=Source(0.9, "Salesforce/blip-itm-base-coco"),
+    ),
+    "flickr": Model(
+        dim=256,
+        text=True,
+        parameters=223.7,
+        gmacs=55.5,
+        licence="BSD-3-Clause",
+        source=Source(0.9, "Salesforce/blip-itm-base-flickr"),
+    ),
+}
 
 TOKENS, WORDS = 35, 40
 
@@ -88,4 +107,4 @@ class Blip(PublishedEncoder):
 
 def load(runtime: Runtime, variant: Literal["coco", "flickr"] = "coco") -> Blip:
     """BLIP fine-tuned for retrieval on COCO or Flickr30k."""
-    return Blip(runtime, f"BLIP ViT-B ITM {variant}", MODELS[f"blip:{variant}"].source)
+    return Blip(runtime, f"BLIP ViT-B ITM {variant}", MODELS[variant].source)

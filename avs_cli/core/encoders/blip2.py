@@ -13,9 +13,27 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime, _lavis
 from avs_cli.core.encoders.base import PublishedEncoder
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
-from avs_cli.types import Pixels
+from avs_cli.core.encoders.catalogue import Model
+from avs_cli.types import Pixels, Source
+
+MODELS = {
+    "pretrain": Model(
+        dim=256,
+        text=True,
+        parameters=1172.0,
+        gmacs=266.7,
+        licence="MIT",
+        source=Source(4.8, "Salesforce/blip2-itm-vit-g"),
+    ),
+    "coco": Model(
+        dim=256,
+        text=True,
+        parameters=1172.6,
+        gmacs=729.0,
+        licence="MIT",
+        source=Source(4.8, "Salesforce/blip2-itm-vit-g-coco"),
+    ),
+}
 
 TOKENS, WORDS = 32, 50
 
@@ -124,4 +142,4 @@ def load(
 ) -> Blip2:
     """BLIP-2 as pretrained (224 pixels), or fine-tuned for retrieval on COCO (364 pixels)."""
     size = 224 if variant == "pretrain" else 364
-    return Blip2(runtime, f"BLIP-2 ViT-g ITM {variant}", MODELS[f"blip2:{variant}"].source, size, reduce)
+    return Blip2(runtime, f"BLIP-2 ViT-g ITM {variant}", MODELS[variant].source, size, reduce)

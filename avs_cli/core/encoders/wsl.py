@@ -14,10 +14,40 @@ from torch import nn
 
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import IMAGENET_MEAN, IMAGENET_STD, PublishedEncoder, grouped
-from avs_cli.core.encoders.catalogue import MODELS
-from avs_cli.core.weights import Source
+from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError
-from avs_cli.types import Pixels
+from avs_cli.types import Pixels, Source
+
+MODELS = {
+    "32x48d": Model(
+        dim=2048,
+        parameters=826.4,
+        gmacs=153.3,
+        licence="CC-BY-NC-4.0",
+        source=Source(3.3, urls=("https://download.pytorch.org/models/ig_resnext101_32x48-3e41cc8a.pth",)),
+    ),
+    "32x32d": Model(
+        dim=2048,
+        parameters=466.5,
+        gmacs=87.1,
+        licence="CC-BY-NC-4.0",
+        source=Source(1.9, urls=("https://download.pytorch.org/models/ig_resnext101_32x32-e4b90b00.pth",)),
+    ),
+    "32x16d": Model(
+        dim=2048,
+        parameters=192.0,
+        gmacs=36.2,
+        licence="CC-BY-NC-4.0",
+        source=Source(0.78, urls=("https://download.pytorch.org/models/ig_resnext101_32x16-c6f796b0.pth",)),
+    ),
+    "32x8d": Model(
+        dim=2048,
+        parameters=86.7,
+        gmacs=16.4,
+        licence="CC-BY-NC-4.0",
+        source=Source(0.36, urls=("https://download.pytorch.org/models/ig_resnext101_32x8-c38310e5.pth",)),
+    ),
+}
 
 
 class Wsl(PublishedEncoder):
@@ -86,4 +116,4 @@ def load(
     runtime: Runtime, size: Literal["32x48d", "32x8d", "32x16d", "32x32d"] = "32x48d", crops: Literal[1, 10] = 1
 ) -> Wsl:
     """The ResNeXt-101 of this size; 10 crops cost ten times as much, for a small gain."""
-    return Wsl(runtime, f"ResNeXt-101 {size} WSL", MODELS[f"wsl:{size}"].source, crops)
+    return Wsl(runtime, f"ResNeXt-101 {size} WSL", MODELS[size].source, crops)

@@ -28,7 +28,7 @@ NIST_ROWS = (
 )
 
 
-class Column(NamedTuple):
+class QrelsValues(NamedTuple):
     """A run's values on the topics of one qrels: measure -> mean (or sum, or median), and p; nan without topics."""
 
     means: dict[str, float]
@@ -36,7 +36,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunEntry:
     """One run's line of the report.
 
     scores   with several qrels, its means are those of the columns' means: each qrels counts alike
@@ -47,7 +47,7 @@ class Entry:
     run: str
     scores: Scores
     p: dict[str, float]
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, QrelsValues] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Report:
     """
 
     measures: list[Measure]
-    entries: list[Entry]
+    entries: list[RunEntry]
     baseline: str
     test: str
     parts: Mapping[str, Collection[str]] = field(default_factory=dict)
@@ -127,12 +127,12 @@ def _entry(
     columns: Mapping[str, Mapping[str, dict[str, float]]],
     p: Mapping[str, Mapping[str, float]],
     p_of: Mapping[str, Mapping[str, Mapping[str, float]]],
-) -> Entry:
+) -> RunEntry:
     def own(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         return {name: found[run] for name, found in values.items() if run in found}
 
-    parts = {part: Column(means, own(p_of.get(part, {}))) for part, means in columns[run].items()}
-    return Entry(run, scores[run], own(p), parts)
+    parts = {part: QrelsValues(means, own(p_of.get(part, {}))) for part, means in columns[run].items()}
+    return RunEntry(run, scores[run], own(p), parts)
 
 
 def _only(values: Mapping[str, float], topics: Collection[str] | None) -> dict[str, float]:
@@ -247,7 +247,7 @@ def topic_rows(report: Report) -> Iterator[tuple[str, list[str], list[list[str]]
         yield title, ["topic", *(entry.run for entry in report.entries)], lines
 
 
-def _topic_lines(report: Report, columns: Sequence[tuple[Entry, Measure]]) -> list[list[str]]:
+def _topic_lines(report: Report, columns: Sequence[tuple[RunEntry, Measure]]) -> list[list[str]]:
     """A row for each topic and, below those of each qrels and below all, of the means."""
     values = [entry.scores.by_topic[measure.name] for entry, measure in columns]
     topics = sorted(set().union(*values), key=lambda topic: (len(topic), topic))
@@ -274,7 +274,7 @@ def as_json(report: Report, by_topic: bool, agreed: Sequence[tuple[str, float, f
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _json_entry(entry: Entry, by_topic: bool) -> dict[str, Any]:
+def _json_entry(entry: RunEntry, by_topic: bool) -> dict[str, Any]:
     gaps = entry.scores.gaps
     content: dict[str, Any] = {"run": entry.run, "scores": _finite(entry.scores.means)}
     if entry.p:
@@ -330,7 +330,7 @@ def as_latex(report: Report) -> str:
     for entry in report.entries:
         cells = [_latex(entry.run)]
         for measure, part in wanted:
-            column = entry.columns[part] if part else Column(entry.scores.means, entry.p)
+            column = entry.columns[part] if part else QrelsValues(entry.scores.means, entry.p)
             value = column.means[measure.name]
             cell = f"\\textbf{{{value:.4f}}}" if value == report.best(measure, part) else _cell(value) or "--"
             cells.append(cell + ("$^{\\dagger}$" if column.p.get(measure.name, 1.0) < 0.05 else ""))

@@ -201,6 +201,21 @@ def mean_rows(x: Vectors) -> torch.Tensor:
     return sums / lengths[:, None]
 
 
+class Watching(NamedTuple):
+    """What a student makes of a batch of N pairs.
+
+    texts, videos  (N, D), of which the dot product times `scale` is a score
+    logits         (N, F) whose softmax says how much each frame counts; None for a student without
+    items          (N,) which video each row is
+    """
+
+    texts: torch.Tensor
+    videos: torch.Tensor
+    logits: torch.Tensor | None
+    items: torch.Tensor
+    scale: torch.Tensor | float
+
+
 class Head(nn.Module):
     """Videos and texts into S shared spaces of d dimensions each; a score is `weight` times the sum of the S cosines.
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from avs_cli.core.models.described import Description, chosen_in, described_encoder, load_weights, rebuild, settings_of
+from avs_cli.core.models.described import Description, described_encoder, load_weights, rebuild
 from avs_cli.core.models.heads import heads
 from avs_cli.core.models.layers import Input
+from avs_cli.core.models.settings import chosen_in, settings_of
 from avs_cli.core.models.text.gru import SPECIAL
 from avs_cli.core.models.text.words import STOP_WORDS, Corpus
 from avs_cli.errors import MismatchError, SpecError, UnknownName

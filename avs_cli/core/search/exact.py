@@ -25,7 +25,7 @@ UNIT_ROUNDOFF = 2.0**-24
 SLAB = 1 << 17
 
 
-class Gallery(Protocol):
+class Searchable(Protocol):
     """Shots to search: all of them in blocks, or some of them by their position in the order of the blocks.
 
     A block is what the scorers take: a Block of one feature, or a Joined of several.
@@ -125,7 +125,7 @@ class _Candidates:
     floor                   per query, the score below which a shot cannot be among the best
     """
 
-    def __init__(self, scorer: Scorer, gallery: Gallery, depth: int):
+    def __init__(self, scorer: Scorer, gallery: Searchable, depth: int):
         self.scorer, self.gallery, self.depth = scorer, gallery, depth
         self.floor = np.full((scorer.queries, 1), -np.inf, np.float32)
         self._columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
@@ -204,7 +204,7 @@ class _Candidates:
 
 
 def top_shots(
-    queries: Sequence[np.ndarray], gallery: Gallery, depth: int, threads: int = 0
+    queries: Sequence[np.ndarray], gallery: Searchable, depth: int, threads: int = 0
 ) -> list[list[dict[str, float]]]:
     """The `depth` shots of the highest cosine for every query of several sets of queries, in one pass.
 
@@ -218,7 +218,7 @@ def top_shots(
 
 
 def best_shots(
-    scorers: Sequence[Scorer], gallery: Gallery, depth: int, threads: int = 0
+    scorers: Sequence[Scorer], gallery: Searchable, depth: int, threads: int = 0
 ) -> list[list[dict[str, float]]]:
     """Per scorer and query the `depth` best shots, best first, in one pass over the gallery for all scorers.
 

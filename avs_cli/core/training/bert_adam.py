@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-_CLIP_TRAINED = ("ln_final.", "text_projection", "logit_scale", "visual.ln_post.", "visual.proj")
-
 
 class BertAdam(torch.optim.Optimizer):
     """Adam (Kingma and Ba, arXiv:1412.6980) as BERT's code has it: no correction of the moments' start.
@@ -99,10 +97,3 @@ def parameter_groups(
             rate = lr * attention if name.startswith("student.attention.") else lr
         groups.setdefault((rate, 0.0 if "bias" in name else weight_decay), []).append(parameter)
     return [{"params": held, "lr": rate, "weight_decay": decay} for (rate, decay), held in groups.items()]
-
-
-def freeze(network: nn.Module, blocks: int = 0) -> None:
-    """Leave CLIP's embeddings, its first convolution and the first `blocks` blocks of both towers as they are."""
-    for name, parameter in network.named_parameters():
-        place = name.partition("transformer.resblocks.")[2].partition(".")[0]
-        parameter.requires_grad = int(place) >= blocks if place else name.startswith(_CLIP_TRAINED)

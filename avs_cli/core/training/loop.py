@@ -89,7 +89,7 @@ class Plateau:
 
 
 @dataclass
-class Cosine:
+class CosineSchedule:
     """Up in a straight line over `warmup` epochs, then down along half a cosine wave, to zero after `epochs`.
 
     Not torch's LinearLR and CosineAnnealingLR in a row: their rate depends on the one before, so 1958 of 2000 batches

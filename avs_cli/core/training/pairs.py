@@ -40,22 +40,27 @@ def as_vectors(block: Block) -> Vectors:
     return vectors if block.offsets is None else Ragged(vectors, torch.from_numpy(block.offsets.astype(np.int64)))
 
 
-class Denial(NamedTuple):
-    """A negated caption, and its row in each text feature."""
+class NegatedCaption(NamedTuple):
+    """A sentence that negates a caption, and its row in each text feature."""
 
     sentence: str
-    place: tuple[int, ...]
+    rows: tuple[int, ...]
 
 
 class Batch(NamedTuple):
-    """N captions and their videos; M negated captions and the captions that they negate."""
+    """N captions and their videos; M negated captions, and which of the N captions each negates.
+
+    negated            per text feature the vectors of the negated captions
+    negated_sentences  their texts
+    owner              (M,) the caption that each negates
+    """
 
     videos: list[Vectors]
     texts: list[Vectors]
     sentences: list[str]
     items: torch.Tensor
-    denials: list[Vectors]
-    denying: list[str]
+    negated: list[Vectors]
+    negated_sentences: list[str]
     owner: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
@@ -65,8 +70,8 @@ class Batch(NamedTuple):
             [on(x, device) for x in self.texts],
             self.sentences,
             self.items.to(device),
-            [on(x, device) for x in self.denials],
-            self.denying,
+            [on(x, device) for x in self.negated],
+            self.negated_sentences,
             self.owner.to(device),
         )
 
@@ -86,7 +91,7 @@ class Pairs:
     item       (C,) which video each caption is of
     videos     per video feature of the head its rows, by video
     texts      per text feature its rows, by caption
-    denials    index of a caption -> its negated captions
+    negated    index of a caption -> its negated captions
     """
 
     captions: Sequence[str]
@@ -95,24 +100,24 @@ class Pairs:
     item: np.ndarray
     videos: Sequence[Column]
     texts: Sequence[Column]
-    denials: dict[int, list[Denial]]
+    negated: dict[int, list[NegatedCaption]]
 
     def batch(self, which: np.ndarray, generator: np.random.Generator) -> Batch:
         """These captions, each with one of its negated captions, chosen at random."""
-        owners = [row for row, caption in enumerate(which.tolist()) if caption in self.denials]
-        lots = [self.denials[int(which[row])] for row in owners]
-        chosen = [lot[int(generator.integers(len(lot)))] for lot in lots]
+        owners = [row for row, caption in enumerate(which.tolist()) if caption in self.negated]
+        choices = [self.negated[int(which[row])] for row in owners]
+        chosen = [negated[int(generator.integers(len(negated)))] for negated in choices]
         return Batch(
             self.video_vectors(self.item[which]),
             self.text_vectors(which),
             [self.sentences[caption] for caption in which.tolist()],
             torch.from_numpy(self.item[which]),
             [
-                as_vectors(column.rows.take(np.array([denial.place[k] for denial in chosen])))
+                as_vectors(column.rows.take(np.array([negated.rows[k] for negated in chosen])))
                 for k, column in enumerate(self.texts)
                 if chosen
             ],
-            [denial.sentence for denial in chosen],
+            [negated.sentence for negated in chosen],
             torch.tensor(owners, dtype=torch.int64),
         )
 
@@ -181,7 +186,7 @@ class Matching(nn.Module):
         batch = batch.to(next(self.head.parameters()).device)
         texts = self.head.embed_texts(batch.texts, batch.sentences)
         videos = self.head.embed_videos(batch.videos)
-        negated = self.head.embed_texts(batch.denials, batch.denying) if batch.denying else None
+        negated = self.head.embed_texts(batch.negated, batch.negated_sentences) if batch.negated_sentences else None
         items = batch.items
         if torch.distributed.is_initialized():
             texts, videos, items = (gathered(x) for x in (texts, videos, items))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from avs_cli.core.models.layers import Head
+from avs_cli.core.models.layers import Head, Watching
 from avs_cli.core.models.teachers.base import Teacher
 from avs_cli.core.training.distillation import Recipe, Taught, distill
 from avs_cli.core.training.objectives.base import Embedded, twins
@@ -111,21 +111,6 @@ class Lessons(Generic[B]):
         generator = np.random.default_rng([seed, number, 1])
         spans = self.pairs.spans(number, size, seed, process, processes)
         return read_ahead(lambda span: Lesson(self.batch(span, generator), self.rows(span)), spans)
-
-
-class Watching(NamedTuple):
-    """What a student makes of a batch of N pairs.
-
-    texts, videos  (N, D), of which the dot product times `scale` is a score
-    logits         (N, F) whose softmax says how much each frame counts; None for a student without
-    items          (N,) which video each row is
-    """
-
-    texts: torch.Tensor
-    videos: torch.Tensor
-    logits: torch.Tensor | None
-    items: torch.Tensor
-    scale: torch.Tensor | float
 
 
 class HeadStudent(nn.Module):

@@ -24,7 +24,7 @@ FREE, EXPANSION = 1 << 20, 256
 PIECE = 4096
 
 
-class Column(NamedTuple):
+class DatasetType(NamedTuple):
     """What a dataset has to be.
 
     what   in words, for a message
@@ -39,12 +39,12 @@ class Column(NamedTuple):
     width: int = 8
 
 
-IDS = Column("a column of texts", "S", width=ID_BYTES)
-PATHS = Column("a column of texts", "S", width=PATH_BYTES)
-INTEGERS = Column("a column of integers", "iu")
-SECONDS = Column("a column of numbers", "fiu")
-BYTES = Column("a column of bytes", "u", width=1)
-VECTORS = Column("(M, D) of float16 or float32", "f", rank=2, width=4)
+IDS = DatasetType("a column of texts", "S", width=ID_BYTES)
+PATHS = DatasetType("a column of texts", "S", width=PATH_BYTES)
+INTEGERS = DatasetType("a column of integers", "iu")
+SECONDS = DatasetType("a column of numbers", "fiu")
+BYTES = DatasetType("a column of bytes", "u", width=1)
+VECTORS = DatasetType("(M, D) of float16 or float32", "f", rank=2, width=4)
 SHOTS = {"ids": IDS, "video": INTEGERS, "start": SECONDS, "end": SECONDS, "videos": PATHS}
 THUMBNAILS = {"ids": IDS, "offsets": INTEGERS, "jpeg": BYTES}
 
@@ -97,7 +97,7 @@ def part(file: Any, name: str, shown: str) -> Any:
     return found
 
 
-def column(group: Any, name: str, wanted: Column, where: str) -> Any:
+def column(group: Any, name: str, wanted: DatasetType, where: str) -> Any:
     """A dataset that is what it has to be, none of it read. KeyError when there is none."""
     found = _own(group, name, where)
     if not isinstance(found, h5py.Dataset):
@@ -119,7 +119,7 @@ def column(group: Any, name: str, wanted: Column, where: str) -> Any:
     return found
 
 
-def texts(dataset: Any, wanted: Column, where: str) -> np.ndarray:
+def texts(dataset: Any, wanted: DatasetType, where: str) -> np.ndarray:
     """A column of texts as NUL-padded bytes; variable-length texts, which other programs write, become that too."""
     if dataset.dtype.kind == "S":
         return np.asarray(dataset[...])

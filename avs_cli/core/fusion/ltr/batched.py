@@ -10,21 +10,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH, EPSILON
-from avs_cli.core.fusion.ltr.topic_matrix import Block
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix
 from avs_cli.errors import SpecError
 
 UNPOOLED = 0
 NAMES = ("xinfAP", "AP", "nDCG", "nDCG@k", "P@k")
 
 
-class Measure:
+class BatchedMeasure:
     """One measure of T topics, whose judgments it knows.
 
     codes      judgment -> code, from 1; `UNPOOLED` is for shots without one
     relevance  (C,) by code; -1 for shots not pooled or not judged
     """
 
-    def __init__(self, name: str, topics: Sequence[Block]):
+    def __init__(self, name: str, topics: Sequence[TopicMatrix]):
         """Raises SpecError for a measure that is none of `NAMES`."""
         self.name = name
         self.kind, self.depth = parsed(name)
@@ -48,7 +48,7 @@ class Measure:
         added = 1 + ((self.relevance >= 0) << 20) + ((self.relevance > 0).astype(np.int64) << 40)
         self._added = np.where(here, added, 0)
 
-    def coded(self, topic: Block) -> np.ndarray:
+    def coded(self, topic: TopicMatrix) -> np.ndarray:
         """(N,) int32 codes of a topic's shots; a topic of those that the measure was made with."""
         codes = np.zeros(len(topic.shots), np.int32)
         codes[topic.judged] = [self.codes[judgment] for judgment in topic.judgments]

@@ -12,7 +12,7 @@ import numpy as np
 import xgboost
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
-from avs_cli.core.fusion.ltr.topic_matrix import Block
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix
 
 # Few topics make few and shallow trees, each from a part of the shots and of the features.
 PARAMETERS = {
@@ -35,7 +35,7 @@ TREES = 50
 BOOSTERS = 2
 
 
-def features(block: Block, step1: np.ndarray, places: np.ndarray) -> np.ndarray:
+def features(block: TopicMatrix, step1: np.ndarray, places: np.ndarray) -> np.ndarray:
     """(P, 2R + 10) float32 of the shots at P places: each run's score and log-rank, Step 1's, and what runs agree on.
 
     step1  (N,) Step 1's scores of the whole block

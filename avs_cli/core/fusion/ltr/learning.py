@@ -14,8 +14,8 @@ import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
 from avs_cli.core.fusion.ltr import run_weights
-from avs_cli.core.fusion.ltr.batched import Measure
-from avs_cli.core.fusion.ltr.topic_matrix import Block, best_first
+from avs_cli.core.fusion.ltr.batched import BatchedMeasure
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
 from avs_cli.errors import MismatchError
 from avs_cli.types import Fuser
 
@@ -25,7 +25,7 @@ INNER = 3
 LEAST = 2 * INNER
 
 
-def steps(fuser: Fuser, block: Block) -> tuple[np.ndarray, np.ndarray]:
+def steps(fuser: Fuser, block: TopicMatrix) -> tuple[np.ndarray, np.ndarray]:
     """(N,) scores of a topic's shots by Step 1, and by both steps."""
     step1 = _weighed(fuser.weights, block, fuser.kind)
     if not fuser.mix or not len(step1):
@@ -38,7 +38,7 @@ def steps(fuser: Fuser, block: Block) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learn(
-    blocks: Mapping[str, Block],
+    blocks: Mapping[str, TopicMatrix],
     runs: Sequence[str],
     measure: str,
     asked: str,
@@ -55,7 +55,7 @@ def learn(
     measure that cannot be optimised.
     """
     training = list(blocks.values())
-    judge = Measure(measure, training)
+    judge = BatchedMeasure(measure, training)
     found = run_weights.learn(training, judge, seed)
     step1 = Fuser(tuple(runs), measure, found.kind, tuple(found.weights.tolist()), topics=tuple(blocks))
     if asked == "1":
@@ -69,7 +69,7 @@ def learn(
 
 
 def cross_fit(
-    blocks: Mapping[str, Block],
+    blocks: Mapping[str, TopicMatrix],
     folds: Sequence[Sequence[str]],
     runs: Sequence[str],
     measure: str,
@@ -93,15 +93,15 @@ def with_both(fuser: Fuser) -> Fuser:
     return replace(fuser, mix=fuser.mix or fuser.trial)
 
 
-def as_scores(block: Block, scores: np.ndarray, depth: int) -> dict[str, float]:
+def as_scores(block: TopicMatrix, scores: np.ndarray, depth: int) -> dict[str, float]:
     """The best `depth` shots of a topic by (N,) scores, as a run has them."""
     return {block.shots[place]: float(scores[place]) for place in best_first(scores)[:depth]}
 
 
 def _second_step(
     step1: Fuser,
-    blocks: Sequence[Block],
-    judge: Measure,
+    blocks: Sequence[TopicMatrix],
+    judge: BatchedMeasure,
     left_out: np.ndarray,
     asked: str,
     seed: int,
@@ -150,7 +150,7 @@ def _second_step(
     )
 
 
-def _weighed(weights: Sequence[float] | np.ndarray, block: Block, kind: str) -> np.ndarray:
+def _weighed(weights: Sequence[float] | np.ndarray, block: TopicMatrix, kind: str) -> np.ndarray:
     """(N,) float64 weighted sums of the runs; one after the other, so that no library decides the order."""
     total = np.zeros(len(block.shots))
     for weight, evidence in zip(weights, block.evidence(kind), strict=True):

@@ -10,8 +10,8 @@ import numpy as np
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.fusion.ltr import learning, run_weights
-from avs_cli.core.fusion.ltr.batched import Measure, mean
-from avs_cli.core.fusion.ltr.topic_matrix import Block, best_first
+from avs_cli.core.fusion.ltr.batched import BatchedMeasure, mean
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
 from avs_cli.types import Fuser
 
 
@@ -43,7 +43,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Report:
+class LearningReport:
     """Everything is out of fold: each topic's value is that of a model fitted on the other folds.
 
     steps     the best run, RRF, Step 1, and Step 1 + 2 where a fold uses Step 2; `TRIAL` where a fold left it out
@@ -65,15 +65,15 @@ STEP_1, BOTH, TRIAL = "Step 1", "Step 1 + 2", "Step 1 + 2 in every fold"
 
 
 def report(
-    blocks: Mapping[str, Block], folds: Sequence[Sequence[str]], fusers: Sequence[Fuser], seed: int = 0
-) -> Report:
+    blocks: Mapping[str, TopicMatrix], folds: Sequence[Sequence[str]], fusers: Sequence[Fuser], seed: int = 0
+) -> LearningReport:
     """The report of `learning_to_rank.cross_fit` on the same judged topics and folds."""
     runs, name = fusers[0].runs, fusers[0].measure
     topics = list(blocks)
     known = list(blocks.values())
-    judge = Measure(name, known)
+    judge = BatchedMeasure(name, known)
     sampled = any(judgment.relevance < 0 for block in known for judgment in block.totals)
-    others = [Measure(other, known) for other in (SAMPLED if sampled else WHOLE) if other != name]
+    others = [BatchedMeasure(other, known) for other in (SAMPLED if sampled else WHOLE) if other != name]
     mine = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
     ways: dict[str, list[float]] = {"RRF": [], STEP_1: [], BOTH: [], TRIAL: []}
     alone, without = np.zeros((len(topics), len(runs))), np.zeros((len(topics), len(runs)))
@@ -115,10 +115,10 @@ def report(
         for step in _compared(named, seed)
     ]
     fused = BOTH if BOTH in ways else STEP_1
-    return Report(name, len(topics), steps, fused, parts, [f.verdict for f in fusers if f.verdict])
+    return LearningReport(name, len(topics), steps, fused, parts, [f.verdict for f in fusers if f.verdict])
 
 
-def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
+def step_rows(found: LearningReport) -> tuple[list[str], list[list[str]]]:
     """Column names and lines: the ways to fuse, each with its gain; the one that was used is marked."""
     others = list(found.steps[0].others)
     lines = [
@@ -134,23 +134,23 @@ def step_rows(found: Report) -> tuple[list[str], list[list[str]]]:
     return ["fusion", found.measure, "gain", "p", *others], lines
 
 
-def part_rows(found: Report) -> tuple[list[str], list[list[str]]]:
+def part_rows(found: LearningReport) -> tuple[list[str], list[list[str]]]:
     """Column names and lines: the runs, heaviest first."""
     lines = [[p.run, f"{p.weight:.4f}", f"{p.alone:.4f}", f"{p.loss:+.4f}", _p(p.p)] for p in found.parts]
     return ["run", "weight", found.measure, "ablation loss", "p"], lines
 
 
-def as_json(found: Report) -> str:
+def as_json(found: LearningReport) -> str:
     """The report as JSON."""
     return json.dumps(asdict(found), indent=2, ensure_ascii=False) + "\n"
 
 
-def as_text(found: Report) -> str:
+def as_text(found: LearningReport) -> str:
     """The report as text, in columns."""
     return f"{_columns(*step_rows(found))}{legend(found)}\n\n{_columns(*part_rows(found))}"
 
 
-def legend(found: Report) -> str:
+def legend(found: LearningReport) -> str:
     """What the lines of `step_rows` are."""
     told = f"{found.topics} judged topics, out of fold; * the fused run"
     trial = next((step for step in found.steps if step.name == TRIAL), None)
@@ -160,7 +160,7 @@ def legend(found: Report) -> str:
     return told
 
 
-def figure(found: Report) -> Any:
+def figure(found: LearningReport) -> Any:
     """Left, the runs' weights; middle, the ablation loss of each; right, the value of each way to fuse."""
     from matplotlib.figure import Figure
 
@@ -183,12 +183,12 @@ def figure(found: Report) -> Any:
     return drawing
 
 
-def _value(judge: Measure, codes: np.ndarray, place: int) -> float:
+def _value(judge: BatchedMeasure, codes: np.ndarray, place: int) -> float:
     return float(judge.values(codes[None], np.array([place]))[0])
 
 
 def _ablated(
-    judge: Measure, codes: np.ndarray, block: Block, fuser: Fuser, step1: np.ndarray, place: int
+    judge: BatchedMeasure, codes: np.ndarray, block: TopicMatrix, fuser: Fuser, step1: np.ndarray, place: int
 ) -> np.ndarray:
     """(R,) the topic's value by Step 1 without each run, among the shots that Step 1 puts in its first 2 × 1000."""
     best = best_first(step1)[: 2 * DEPTH]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
-from avs_cli.core.fusion.ltr.batched import Measure
-from avs_cli.core.fusion.ltr.topic_matrix import INPUTS, Block, best_first
+from avs_cli.core.fusion.ltr.batched import BatchedMeasure
+from avs_cli.core.fusion.ltr.topic_matrix import INPUTS, TopicMatrix, best_first
 
 GRID = np.array([0, 0.125, 0.25, 0.5, 1, 2], np.float32)
 PARTS = 3
@@ -34,18 +34,18 @@ class RunWeights(NamedTuple):
     left_out: np.ndarray
 
 
-class Candidates(NamedTuple):
+class BestShots(NamedTuple):
     """T topics' best shots by an unweighted sum, M of each, in one array.
 
     evidence  (R, T, M) float32; 0 behind the last shot of a topic with fewer
-    codes     (T, M) int32, judgments as `Measure` codes them
+    codes     (T, M) int32, judgments as `BatchedMeasure` codes them
     """
 
     evidence: np.ndarray
     codes: np.ndarray
 
 
-def learn(blocks: Sequence[Block], measure: Measure, seed: int) -> RunWeights:
+def learn(blocks: Sequence[TopicMatrix], measure: BatchedMeasure, seed: int) -> RunWeights:
     """Weights for the runs from T judged topics, those that `measure` was made with."""
     rng = np.random.default_rng(seed)
     topics, runs = len(blocks), len(blocks[0].ranks)
@@ -72,7 +72,7 @@ def learn(blocks: Sequence[Block], measure: Measure, seed: int) -> RunWeights:
     return RunWeights(chosen, table.mean(axis=0), mask.T @ table / mask.sum(axis=0)[:, None])
 
 
-def _candidates(blocks: Sequence[Block], codes: Sequence[np.ndarray], kind: str) -> Candidates:
+def _candidates(blocks: Sequence[TopicMatrix], codes: Sequence[np.ndarray], kind: str) -> BestShots:
     count = min(DEPTH, max(len(block.shots) for block in blocks))
     evidence = np.zeros((len(blocks[0].ranks), len(blocks), count), np.float32)
     kept = np.zeros((len(blocks), count), np.int32)
@@ -81,16 +81,18 @@ def _candidates(blocks: Sequence[Block], codes: Sequence[np.ndarray], kind: str)
         best = best_first(whole.sum(axis=0))[:count]
         evidence[:, topic, : len(best)] = whole[:, best]
         kept[topic, : len(best)] = coded[best]
-    return Candidates(evidence, kept)
+    return BestShots(evidence, kept)
 
 
-def _round(candidates: Candidates, measure: Measure, part: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+def _round(
+    candidates: BestShots, measure: BatchedMeasure, part: np.ndarray, rng: np.random.Generator
+) -> list[np.ndarray]:
     """One ascent for each part of the topics, on the others; a single topic has no others."""
     alone = len(part) == 1
     return [_ascend(candidates, measure, (part != number) | alone, rng) for number in range(part.max() + 1)]
 
 
-def _ascend(candidates: Candidates, measure: Measure, seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _ascend(candidates: BestShots, measure: BatchedMeasure, seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(R,) weights from equal ones upwards, one run at a time; they sum to 1."""
     topics = np.flatnonzero(seen)
     evidence, codes = candidates.evidence[:, topics], candidates.codes[topics]
@@ -114,7 +116,7 @@ def _ascend(candidates: Candidates, measure: Measure, seen: np.ndarray, rng: np.
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _order(weights: np.ndarray, candidates: Candidates, some: np.ndarray) -> np.ndarray:
+def _order(weights: np.ndarray, candidates: BestShots, some: np.ndarray) -> np.ndarray:
     scores = np.tensordot(weights.astype(np.float32), candidates.evidence[:, some], 1)
     return sorted_codes(scores, candidates.codes[some], 1.0)
 

@@ -15,7 +15,7 @@ _OFFSET = 60
 
 
 @dataclass(frozen=True)
-class Block:
+class TopicMatrix:
     """N shots × R runs of one topic.
 
     shots      N ids, descending, so that a stable sort by score keeps the tie policy
@@ -41,7 +41,7 @@ class Block:
         return discounted
 
 
-def pool(runs: Sequence[Run], topic: str, judgments: Mapping[str, Judgment]) -> Block:
+def pool(runs: Sequence[Run], topic: str, judgments: Mapping[str, Judgment]) -> TopicMatrix:
     """The block of every shot that any of the runs returns for `topic`, with the topic's judgments, if it has any."""
     shots = sorted({shot for run in runs for shot in run.get(topic, ())}, reverse=True)
     places = {shot: place for place, shot in enumerate(shots)}
@@ -55,7 +55,7 @@ def pool(runs: Sequence[Run], topic: str, judgments: Mapping[str, Judgment]) -> 
         scores[row, where] = np.fromiter(map(normal.__getitem__, ranking), np.float32, len(ranking))
     known = [shot for shot in judgments if shot in places]
     judged = np.fromiter(map(places.__getitem__, known), np.intp, len(known))
-    return Block(shots, ranks, scores, judged, [judgments[shot] for shot in known], Counter(judgments.values()))
+    return TopicMatrix(shots, ranks, scores, judged, [judgments[shot] for shot in known], Counter(judgments.values()))
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:

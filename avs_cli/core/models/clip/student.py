@@ -16,11 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from avs_cli.core.device import give_memory_back
 from avs_cli.core.models.clip.temporal import LARGEST_SCALE, Student, Temporal, Watched
-from avs_cli.core.models.clip.towers import UNBUILT, Towers, fill, is_plain
-from avs_cli.core.models.described import LARGEST, LARGEST_NUMBER, checked_settings
-from avs_cli.core.models.layers import unit
-from avs_cli.core.training.bert_adam import freeze
-from avs_cli.core.training.teaching import Watching
+from avs_cli.core.models.clip.towers import UNBUILT, Towers, fill, freeze, is_plain
+from avs_cli.core.models.layers import Watching, unit
+from avs_cli.core.models.settings import LARGEST, LARGEST_NUMBER, checked_settings
 from avs_cli.errors import MismatchError
 
 Aggregate = Literal["attention", "mean", "seqtransf"]

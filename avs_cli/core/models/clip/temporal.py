@@ -54,7 +54,7 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """One pre-norm transformer block with the names of CLIP's text blocks and eps 1e-12, which is not CLIP's."""
 
     def __init__(self, dim: int, heads: int, eps: float = 1e-12):
@@ -84,7 +84,7 @@ class Temporal(nn.Module):
         if dim % heads:
             raise SpecError(f"{heads} heads cannot share {dim} dimensions equally")
         self.positions = nn.Parameter(torch.empty(positions, dim).normal_(std=0.01))
-        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(TransformerBlock(dim, heads) for _ in range(layers))
 
     def start_from_text(self, clip: Mapping[str, torch.Tensor]) -> None:
         """Take the positions and the first blocks of CLIP's text tower, named as OpenAI's CLIP and open_clip do.

@@ -22,6 +22,8 @@ UNBUILT = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, As
 _MODEL = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
 _VISION = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout"}
 _TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+# What learns beside the blocks, wherever CLIP is trained on: not the embeddings and the first convolution.
+_TRAINED = ("ln_final.", "text_projection", "logit_scale", "visual.ln_post.", "visual.proj")
 
 
 class Towers(nn.Module):
@@ -196,3 +198,10 @@ def check_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
         if own[key].shape != state[key].shape:
             sizes = (" x ".join(map(str, shape)) or "one number" for shape in (state[key].shape, own[key].shape))
             raise MismatchError(f"the weights of {what}: {key} is {next(sizes)}, where {next(sizes)} are expected")
+
+
+def freeze(network: nn.Module, blocks: int = 0) -> None:
+    """Leave CLIP's embeddings, its first convolution and the first `blocks` blocks of both towers as they are."""
+    for name, parameter in network.named_parameters():
+        place = name.partition("transformer.resblocks.")[2].partition(".")[0]
+        parameter.requires_grad = int(place) >= blocks if place else name.startswith(_TRAINED)

@@ -16,7 +16,7 @@ from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.text.words import TextEncoder
 
 
-class XPool(FramedHead):
+class XPoolHead(FramedHead):
     """A score is a cosine, as of the other heads, but the video's vector is made for the text."""
 
     one_product = False
@@ -67,9 +67,9 @@ def build(
     frames: int = 12,
     dropout: float = 0.0,
     masked: bool = True,
-) -> XPool:
+) -> XPoolHead:
     """The head over these features."""
-    return XPool(videos, texts, encoders, dim, frames, dropout, masked)
+    return XPoolHead(videos, texts, encoders, dim, frames, dropout, masked)
 
 
 def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:

@@ -7,5 +7,5 @@ multiplications per text-video pair in dot products and in gates, and the number
 from avs_cli.core.registry import Registry
 
 # Modules that the entries share.
-SHARED = ("base",)
+SHARED = ("base", "clip_teacher")
 teachers = Registry("teacher", "avs_cli.core.models.teachers", "build")

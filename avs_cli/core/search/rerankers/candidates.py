@@ -99,7 +99,7 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
     """
     seen: set[str] = set()
 
-    class Watched(Candidates):
+    class Recording(Candidates):
         def vectors(self) -> Block:
             seen.add("gallery")
             return super().vectors()
@@ -118,7 +118,7 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
 
     shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
     bank = Bank(vectors, lambda: frozenset(shots))
-    method(Watched(shots, np.ones(2), Block(shots, vectors, np.arange(3)), vectors[0], bank, np.ones(2)))
+    method(Recording(shots, np.ones(2), Block(shots, vectors, np.arange(3)), vectors[0], bank, np.ones(2)))
     return seen
 
 

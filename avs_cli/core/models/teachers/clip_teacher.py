@@ -1,8 +1,4 @@
-"""Training of a teacher on clips together with CLIP, as its authors do: contrastive loss on text-video pairs.
-
-X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285), TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852) and X-Pool (Gorti
-et al. 2022, CVPR, arXiv:2203.15086) have the loss of CLIP4Clip: the mean of both directions' cross-entropies over the
-scaled scores of a batch. Captions of one video in a batch are no negatives of it, which in the published code they are.
+"""A teacher together with the CLIP below it, to be trained on clips as its authors do.
 
 Weights are saved under the authors' names, and CLIP's under OpenAI's, so that a file is read as one of the authors'.
 """
@@ -12,16 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from avs_cli.core.models.clip import checkpoints
-from avs_cli.core.models.clip.student import MEAN, STD, ClipBatch, ClipModel, check_model, start_header
+from avs_cli.core.models.clip.student import MEAN, STD, ClipModel, check_model, start_header
 from avs_cli.core.models.clip.temporal import LARGEST_SCALE
-from avs_cli.core.models.described import settings_for
+from avs_cli.core.models.settings import settings_for
 from avs_cli.core.models.teachers import teachers
-from avs_cli.core.training.distillation import matching_loss
-from avs_cli.core.training.pairs import gathered
-from avs_cli.core.training.teaching import NEVER, Lesson
 from avs_cli.errors import MismatchError
 
 # Texts that are scored together against all videos.
@@ -132,38 +124,3 @@ def _unpublish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, *o
         else:
             state[f"{prefix}teacher.{checkpoints.renamed(own, ours) or own}"] = value
     state[f"{prefix}teacher.logit_scale"] = state[f"{prefix}towers.network.logit_scale"]
-
-
-class Contrast(nn.Module):
-    """Captions and their videos to the loss. In a distributed run every process sees all processes' pairs."""
-
-    def __init__(self, model: ClipTeacher):
-        super().__init__()
-        self.model = model
-
-    def begin_epoch(self) -> None:
-        """The model's own."""
-        self.model.begin_epoch()
-
-    def forward(self, lesson: Lesson[ClipBatch]) -> torch.Tensor:
-        model = self.model
-        model.limit_scale()
-        frames, there, tokens, place, items = (x.to(model.teacher.logit_scale.device) for x in lesson.batch)
-        written, seen = model.sentences(tokens), frames
-        if not frames.is_floating_point():
-            seen = model.frame_vectors(frames, there)
-        with torch.autocast(items.device.type, enabled=False):
-            texts = model.embed_texts(written)
-            videos = {key: x[place] for key, x in model.embed_videos(seen, there).items()}
-            own = dict(model.teacher.named_parameters())
-            if torch.distributed.is_initialized():
-                texts, videos = ({key: gathered(x) for key, x in arrays.items()} for arrays in (texts, videos))
-                items = gathered(items)
-                # Each process computes the whole loss; gradients are added up, so those of one are enough for what
-                # all share. What is below learns from its own rows in each.
-                if torch.distributed.get_rank():
-                    own = {key: parameter.detach() for key, parameter in own.items()}
-            scores = functional_call(model.teacher, own, (texts, videos))
-            others = items[:, None] == items[None, :]
-            others = others & ~torch.eye(len(items), dtype=torch.bool, device=items.device)
-            return matching_loss(scores.masked_fill(others, NEVER))

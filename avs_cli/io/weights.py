@@ -1,0 +1,291 @@
+"""Published weights: locating and downloading them, and reading them from safetensors files and their folders.
+
+Of pickles, which may execute code, only tensors are ever read here; `avs convert --trust-pickle` converts others to
+safetensors. This module is what `core.weights.WeightReader` asks for.
+"""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.types import Source
+
+PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar"})
+# Keys by which transformers takes a folder's own classes, and those by which it fetches compiled code from a hub.
+CODE = frozenset({"auto_map", "trust_remote_code"})
+KERNELS = frozenset({"_attn_implementation", "attn_implementation"})
+Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
+
+
+def commands(source: Source) -> str:
+    """The shell commands that put published weights where `locate` finds them."""
+    if source.repo:
+        return " ".join(["hf download", source.repo, *(f"--include {shlex.quote(name)}" for name in source.files)])
+    return " && ".join(
+        f"curl -fL --create-dirs -o {_quoted(_shelf(url))} {url} && "
+        f"avs convert {_quoted(_shelf(url))} {_quoted(_safe(_shelf(url)))} --trust-pickle"
+        for url in source.urls
+    )
+
+
+def here(source: Source) -> bool:
+    """Whether published weights are on this machine."""
+    return not source.trained and (not (source.repo or source.urls) or bool(_cached(source, local=True)))
+
+
+class WeightFiles:
+    """One model's weights on disk: a safetensors file, or a folder of them with their configuration."""
+
+    def __init__(self, root: Path, tensors: list[Path]):
+        self.root, self.tensors = root, tensors
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The weights, and the configurations beside them."""
+        return (*self.tensors, *(sorted(self.root.glob("*.json")) if self.root.is_dir() else ()))
+
+    def only(self, name: str) -> "WeightFiles | None":
+        """The weights of one file of the folder; None where there is no folder or no such file."""
+        path = self.root / name
+        return WeightFiles(self.root, [path]) if path.is_file() else None
+
+    def text(self, name: str) -> str | None:
+        """A text file of the folder; None where there is no folder or no such file. Raises FormatError for no UTF-8."""
+        path = self.root / name
+        if not self.root.is_dir() or not path.is_file():
+            return None
+        try:
+            return path.read_text(encoding="utf-8")
+        except ValueError:
+            raise FormatError(path, "not UTF-8") from None
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the folder; None where there is no folder or no such file."""
+        path = self.root / name
+        if not self.root.is_dir() or not path.is_file():
+            return None
+        value = _read_json(path)
+        if not isinstance(value, dict):
+            raise FormatError(path, "not a JSON object")
+        return value
+
+    @cached_property
+    def header(self) -> dict[str, str]:
+        """What the first file says of itself beside its tensors."""
+        with _opened(self.tensors[0]) as file:
+            return dict(file.metadata() or {})
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The names of all tensors."""
+        found: set[str] = set()
+        for path in self.tensors:
+            with _opened(path) as file:
+                found |= set(file.keys())
+        return frozenset(found)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        found: dict[str, tuple[int, ...]] = {}
+        for path in self.tensors:
+            with _opened(path) as file:
+                found |= {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        return found
+
+    def read(self, keep: Callable[[str], bool] = lambda key: True) -> dict[str, torch.Tensor]:
+        """The tensors whose names are to be kept; the others are not read from disk."""
+        found: dict[str, torch.Tensor] = {}
+        for path in self.tensors:
+            with _opened(path) as file:
+                found |= {key: file.get_tensor(key) for key in file.keys() if keep(key)}  # noqa: SIM118
+        return found
+
+    def digest(self, remember: Remember) -> str:
+        """The SHA-256 of the weights; of several files, that of the list of theirs."""
+        digests = [(path.name, digest(path, remember)) for path in self.tensors]
+        if len(digests) == 1:
+            return digests[0][1]
+        return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in digests).encode()).hexdigest()
+
+    def tokenizer(self) -> Any:
+        """The folder's tokenizer; FormatError where there is none that transformers knows. None of its code runs."""
+        from transformers import AutoTokenizer
+
+        return self._by_transformers(AutoTokenizer, "tokenizer")
+
+    def network(self) -> Any:
+        """The folder's network in single precision; FormatError for what is none that transformers knows.
+
+        None of the folder's code runs.
+        """
+        from transformers import AutoModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        return self._by_transformers(AutoModel, "network", dtype=torch.float32, use_safetensors=True).eval()
+
+    def _by_transformers(self, reader: Any, what: str, **settings: Any) -> Any:
+        try:
+            # The folder is local; transformers would still ask a hub about it.
+            return reader.from_pretrained(self.root, local_files_only=True, trust_remote_code=False, **settings)
+        except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split(". ")[0].split())
+            raise FormatError(self.root, f"no {what} that transformers can read ({reason})") from None
+
+
+def locate(source: Source, path: str | None, model: str) -> WeightFiles:
+    """The weights on disk: what the user gave, else the published ones, fetched from the hub when it can be reached.
+
+    Raises UnavailableError with the commands that fetch them, FormatError for what holds no safetensors.
+    """
+    if path is not None:
+        return given(Path(path))
+    found = _cached(source)
+    if not found:
+        size = f" ({source.gigabytes:.2g} GB)" if source.gigabytes else ""
+        raise UnavailableError(
+            f"the weights of {model} are not on this machine{size}; give --weights PATH, or fetch them with: "
+            f"{commands(source)}"
+        )
+    return WeightFiles(found[0].parent, found)
+
+
+def given(path: Path) -> WeightFiles:
+    """Weights of the user's: a safetensors file, or a folder of them.
+
+    Raises FormatError for what holds no safetensors, and for a folder whose configuration brings code.
+    """
+    if path.is_dir():
+        _refuse_code(path)
+        found = sorted(path.glob("*.safetensors"))
+        if not found:
+            pickles = sorted(one for one in path.iterdir() if one.suffix in PICKLES)
+            raise FormatError(path, f"no .safetensors in this folder{_cure(pickles[0]) if pickles else ''}")
+        return WeightFiles(path, found)
+    path.stat()
+    if path.suffix in PICKLES:
+        raise FormatError(path, f"a pickle, which may execute code{_cure(path)}")
+    with _opened(path):
+        return WeightFiles(path, [path])
+
+
+def pickled(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file that torch saved; nothing else in it is read. Raises FormatError for another file."""
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    return found  # type: ignore[no-any-return]
+
+
+def open_clip_tokenizer(name: str | Path, **settings: Any) -> Any:
+    """The tokenizer of a model that open_clip knows, or of a folder. Raises OSError or ValueError for none.
+
+    settings  of the tokenizer; one of transformers' is fetched from the hub where it is not on this machine
+    """
+    import open_clip
+
+    return open_clip.get_tokenizer(f"local-dir:{name}" if isinstance(name, Path) else name, **settings)
+
+
+def is_path(name: str) -> bool:
+    """Whether a library that is given this name would find a file or folder of the user's under it."""
+    return Path(name).exists()
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raises FormatError for a configuration that would have libraries run code of the folder's or of a hub's."""
+    for path in sorted(folder.glob("*config*.json")):
+        for key, value in _settings(_read_json(path)):
+            kernel = key in KERNELS and isinstance(value, str) and "/" in value
+            if value and (key in CODE or kernel):
+                raise FormatError(
+                    path, f"brings code of its own ({key}), which avs does not run; use weights without custom code"
+                )
+
+
+def _settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of a configuration with its value, at any depth."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield from one.items()
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+
+
+def _read_json(path: Path) -> Any:
+    """What a JSON file holds; FormatError for what is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(path, f"not JSON ({error})") from None
+
+
+def _cure(pickle: Path) -> str:
+    return f"; convert it first: avs convert {_quoted(pickle)} {_quoted(_safe(pickle))} --trust-pickle"
+
+
+def _cached(source: Source, local: bool = False) -> list[Path]:
+    """The published files on this machine, fetched from a hub unless `local`; empty where one is missing."""
+    if source.urls:
+        found = [_safe(_shelf(url)) for url in source.urls]
+        return found if all(path.is_file() for path in found) else []
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(source.repo, allow_patterns=list(source.files), local_files_only=local))
+    except OSError as error:  # all of the hub's errors are: no network, no such repository, a licence not accepted
+        if local or type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
+            return []
+        reason = str(error).strip().splitlines()[0]
+        raise UnavailableError(f"{source.repo}: {reason}; fetch it with: hf auth login && {commands(source)}") from None
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _shelf(url: str) -> Path:
+    """Where a file of a web server is kept: beside those that torch itself downloads."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+
+
+def _safe(pickle: Path) -> Path:
+    return pickle.with_suffix(".safetensors")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise FormatError(path, f"not a safetensors file ({' '.join(str(error).split())})") from None
+
+
+def digest(path: Path, remember: Remember) -> str:
+    """The SHA-256 of a file in hex, computed once for as long as its size and time of change stay."""
+    # The hub's cache names a file by its digest.
+    blob = path.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name):
+        return blob.name
+    status = blob.stat()
+    key = hashlib.sha256(repr((str(blob), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
+
+    def compute() -> np.ndarray:
+        with blob.open("rb") as file:
+            return np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)
+
+    return remember(f"sha256-{key}", compute).tobytes().hex()

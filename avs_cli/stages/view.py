@@ -1,0 +1,195 @@
+"""View: what a page of results shows, collected from runs, stores, topics and judgments.
+
+html = render(page(["clip.run", "laff.run"], ["gallery.h5"], topics="tv22.txt"))    # `pages.results.render` draws it
+"""
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePath
+from typing import NamedTuple
+
+from PIL import Image
+
+from avs_cli.io.store.reader import features, open_store
+from avs_cli.io.text.topics import absent_topics, align_topics, is_topics_file, read_topics, select_topics, topic_ids
+from avs_cli.io.text.trec import read_qrels, read_run
+from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.types import Qrels, Run, Shot, ranked
+
+# Size in bytes beyond which browsers open a page slowly.
+HEAVY = 100_000_000
+
+
+class Picture(NamedTuple):
+    """A thumbnail: JPEG bytes, and its width over its height."""
+
+    data: bytes
+    aspect: float
+
+
+Pictures = dict[str, Picture]
+"""Shot id -> thumbnail."""
+
+
+class RankedShot(NamedTuple):
+    """A shot of one topic on the page, with its rank (from 1) and score in each run; None where a run lacks it."""
+
+    shot: str
+    ranks: tuple[int | None, ...]
+    scores: tuple[float | None, ...]
+
+
+class Page(NamedTuple):
+    """What is shown.
+
+    names       of the runs, as `RankedShot` orders them
+    topics      topic -> its shots, from `laid_out`
+    queries     topic -> text; a topic without one is called by its id
+    shots       shot id -> its place in a video, where known
+    pictures    shot id -> thumbnail, where there is one
+    qrels       None where judgments are not asked for
+    shown       the depth to which each run is shown
+    sources     kind of input -> its files, for the foot of the page; "" for what is not given
+    """
+
+    names: Sequence[str]
+    topics: Mapping[str, Sequence[RankedShot]]
+    queries: Mapping[str, str]
+    shots: Mapping[str, Shot]
+    pictures: Mapping[str, Picture]
+    qrels: Qrels | None
+    shown: int
+    sources: Mapping[str, str]
+
+
+def page(
+    runs: Sequence[str] | Mapping[str, Run],
+    gallery: Sequence[str],
+    *,
+    topics: str | Mapping[str, str] = "",
+    qrels: str | Qrels = "",
+    shown: int = 100,
+    report: Reporter = LOGGED,
+) -> Page:
+    """The first shots of each topic of runs, with their thumbnails, the topics' texts and the judgments.
+
+    runs     files, or runs by name; the topics' ids are those of the first
+    gallery  stores with thumbnails and times of shots; the first that has a shot decides
+    topics   a topics file, or the text of each topic by its id; or ids and ranges such as 731-750,761, to show these
+             alone
+    qrels    judgments, or their file
+    shown    shots per topic and run
+    Notes shots without a thumbnail, topics without a text or a judgment, and a page that browsers open slowly.
+    """
+    names = [*runs] if isinstance(runs, Mapping) else run_names(runs)
+    first, *others = runs.values() if isinstance(runs, Mapping) else map(read_run, runs)
+    sources = {"runs": ", ".join(runs), "gallery": ", ".join(gallery), "topics": "", "judgments": ""}
+    texts = topics if isinstance(topics, Mapping) else {}
+    if isinstance(topics, str) and is_topics_file(topics):
+        texts, sources["topics"] = {topic.id: topic.query for topic in read_topics(topics)}, topics
+    elif isinstance(topics, str) and topics:
+        first, *others = _selected([first, *others], topic_ids(topics), report)
+    laid = laid_out([first, *(align_topics(run, first)[0] for run in others)], shown)
+    queries: dict[str, str] = {}
+    judged: Qrels | None = None
+    if texts:
+        queries, renamed = align_topics(texts, laid)
+        _explain(sources["topics"] or "the topics", renamed, "query", laid, queries, report)
+    if qrels:
+        given = read_qrels(qrels) if isinstance(qrels, str) else qrels
+        sources["judgments"] = qrels if isinstance(qrels, str) else ""
+        judged, renamed = align_topics(given, laid)
+        _explain(sources["judgments"] or "the judgments", renamed, "judgment", laid, judged, report)
+    ids = dict.fromkeys(one.shot for of_topic in laid.values() for one in of_topic)
+    shots, pictures = _pictured(gallery, ids)
+    lost = len(ids.keys() - shots.keys())
+    absent = f" ({lost} are not in the gallery)" if lost else ""
+    if ids and not pictures:
+        report.note(
+            f"no thumbnails of these shots in {', '.join(gallery)}{absent}: the page has no images; "
+            "add a store that contains them with --gallery"
+        )
+    elif missing := len(ids) - len(pictures):
+        report.note(
+            f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; they are shown blank"
+        )
+    # base64: four characters for three bytes
+    size = sum(len(picture.data) for picture in pictures.values()) * 4 // 3
+    if size > HEAVY:
+        fewer = max(1, min(shown, max(map(len, laid.values()))) * HEAVY // size)
+        report.note(
+            f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; --shown {fewer} takes about 100 MB"
+        )
+    return Page(names, laid, queries, shots, pictures, judged, shown, sources)
+
+
+def laid_out(runs: Sequence[Run], shown: int) -> dict[str, list[RankedShot]]:
+    """Each topic's shots: the first `shown` of the first run in its order, then what the others' first add.
+
+    Topics come in the first run's order, then those that only later runs have.
+    """
+    return {topic: _of_topic(topic, runs, shown) for topic in dict.fromkeys(topic for run in runs for topic in run)}
+
+
+def _of_topic(topic: str, runs: Sequence[Run], shown: int) -> list[RankedShot]:
+    scores = [run.get(topic, {}) for run in runs]
+    rankings = [ranked(of_run) for of_run in scores]
+    ranks = [{shot: rank for rank, shot in enumerate(ranking, start=1)} for ranking in rankings]
+    return [
+        RankedShot(shot, tuple(of_run.get(shot) for of_run in ranks), tuple(of_run.get(shot) for of_run in scores))
+        for shot in dict.fromkeys(shot for ranking in rankings for shot in ranking[:shown])
+    ]
+
+
+def readable(data: bytes | None) -> Picture | None:
+    """A thumbnail as the page needs it; None where there is none, or none that a browser could show."""
+    if not data:
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            return Picture(data, image.width / image.height)
+    except (OSError, Image.DecompressionBombError):
+        return None
+
+
+def run_names(paths: Sequence[str]) -> list[str]:
+    """A short name for each run: its file's name without endings, with as many folders as tell the runs apart."""
+    parts = [PurePath("stdin" if path == "-" else path).parts for path in paths]
+    names: list[str] = []
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join((*of_run[-depth:-1], of_run[-1].split(".")[0] or of_run[-1])) for of_run in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} {number}" for number, name in enumerate(names, start=1)]
+
+
+def _selected(runs: Sequence[Run], wanted: Sequence[str], report: Reporter) -> list[Run]:
+    """The runs with the wanted topics alone; raises MismatchError when they have none of them."""
+    if absent := absent_topics(wanted, runs):
+        report.note(absent)
+    return [select_topics(run, wanted) for run in runs]
+
+
+def _explain(
+    path: str, renamed: str, kind: str, topics: Collection[str], found: Collection[str], report: Reporter
+) -> None:
+    """Note the renamed and the missing topics of a file."""
+    if renamed:
+        report.note(f"{path}: {renamed}")
+    if lacking := sum(topic not in found for topic in topics):
+        report.note(f"{path}: no {kind} for {lacking} of {len(topics)} topics")
+
+
+def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, Shot], Pictures]:
+    """The times and thumbnails of these shots; the first store that has a shot decides."""
+    shots: dict[str, Shot] = {}
+    pictures: Pictures = {}
+    for name in gallery:
+        # The vectors do not matter here, so any feature of the file will do.
+        held = [] if "::" in name or name == "-" else features(name)
+        with open_store(f"{name}::{held[0]}" if held else name) as store:
+            shots = {id: shot for id, shot in store.shots().items() if id in ids} | shots
+            for id in ids:
+                if id not in pictures and (picture := readable(store.thumbnail(id))):
+                    pictures[id] = picture
+    return shots, pictures
