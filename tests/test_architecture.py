@@ -347,7 +347,7 @@ def test_nothing_in_a_file_can_run_code(path: str) -> None:
 def test_pickles_are_read_for_convert_alone() -> None:
     assert len(dangers(tree(PICKLES))) == 2  # the import, and the load of what the user trusts
     readers = [path for path in MODULES if any("avs_cli.io.pickles" in name for _, name in imports(path, tree(path)))]
-    assert readers == ["avs_cli/commands/convert.py"]
+    assert readers == ["avs_cli/stages/convert.py"]
 
 
 @pytest.mark.parametrize(
