@@ -19,8 +19,9 @@ import typer
 
 from avs_cli import __version__, cli
 from avs_cli.core.evaluation.measures import PLAIN
-from avs_cli.core.fusion.methods import MEASURES
+from avs_cli.core.fusion.methods import MEASURES, methods
 from avs_cli.core.registry import Registry
+from avs_cli.core.shots import detectors
 from avs_cli.io.atomic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,10 +30,10 @@ FORMATS = Path(__file__).with_name("formats.txt")
 # By command and option: options with the same name may have different values.
 REGISTRIES = {
     ("extract", "model"): Registry("model", "avs_cli.core.encoders", "load"),
-    ("shots", "detector"): Registry("detector", "avs_cli.core.shots", "detect"),
+    ("shots", "detector"): detectors,
     ("train", "head"): Registry("head", "avs_cli.core.models.heads", "build"),
     ("train", "objective"): Registry("objective", "avs_cli.core.training.objectives", "build"),
-    ("fuse", "method"): Registry("method", "avs_cli.core.fusion.methods", "fuse"),
+    ("fuse", "method"): methods,
     ("rerank", "method"): Registry("method", "avs_cli.core.search.rerankers", "rerank"),
     ("eval", "measure"): Registry("measure", "avs_cli.core.evaluation.measures", "score"),
 }

@@ -168,6 +168,13 @@ class Block(NamedTuple):
     vectors: "np.ndarray"
     offsets: "np.ndarray | None" = None
 
+    def part(self, low: int, high: int) -> "Block":
+        """The items from `low` to before `high`; their vectors are not copied."""
+        if self.offsets is None:
+            return Block(self.ids[low:high], self.vectors[low:high])
+        ends = self.offsets[low : high + 1]
+        return Block(self.ids[low:high], self.vectors[ends[0] : ends[-1]], ends - ends[0])
+
 
 class Joined(NamedTuple):
     """Some items with all their features: the ids, and per feature a block of those items in that order.
@@ -178,6 +185,12 @@ class Joined(NamedTuple):
     ids: Sequence[str]
     features: Mapping[str, Block]
     lacking: "Mapping[str, np.ndarray] | None" = None
+
+    def part(self, low: int, high: int) -> "Joined":
+        """The items from `low` to before `high`; their vectors are not copied."""
+        features = {name: block.part(low, high) for name, block in self.features.items()}
+        lacking = {name: which[low:high] for name, which in self.lacking.items()} if self.lacking else None
+        return Joined(self.ids[low:high], features, lacking)
 
 
 class WordVectors(NamedTuple):
@@ -195,13 +208,22 @@ class Failure(NamedTuple):
     message: str
 
 
+# How learning to rank takes a run's opinion of a shot: its rank, with a slow, fast or late discount, or its score.
+FUSER_INPUTS = ("log", "power", "reciprocal", "minmax")
+
+
+def tree_features(runs: int) -> int:
+    """The number of features of a shot for the trees of a `Fuser`: a score and a rank by run, and ten of all runs."""
+    return 2 * runs + 10
+
+
 @dataclass(frozen=True)
 class Fuser:
     """A model of learning to rank, to fuse the same runs on other topics.
 
     runs      their names, in the order of the weights
     measure   the measure that was optimised
-    kind      how a run's opinion of a shot becomes a number, one of core's `score_blocks.INPUTS`
+    kind      how a run's opinion of a shot becomes a number, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       Step 2's share; 0 uses Step 1 only
     boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
@@ -219,6 +241,17 @@ class Fuser:
     topics: tuple[str, ...] = ()
     verdict: str = ""
     trial: float = 0.0
+
+
+def rows_of_items(starts: "np.ndarray", lengths: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """The rows of N items, one item after another, and the items' (N+1,) offsets among them.
+
+    starts, lengths  (N,) the first row of each item and how many it has
+    """
+    import numpy as np
+
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:

@@ -1,28 +1,17 @@
 """`avs convert`: convert files of other tools."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from avs_cli import applies, options
-from avs_cli.console import TERMINAL, note
-from avs_cli.errors import FormatError, MismatchError, SpecError
+from avs_cli.console import TERMINAL
+from avs_cli.errors import SpecError
 from avs_cli.outputs import BY_HAND, WRITES
-from avs_cli.types import feature_name
-
-if TYPE_CHECKING:
-    from avs_cli.io.arrays import Imported
-    from avs_cli.io.pickles import Pickled
 
 # What has an effect on runs alone, and on checkpoints of heads alone.
 OF_RUNS = ("tag", "topics", "depth")
 OF_HEADS = ("head", "feature", "vocabulary", "word_vectors")
-PART = 4096  # rows
-STORES = (".h5", ".hdf5")
-BINARY = (*STORES, ".npy", ".npz", ".parquet", ".safetensors")
-
-CHECKPOINTS = (".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar")
 
 
 def convert(
@@ -97,71 +86,38 @@ def convert(
     """
     if [source, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
-    store, vectors = _is_store(source), Path(source).is_dir() or _is_array(source)
-    checkpoint = not (store or vectors) and _is_checkpoint(source)
-    applies.refuse(
-        context,
-        (store or vectors or checkpoint, OF_RUNS, "without a run"),
-        (not checkpoint, ("trust_pickle", *OF_HEADS), "without a checkpoint"),
-        (not vectors, ["frames"], "without a BigFile or an .npy"),
-        (not store or target.endswith(".npy"), ["layout"], "without a store that becomes a folder"),
-    )
-    if vectors:
-        if Path(target.partition("::")[0]).suffix.lower() not in ("", *STORES):
-            raise SpecError(f"{target}: vectors are converted to a feature store ({' or '.join(STORES)})")
-        _store_from(_imported(source, frames), source, target)
-        return
-    if store:
-        _export(source, target, layout)
-        return
-    if checkpoint:
-        held = _trusted(source, target, trust_pickle)
-        from avs_cli.core.models.published import kind_of
-        from avs_cli.io.pickles import write_tensors
-
-        if kind_of(held.tensors):
-            from avs_cli.stages.published import convert_head
-
-            features, vocabularies = _pairs("--feature", feature), _pairs("--vocabulary", vocabulary)
-            convert_head(
-                source, held.tensors, held.beside, target, head, features, vocabularies, word_vectors, TERMINAL
-            )
-        else:
-            applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
-            write_tensors(target, held.tensors)
-        return
-    from avs_cli.core.submission import as_run
-    from avs_cli.io.pipe import read_text
-    from avs_cli.io.text.captions import are_captions, are_foreign, parse_captions, write_captions
-    from avs_cli.io.text.records import are_json
-    from avs_cli.io.text.scores import are_scores, parse_scores
-    from avs_cli.io.text.trec import is_run, parse_run, write_run
-    from avs_cli.io.text.trecvid_xml import submission_in
+    from avs_cli.io.text.captions import write_captions
+    from avs_cli.io.text.trec import write_run
+    from avs_cli.stages import convert as stage
     from avs_cli.stages.inputs import selected
 
-    text = read_text(source)
-    if target.endswith(".xml"):
-        raise SpecError("use avs submit to write and check XML for NIST")
-    if Path(target).suffix.lower() in BINARY:
-        raise SpecError(
-            f"{target}: {source} contains a run or captions, which are written as text, not as {Path(target).suffix}"
-        )
-    if text.lstrip().startswith("<"):
-        run = as_run(submission_in(source, text))
-    elif are_scores(text) and not are_foreign(text):
-        run = parse_scores(source, text)
-    elif is_run(text) and not are_foreign(text):
-        run = parse_run(source, text)
-    elif are_captions(text) or are_json(text):
-        applies.refuse(context, (True, OF_RUNS, "without a run"))
-        write_captions(target, parse_captions(source, text))
-        return
+    kind = stage.kind_of(source)
+    applies.refuse(
+        context,
+        (kind != "text", OF_RUNS, "without a run"),
+        (kind != "checkpoint", ("trust_pickle", *OF_HEADS), "without a checkpoint"),
+        (kind != "vectors", ["frames"], "without a BigFile or an .npy"),
+        (kind != "store" or target.endswith(".npy"), ["layout"], "without a store that becomes a folder"),
+    )
+    if kind == "vectors":
+        stage.import_vectors(source, target, frames=frames, report=TERMINAL)
+    elif kind == "store":
+        stage.export_vectors(source, target, layout=layout or "bigfile")
+    elif kind == "checkpoint":
+        checkpoint = stage.read_checkpoint(source, target, trust_pickle=trust_pickle)
+        if stage.is_head(checkpoint):
+            features, vocabularies = _pairs("--feature", feature), _pairs("--vocabulary", vocabulary)
+            stage.write_head(source, checkpoint, target, head, features, vocabularies, word_vectors, TERMINAL)
+        else:
+            applies.refuse(context, (True, OF_HEADS, "without a head of LAFF, W2VV++ or SEA"))
+            stage.write_weights(checkpoint, target)
     else:
-        raise FormatError(
-            source,
-            "not TRECVID XML, RUC scores, a TREC run or captions in a supported format",
-        )
-    write_run(target, selected([run], topics, TERMINAL)[0], tag, depth)
+        run, captions = stage.read_texts(source, target)
+        if run is None:
+            applies.refuse(context, (True, OF_RUNS, "without a run"))
+            write_captions(target, captions)
+        else:
+            write_run(target, selected([run], topics, TERMINAL)[0], tag, depth)
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
@@ -173,106 +129,3 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
             raise SpecError(f"{option} {text}: expected NAME=VALUE")
         pairs[name] = value
     return pairs
-
-
-def _is_store(source: str) -> bool:
-    path = Path(source.partition("::")[0])
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"\x89HDF"
-
-
-def _imported(source: str, frames: bool) -> "Imported":
-    """The vectors in the files of another tool."""
-    from avs_cli.io.arrays import is_clip_retrieval, read_clip_retrieval, read_npy
-    from avs_cli.io.bigfile import is_bigfile, read_bigfile
-
-    if not Path(source).is_dir():
-        found = read_npy(source, frames)
-    elif is_bigfile(source):
-        found = read_bigfile(source, frames)
-    elif not is_clip_retrieval(source):
-        raise FormatError(
-            source,
-            "neither a BigFile (feature.bin, id.txt, shape.txt) nor a clip-retrieval folder (img_emb/, metadata/)",
-        )
-    elif frames:
-        raise SpecError("--frames applies only to a BigFile or an .npy file; rows of clip-retrieval are images")
-    else:
-        found = read_clip_retrieval(source)
-    return found
-
-
-def _store_from(found: "Imported", source: str, target: str) -> None:
-    """Write a store with one feature, named by `target` (FILE::FEATURE) or the source; resumes an interrupted one."""
-    from avs_cli.io.arrays import look_like_frames, rows_of
-    from avs_cli.io.store.writer import Item, StoreWriter
-
-    path, _, name = target.partition("::")
-    feature = name or feature_name(Path(source).resolve().name.removesuffix(".npy"))
-    dtype = "float16" if found.vectors.dtype.itemsize == 2 else "float32"
-    provenance = {"model": feature}
-    with StoreWriter(path, feature, found.vectors.shape[1], provenance, dtype, found.offsets is not None) as writer:
-        for block in found.blocks(PART):
-            items = [Item(None, id, vectors) for id, vectors in rows_of(block)]
-            done = [item for item in items if item.id in writer.done]
-            if other := writer.differing(done):
-                raise MismatchError(
-                    f"{path}: contains {other[0]!r} with different vectors; write to another file or remove this one"
-                )
-            writer.add([item for item in items if item.id not in writer.done])
-        writer.finish(found.ids)
-    if found.offsets is None and look_like_frames(found.ids):
-        note(f"{source}: ids look like frames (<item>_0 …); use --frames to group them by item")
-
-
-def _export(source: str, target: str, layout: str | None) -> None:
-    """Write a store as a folder or an .npy file."""
-    from avs_cli.io.arrays import write_clip_retrieval, write_npy
-    from avs_cli.io.bigfile import write_bigfile
-    from avs_cli.io.store.reader import open_store
-
-    suffix = "" if target.endswith("/") or Path(target).is_dir() else Path(target).suffix.lower()
-    if suffix not in ("", ".npy") or target == "-" or (not suffix and Path(target).is_file()):
-        raise SpecError(
-            f"{target}: a store is converted to an .npy file or a folder (a BigFile, or --layout clip-retrieval); "
-            "a folder name with a dot needs a final /"
-        )
-    with open_store(source) as store:
-        shape = (int(store.offsets[-1]), store.dim)
-        if suffix:
-            write_npy(target, shape, store.dtype, store.blocks())
-        elif layout == "clip-retrieval":
-            if store.frame_level:
-                raise SpecError(
-                    f"{source}: clip-retrieval has one vector per item, and these are frame-level; write a BigFile"
-                )
-            write_clip_retrieval(target, shape, store.dtype, store.blocks())
-        else:
-            write_bigfile(target, store.dim, store.blocks())
-
-
-def _is_array(source: str) -> bool:
-    path = Path(source)
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(6) == b"\x93NUMPY"
-
-
-def _is_checkpoint(source: str) -> bool:
-    path = Path(source)
-    # RUC's BigFiles have feature.bin and shape.txt.
-    return path.suffix.lower() in CHECKPOINTS and not path.with_name("shape.txt").exists()
-
-
-def _trusted(source: str, target: str, trusted: bool) -> "Pickled":
-    """The content of a checkpoint; raises SpecError unless the user trusts the file."""
-    if Path(target).suffix != ".safetensors":
-        raise SpecError(f"{target}: a checkpoint is converted to a .safetensors file")
-    if not trusted:
-        raise SpecError(f"{source}: a pickle, which may execute code; add --trust-pickle if you trust its source")
-    from avs_cli.io.pickles import read_pickle
-
-    return read_pickle(source)

@@ -13,13 +13,8 @@ from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
 
 FLOAT = 4
-# Weights that no other checkpoint of the family has. The first that is found counts: TS2-Net has X-CLIP's header too.
-_SIGNS = {
-    "global_mat_weight": "xclip",
-    "pool_frames.linear_proj.weight": "xpool",
-    "visual_token_selector.score_predictor.in_conv.1.weight": "ts2net",
-    "frameLinear.weight": "teachclip",
-}
+# As teachers have it: a weight that no teacher's checkpoint has.
+STUDENT_SIGN = "frameLinear.weight"
 
 
 class Footprint(NamedTuple):
@@ -81,7 +76,8 @@ def of_published(shapes: Mapping[str, tuple[int, ...]], frames: int = 12, words:
     frames, words  that it is used for, where its weights do not say
     """
     shapes = {key.removeprefix("module."): shape for key, shape in shapes.items()}
-    found = next((model for sign, model in _SIGNS.items() if sign in shapes), None)
+    signs = {getattr(teachers.module(name), "SIGN", ""): name for name in teachers.names()}
+    found = next((model for sign, model in {**signs, STUDENT_SIGN: "teachclip"}.items() if sign in shapes), None)
     if found is None or not any(key.startswith("clip.text_projection") for key in shapes):
         return None
     dim = dim_of(shapes, found)

@@ -13,12 +13,11 @@ from typing import Any
 from avs_cli.errors import FormatError
 from avs_cli.io.atomic import writing
 from avs_cli.io.pipe import read_text
-from avs_cli.types import Fuser
+from avs_cli.types import FUSER_INPUTS, Fuser, tree_features
 
 _FORMAT, _VERSION = "avs-fuser", 1
 # lambdamart grows trees of depth 4; XGBoost traverses trees recursively.
 _DEEPEST, _LARGEST = 32, 3.4e38
-_KINDS = ("log", "power", "reciprocal", "minmax")
 
 
 def write_fuser(path: str, fuser: Fuser) -> None:
@@ -39,10 +38,8 @@ def write_fuser(path: str, fuser: Fuser) -> None:
         out.write("\n")
 
 
-def read_fuser(path: str, features: int | None = None) -> Fuser:
+def read_fuser(path: str) -> Fuser:
     """Read a fuser.
-
-    features  number of features that its trees may use; by default, that of its runs
 
     Raises FormatError for other files, for another format version, and for invalid trees.
     """
@@ -60,16 +57,16 @@ def read_fuser(path: str, features: int | None = None) -> Fuser:
         raise FormatError(path, "runs are not names with weights")
     if mix is None or not _is_share(mix) or not isinstance(boosters, list) or bool(mix) != bool(boosters):
         raise FormatError(path, "mix and boosters are inconsistent")
-    if topics is None or not _is_names(topics) or document.get("input") not in _KINDS:
+    if topics is None or not _is_names(topics) or document.get("input") not in FUSER_INPUTS:
         raise FormatError(path, "its topics or input are invalid")
-    columns = 2 * len(runs) + 10 if features is None else features
+    features = tree_features(len(runs))
     return Fuser(
         runs=tuple(runs),
         measure=str(document.get("measure")),
         kind=document["input"],
         weights=tuple(map(float, runs.values())),
         mix=float(mix),
-        boosters=tuple(_booster(path, booster, columns) for booster in boosters),
+        boosters=tuple(_booster(path, booster, features) for booster in boosters),
         topics=tuple(topics),
         verdict=str(document.get("verdict")),
     )

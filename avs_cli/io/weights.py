@@ -182,8 +182,16 @@ def given(path: Path) -> WeightFiles:
 
 def pickled(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a PyTorch checkpoint, without its other objects. Raises FormatError for other files."""
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    return found  # type: ignore[no-any-return]
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # damaged pickles raise all kinds of errors
+        reason = (str(error).splitlines() or [""])[0]
+        raise FormatError(path, f"not tensors that torch saved ({reason})") from None
+    if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
+        raise FormatError(path, "not tensors by their names")
+    return found
 
 
 def open_clip_tokenizer(name: str | Path, **settings: Any) -> Any:

@@ -11,8 +11,8 @@ import torch
 
 from avs_cli.core.footprint import of_published
 from avs_cli.core.models.clip import checkpoints
-from avs_cli.core.models.clip.student import MEAN, STD, normalised
-from avs_cli.core.models.clip.towers import Towers, network_of
+from avs_cli.core.models.clip.student import normalised
+from avs_cli.core.models.clip.towers import MEAN, STD, Towers, network_of
 from avs_cli.core.models.settings import chosen_in
 from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.teachers.base import Teacher

@@ -1,16 +1,59 @@
-"""Inputs of stages: videos and shot tables, selected topics of runs, and the comparison of provenances."""
+"""Inputs of stages: runs and topics of them, videos and shot tables, and the comparison of provenances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from avs_cli.core.evaluation.reports import names
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.text.shots import is_shot_table, located, read_shots
 from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
+from avs_cli.io.text.trec import read_run
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.types import Failure, Shot
+from avs_cli.types import Failure, Run, Shot
+
+FilePath = str | Path
+Runs = FilePath | Sequence[FilePath | Run] | Mapping[str, FilePath | Run]
+"""A path; several paths or values; or these by name."""
+
+Paths = FilePath | Sequence[FilePath]
 
 _Value = TypeVar("_Value")
+
+
+def path_names(paths: Paths) -> list[str]:
+    """One path or several, as texts."""
+    return [str(paths)] if isinstance(paths, FilePath) else list(map(str, paths))
+
+
+class GivenRun(NamedTuple):
+    """A run that a stage was given.
+
+    where  its path, or what errors call it
+    value  None for a path
+    """
+
+    name: str
+    where: str
+    value: Run | None
+
+    def read(self) -> Run:
+        """The run itself."""
+        return read_run(self.where) if self.value is None else self.value
+
+
+def given_runs(runs: Runs) -> list[GivenRun]:
+    """The runs with their names: those given, else those of the files, else run 1, run 2, …"""
+    if isinstance(runs, Mapping):
+        named = list(runs)
+        values = list(runs.values())
+    else:
+        values = [runs] if isinstance(runs, FilePath) else list(runs)
+        named = names([f"run {n}" if isinstance(run, dict) else str(run) for n, run in enumerate(values, start=1)])
+    return [
+        GivenRun(name, name, run) if isinstance(run, dict) else GivenRun(name, str(run), None)
+        for name, run in zip(named, values, strict=True)
+    ]
 
 
 def comparison(allow_mismatch: bool = False, report: Reporter = LOGGED) -> Comparison:

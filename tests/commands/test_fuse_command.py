@@ -189,9 +189,9 @@ def with_trees(avs: Avs, folder: Path) -> Path:
 
     from avs_cli.core.fusion.ltr import lambdamart
     from avs_cli.io.fuser import write_fuser
-    from avs_cli.types import Fuser
+    from avs_cli.types import Fuser, tree_features
 
-    table = np.random.default_rng(0).random((400, lambdamart.width(3)), dtype=np.float32)
+    table = np.random.default_rng(0).random((400, tree_features(3)), dtype=np.float32)
     labels = (table[:, 0] > 0.5).astype(int)
     boosters = lambdamart.fit(np.split(table, 20), np.split(labels, 20), 0)
     fuser = Fuser(tuple(sorted(NAMES)), "AP", "log", (0.5, 0.25, 0.25), 0.5, boosters, ("1661",), "helps")

@@ -13,7 +13,7 @@ from avs_cli.core.fusion.ltr.batched import BatchedMeasure
 from avs_cli.core.fusion.ltr.report import report
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first, pool
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.types import Fuser, Judgment, Qrels, Run, ranked
+from avs_cli.types import Fuser, Judgment, Qrels, Run, ranked, tree_features
 
 SHOTS = [f"s{number:03d}" for number in range(120)]
 
@@ -220,7 +220,7 @@ def test_a_shot_has_as_many_features_as_a_fuser_file_expects() -> None:
     runs, qrels = synthetic(1)
     block = blocks_of(runs, qrels)["101"]
     table = lambdamart.features(block, block.scores.sum(axis=0), np.arange(5))
-    assert table.shape == (5, lambdamart.width(len(runs)))
+    assert table.shape == (5, tree_features(len(runs)))
     assert np.isfinite(table).all()
 
 

@@ -142,12 +142,13 @@ def test_names_of_a_registry_are_offered_where_an_option_takes_them(name: str, o
 
 
 def test_fuse_offers_the_measures_that_it_can_learn_for_and_no_others() -> None:
-    from avs_cli.core.fusion.ltr.batched import NAMES, parsed
+    from avs_cli.core.fusion.ltr import OPTIMISED
+    from avs_cli.core.fusion.ltr.batched import parsed
 
     (words,) = [
         each.words for each in docgen.parameters(cli.build(["fuse"]).commands["fuse"]) if "--measure" in each.names
     ]
-    assert {re.sub(r"\d+$", "k", word) for word in words} == set(NAMES)
+    assert {re.sub(r"\d+$", "k", word) for word in words} == set(OPTIMISED)
     for word in words:
         parsed(word)
     assert "medr" not in MADE["man/avs-fuse.1"]

@@ -271,7 +271,7 @@ CALLS = ["os.replace", "os.fsync", "h5py.File.close", "pathlib.Path.unlink", "pa
 def test_a_killed_import_goes_on_and_ends_in_the_bytes_of_an_undisturbed_one(
     tmp_path: Path, killed: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    monkeypatch.setattr("avs_cli.commands.convert.PART", 2)
+    monkeypatch.setattr("avs_cli.stages.convert.PART", 2)
     monkeypatch.chdir(tmp_path)
     ids, vectors = [f"v{k // 2}_{k % 2}" for k in range(7)], np.arange(21, dtype="<f4").reshape(7, 3)
     for name in ("big", "frames"):
@@ -296,7 +296,7 @@ def test_a_killed_import_goes_on_and_ends_in_the_bytes_of_an_undisturbed_one(
 
 @pytest.mark.parametrize("count", range(1, 6))
 def test_an_interrupted_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr("avs_cli.commands.convert.PART", 1)
+    monkeypatch.setattr("avs_cli.stages.convert.PART", 1)
     assert run("convert", bigfile(tmp_path / "big"), tmp_path / "whole.h5::f") == (0, "")
     kept = {path.name for path in tmp_path.iterdir()} | {"cut.h5"}
     calls, flush = itertools.count(1), os.fsync

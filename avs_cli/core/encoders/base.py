@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
+from avs_cli.core.models.clip.towers import MEAN, STD
 from avs_cli.core.weights import NetworkWeights, empty, fill
 from avs_cli.types import Pixels, Sampling, Source
 
 TEXTS = 64
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -34,8 +34,8 @@ class PublishedEncoder:
     word_level = False
     dim: int
     half = torch.bfloat16
-    mean: tuple[float, ...] = CLIP_MEAN
-    std: tuple[float, ...] = CLIP_STD
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
     # Beginnings of the names of each tower's tensors in the network.
     image_part: tuple[str, ...] = ("",)
     text_part: tuple[str, ...] = ()

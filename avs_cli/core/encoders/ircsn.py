@@ -16,6 +16,9 @@ from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.types import Pixels, Sampling, Source
 
+VMZ = "https://github.com/bjuncek/VMZ/releases/download/test_models/"
+MMACTION = "https://download.openmmlab.com/mmaction/"
+K400 = "ircsn_ig65m-pretrained-r152-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb"
 MODELS = {
     "vmz": Model(
         dim=2048,
@@ -23,12 +26,7 @@ MODELS = {
         parameters=28.9,
         gmacs=74.0,
         licence="Apache-2.0",
-        source=Source(
-            0.12,
-            urls=(
-                "https://github.com/bjuncek/VMZ/releases/download/test_models/irCSN_152_ig65m_from_scratch_f125286141.pth",
-            ),
-        ),
+        source=Source(0.12, urls=(VMZ + "irCSN_152_ig65m_from_scratch_f125286141.pth",)),
     ),
     "mmaction": Model(
         dim=2048,
@@ -36,12 +34,7 @@ MODELS = {
         parameters=28.9,
         gmacs=74.0,
         licence="Apache-2.0",
-        source=Source(
-            0.12,
-            urls=(
-                "https://download.openmmlab.com/mmaction/recognition/csn/ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
-            ),
-        ),
+        source=Source(0.12, urls=(MMACTION + "recognition/csn/ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",)),
     ),
     "mmaction-k400": Model(
         dim=2048,
@@ -49,12 +42,7 @@ MODELS = {
         parameters=28.9,
         gmacs=74.0,
         licence="Apache-2.0",
-        source=Source(
-            0.12,
-            urls=(
-                "https://download.openmmlab.com/mmaction/v1.0/recognition/csn/ircsn_ig65m-pretrained-r152-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb/ircsn_ig65m-pretrained-r152-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb_20220811-7d1dacde.pth",
-            ),
-        ),
+        source=Source(0.12, urls=(MMACTION + f"v1.0/recognition/csn/{K400}/{K400}_20220811-7d1dacde.pth",)),
     ),
 }
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders.base import CLIP_MEAN, CLIP_STD, TEXTS, PublishedEncoder
+from avs_cli.core.encoders.base import TEXTS, PublishedEncoder
 from avs_cli.core.encoders.catalogue import Model
-from avs_cli.core.models.clip.towers import Towers, is_plain, tokenise
+from avs_cli.core.models.clip.towers import MEAN, STD, Towers, is_plain, tokenise
 from avs_cli.errors import FormatError, SpecError, UnavailableError
 from avs_cli.types import Pixels, Source
 
@@ -64,7 +64,7 @@ class OpenClip(PublishedEncoder):
         """Mean, std, interpolation and resize mode of the pixels."""
         import open_clip
 
-        usual = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+        usual = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
         if self.own_config:
             return {**usual, **self.own_config.get("preprocess_cfg", {})}
         return {**usual, **open_clip.get_pretrained_cfg(self.name, self.tag)}

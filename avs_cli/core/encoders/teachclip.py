@@ -54,10 +54,10 @@ class TeachClip(PublishedEncoder):
     def own(self) -> dict[str, Any] | None:
         """What the file says of its student; None for one of the authors'. Raises FormatError for another file."""
         try:
-            told = json.loads(self.files.header.get("avs", "{}")).get("head")
-            if told is None:
+            head = json.loads(self.files.header.get("avs", "{}")).get("head")
+            if head is None:
                 return None
-            kind, settings = told["kind"], told["settings"]
+            kind, settings = head["kind"], head["settings"]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise FormatError(self.files.root, "its header is not that of a student") from None
         if kind != KIND:
@@ -68,7 +68,7 @@ class TeachClip(PublishedEncoder):
             check_student(settings, shapes)
         except MismatchError as error:
             raise FormatError(self.files.root, f"its header does not fit: {error}") from None
-        return told  # type: ignore[no-any-return]
+        return head  # type: ignore[no-any-return]
 
     @cached_property
     def described(self) -> dict[str, Any]:
@@ -86,8 +86,8 @@ class TeachClip(PublishedEncoder):
     def published(self) -> dict[str, torch.Tensor]:
         """The authors' weights under our names."""
         clip, own = checkpoints.parts(self.files.read(), checkpoints.STUDENT, "TeachCLIP")
-        mine = {f"student.{key}": value for key, value in own.items()}
-        return {f"towers.network.{key}": value for key, value in clip.items()} | mine
+        student = {f"student.{key}": value for key, value in own.items()}
+        return {f"towers.network.{key}": value for key, value in clip.items()} | student
 
     @property
     def settings(self) -> Mapping[str, Any]:

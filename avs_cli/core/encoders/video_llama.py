@@ -21,6 +21,8 @@ from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import SpecError
 from avs_cli.types import Pixels, Sampling, Source
 
+LAVIS = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/"
+DAMO = "https://huggingface.co/DAMO-NLP-SG/Video-LLaMA-Series/resolve/main/"
 MODELS = {
     "": Model(
         dim=768,
@@ -31,9 +33,9 @@ MODELS = {
         source=Source(
             2.7,
             urls=(
-                "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth",
-                "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/blip2_pretrained_flant5xxl.pth",
-                "https://huggingface.co/DAMO-NLP-SG/Video-LLaMA-Series/resolve/main/finetune-vicuna7b-v2.pth",
+                LAVIS + "eva_vit_g.pth",
+                LAVIS + "blip2_pretrained_flant5xxl.pth",
+                DAMO + "finetune-vicuna7b-v2.pth",
             ),
         ),
     ),

@@ -18,34 +18,35 @@ from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError
 from avs_cli.types import Pixels, Source
 
+URL = "https://download.pytorch.org/models/ig_resnext101_"
 MODELS = {
     "32x48d": Model(
         dim=2048,
         parameters=826.4,
         gmacs=153.3,
         licence="CC-BY-NC-4.0",
-        source=Source(3.3, urls=("https://download.pytorch.org/models/ig_resnext101_32x48-3e41cc8a.pth",)),
+        source=Source(3.3, urls=(URL + "32x48-3e41cc8a.pth",)),
     ),
     "32x32d": Model(
         dim=2048,
         parameters=466.5,
         gmacs=87.1,
         licence="CC-BY-NC-4.0",
-        source=Source(1.9, urls=("https://download.pytorch.org/models/ig_resnext101_32x32-e4b90b00.pth",)),
+        source=Source(1.9, urls=(URL + "32x32-e4b90b00.pth",)),
     ),
     "32x16d": Model(
         dim=2048,
         parameters=192.0,
         gmacs=36.2,
         licence="CC-BY-NC-4.0",
-        source=Source(0.78, urls=("https://download.pytorch.org/models/ig_resnext101_32x16-c6f796b0.pth",)),
+        source=Source(0.78, urls=(URL + "32x16-c6f796b0.pth",)),
     ),
     "32x8d": Model(
         dim=2048,
         parameters=86.7,
         gmacs=16.4,
         licence="CC-BY-NC-4.0",
-        source=Source(0.36, urls=("https://download.pytorch.org/models/ig_resnext101_32x8-c38310e5.pth",)),
+        source=Source(0.36, urls=(URL + "32x8-c38310e5.pth",)),
     ),
 }
 

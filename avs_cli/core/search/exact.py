@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from avs_cli.types import Block
+from avs_cli.types import Block, rows_of_items
 
 UNIT_ROUNDOFF = 2.0**-24
 SLAB = 1 << 17
@@ -94,8 +94,7 @@ class Cosine:
         """(P,) float32."""
         offsets = np.arange(len(block.ids) + 1) if block.offsets is None else block.offsets
         count = np.diff(offsets)[item]
-        firsts = np.concatenate([[0], np.cumsum(count)])
-        row = np.arange(firsts[-1]) + np.repeat(offsets[item] - firsts[:-1], count)
+        row, firsts = rows_of_items(offsets[item], count)
         scores = self._pairs(block.vectors, row, np.repeat(query, count))
         return np.asarray(np.maximum.reduceat(scores, firsts[:-1]) if len(item) else scores)
 

@@ -78,23 +78,9 @@ class HeadScorer:
         scores = np.empty(len(query), np.float32)
         for low in range(0, len(block.ids), self.rows):
             inside = np.flatnonzero((item >= low) & (item < low + self.rows))
-            some = part(block, low, low + self.rows)
+            some = block.part(low, low + self.rows)
             scores[inside] = self.scan(some).numpy()[query[inside], item[inside] - low]
         return scores
-
-
-def part(block: Joined, low: int, high: int) -> Joined:
-    """Some of a block's shots."""
-    features = {}
-    for name, held in block.features.items():
-        if held.offsets is None:
-            features[name] = held._replace(ids=held.ids[low:high], vectors=held.vectors[low:high])
-        else:
-            offsets = held.offsets[low : high + 1]
-            rows = held.vectors[offsets[0] : offsets[-1]]
-            features[name] = held._replace(ids=held.ids[low:high], vectors=rows, offsets=offsets - offsets[0])
-    lacking = {name: which[low:high] for name, which in block.lacking.items()} if block.lacking else None
-    return Joined(block.ids[low:high], features, lacking)
 
 
 def padded(head: Head, block: Joined, rows: int) -> list[Vectors]:

@@ -12,6 +12,10 @@ it. `shots_between` converts times to shots.
 import itertools
 from collections.abc import Iterable
 
+from avs_cli.core.registry import Registry
+
+detectors = Registry("shot detector", __name__, "detect")
+
 
 def shots_between(cuts: Iterable[float], duration: float) -> list[tuple[float, float]]:
     """The (start, end) of every shot, one against the other from 0 to the video's end; at least one."""

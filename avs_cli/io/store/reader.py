@@ -46,7 +46,7 @@ from avs_cli.io.resource import Resource
 from avs_cli.io.store.checked import check, features_in, twin
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.schema import Ids, ids_of, offsets_of, opened, pictures_of, provenance_of, shots_of, structure
-from avs_cli.types import Block, Shot
+from avs_cli.types import Block, Shot, rows_of_items
 
 # Size of a block: it fits the cache of a core, also as float32.
 BLOCK_BYTES = 2 << 20
@@ -179,9 +179,7 @@ class Store(Resource):
         rows, offsets = positions, None
         if self._offsets is not None:
             starts = self._offsets[positions]
-            lengths = self._offsets[positions + 1] - starts
-            offsets = np.concatenate([[0], np.cumsum(lengths)])
-            rows = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+            rows, offsets = rows_of_items(starts, self._offsets[positions + 1] - starts)
         vectors = np.empty((len(rows), self.dim), self.dtype)
         for low in range(0, len(rows), LOOKUPS):
             vectors[low : low + LOOKUPS] = self.vectors[rows[low : low + LOOKUPS]]
@@ -333,6 +331,5 @@ def _reordered(blocks: Sequence[Block], order: np.ndarray) -> Block:
         return Block(ids, vectors[order], None)
     lengths = np.concatenate([np.diff(block.offsets) for block in blocks if block.offsets is not None])
     starts = np.cumsum([0, *lengths])[:-1]
-    offsets = np.concatenate([[0], np.cumsum(lengths[order])])
-    rows = np.arange(offsets[-1]) + np.repeat(starts[order] - offsets[:-1], lengths[order])
+    rows, offsets = rows_of_items(starts[order], lengths[order])
     return Block(ids, vectors[rows], offsets)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH, EPSILON
+from avs_cli.core.fusion.ltr import OPTIMISED
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix
 from avs_cli.errors import SpecError
 
 UNPOOLED = 0
-NAMES = ("xinfAP", "AP", "nDCG", "nDCG@k", "P@k")
 
 
 class BatchedMeasure:
@@ -25,7 +25,7 @@ class BatchedMeasure:
     """
 
     def __init__(self, name: str, topics: Sequence[TopicMatrix]):
-        """Raises SpecError for a measure that is none of `NAMES`."""
+        """Raises SpecError for a measure that is none of `OPTIMISED`."""
         self.name = name
         self.kind, self.depth = parsed(name)
         # Sorted by relevance first, so that the codes of relevant shots are those from some number on.
@@ -99,12 +99,12 @@ class BatchedMeasure:
 
 
 def parsed(name: str) -> tuple[str, int]:
-    """A measure's kind and how many ranks it looks at. Raises SpecError for one that is none of `NAMES`."""
+    """A measure's kind and how many ranks it looks at. Raises SpecError for one that is none of `OPTIMISED`."""
     kind, at, cutoff = name.partition("@")
     plain = {"xinfap": "xinfAP", "ap": "AP", "map": "AP", "ndcg": "nDCG", "p": "P"}.get(kind.lower(), "")
     well = not at or (cutoff.isascii() and cutoff.isdigit() and 0 < int(cutoff) <= 1_000_000)
     if not plain or not well or (bool(at) and plain in ("xinfAP", "AP")) or (plain == "P" and not at):
-        raise SpecError(f"learning to rank cannot optimise {name!r}; choose from {', '.join(NAMES)}")
+        raise SpecError(f"learning to rank cannot optimise {name!r}; choose from {', '.join(OPTIMISED)}")
     return plain, int(cutoff) if at else DEPTH
 
 

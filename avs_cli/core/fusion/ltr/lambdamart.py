@@ -61,11 +61,6 @@ def features(block: TopicMatrix, step1: np.ndarray, places: np.ndarray) -> np.nd
     return np.concatenate([scores, logs, np.array(several, np.float32)]).T
 
 
-def width(runs: int) -> int:
-    """How many features a shot has."""
-    return 2 * runs + 10
-
-
 def fit(
     tables: Sequence[np.ndarray], labels: Sequence[np.ndarray], seed: int, boosters: int = BOOSTERS, threads: int = 1
 ) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ STEP_1, BOTH, TRIAL = "Step 1", "Step 1 + 2", "Step 1 + 2 in every fold"
 def report(
     blocks: Mapping[str, TopicMatrix], folds: Sequence[Sequence[str]], fusers: Sequence[Fuser], seed: int = 0
 ) -> LearningReport:
-    """The report of `learning_to_rank.cross_fit` on the same judged topics and folds."""
+    """The report of `learning.cross_fit` on the same judged topics and folds."""
     runs, name = fusers[0].runs, fusers[0].measure
     topics = list(blocks)
     known = list(blocks.values())

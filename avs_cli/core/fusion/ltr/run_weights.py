@@ -14,7 +14,8 @@ import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
 from avs_cli.core.fusion.ltr.batched import BatchedMeasure
-from avs_cli.core.fusion.ltr.topic_matrix import INPUTS, TopicMatrix, best_first
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
+from avs_cli.types import FUSER_INPUTS
 
 GRID = np.array([0, 0.125, 0.25, 0.5, 1, 2], np.float32)
 PARTS = 3
@@ -24,7 +25,7 @@ ROUNDS = 3
 class RunWeights(NamedTuple):
     """The result of coordinate ascent.
 
-    kind      what goes in, one of `score_blocks.INPUTS`
+    kind      what goes in, one of `FUSER_INPUTS`
     weights   (R,), they sum to 1
     left_out  (T, R) for each training topic, the mean weights of the ascents that never saw it
     """
@@ -52,7 +53,7 @@ def learn(blocks: Sequence[TopicMatrix], measure: BatchedMeasure, seed: int) -> 
     parts = [rng.permutation(topics) % min(PARTS, topics) for _ in range(ROUNDS)]
     codes = [measure.coded(block) for block in blocks]
     best, chosen = -1.0, ""
-    for kind in INPUTS:
+    for kind in FUSER_INPUTS:
         candidates = _candidates(blocks, codes, kind)
         ascents = _round(candidates, measure, parts[0], rng)
         value = sum(

@@ -9,8 +9,6 @@ import numpy as np
 from avs_cli.core.fusion.normalisation import minmax
 from avs_cli.types import Judgment, Run, ranked
 
-# How a run scores a shot: by its rank, with a slow, fast or late discount, or by its score.
-INPUTS = ("log", "power", "reciprocal", "minmax")
 _OFFSET = 60
 
 

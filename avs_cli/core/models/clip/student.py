@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from avs_cli.core.device import give_memory_back
 from avs_cli.core.models.clip.temporal import LARGEST_SCALE, Student, Temporal, Watched
-from avs_cli.core.models.clip.towers import UNBUILT, Towers, fill, freeze, is_plain
+from avs_cli.core.models.clip.towers import MEAN, STD, UNBUILT, Towers, fill, freeze, is_plain
 from avs_cli.core.models.layers import Watching, unit
 from avs_cli.core.models.settings import LARGEST, LARGEST_NUMBER, checked_settings
 from avs_cli.errors import MismatchError
@@ -24,8 +24,6 @@ from avs_cli.errors import MismatchError
 Aggregate = Literal["attention", "mean", "seqtransf"]
 # Of OpenAI's CLIP: places of a text, and pieces of words.
 POSITIONS, VOCABULARY = 77, 49408
-# Mean and deviation of the pixels of OpenAI's CLIP.
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def normalised(

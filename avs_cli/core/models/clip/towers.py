@@ -14,6 +14,8 @@ from torch import nn
 from avs_cli.errors import MismatchError, SpecError, UnknownName
 
 DEFAULT = "ViT-B-32-quickgelu"
+# Mean and deviation of the pixels of OpenAI's CLIP.
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SHIFTED_PARTS = 7
 NO_CLIP = "these are not the weights of a CLIP with a vision transformer"
 # How a network fails to be built of sizes that do not go together.

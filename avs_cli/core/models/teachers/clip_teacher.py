@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from avs_cli.core.models.clip import checkpoints
-from avs_cli.core.models.clip.student import MEAN, STD, ClipModel, check_model, start_header
+from avs_cli.core.models.clip.student import ClipModel, check_model, start_header
 from avs_cli.core.models.clip.temporal import LARGEST_SCALE
+from avs_cli.core.models.clip.towers import MEAN, STD
 from avs_cli.core.models.settings import settings_for
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
@@ -116,7 +117,7 @@ def _publish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, meta
 def _unpublish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, *others: Any) -> None:
     """The authors' names to ours."""
     assert isinstance(model, ClipTeacher)
-    ours = {theirs: mine for mine, theirs in model._theirs.items()}
+    ours = {theirs: own for own, theirs in model._theirs.items()}
     for key in list(state):
         value, own = state.pop(key), key.removeprefix(prefix)
         if own.startswith("clip."):

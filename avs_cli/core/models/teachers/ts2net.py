@@ -25,6 +25,7 @@ DRAWS, NOISE, CHOSEN = 500, 0.05, 3
 SHARPNESS = 4.0
 SHIFTED_BLOCKS = (10, 11)
 _SELECTOR = "visual_token_selector.score_predictor."
+SIGN = "visual_token_selector.score_predictor.in_conv.1.weight"
 PUBLISHED = {
     **checkpoints.TEMPORAL,
     f"{_SELECTOR}in_conv.0.": "selector.norm.",

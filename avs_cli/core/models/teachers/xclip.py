@@ -20,6 +20,7 @@ from avs_cli.core.models.layers import unit
 from avs_cli.core.models.teachers.base import Arrays, Teacher, need_words
 
 SHARPNESS = 100.0
+SIGN = "global_mat_weight"
 PUBLISHED = {
     **checkpoints.TEMPORAL,
     "global_mat_weight": "video_sentence",

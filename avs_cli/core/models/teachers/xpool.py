@@ -14,6 +14,7 @@ from avs_cli.core.models.clip.towers import fill
 from avs_cli.core.models.layers import unit
 from avs_cli.core.models.teachers.base import Arrays, Teacher
 
+SIGN = "pool_frames.linear_proj.weight"
 PUBLISHED = {
     f"pool_frames.{theirs}.": f"{ours}."
     for theirs, ours in {

@@ -76,7 +76,7 @@ class Candidates:
         """
         block, scorer = self.vectors(), Cosine(self.others().vectors)
         step = max(1, CELLS // scorer.queries)
-        some = (_part(block, low, low + step) for low in range(0, len(block.ids), step))
+        some = (block.part(low, low + step) for low in range(0, len(block.ids), step))
         return np.concatenate([summary(scorer.scan(part).numpy().astype(np.float64)) for part in some])
 
     def others(self) -> Bank:
@@ -120,14 +120,6 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
     bank = Bank(vectors, lambda: frozenset(shots))
     method(Recording(shots, np.ones(2), Block(shots, vectors, np.arange(3)), vectors[0], bank, np.ones(2)))
     return seen
-
-
-def _part(block: Block, low: int, high: int) -> Block:
-    """Some of a block's shots."""
-    if block.offsets is None:
-        return Block(block.ids[low:high], block.vectors[low:high])
-    ends = block.offsets[low : high + 1]
-    return Block(block.ids[low:high], block.vectors[ends[0] : ends[-1]], ends - ends[0])
 
 
 def check_least(method: str, least: float, **given: float) -> None:

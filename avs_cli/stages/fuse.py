@@ -1,0 +1,298 @@
+"""Late fusion of runs, by a method or by a model that learns from judgments.
+
+run = fuse(["clip.run", "blip.run"], method="rrf:k=60")
+
+fuser = fit(["clip.run", "blip.run"], "tv22.qrels")
+run = apply(fuser, ["later/clip.run", "later/blip.run"])
+
+learned = learn(["clip.run", "blip.run"], "tv22.qrels")  # each judged topic is ranked out of fold
+learned.run, learned.fuser, learned.report
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from avs_cli.core.evaluation.evaluator import usual
+from avs_cli.core.fusion import rank_sums
+from avs_cli.core.fusion.ltr import batched, learning
+from avs_cli.core.fusion.ltr import report as reports
+from avs_cli.core.fusion.ltr.folds import by_year, split
+from avs_cli.core.fusion.ltr.topic_matrix import pool
+from avs_cli.core.fusion.methods import methods, shares
+from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.io.atomic import writing
+from avs_cli.io.forks import forked, worth
+from avs_cli.io.fuser import read_fuser, write_fuser
+from avs_cli.io.text.rankings import read_rankings
+from avs_cli.io.text.topics import absent_topics, align_topics, select_topics, topic_ids
+from avs_cli.io.text.trec import read_qrels
+from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.inputs import FilePath, GivenRun, Paths, Runs, given_runs, path_names, selected
+from avs_cli.types import Fuser, Qrels, Run, ranked
+
+__all__ = ["Learned", "apply", "fit", "fuse", "learn", "read_fuser", "write_fuser", "write_report"]
+
+Steps = Literal["auto", "1", "2"]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The result of `learn`.
+
+    run     the judged topics ranked out of fold and the others by `fuser`; empty unless requested
+    fuser   the model fitted on all judged topics; None if neither requested nor needed
+    report  weight and ablation loss of each run, and gain of each step; None unless requested
+    """
+
+    run: Run
+    fuser: Fuser | None
+    report: reports.LearningReport | None
+
+
+def fuse(runs: Runs, method: str = "rrf", *, topics: str = "", depth: int = 1000, report: Reporter = LOGGED) -> Run:
+    """The `depth` best shots of each topic by a method that needs no judgments.
+
+    method  a module of `core.fusion.methods`, with parameters as in "rrf:k=60" or "weighted:weights=2/1"
+    topics  a topics file, or ids and ranges such as "731-750,761"; "" for all
+
+    Raises SpecError for fewer than two runs, MismatchError for runs without a topic in common.
+    """
+    merge = methods.load(method)
+    given = _given(runs)
+    files = all(run.value is None and os.path.isfile(run.where) for run in given)
+    if files and hasattr(methods.module(method), "shares"):
+        fused = _by_ranks([run.where for run in given], method, topics, depth, report)
+    else:
+        fused = merge(list(_read(given, topics, report).values()))
+    return {topic: {shot: scores[shot] for shot in ranked(scores)[:depth]} for topic, scores in fused.items()}
+
+
+def fit(
+    runs: Runs,
+    qrels: Paths | Qrels,
+    *,
+    measure: str = "",
+    steps: Steps = "auto",
+    seed: int = 0,
+    threads: int = 0,
+    topics: str = "",
+    report: Reporter = LOGGED,
+) -> Fuser:
+    """The model of learning to rank, fitted on all judged topics of the runs.
+
+    measure  the measure to optimise: xinfAP, AP, nDCG, nDCG@k or P@k; "" for xinfAP on sampled judgments, else AP
+    steps    "1", one weight per run; "2", also LambdaMART; "auto", where cross-validation shows a gain of it
+    threads  0 for all cores
+
+    Raises MismatchError for judgments of none of the topics, SpecError for another measure.
+    """
+    found = learn(
+        runs,
+        qrels,
+        measure=measure,
+        steps=steps,
+        seed=seed,
+        threads=threads,
+        topics=topics,
+        fused=False,
+        fitted=True,
+        report=report,
+    )
+    assert found.fuser is not None
+    return found.fuser
+
+
+def apply(
+    fuser: Fuser | FilePath, runs: Runs, *, topics: str = "", depth: int = 1000, report: Reporter = LOGGED
+) -> Run:
+    """The `depth` best shots of each topic by a fitted model, on runs of the names that it was fitted on.
+
+    fuser  the model of `fit`, or a file that `write_fuser` wrote
+
+    Raises MismatchError for a run that the model lacks, and for one that is missing.
+    """
+    by_name = _read(_given(runs), topics, report)
+    where = "the fuser" if isinstance(fuser, Fuser) else str(fuser)
+    fuser = fuser if isinstance(fuser, Fuser) else read_fuser(str(fuser))
+    for name in fuser.runs:
+        if name not in by_name:
+            raise MismatchError(f"{where} was fitted on a run named {name}, which is missing")
+    for name in by_name:
+        if name not in fuser.runs:
+            raise MismatchError(f"{where} was not fitted on a run named {name}; remove the run or refit")
+    every = _topics(by_name)
+    known = [topic for topic in every if topic in fuser.topics]
+    if known:
+        report.note(f"{where} was fitted on {len(known)} of these {len(every)} topics, so their scores are optimistic")
+    ordered = [by_name[name] for name in fuser.runs]
+    fused = {}
+    for topic in every:
+        block = pool(ordered, topic, {})
+        fused[topic] = learning.as_scores(block, learning.steps(fuser, block)[1], depth)
+    return fused
+
+
+def learn(
+    runs: Runs,
+    qrels: Paths | Qrels,
+    *,
+    measure: str = "",
+    steps: Steps = "auto",
+    folds: int | Literal["by-year"] = 5,
+    seed: int = 0,
+    threads: int = 0,
+    topics: str = "",
+    depth: int = 1000,
+    fused: bool = True,
+    fitted: bool = False,
+    reported: bool = False,
+    report: Reporter = LOGGED,
+) -> Learned:
+    """Fuse runs whose topics are partly judged: no topic is ranked by a model that saw its own judgments.
+
+    folds     of cross-validation over the judged topics; "by-year" for one fold per edition of TRECVID's AVS task
+    fused     whether to rank the topics
+    fitted    whether to fit a model on all judged topics even if no topic needs it
+    reported  whether to evaluate the steps and the runs out of fold
+
+    The other parameters and the errors are those of `fit`.
+    """
+    by_name = _read(_given(runs), topics, report)
+    every = _topics(by_name)
+    judged = _judged(qrels, every, report)
+    measure = measure or usual(judged)
+    batched.parsed(measure)
+    parts: list[list[str]] = []
+    if fused or reported:
+        parts = by_year(list(judged)) if folds == "by-year" else split(list(judged), int(folds), seed)
+    # Sorted, so that the result does not depend on the order of the runs.
+    named = sorted(by_name)
+    needed = every if fused else list(judged)
+    blocks = {topic: pool([by_name[name] for name in named], topic, judged.get(topic, {})) for topic in needed}
+    known = {topic: blocks[topic] for topic in sorted(judged)}
+    workers = threads or os.cpu_count() or 1
+    fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported)
+    out_of_fold = {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
+    others = len(blocks) - len(known)
+    whole = learning.learn(known, named, measure, steps, seed, workers) if others or fitted else None
+    run = {}
+    for topic, block in blocks.items() if fused else ():
+        fuser = out_of_fold.get(topic) or whole
+        assert fuser is not None
+        run[topic] = learning.as_scores(block, learning.steps(fuser, block)[1], depth)
+    if fusers:
+        report.note(
+            f"{len(known)} judged topics ranked out of fold ({len(fusers)} folds, {measure}), {others} others by a "
+            "model fitted on all judged topics"
+        )
+    _note_steps([*fusers, whole] if whole else fusers, steps, report)
+    return Learned(run, whole, reports.report(known, parts, fusers, seed) if reported else None)
+
+
+def write_report(path: FilePath, found: reports.LearningReport) -> None:
+    """Write a report as text (.txt), JSON (.json) or figure (.svg, .png, .pdf)."""
+    name = str(path)
+    if name.endswith((".txt", ".json")):
+        with writing(name) as out:
+            out.write(reports.as_text(found) if name.endswith(".txt") else reports.as_json(found))
+    else:
+        from avs_cli.io.figures import write_figure
+
+        write_figure(name, reports.figure(found))
+
+
+def _given(runs: Runs) -> list[GivenRun]:
+    """The runs; raises SpecError for a single one, MismatchError for two of one name."""
+    given = given_runs(runs)
+    if len(given) < 2:
+        raise SpecError(f"fusion needs at least two runs, got only {given[0].where if given else 'none'}")
+    twice = [name for name, count in Counter(run.name for run in given).items() if count > 1]
+    if twice:
+        raise MismatchError(f"two runs are named {twice[0]}")
+    return given
+
+
+def _read(given: Sequence[GivenRun], topics: str, report: Reporter) -> dict[str, Run]:
+    """Name -> run with the selected topics; raises MismatchError when no two runs share a topic."""
+    chosen = selected([run.read() for run in given], topics, report)
+    _check_topics([run.where for run in given], chosen, report)
+    return {run.name: topics_of_run for run, topics_of_run in zip(given, chosen, strict=True)}
+
+
+def _topics(runs: Mapping[str, Run]) -> list[str]:
+    return list(dict.fromkeys(topic for run in runs.values() for topic in run))
+
+
+def _check_topics(where: Sequence[str], runs: Sequence[Iterable[str]], report: Reporter) -> None:
+    """Note the topics that some runs lack; raises MismatchError when no two runs share a topic."""
+    counts = Counter(topic for topics in runs for topic in topics)
+    if max(counts.values()) < 2:
+        raise MismatchError(f"the runs have no topic in common, such as {where[0]} and {where[1]}")
+    alone = sum(count < len(runs) for count in counts.values())
+    if alone:
+        report.note(f"{alone} of {len(counts)} topics are missing from some of the {len(runs)} runs")
+
+
+def _by_ranks(paths: list[str], method: str, topics: str, depth: int, report: Reporter) -> Run:
+    """Fuse runs by a rank-based method; each process sums part of the runs."""
+    wanted = topic_ids(topics) if topics else None
+    by_rank = shares.load(method)
+
+    def summed(some: list[str]) -> tuple[list[list[str]], rank_sums.Sums]:
+        rankings = [read_rankings(path) for path in some]
+        have = [list(one) for one in rankings]
+        if wanted is not None:
+            rankings = [select_topics(one, wanted) for one in rankings]
+        longest = max((len(shots) for one in rankings for shots in one.values()), default=0)
+        return have, rank_sums.sums(rankings, by_rank(len(paths), longest))
+
+    workers = worth(len(paths))
+    size = -(-len(paths) // workers)
+    parts = forked(summed, [paths[start : start + size] for start in range(0, len(paths), size)], workers)
+    have = [topics_of_run for several, _ in parts for topics_of_run in several]
+    if wanted is not None:
+        if absent := absent_topics(wanted, have):
+            report.note(absent)
+        have = [list(select_topics(dict.fromkeys(run), wanted)) for run in have]
+    _check_topics(paths, have, report)
+    return rank_sums.best(rank_sums.added([total for _, total in parts]), depth)
+
+
+def _judged(qrels: Paths | Qrels, topics: Sequence[str], report: Reporter) -> Qrels:
+    """The judgments of the runs' topics, with the topic ids of the runs."""
+    value = qrels if isinstance(qrels, dict) else None
+    given = ["the qrels"] if isinstance(qrels, dict) else path_names(qrels)
+    found: Qrels = {}
+    where: dict[str, str] = {}
+    theirs: dict[str, None] = {}
+    for name in given:
+        own, renamed = align_topics(read_qrels(name) if value is None else value, topics)
+        if renamed:
+            report.note(f"{name}: {renamed}")
+        theirs |= dict.fromkeys(own)
+        judged = [topic for topic in topics if topic in own]
+        if not judged and len(given) > 1:
+            report.note(f"{name} judges none of the runs' topics")
+        for topic in judged:
+            if topic in where:
+                raise MismatchError(f"topic {topic} is judged in both {where[topic]} and {name}; give one of them")
+            where[topic], found[topic] = name, own[topic]
+    if not found:
+        one = given[0] if len(given) == 1 else "--qrels"
+        raise MismatchError(
+            f"{one} judges none of the runs' topics ({few(topics)}), but {few(theirs)}: fit on runs of the judged "
+            "topics with --save fuser.json, then fuse these runs with --load fuser.json"
+        )
+    return {topic: found[topic] for topic in topics if topic in found}
+
+
+def _note_steps(fits: Sequence[Fuser], steps: str, report: Reporter) -> None:
+    """Note the decisions on Step 2."""
+    left = [fuser for fuser in fits if not fuser.mix]
+    if steps == "auto" and left:
+        report.note(f"Step 1 only (linear weights) in {len(left)} of {len(fits)} fits: {left[0].verdict}")
+    elif steps == "auto" and fits:
+        report.note(f"Steps 1 and 2 in {len(fits)} of {len(fits)} fits: {fits[-1].verdict}")

@@ -1,0 +1,111 @@
+"""Fusion from Python: what it gives is what `avs fuse` writes."""
+
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avs_cli.core.fusion.methods import methods
+from avs_cli.errors import MismatchError, SpecError, UnknownName
+from avs_cli.io.text.trec import read_qrels, read_run, write_run
+from avs_cli.stages import fuse
+from avs_cli.types import Run
+
+Here = Callable[..., Any]
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """one.run … of topics 1661-1667 and q.txt of the first six: each run sees relevance through its own noise."""
+    rng = random.Random(0)
+    runs: dict[str, Run] = {name: {} for name in NAMES}
+    judged = []
+    for topic in map(str, range(1661, 1668)):
+        relevant = {f"shot{n}": rng.random() < 0.3 for n in range(30)}
+        for noise, run in enumerate(runs.values(), start=1):
+            run[topic] = {shot: right + noise * rng.gauss(0, 0.5) for shot, right in relevant.items()}
+        if topic < "1667":
+            judged += [f"{topic} 0 {shot} {int(right)}\n" for shot, right in relevant.items()]
+    for name, run in runs.items():
+        write_run(str(tmp_path / f"{name}.run"), run)
+    (tmp_path / "q.txt").write_text("".join(judged))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+PATHS = [f"{name}.run" for name in NAMES]
+
+
+def written(run: Run, depth: int = 1000) -> str:
+    """The run as the command writes it."""
+    write_run("python.run", run, "fused", depth)
+    return Path("python.run").read_text()
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_each_method_fuses_paths_and_values_as_the_command_does(avs_here: Here, folder: Path, method: str) -> None:
+    spec = "weighted:weights=3/2/1" if method == "weighted" else method
+    run = fuse.fuse(PATHS, method=spec)
+    assert fuse.fuse([read_run(path) for path in PATHS], spec) == run
+    command = "average" if method == "weighted" else method
+    done = avs_here("fuse", *PATHS, "--method", command)
+    assert done.stdout == written(fuse.fuse([Path(path) for path in PATHS], command)) != ""
+
+
+def test_depth_and_topics_cut_runs_as_the_command_does(avs_here: Here, folder: Path) -> None:
+    run = fuse.fuse(PATHS, topics="661-663", depth=7)
+    assert {topic: len(scores) for topic, scores in run.items()} == {"1661": 7, "1662": 7, "1663": 7}
+    assert written(run) == avs_here("fuse", *PATHS, "--topics", "661-663", "--depth", 7).stdout
+
+
+def test_a_fitted_model_is_what_save_writes_and_applies_as_load_does(avs_here: Here, folder: Path) -> None:
+    fuser = fuse.fit(PATHS, "q.txt", steps="2")
+    fuse.write_fuser("python.json", fuser)
+    assert avs_here("fuse", *PATHS, "--ltr", "--steps", "2", "--qrels", "q.txt", "--save", "saved.json").returncode == 0
+    assert Path("python.json").read_bytes() == Path("saved.json").read_bytes()
+    assert fuser.boosters and fuser.runs == ("one", "three", "two") and len(fuser.topics) == 6
+    loaded = avs_here("fuse", *PATHS, "--load", "saved.json").stdout
+    assert written(fuse.apply(fuser, PATHS)) == written(fuse.apply(Path("saved.json"), PATHS)) == loaded != ""
+
+
+def test_learning_gives_runs_values_and_qrels_by_name(avs_here: Here, folder: Path) -> None:
+    runs = {name: read_run(f"{name}.run") for name in NAMES}
+    learned = fuse.learn(runs, read_qrels("q.txt"), folds=3, reported=True)
+    line = ("fuse", *PATHS, "--ltr", "--qrels", "q.txt", "--folds", 3, "-o", "fused.run", "--report", "report.json")
+    assert avs_here(*line).returncode == 0
+    assert written(learned.run) == Path("fused.run").read_text() and learned.report is not None
+    fuse.write_report("python.json", learned.report)
+    assert Path("python.json").read_bytes() == Path("report.json").read_bytes()
+    assert learned.fuser is not None and learned.fuser.measure == "AP"  # for topic 1667, which nobody judged
+
+
+def test_notes_go_to_the_logger(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "avs_cli"):
+        fuse.fuse(PATHS, topics="666-669")
+        fuse.apply(fuse.fit(PATHS, "q.txt", steps="1"), PATHS)
+    assert caplog.messages == [
+        "2 of 4 selected topics are in no run: 668, 669",
+        "the fuser was fitted on 6 of these 7 topics, so their scores are optimistic",
+    ]
+
+
+def test_wrong_runs_are_refused(folder: Path) -> None:
+    with pytest.raises(SpecError, match=r"at least two runs, got only one\.run"):
+        fuse.fuse("one.run")
+    with pytest.raises(SpecError, match="got only none"):
+        fuse.fuse([])
+    with pytest.raises(MismatchError, match=r"two runs are named one\.run"):
+        fuse.fuse(["one.run", "one.run"])
+    with pytest.raises(UnknownName):
+        fuse.fuse(PATHS, "rff")
+    with pytest.raises(MismatchError, match="no topic in common, such as a and b"):
+        fuse.fuse({"a": {"1": {"x": 1.0}}, "b": {"2": {"x": 1.0}}})
+    fuser = fuse.fit(PATHS, "q.txt", steps="1")
+    with pytest.raises(MismatchError, match="the fuser was fitted on a run named three, which is missing"):
+        fuse.apply(fuser, PATHS[:2])
+    with pytest.raises(MismatchError, match="the fuser was not fitted on a run named four"):
+        fuse.apply(fuser, {name: read_run("one.run") for name in (*NAMES, "four")})
