@@ -48,7 +48,7 @@ def read_qrels(path: str) -> Iterator[ir_measures.Qrel]:
             yield ir_measures.Qrel(topic, shot, relevance, stratum)
 
 
-class Measure(ir_measures.Measure):
+class AvsMeasure(ir_measures.Measure):
     """One of our measures, as ir_measures writes them: `iP@100`, `iprec_rec@0.5`."""
 
     def aggregator(self) -> Agg:
@@ -68,7 +68,7 @@ class _Summary(Agg):
         return self.measure.summary(self.values) if self.values else float("nan")
 
 
-def _measure(entry: str) -> Measure:
+def _measure(entry: str) -> AvsMeasure:
     """An entry of our registry as a measure of ir_measures; its parameter `k` is called `cutoff` there."""
     module = evaluator.measures.module(entry)
     function = getattr(module, "part", module.score)
@@ -93,19 +93,19 @@ def _measure(entry: str) -> Measure:
         "AT_PARAM": next(iter(parameters), "cutoff"),
         "DEFAULT": float("inf") if getattr(module, "LOWER_IS_BETTER", False) else 0.0,
     }
-    kind: type[Measure] = type(f"_{name}", (Measure,), about)
+    kind: type[AvsMeasure] = type(f"_{name}", (AvsMeasure,), about)
     return kind()
 
 
 # What ir_measures has by the same name stays its own.
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, AvsMeasure] = {
     str(measure): measure
     for measure in map(_measure, evaluator.measures.names())
     if str(measure) not in ir_measures.measures.registry
 }
 
 
-class Provider(ir_measures.Provider):
+class AvsProvider(ir_measures.Provider):
     """Computes `MEASURES` with `core.evaluation.evaluator`."""
 
     NAME = "avs"
@@ -144,11 +144,11 @@ def _judgments(qrels: Any) -> Qrels:
 
 for _one in MEASURES.values():
     ir_measures.measures.register(_one)
-PROVIDER = ir_measures.providers.register(Provider())  # type: ignore[no-untyped-call]
+PROVIDER = ir_measures.providers.register(AvsProvider())  # type: ignore[no-untyped-call]
 ir_measures.DefaultPipeline.providers.append(PROVIDER)
 
 
-def __getattr__(name: str) -> Measure:
+def __getattr__(name: str) -> AvsMeasure:
     try:
         return MEASURES[name]
     except KeyError:

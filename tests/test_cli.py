@@ -130,7 +130,7 @@ def test_commands_are_listed_in_the_order_of_the_pipeline(avs: Avs) -> None:
     listed = [
         line.split()[0] for line in avs("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     ]
-    assert listed == cli.COMMANDS
+    assert listed == [*cli.COMMANDS]
 
 
 def test_every_command_module_is_a_command() -> None:

@@ -49,7 +49,7 @@ def test_what_ir_measures_lacks_is_there_and_what_it_has_is_its_own() -> None:
     spelled = {name.lower().replace("_", "-") for name in ir_measures.measures.registry}
     assert spelled >= set(evaluator.measures.names())
     for name in ("ERR", "Judged", "RBP", "AP"):
-        assert not isinstance(ir_measures.parse_measure(name), ir_measures_provider.Measure)
+        assert not isinstance(ir_measures.parse_measure(name), ir_measures_provider.AvsMeasure)
     assert ir_measures.parse_measure("iP@100") == iP @ 100 == iP(cutoff=100)
     assert ir_measures.parse_measure("iprec_rec@0.5").params == {"recall": 0.5}
 

@@ -186,7 +186,7 @@ def pickled(path: Path) -> dict[str, torch.Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle fails in any way
+    except Exception as error:  # damaged pickles raise all kinds of errors
         reason = (str(error).splitlines() or [""])[0]
         raise FormatError(path, f"not tensors that torch saved ({reason})") from None
     if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
