@@ -1,7 +1,8 @@
 """Share of judged shots among the first k ranks.
 
 Unjudged shots count as not relevant, so runs with few judged shots at the top are underestimated. Pooled shots that
-were not sampled are unjudged. For a shorter ranking, it is the share of that ranking, as in ir_measures.
+were not sampled are unjudged, which ir_measures counts as judged. For a shorter ranking, it is the share of that
+ranking, as there.
 """
 
 from collections.abc import Mapping, Sequence

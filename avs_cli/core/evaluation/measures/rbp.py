@@ -1,7 +1,7 @@
 """Rank-biased precision, for a user who proceeds from each rank to the next with probability p.
 
 Moffat and Zobel, ACM TOIS 27(1), 2008, doi:10.1145/1416950.1416952: (1 - p) · Σ p^(rank - 1) over the ranks of
-relevant shots.
+relevant shots. ir_measures has no RBP without another package, cwl-eval.
 """
 
 from collections.abc import Mapping, Sequence
