@@ -53,12 +53,6 @@ STREAMS = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr",
 SOURCES = {"DEFAULT_MAP": f"set in {config.FILE}", "ENVIRONMENT": "set in the environment"}
 
 
-def available() -> list[str]:
-    """The commands, in the order of the pipeline."""
-    folder = Path(__file__).with_name("commands")
-    return [name for name in COMMANDS if (folder / f"{name}.py").is_file()]
-
-
 def build(names: Sequence[str]) -> Any:
     """The command line with the named commands; only these are imported."""
     app = typer.Typer(
@@ -161,10 +155,9 @@ def parameters(command: Any) -> config.Parameters:
 
 def run(arguments: Sequence[str]) -> None:
     """Run one command line; raises on errors."""
-    everything = available()
     asked = arguments[0] if arguments else ""
-    whole = asked not in everything or (Path.cwd() / config.FILE).is_file()
-    root = build(everything if whole else [asked])
+    whole = asked not in COMMANDS or (Path.cwd() / config.FILE).is_file()
+    root = build(COMMANDS if whole else [asked])
     given = config.defaults({name: parameters(command) for name, command in root.commands.items()}, Path.cwd())
     # Not `root.main`, which has exit codes of its own for interrupts and closed pipes.
     with root.make_context("avs", list(arguments), default_map=given) as context:
@@ -271,7 +264,7 @@ def _usage(error: Any, arguments: Sequence[str]) -> int:
     source = context.get_parameter_source(parameter.name) if context and parameter else None
     if source and source.name in SOURCES:
         message += f" ({SOURCES[source.name]})"
-    command = arguments[0] if arguments and arguments[0] in available() else ""
+    command = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     return _say(f"{message[:1].lower()}{message[1:]}; see: avs {command}{' ' * bool(command)}--help", 2)
 
 

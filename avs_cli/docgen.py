@@ -85,7 +85,7 @@ class Parameter(NamedTuple):
 
 def pages() -> dict[str, str]:
     """Every generated file: its path in the checkout and its text."""
-    root = cli.build(cli.available())
+    root = cli.build(cli.COMMANDS)
     made = {"man/avs.1": program_page(root)}
     for name, command in root.commands.items():
         made[f"man/avs-{name}.1"] = command_page(name, command, list(root.commands))

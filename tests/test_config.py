@@ -45,7 +45,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Resu
             got.update({"output": output} if output else {}, **({"trust": trust} if trust else {}))
 
         monkeypatch.setitem(sys.modules, "avs_cli.commands.probe", SimpleNamespace(probe=probe))  # type: ignore[arg-type]
-        monkeypatch.setattr(cli, "available", lambda: ["probe"])
+        monkeypatch.setattr(cli, "COMMANDS", ("probe",))
         monkeypatch.chdir(tmp_path)
         (tmp_path / "avs.toml").write_text(toml)
         for name, value in variables.items():

@@ -133,11 +133,11 @@ def search(
         raise SpecError("- is stdin, which can be read once")
     if [output, times, explain].count("-") > 1:
         raise SpecError("- is stdout, which takes one of --output, --times and --explain")
-    asked = {"query": query} if query else topics
+    wanted = {"query": query} if query else topics
     if query:
         field = None
     if head:
-        if not asked:
+        if not wanted:
             raise SpecError("--head needs text; give --topics FILE or --query TEXT")
         several = len(head) > 1
         if several and output == "-":
@@ -153,7 +153,7 @@ def search(
 
         with searching_heads(
             gallery,
-            asked,
+            wanted,
             head,
             vectors=vectors or [],
             weights=checkpoints,
@@ -186,7 +186,7 @@ def search(
 
     with searching(
         gallery,
-        asked or None,
+        wanted or None,
         vectors="".join(vectors or []),
         weights=weights[0] if weights else None,
         field=field,

@@ -1,9 +1,9 @@
-"""Vectors in NumPy's files, with their ids: one .npy, and the folders of clip-retrieval.
+"""Vectors in NumPy files with their ids: single .npy files, and the folders of clip-retrieval.
 
-x.npy, x.ids.txt   (M, D) numbers, and an id per row, a line each; rows that follow each other under one id are frames
-FOLDER             img_emb/img_emb_0.npy …, and metadata/metadata_0.parquet …, whose column image_path names the rows
+x.npy, x.ids.txt   (M, D) floats, and one id per row, one per line; adjacent rows with the same id are frames
+FOLDER             img_emb/img_emb_0.npy …, and metadata/metadata_0.parquet …; the column image_path names the rows
 
-No pickle is ever loaded: an array of Python objects is refused.
+Pickles are never loaded: arrays of Python objects are rejected.
 """
 
 import re
@@ -25,11 +25,11 @@ _FRAME = re.compile(r"(.+)_([0-9]+)")
 
 
 class Imported(NamedTuple):
-    """Items of another tool's files.
+    """Items read from the files of another tool.
 
-    vectors  (M, D), mapped from the files
+    vectors  (M, D), memory-mapped
     offsets  (N+1,) when items own several rows: item i owns vectors[order[offsets[i]:offsets[i+1]]]; None: N = M
-    order    the rows in the order of the items; None: as they come
+    order    the rows in the order of the items; None: file order
     """
 
     ids: Sequence[str]
@@ -38,7 +38,7 @@ class Imported(NamedTuple):
     order: np.ndarray | None = None
 
     def blocks(self, rows: int) -> Iterator[Block]:
-        """The items, about so many rows at a time."""
+        """The items in blocks of about `rows` rows."""
         offsets = np.arange(len(self.ids) + 1) if self.offsets is None else self.offsets
         low = 0
         while low < len(self.ids):
@@ -52,7 +52,7 @@ class Imported(NamedTuple):
 
 
 class _Stacked:
-    """Arrays of equal rows as one, which is read in slices."""
+    """Concatenation of arrays with equal row shapes, read in slices."""
 
     def __init__(self, arrays: Sequence[np.ndarray]):
         self.arrays, self.dtype = arrays, arrays[0].dtype
@@ -65,7 +65,7 @@ class _Stacked:
 
 
 def imported(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
-    """A row per item. Raises FormatError for an id that comes twice in `path`, an id per line."""
+    """Items with one row each. Raises FormatError for a duplicate id, with its line in `path`."""
     seen: set[str] = set()
     for line, id in enumerate(ids, start=1):
         if id in seen:
@@ -75,9 +75,9 @@ def imported(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
 
 
 def framed(path: Path, ids: Sequence[str], vectors: Any) -> Imported:
-    """Rows that are frames called <item>_<number>, in the order of the numbers.
+    """Items whose rows are frames named <item>_<number>, in order of the numbers.
 
-    Raises FormatError for an id of another kind, and for one that comes twice.
+    Raises FormatError for an id of another form and for a duplicate id.
     """
     imported(path, ids, vectors)
     frames: dict[str, list[tuple[int, int]]] = {}
@@ -99,7 +99,7 @@ def rows_of(block: Block) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def look_like_frames(ids: Sequence[str]) -> bool:
-    """Whether ids are <item>_0, <item>_1 …: every item has a frame 0, and some have more."""
+    """Whether all ids are <item>_0, <item>_1, …: each item has a frame 0, and at least one has more."""
     matches = [_FRAME.fullmatch(id) for id in ids]
     items = {match[1] for match in matches if match}
     firsts = {match[1] for match in matches if match and not match[2].strip("0")}
@@ -107,9 +107,11 @@ def look_like_frames(ids: Sequence[str]) -> bool:
 
 
 def read_npy(path: str | Path, frames: bool) -> Imported:
-    """The items of an array and of the ids beside it.
+    """The items of an array and of its file of ids.
 
-    frames  rows are frames called <item>_<number>. Raises FormatError when array and ids do not fit
+    frames  whether rows are frames named <item>_<number>
+
+    Raises FormatError when the array and the ids do not match.
     """
     vectors, names = _array(Path(path)), _ids_path(Path(path))
     if not regular(names).exists():
@@ -125,21 +127,21 @@ def read_npy(path: str | Path, frames: bool) -> Imported:
 
 
 def write_npy(path: str | Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterable[Block]) -> None:
-    """Write (M, D) vectors, and an id per row beside them; a shot's frames have its id each."""
+    """Write (M, D) vectors and their file of ids, one per row; the frames of a shot share its id."""
     path = Path(path)
     ids: list[str] = []
     with replacing(path) as part:
         for block in _written(part, shape, dtype, blocks):
             lengths = np.ones(len(block.ids), np.int64) if block.offsets is None else np.diff(block.offsets)
             ids += np.repeat(np.array(block.ids, object), lengths).tolist()
-        # Ids never lie beside an array that they do not belong to.
+        # A crash must not leave new ids beside an old array.
         path.unlink(missing_ok=True)
         with writing(_ids_path(path)) as text:
             text.writelines(f"{id}\n" for id in ids)
 
 
 def _written(path: Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterable[Block]) -> Iterator[Block]:
-    """Write (M, D) vectors, and give each block back. Not by a map of the file, as a disk that is full ends those."""
+    """Write (M, D) vectors and yield each block. A memory map would crash with SIGBUS on a full disk."""
     with path.open("wb") as out:
         told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(out, told)
@@ -149,14 +151,14 @@ def _written(path: Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterab
 
 
 def is_clip_retrieval(folder: str | Path) -> bool:
-    """Whether a folder is laid out as `clip-retrieval inference` does it."""
+    """Whether a folder has the layout of `clip-retrieval inference`."""
     return (Path(folder) / "img_emb").is_dir() and (Path(folder) / "metadata").is_dir()
 
 
 def read_clip_retrieval(folder: str | Path) -> Imported:
-    """The rows of all partitions, under their pictures' names as `avs extract` gives them.
+    """The rows of all partitions, named after their images as in `avs extract`.
 
-    Raises FormatError, and UnavailableError without a reader of parquet.
+    Raises FormatError, and UnavailableError if pyarrow is not installed.
     """
     found = sorted((int(match[1]), path) for path in Path(folder).glob("img_emb/*") if (match := _part_of(path)))
     if not found:
@@ -180,7 +182,10 @@ def read_clip_retrieval(folder: str | Path) -> Imported:
 
 
 def write_clip_retrieval(folder: str | Path, shape: tuple[int, int], dtype: np.dtype, blocks: Iterable[Block]) -> None:
-    """Write vectors as clip-retrieval's folder of one partition. Raises UnavailableError, FormatError for others."""
+    """Write vectors as a clip-retrieval folder with one partition.
+
+    Raises FormatError if the folder has other partitions, UnavailableError if pyarrow is not installed.
+    """
     parquet, arrow = _parquet()
     for path in Path(folder).glob("img_emb/*"):
         if path.name != "img_emb_0.npy":
@@ -206,10 +211,10 @@ def _ids_path(path: Path) -> Path:
 
 
 def _array(path: Path) -> np.ndarray:
-    """(M, D) floating-point numbers, mapped from an .npy file that holds just these."""
+    """(M, D) floats, memory-mapped from an .npy file. Raises FormatError for any other content."""
     try:
         with regular(path).open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # numpy's, about files of Python 2
+            warnings.simplefilter("ignore", UserWarning)  # numpy warns about files written by Python 2
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, by_column, dtype = read(file)

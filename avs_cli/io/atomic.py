@@ -1,4 +1,4 @@
-"""Outputs that are whole or absent: written beside the target, then renamed onto it."""
+"""Atomic outputs: written to a temporary file, which then replaces the target."""
 
 import contextlib
 import errno
@@ -13,22 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-# How a write fails when there is no room, or the disk does not take it.
+# Errors of a write to a full or failing disk.
 UNWRITTEN = frozenset({errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC})
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not.
+    """A temporary path that replaces `path` when the block succeeds and is removed when it fails.
 
-    Folders on the way to `path` that are missing are made.
+    Missing parent folders are created.
     """
     target = Path(path).resolve()
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if target.exists() and not target.is_file():
         with _named(path):
-            yield target  # a device or a named pipe is written to, never replaced
+            yield target  # devices and named pipes are written to, never replaced
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,11 +49,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: str | Path) -> Iterator[None]:
-    """Give a write that fails the name of its file."""
+    """Add the name of the file to errors of a failing disk."""
     try:
         yield
     except OSError as error:
-        # numpy says how many numbers of an array went out, and not why no more.
+        # numpy reports how many values it wrote, but no error code.
         code = errno.ENOSPC if error.errno is None and "requested and" in str(error) else error.errno
         if error.filename is not None or code not in UNWRITTEN:
             raise
@@ -61,7 +61,7 @@ def _named(path: str | Path) -> Iterator[None]:
 
 
 def _rights(target: Path) -> int:
-    """The mode of the file that is replaced; of a new one, what the user's umask gives. mkstemp makes files private."""
+    """Permissions: those of the replaced file, else those of the umask; mkstemp would make the file private."""
     if target.exists():
         return stat.S_IMODE(target.stat().st_mode)
     mask = os.umask(0)
@@ -71,7 +71,7 @@ def _rights(target: Path) -> int:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[TextIO]:
-    """A text stream onto `path`; `-` is stdout, `.gz` compresses (without a time stamp: equal text, equal bytes)."""
+    """A text stream to `path`; `-` is stdout, and `.gz` compresses, without a time stamp."""
     if str(path) == "-":
         yield sys.stdout
         sys.stdout.flush()
@@ -90,5 +90,5 @@ def writing(path: str | Path) -> Iterator[TextIO]:
 
 
 def names_folder(path: str) -> bool:
-    """Whether an output is a folder: one that exists, or a name that ends in a slash."""
+    """Whether an output is a folder: an existing one, or a name with a final slash."""
     return path.endswith("/") or Path(path).is_dir()

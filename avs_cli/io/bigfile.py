@@ -1,9 +1,9 @@
-"""BigFile folders, in which the published tools keep features, and files of word vectors.
+"""BigFile folders, the feature format of RUC's tools, and files of word vectors.
 
 feature.bin        rows of float32, little endian, no header
-shape.txt          "rows numbers-per-row"
-id.txt             an id per row, separated by line breaks or by single spaces
-video2frames.txt   of frame-level features: {'video': ['video_0', 'video_1', …], …}, the rows of each video
+shape.txt          "rows dimensions"
+id.txt             one id per row, separated by line breaks or by single spaces
+video2frames.txt   frame-level features only: {'video': ['video_0', 'video_1', …], …}, the rows of each video
 """
 
 import json
@@ -24,14 +24,14 @@ _STRING = re.compile(r"""u?"((?:[^"\\]|\\.)*)"|u?'((?:[^'\\]|\\.)*)'""")
 
 
 class BigFile:
-    """A folder open for reading.
+    """A folder opened for reading.
 
     ids      one per row
-    vectors  (N, D) float32, mapped from the file
+    vectors  (N, D) float32, memory-mapped
     """
 
     def __init__(self, folder: str | Path):
-        """Raises FormatError when its three files do not agree, or hold nothing."""
+        """Raises FormatError when its three files are inconsistent or empty."""
         folder = Path(folder)
         for name in ("shape.txt", "feature.bin", "id.txt"):
             regular(folder / name)
@@ -56,14 +56,16 @@ class BigFile:
 
 
 def is_bigfile(folder: str | Path) -> bool:
-    """Whether a folder holds what a BigFile has."""
+    """Whether a folder has the files of a BigFile."""
     return all((Path(folder) / name).is_file() for name in ("feature.bin", "shape.txt", "id.txt"))
 
 
 def read_bigfile(folder: str | Path, frames: bool) -> Imported:
-    """The items of a folder: those of video2frames.txt with their frames where there is one, else its rows.
+    """The items of a folder: the videos of video2frames.txt if there is one, else its rows.
 
-    frames  rows are frames called <item>_<number>. Raises FormatError for an id that comes twice
+    frames  whether rows are frames named <item>_<number>
+
+    Raises FormatError for a duplicate id.
     """
     big = BigFile(folder)
     known = regular(Path(folder) / _FRAMES)
@@ -82,7 +84,7 @@ def read_bigfile(folder: str | Path, frames: bool) -> Imported:
 
 
 def _videos(path: Path) -> dict[str, list[str]]:
-    """The frames of each video; the file is JSON or Python's notation of a dict."""
+    """The frames of each video; the file is JSON or the repr of a Python dict."""
     text = read_text(path)
     try:
         try:
@@ -100,13 +102,13 @@ def _videos(path: Path) -> dict[str, list[str]]:
 
 
 def write_bigfile(folder: str | Path, dim: int, blocks: Iterable[Block]) -> None:
-    """Write blocks of vectors as a folder, an id per line.
+    """Write blocks of vectors as a folder, with one id per line.
 
-    Frames are called <id>_0, <id>_1 …, as RUC's tools call them, and video2frames.txt says whose they are.
+    Frames are named <id>_0, <id>_1, … as in RUC's tools, and listed by item in video2frames.txt.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Until its new shape.txt is there, the last of all, the folder is no BigFile.
+    # shape.txt is written last: without it, the folder is not taken for a BigFile.
     (folder / "shape.txt").unlink(missing_ok=True)
     ids: list[str] = []
     videos: dict[str, list[str]] = {}
@@ -138,8 +140,8 @@ def _listed(names: list[str]) -> str:
 def read_word_vectors(path: str) -> WordVectors:
     """Word vectors of a BigFile folder, or of a text file of lines `word number number …`.
 
-    The first line of a word counts. A line with NaN is left out, as is the line with the two counts that word2vec's own
-    text format begins with. Raises FormatError for a line of another length.
+    Of repeated words, the first is used. Lines with NaN are skipped, and so is the first line of word2vec's text
+    format, which has two counts. Raises FormatError for a line of another length.
     """
     if Path(path).is_dir():
         big = BigFile(path)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-# JSON is traversed recursively.
+# Nesting levels; values are traversed recursively.
 DEEPEST = 32
 
 
@@ -17,7 +17,7 @@ def parsed(text: str | bytes, most: int) -> Any:
         raise ValueError("JSON is nested too deeply") from None
     if not _is_shallow(value, DEEPEST):
         raise ValueError(f"JSON is nested in more than {DEEPEST} levels")
-    # "\ud800" is JSON, and no text that could be written to a file.
+    # "\ud800" is valid JSON, but cannot be encoded as UTF-8.
     json.dumps(value, ensure_ascii=False).encode()
     return value
 

@@ -1,4 +1,4 @@
-"""Arrays worth keeping between runs, in the user's cache folder."""
+"""Arrays cached between runs, in the cache folder of the user."""
 
 import contextlib
 import os
@@ -20,9 +20,9 @@ def folder() -> Path:
 
 
 def remembered(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array that an earlier run left under `name`, else `compute()`, which is then left there.
+    """The array cached under `name`, else `compute()`, which is then cached.
 
-    A cache that cannot be read or written is no failure: the array is computed.
+    If the cache cannot be read or written, the array is computed.
     """
     path = folder() / f"{name}.npy"
     try:
@@ -30,7 +30,7 @@ def remembered(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         return kept
     except (OSError, ValueError, EOFError):
         array = compute()
-    with contextlib.suppress(OSError):  # a read-only home must not stop anybody
+    with contextlib.suppress(OSError):  # the home folder may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part, part.open("wb") as out:
             np.save(out, array, allow_pickle=False)

@@ -1,8 +1,7 @@
-"""What encoders said of themselves when they were last loaded, in the user's cache folder.
+"""Facts on encoders, cached when a model is loaded, in the cache folder of the user.
 
-With it a finished job is known to be finished without loading the model again. It holds for as long as the files
-that it depends on keep their size and time of change. No vector is computed by it, and a store that it does not fit is
-left to the model itself.
+With them a finished store is recognised without loading the model. They are valid while the size and modification time
+of the weight files stay the same. If a store does not match them, the model is loaded.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from avs_cli.types import Facts, Pixels, Sampling
 
 
 def recall(asked: Mapping[str, Any]) -> Facts | None:
-    """The facts kept for an encoder that was asked for in this way, unless one of its files has changed since."""
+    """The cached facts on an encoder with these settings; None if there are none or one of its files has changed."""
     try:
         kept = json.loads(_place(asked).read_bytes())
         if kept["files"] != _states([file[0] for file in kept["files"]]):
@@ -32,7 +31,7 @@ def recall(asked: Mapping[str, Any]) -> Facts | None:
 
 
 def keep(asked: Mapping[str, Any], facts: Facts, files: Iterable[Path]) -> None:
-    """Keep the facts of an encoder that depends on these files; a cache that cannot be written is no failure."""
+    """Cache the facts on an encoder that depends on these files; errors of the cache are ignored."""
     told = {**facts._asdict(), "sampling": asdict(facts.sampling), "pixels": facts.pixels and asdict(facts.pixels)}
     place = _place(asked)
     with contextlib.suppress(OSError):
@@ -48,5 +47,5 @@ def _place(asked: Mapping[str, Any]) -> Path:
 
 
 def _states(files: Iterable[str]) -> list[list[Any]]:
-    """Name, size and time of change of each file."""
+    """Name, size and modification time of each file."""
     return [[name, (status := Path(name).stat()).st_size, status.st_mtime_ns] for name in files]

@@ -1,4 +1,4 @@
-"""Figures as files: SVG, PNG or PDF, equal figures as equal bytes."""
+"""Figures as SVG, PNG or PDF files; equal figures give equal bytes."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from avs_cli.errors import SpecError
 from avs_cli.io.atomic import replacing
 
-# What each format would otherwise stamp with the time of day or the library's version.
+# Metadata in which a format would record the time or the version of the library.
 _STAMPS: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
     "png": {"Software": None},
@@ -17,7 +17,7 @@ _STAMPS: dict[str, dict[str, None]] = {
 
 
 def figure_format(path: str) -> str:
-    """The format that the file's ending asks for. Raises SpecError for any other."""
+    """The format by the suffix of the file. Raises SpecError for an unsupported one."""
     ending = Path(path).suffix.lower().lstrip(".")
     if ending not in _STAMPS:
         raise SpecError(f"{path}: figures must be .svg, .png or .pdf")
@@ -25,7 +25,7 @@ def figure_format(path: str) -> str:
 
 
 def write_figure(path: str, figure: Figure) -> None:
-    """Save a figure in the format of the file's ending."""
+    """Save a figure in the format by the suffix of the file."""
     kind = figure_format(path)
     with matplotlib.rc_context({"svg.hashsalt": "avs"}), replacing(path) as part:
         figure.savefig(part, format=kind, dpi=150, metadata=_STAMPS[kind])

@@ -1,11 +1,11 @@
-"""Decoded frames of videos in a folder, a file per shot: training reads them many times and decodes them once.
+"""A cache of decoded frames, one file per shot: training reads them in every epoch and decodes them once.
 
-    NAME.npy   the frames as they are
-    NAME.npz   as JPEG: `jpeg`, bytes of one frame after the other; `ends`, where each ends; `count`, how many frames
-               the shot has, of which those beyond the last JPEG repeat it
+    NAME.npy   raw frames
+    NAME.npz   JPEG: `jpeg`, the concatenated files; `ends`, the end of each; `count`, the number of frames of the
+               shot; frames beyond the last JPEG repeat it
 
-On 26 clips JPEG takes a seventh of the bytes (22 kB instead of 151 kB a frame of 224 x 224), and pixels differ by 1.2
-of 255 in the mean (44 dB).
+On 26 clips JPEG takes a seventh of the bytes (22 kB instead of 151 kB per frame of 224 x 224), and the mean absolute
+difference of pixels is 1.2 of 255 (44 dB).
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from avs_cli.io.atomic import replacing
 from avs_cli.types import Shot
 
 QUALITY = 95
-# What JPEG takes of the bytes, about.
+# Approximate compression ratio of JPEG.
 SHARE = 1 / 7
-# Frames of a shot; what claims more is damaged.
+# Maximum number of frames of a shot; a file with more is damaged.
 MOST = 4096
 
 
 class CachedFrames(NamedTuple):
-    """(F, S, S, 3) uint8 of a shot, of which the first `there` are frames and the others repeat the last.
+    """(F, S, S, 3) uint8 frames of a shot, padded by repeating the last one.
 
-    there  None where nobody has said: raw pixels show it
+    there  number of frames before the padding; None if unknown, as for raw frames
     """
 
     pixels: np.ndarray
@@ -38,28 +38,28 @@ class CachedFrames(NamedTuple):
 
 
 class FrameCache:
-    """(F, S, S, 3) uint8 of each shot. A video that changes, by its size or its time, has other files."""
+    """(F, S, S, 3) uint8 frames per shot. Names depend on the size and modification time of the video."""
 
     def __init__(self, folder: Path, jpeg: bool = False):
         self.folder, self.jpeg = folder, jpeg
 
     def name(self, shot: Shot) -> str:
-        """What the shot's file is called."""
+        """The name of the file of a shot."""
         status = Path(shot.video).stat()
         told = (shot.id, shot.start, shot.end, status.st_size, status.st_mtime_ns)
         return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
     def path(self, name: str) -> Path:
-        """Where the frames under a name are, or would be."""
+        """The path of the file with this name, which need not exist."""
         return self.folder / f"{name}.{'npz' if self.jpeg else 'npy'}"
 
     def bytes(self, name: str) -> int:
-        """Size of the file under a name; 0 where there is none."""
+        """Size of the file with this name; 0 if it does not exist."""
         path = self.path(name)
         return path.stat().st_size if path.exists() else 0
 
     def write(self, name: str, frames: np.ndarray, there: int) -> None:
-        """Keep a shot's frames, whole or not at all; those after the first `there` repeat the last of them."""
+        """Write the frames of a shot atomically; those after the first `there` are padding."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.path(name)) as part, part.open("wb") as out:
             if not self.jpeg:
@@ -74,7 +74,7 @@ class FrameCache:
         """The frames. Raises FormatError for a file that is damaged."""
         path = self.path(name)
         try:
-            # A map takes no more memory than the file has bytes, whatever shape it claims.
+            # A memory map is limited by the size of the file, whatever shape its header has.
             found = np.load(path, None if self.jpeg else "r", allow_pickle=False)
             if not self.jpeg:
                 if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] != 3:

@@ -3,8 +3,8 @@
 {"format": "avs-fuser", "format_version": 1, "measure": "AP", "input": "power", "runs": {"name": weight, …},
  "mix": 0.5, "topics": ["1661", …], "verdict": "…", "boosters": [XGBoost's JSON model, …]}
 
-XGBoost trusts the models that it loads, out of its arrays and into endless loops. Only the columns that a prediction
-needs are read here, each is checked, and a new model for XGBoost is built from them.
+XGBoost does not validate the models that it loads: a damaged one may read out of bounds or loop forever. Only the
+arrays that a prediction needs are read here, each is checked, and a new model for XGBoost is built from them.
 """
 
 import json
@@ -16,7 +16,7 @@ from avs_cli.io.pipe import read_text
 from avs_cli.types import FUSER_INPUTS, Fuser, tree_features
 
 _FORMAT, _VERSION = "avs-fuser", 1
-# Trees are as deep as lambdamart grows them, 4; XGBoost walks through deep ones on the stack.
+# lambdamart grows trees of depth 4; XGBoost traverses trees recursively.
 _DEEPEST, _LARGEST = 32, 3.4e38
 
 
@@ -39,9 +39,9 @@ def write_fuser(path: str, fuser: Fuser) -> None:
 
 
 def read_fuser(path: str) -> Fuser:
-    """A fuser as it was written.
+    """Read a fuser.
 
-    Raises FormatError for what is no fuser, for one of another format version, and for trees that are damaged.
+    Raises FormatError for other files, for another format version, and for invalid trees.
     """
     try:
         document = json.loads(read_text(path))
@@ -81,7 +81,7 @@ def _is_names(value: Any) -> bool:
 
 
 def _booster(path: str, booster: Any, features: int) -> str:
-    """A model in XGBoost's JSON with the trees of another; raises FormatError for trees that are damaged."""
+    """A new model in XGBoost's JSON with the trees of a given one. Raises FormatError for invalid trees."""
     try:
         learner = booster["learner"]
         base = learner["learner_model_param"]["base_score"]
@@ -111,7 +111,7 @@ def _booster(path: str, booster: Any, features: int) -> str:
                 "feature_types": [],
                 "gradient_booster": {"model": model, "name": "gbtree"},
                 "learner_model_param": {**parameters, "num_feature": str(features)},
-                # Its predictions are the trees' sums, as those of every ranking objective.
+                # Predictions are sums over trees, as with ranking objectives.
                 "objective": {"name": "reg:squarederror", "reg_loss_param": {"scale_pos_weight": "1"}},
             },
             "version": [3, 2, 0],
@@ -120,7 +120,7 @@ def _booster(path: str, booster: Any, features: int) -> str:
 
 
 def _tree(number: int, tree: dict[str, Any], features: int) -> dict[str, Any]:
-    """A tree of XGBoost's JSON with its children, splits and leaves; raises ValueError when they make no tree."""
+    """A tree in XGBoost's JSON with its children, splits and leaves. Raises ValueError for an invalid tree."""
     left, right, splits, values, defaults = columns = [
         tree[name] for name in ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
     ]
@@ -140,7 +140,7 @@ def _tree(number: int, tree: dict[str, Any], features: int) -> dict[str, Any]:
         if children == (-1, -1):
             continue
         for child in children:
-            # Children come after their parents and have one, so that no path is a circle.
+            # A child has one parent, with a lower index, so there are no cycles.
             if type(child) is not int or not node < child < count or depths[child] or depths[node] == _DEEPEST:
                 raise ValueError("no tree")
             parents[child], depths[child] = node, depths[node] + 1

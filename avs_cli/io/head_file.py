@@ -1,9 +1,9 @@
-"""Head files: safetensors with the weights and, in the header, the JSON that rebuilds the head. Nothing in one can run.
+"""Head files: safetensors with the weights, and a JSON description of the head in the header. They contain no code.
 
 header   __metadata__: {"avs": JSON of {"format": "avs-head", "format_version": 1, "head": …}
-tensors  the weights under their names; in a file to resume from, the state of training under "training/…"
+tensors  the weights; in a file to resume from, also the state of the training, as "training/…"
 
-`HEAD` below is what stands under "head"; which settings a kind of head has is core's to know. All weights are finite.
+`HEAD` below is the schema of "head"; settings of each kind of head are checked in core. All weights are finite.
 """
 
 import json
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 FORMAT = "avs-head"
 VERSION = 1
 TRAINING = "training/"
-# As much as safetensors allows.
+# The limit of safetensors.
 HEADER_BYTES = 100_000_000
 
-# A type; a range of whole numbers; [of each]; {key: of its value}, where "key?" may be absent; (of each key's value,).
+# Schemas: a type; a range of integers; [of all items]; {key: of its value}, "key?" is optional; (of all values,).
 NUMBER, COUNT, DIM = float, range(1 << 63), range(1, (1 << 20) + 1)
 FEATURE = {"name": str, "dim": DIM, "frames": bool, "provenance?": dict}
 ENCODER = {"name": str, "settings": dict, "words": [str], "word_dim": DIM}
@@ -49,11 +49,11 @@ NAMES = {str: "a string", bool: "true or false", dict: "an object"}
 
 
 class Checkpoint(NamedTuple):
-    """What a head file holds.
+    """Contents of a head file.
 
     head      the description that rebuilds the head
-    weights   its state
-    training  arrays that only a resumed training needs
+    weights   its state dict
+    training  tensors that only a resumed training needs
     """
 
     head: dict[str, Any]
@@ -67,18 +67,18 @@ def save_head(
     weights: "Mapping[str, torch.Tensor]",
     training: "Mapping[str, torch.Tensor] | None" = None,
 ) -> None:
-    """Write a head file, whole or not at all; equal contents give equal bytes."""
-    from avs_cli.io.tensors import save  # loads torch, which a look at a header does without
+    """Write a head file atomically; equal contents give equal bytes."""
+    from avs_cli.io.tensors import save  # loads torch, which reading a header does not need
 
     tensors = dict(weights) | {f"{TRAINING}{name}": value for name, value in (training or {}).items()}
-    # One key, since safetensors writes several in an order that changes from run to run.
+    # One key, since safetensors writes several in random order.
     told = {"format": FORMAT, "format_version": VERSION, "head": head}
     header = {"avs": json.dumps(told, sort_keys=True, ensure_ascii=False)}
     save(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, header)
 
 
 def is_head(path: str | Path) -> bool:
-    """Whether a file begins as safetensors do: eight bytes of length, then JSON."""
+    """Whether a file begins like safetensors: eight bytes of length, then JSON."""
     with Path(path).open("rb") as file:
         return file.read(9)[8:] == b"{"
 
@@ -104,7 +104,7 @@ def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 
 def load_head(path: str | Path, training: bool = False) -> Checkpoint:
-    """Read a head file, with the state of training if it is wanted; raises FormatError for what is none."""
+    """Read a head file, on request with the state of the training. Raises FormatError for other files."""
     if not Path(path).is_file():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     try:
@@ -133,12 +133,12 @@ def load_head(path: str | Path, training: bool = False) -> Checkpoint:
 
 
 def is_finite(tensor: "torch.Tensor") -> bool:
-    """Whether all numbers of a tensor are; torch cannot say so of those of eight bits."""
+    """Whether all values of a tensor are finite; `torch.isfinite` does not support 8-bit floats."""
     return bool((tensor if tensor.itemsize > 1 else tensor.float()).isfinite().all())
 
 
 def _faults(value: Any, wanted: Any, where: str) -> Iterator[str]:
-    """What of a header is not as it should be, in words."""
+    """Descriptions of where a header violates its schema."""
     if isinstance(wanted, range):
         if not isinstance(value, int) or isinstance(value, bool) or value not in wanted:
             yield f"{where} is {value!r:.40}, not a whole number from {wanted.start} to {wanted.stop - 1}"

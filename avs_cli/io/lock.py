@@ -1,4 +1,4 @@
-"""The right to write a file over a longer time, for one process."""
+"""Locks for files that one process writes over a longer time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from avs_cli.errors import AvsError
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path.lock`, which the kernel takes back from a dead process. Raises AvsError while another one holds it.
+    """Hold `path.lock`, which the kernel releases when the process dies. Raises AvsError if another process holds it.
 
-    Folders on the way to `path` that are missing are made.
+    Missing parent folders are created.
     """
     from filelock import FileLock, Timeout  # 15 ms, which only those who write need
 

@@ -1,4 +1,4 @@
-"""Published PyTorch checkpoints, which are pickles, into safetensors files. Reading one can run any code it holds."""
+"""Conversion of PyTorch checkpoints, which are pickles, to safetensors. Reading one may execute code."""
 
 import hashlib
 import pickle
@@ -14,16 +14,16 @@ import torch
 from avs_cli.errors import FormatError
 from avs_cli.io.tensors import save
 
-# Where trainers keep the weights among optimizer, epoch and configuration.
+# Keys under which training scripts store the weights, beside optimizer, epoch and configuration.
 HOLDERS = ("state_dict", "model_state_dict", "model_state", "model", "module")
 
 
-# How deep a configuration is read.
+# Nesting levels of a configuration that are read.
 DEPTH = 6
 
 
 class Record:
-    """Stands for an object of a class that is not installed: its attributes, and nothing that it could do."""
+    """Stand-in for an object of a class that is not installed: its attributes, without methods."""
 
     def __init__(self, *arguments: object, **named: object):
         self.__dict__.update(named)
@@ -36,14 +36,14 @@ class Record:
         self.__dict__[str(key)] = value
 
     def append(self, value: object) -> None:
-        """Items of a list are of no use here."""
+        """Ignore an item of a list subclass."""
 
     def extend(self, values: object) -> None:
-        """Nor are several."""
+        """Ignore items of a list subclass."""
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads objects of classes that are not installed, as those of a trainer's own code, as records."""
+    """Loads objects of classes that are not installed, such as those of training scripts, as records."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -53,18 +53,18 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Lenient:
-    """What torch asks of a pickle module."""
+    """The interface of a pickle module that torch needs."""
 
     Unpickler = _Unpickler
     load = staticmethod(lambda file, **_: _Unpickler(file).load())
 
 
 class Pickled(NamedTuple):
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
-    tensors  by name; those of a list's items under 0., 1., …
-    beside   what its trainer kept with them: numbers, texts, lists, and objects as mappings with their class's name
-             under "class"
+    tensors  by name; those in lists are prefixed with 0., 1., …
+    beside   other entries: numbers, strings, lists, and objects as mappings, with the name of their class under
+             "class"
     """
 
     tensors: dict[str, torch.Tensor]
@@ -72,9 +72,10 @@ class Pickled(NamedTuple):
 
 
 def read_pickle(path: str | Path) -> Pickled:
-    """The tensors of a checkpoint by name, whatever its trainer put around them.
+    """The tensors of a checkpoint by name, and its other entries.
 
-    Raises FormatError for what holds none, or differs from the checksum that its name carries (`-1a2b3c4d.pth`).
+    Raises FormatError for a file without tensors, and for one that differs from the checksum in its name
+    (`-1a2b3c4d.pth`).
     """
     path = Path(path)
     _check_name(path)
@@ -87,11 +88,11 @@ def read_pickle(path: str | Path) -> Pickled:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Keep the tensors as a safetensors file, under their names."""
+    """Write tensors to a safetensors file."""
     seen: set[int] = set()
     own = {}
     for name, tensor in tensors.items():
-        # The format holds no two names of one memory.
+        # The format does not support tensors that share memory.
         shared = tensor.untyped_storage().data_ptr() in seen
         seen.add(tensor.untyped_storage().data_ptr())
         own[name] = tensor.detach().contiguous().clone() if shared else tensor.detach().contiguous()
@@ -99,7 +100,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor]) -> None
 
 
 def _check_name(path: Path) -> None:
-    """torch's and OpenMMLab's servers put the beginning of a file's SHA-256 into its name."""
+    """Check a file against the start of its SHA-256 in its name, as torch and OpenMMLab publish it."""
     promised = re.search(r"-([0-9a-f]{8,64})$", path.stem)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest() if promised else ""
@@ -118,7 +119,7 @@ def _loaded(path: Path) -> Any:
                 return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:  # holds more than tensors: the user has said to trust it
+        except pickle.UnpicklingError:  # has more than tensors: the user has given --trust-pickle
             return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_Lenient)
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
@@ -142,7 +143,7 @@ def _tensors(found: Any) -> dict[str, torch.Tensor]:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """Objects as mappings; tensors and what is deeper than `depth` as None."""
+    """A value with objects as mappings, and with None for tensors and for levels below `depth`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if not depth or isinstance(value, torch.Tensor):

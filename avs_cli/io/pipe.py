@@ -1,4 +1,4 @@
-"""Inputs by path or `-`, plain or gzip."""
+"""Inputs from files or stdin (`-`), plain or gzip."""
 
 import gzip
 import io
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from avs_cli.errors import FormatError
 
-# A packed text may hold this much, and beyond that so many times its own bytes; runs are packed to a tenth or so.
+# Limits of decompressed size: in bytes, and beyond that as a multiple of the compressed size; runs have about 10.
 FREE, EXPANSION = 64 << 20, 100
 PIECE = 1 << 20
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The whole of a file or of stdin (`-`), unpacked when it is gzip."""
+    """The content of a file or of stdin (`-`), decompressed if it is gzip."""
     data = _stdin() if str(path) == "-" else Path(path).read_bytes()
     if data[:2] == b"\x1f\x8b":
         try:
@@ -40,7 +40,7 @@ def _unpacked(path: str | Path, data: bytes) -> bytes:
 
 
 def regular(path: Path) -> Path:
-    """A part of a folder. Raises FormatError for a pipe or a device, which may never come to an end."""
+    """The path itself. Raises FormatError for a pipe or a device, whose reading may never end."""
     if path.exists() and not path.is_file():
         raise FormatError(path, "not a regular file")
     return path
@@ -54,7 +54,7 @@ def _stdin() -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """The whole of a file or of stdin as UTF-8 text, with or without a byte order mark."""
+    """The content of a file or of stdin as text; UTF-8, with or without a byte order mark."""
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -64,7 +64,7 @@ def read_text(path: str | Path) -> str:
 
 @contextmanager
 def spooled(path: str | Path) -> Iterator[Path]:
-    """A real file for readers that must seek (HDF5): `path` itself, or a temporary copy of stdin for `-`."""
+    """A seekable file, as HDF5 needs it: `path` itself, or a temporary copy of stdin for `-`."""
     if str(path) != "-":
         yield Path(path)
         return

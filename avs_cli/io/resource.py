@@ -1,4 +1,4 @@
-"""What holds files open: give it back with `close`, or use it in a `with`."""
+"""A base class of context managers that hold files open."""
 
 from contextlib import ExitStack
 from types import TracebackType
@@ -6,12 +6,12 @@ from typing import Self
 
 
 class Resource:
-    """Closes what is in `_resources`."""
+    """Closes the contexts in `_resources` on `close` or at the end of a `with` block."""
 
     _resources: ExitStack
 
     def close(self) -> None:
-        """Give the files back; what was read stays valid."""
+        """Close the files; data that was read stays valid."""
         self._resources.close()
 
     def __enter__(self) -> Self:

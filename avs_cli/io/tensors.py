@@ -1,4 +1,4 @@
-"""Tensors into safetensors files."""
+"""Writing of safetensors files."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from avs_cli.io.atomic import replacing
 
 
 def save(path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all. Raises OSError, also for a disk that is full."""
+    """Write a safetensors file atomically. Raises OSError, also if the disk is full."""
     with replacing(path) as part:
         try:
             save_file(dict(tensors), part, dict(header) if header is not None else None)

@@ -21,7 +21,7 @@ from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.types import Source
 
 PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar"})
-# Keys by which transformers takes a folder's own classes, and those by which it fetches compiled code from a hub.
+# Keys with which transformers would run code from the folder, or download compiled code from a hub.
 CODE = frozenset({"auto_map", "trust_remote_code"})
 KERNELS = frozenset({"_attn_implementation", "attn_implementation"})
 Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
@@ -51,7 +51,7 @@ class WeightFiles:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """The weights, and the configurations beside them."""
+        """The weight files and their configurations."""
         return (*self.tensors, *(sorted(self.root.glob("*.json")) if self.root.is_dir() else ()))
 
     def only(self, name: str) -> "WeightFiles | None":
@@ -81,7 +81,7 @@ class WeightFiles:
 
     @cached_property
     def header(self) -> dict[str, str]:
-        """What the first file says of itself beside its tensors."""
+        """The metadata of the first file."""
         with _opened(self.tensors[0]) as file:
             return dict(file.metadata() or {})
 
@@ -104,7 +104,7 @@ class WeightFiles:
         return found
 
     def read(self, keep: Callable[[str], bool] = lambda key: True) -> dict[str, torch.Tensor]:
-        """The tensors whose names are to be kept; the others are not read from disk."""
+        """The tensors with selected names; the others are not read from disk."""
         found: dict[str, torch.Tensor] = {}
         for path in self.tensors:
             with _opened(path) as file:
@@ -112,22 +112,22 @@ class WeightFiles:
         return found
 
     def digest(self, remember: Remember) -> str:
-        """The SHA-256 of the weights; of several files, that of the list of theirs."""
+        """The SHA-256 of the weights; of several files, that of the list of their digests."""
         digests = [(path.name, digest(path, remember)) for path in self.tensors]
         if len(digests) == 1:
             return digests[0][1]
         return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in digests).encode()).hexdigest()
 
     def tokenizer(self) -> Any:
-        """The folder's tokenizer; FormatError where there is none that transformers knows. None of its code runs."""
+        """The tokenizer of the folder; its code is never run. Raises FormatError if transformers cannot load it."""
         from transformers import AutoTokenizer
 
         return self._by_transformers(AutoTokenizer, "tokenizer")
 
     def network(self) -> Any:
-        """The folder's network in single precision; FormatError for what is none that transformers knows.
+        """The network of the folder, in float32; its code is never executed.
 
-        None of the folder's code runs.
+        Raises FormatError if transformers cannot load it.
         """
         from transformers import AutoModel
         from transformers.utils import logging
@@ -145,9 +145,9 @@ class WeightFiles:
 
 
 def locate(source: Source, path: str | None, model: str) -> WeightFiles:
-    """The weights on disk: what the user gave, else the published ones, fetched from the hub when it can be reached.
+    """The weights on disk: those of the user, else the published ones, downloaded if the hub can be reached.
 
-    Raises UnavailableError with the commands that fetch them, FormatError for what holds no safetensors.
+    Raises UnavailableError with the commands that download them, FormatError for files other than safetensors.
     """
     if path is not None:
         return given(Path(path))
@@ -162,9 +162,9 @@ def locate(source: Source, path: str | None, model: str) -> WeightFiles:
 
 
 def given(path: Path) -> WeightFiles:
-    """Weights of the user's: a safetensors file, or a folder of them.
+    """Local weights: a safetensors file, or a folder with such files.
 
-    Raises FormatError for what holds no safetensors, and for a folder whose configuration brings code.
+    Raises FormatError for other files, and for a folder whose configuration refers to code.
     """
     if path.is_dir():
         _refuse_code(path)
@@ -181,12 +181,12 @@ def given(path: Path) -> WeightFiles:
 
 
 def pickled(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file that torch saved; nothing else in it is read. Raises FormatError for another file."""
+    """The tensors of a PyTorch checkpoint, without its other objects. Raises FormatError for other files."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle fails in any way
+    except Exception as error:  # damaged pickles raise all kinds of errors
         reason = (str(error).splitlines() or [""])[0]
         raise FormatError(path, f"not tensors that torch saved ({reason})") from None
     if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
@@ -197,7 +197,7 @@ def pickled(path: Path) -> dict[str, torch.Tensor]:
 def open_clip_tokenizer(name: str | Path, **settings: Any) -> Any:
     """The tokenizer of a model that open_clip knows, or of a folder. Raises OSError or ValueError for none.
 
-    settings  of the tokenizer; one of transformers' is fetched from the hub where it is not on this machine
+    settings  of the tokenizer; tokenizers of transformers are downloaded from the hub if needed
     """
     import open_clip
 
@@ -205,12 +205,12 @@ def open_clip_tokenizer(name: str | Path, **settings: Any) -> Any:
 
 
 def is_path(name: str) -> bool:
-    """Whether a library that is given this name would find a file or folder of the user's under it."""
+    """Whether a name is also that of a local file or folder, which a library would load instead."""
     return Path(name).exists()
 
 
 def _refuse_code(folder: Path) -> None:
-    """Raises FormatError for a configuration that would have libraries run code of the folder's or of a hub's."""
+    """Raises FormatError for a configuration with which libraries would execute code of the folder or of a hub."""
     for path in sorted(folder.glob("*config*.json")):
         for key, value in _settings(_read_json(path)):
             kernel = key in KERNELS and isinstance(value, str) and "/" in value
@@ -231,7 +231,7 @@ def _settings(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _read_json(path: Path) -> Any:
-    """What a JSON file holds; FormatError for what is none."""
+    """The content of a JSON file. Raises FormatError for invalid JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -243,7 +243,7 @@ def _cure(pickle: Path) -> str:
 
 
 def _cached(source: Source, local: bool = False) -> list[Path]:
-    """The published files on this machine, fetched from a hub unless `local`; empty where one is missing."""
+    """The published files on disk, downloaded from a hub unless `local`; empty if one is missing."""
     if source.urls:
         found = [_safe(_shelf(url)) for url in source.urls]
         return found if all(path.is_file() for path in found) else []
@@ -251,7 +251,7 @@ def _cached(source: Source, local: bool = False) -> list[Path]:
 
     try:
         folder = Path(snapshot_download(source.repo, allow_patterns=list(source.files), local_files_only=local))
-    except OSError as error:  # all of the hub's errors are: no network, no such repository, a licence not accepted
+    except OSError as error:  # base class of the hub's errors: no network, no such repository, a licence not accepted
         if local or type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
             return []
         reason = str(error).strip().splitlines()[0]
@@ -260,7 +260,7 @@ def _cached(source: Source, local: bool = False) -> list[Path]:
 
 
 def _shelf(url: str) -> Path:
-    """Where a file of a web server is kept: beside those that torch itself downloads."""
+    """The cache path of a file from a web server: the folder of torch.hub."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
@@ -284,8 +284,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def digest(path: Path, remember: Remember) -> str:
-    """The SHA-256 of a file in hex, computed once for as long as its size and time of change stay."""
-    # The hub's cache names a file by its digest.
+    """The SHA-256 of a file in hex, cached while its size and modification time stay the same."""
+    # Files in the cache of the hub are named by their digest.
     blob = path.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return blob.name

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from avs_cli.core.evaluation.reports import names
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.text.shots import is_shot_table, located, read_shots
 from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
@@ -48,6 +47,8 @@ def given_runs(runs: Runs) -> list[GivenRun]:
         named = list(runs)
         values = list(runs.values())
     else:
+        from avs_cli.core.evaluation.reports import names  # with all measures, which a search does without
+
         values = [runs] if isinstance(runs, FilePath) else list(runs)
         named = names([f"run {n}" if isinstance(run, dict) else str(run) for n, run in enumerate(values, start=1)])
     return [

@@ -23,7 +23,7 @@ from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.io.text.scores import read_verdicts
 from avs_cli.io.text.topics import absent_topics, align_topics, is_topics_file, select_topics, topic_ids
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import comparison
+from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
 from avs_cli.stages.topics import Topics, check_images, encoded, read, stored
 from avs_cli.types import Run, Topic, ranked
 
@@ -31,17 +31,17 @@ Method = Callable[[Candidates], np.ndarray]
 
 
 def rerank(
-    run: Run,
-    gallery: Sequence[str] = (),
+    run: Run | FilePath,
+    gallery: Paths = (),
     *,
     method: str,
     topics: Topics | None = None,
-    vectors: str = "",
-    bank: str = "",
-    scores: str | Run = "",
+    vectors: FilePath = "",
+    bank: FilePath = "",
+    scores: FilePath | Run = "",
     depth: int = 1000,
     weight: float = 0.5,
-    weights: str | None = None,
+    weights: FilePath | None = None,
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
@@ -49,7 +49,7 @@ def rerank(
 ) -> Run:
     """The run with new scores for the first `depth` shots of each topic; see `rerank_runs`."""
     (again,) = rerank_runs(
-        {"the run": run},
+        {"the run": run} if isinstance(run, dict) else run,
         gallery,
         method=method,
         topics=topics,
@@ -68,17 +68,17 @@ def rerank(
 
 
 def rerank_runs(
-    runs: Mapping[str, Run],
-    gallery: Sequence[str] = (),
+    runs: Runs,
+    gallery: Paths = (),
     *,
     method: str,
     topics: Topics | None = None,
-    vectors: str = "",
-    bank: str = "",
-    scores: str | Run = "",
+    vectors: FilePath = "",
+    bank: FilePath = "",
+    scores: FilePath | Run = "",
     depth: int = 1000,
     weight: float = 0.5,
-    weights: str | None = None,
+    weights: FilePath | None = None,
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
@@ -86,7 +86,7 @@ def rerank_runs(
 ) -> dict[str, Run]:
     """The runs with new scores for the first `depth` shots of each topic.
 
-    runs            by name; messages have the names
+    runs            files or values; the result has their names
     gallery         feature stores of the shots, FILE or FILE::FEATURE
     method          a reranker, as NAME or NAME:KEY=VALUE
     topics          the topics to rerank: a topics file, topics, the text of each by its id, or ids and ranges such as
@@ -110,22 +110,28 @@ def rerank_runs(
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
-    selected = _selected(runs, wanted, report)
+    named = given_runs(runs)
+    selected = _selected({one.where: one.read() for one in named}, wanted, report)
     with ExitStack() as stack:
-        shots = stack.enter_context(open_gallery(gallery, comparison(allow_mismatch, report))) if gallery else None
+        shots = (
+            stack.enter_context(open_gallery(path_names(gallery), comparison(allow_mismatch, report)))
+            if gallery
+            else None
+        )
         queries: dict[str, np.ndarray] = {}
         if shots is not None and vectors:
-            queries = dict(zip(*stored(vectors, shots), strict=True))
+            queries = dict(zip(*stored(str(vectors), shots), strict=True))
         elif shots is not None and texts and "queries" in used:
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
         evidence = _Evidence(
             shots,
             queries,
-            _bank(bank, shots, machine.threads) if bank and shots is not None else None,
-            (read_verdicts(scores) if isinstance(scores, str) else scores) if scores else None,
+            _bank(str(bank), shots, machine.threads) if bank and shots is not None else None,
+            (scores if isinstance(scores, dict) else read_verdicts(str(scores))) if scores else None,
         )
-        return {name: _again(name, run, score, evidence, depth, weight, report) for name, run in selected.items()}
+        again = {where: _again(where, run, score, evidence, depth, weight, report) for where, run in selected.items()}
+    return {one.name: again[one.where] for one in named}
 
 
 def _wanted(topics: Topics | None) -> tuple[list[Topic], list[str] | None]:

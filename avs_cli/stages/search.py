@@ -23,7 +23,7 @@ from avs_cli.core.search.exact import best_shots, top_shots
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import comparison
+from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.topics import (
     NO_WEIGHTS,
     TextFeatures,
@@ -67,11 +67,11 @@ class TimedRun(NamedTuple):
 
 
 def search(
-    gallery: Sequence[str],
+    gallery: Paths,
     topics: Topics | None = None,
     *,
-    vectors: str = "",
-    weights: str | None = None,
+    vectors: FilePath = "",
+    weights: FilePath | None = None,
     field: Field | None = None,
     depth: int = 1000,
     allow_mismatch: bool = False,
@@ -115,11 +115,11 @@ class GallerySearch(NamedTuple):
 
 @contextmanager
 def searching(
-    gallery: Sequence[str],
+    gallery: Paths,
     topics: Topics | None = None,
     *,
-    vectors: str = "",
-    weights: str | None = None,
+    vectors: FilePath = "",
+    weights: FilePath | None = None,
     field: Field | None = None,
     depth: int = 1000,
     allow_mismatch: bool = False,
@@ -130,9 +130,10 @@ def searching(
     """As `search`, with all that the search knows; its gallery is open as long as the context is."""
     if topics is None and not vectors:
         raise SpecError("a search needs topics or their vectors")
-    with open_gallery(gallery, comparison(allow_mismatch, report)) as shots:
+    stores = path_names(gallery)
+    with open_gallery(stores, comparison(allow_mismatch, report)) as shots:
         if not len(shots):
-            raise MismatchError(f"{', '.join(gallery)}: no shots to search")
+            raise MismatchError(f"{', '.join(stores)}: no shots to search")
         # A store's topics are encoded already: their texts only say which of them to search for.
         wanted = None if topics is None else read(topics, "query" if vectors else field or "query")
         if wanted is not None and not vectors:
@@ -140,12 +141,12 @@ def searching(
         machine = prepare(device, threads)
         begun = time.perf_counter()
         if vectors:
-            asked = stored(vectors, shots, None if wanted is None else [topic.id for topic in wanted], field)
+            queries = stored(str(vectors), shots, None if wanted is None else [topic.id for topic in wanted], field)
         else:
-            asked = encoded(wanted or [], shots, machine.device, machine.threads, weights)
-        (rankings,) = top_shots([asked.vectors], shots, depth, machine.threads)
+            queries = encoded(wanted or [], shots, machine.device, machine.threads, weights)
+        (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
         seconds = time.perf_counter() - begun
-        run: Run = dict(zip(asked.ids, rankings, strict=True))
+        run: Run = dict(zip(queries.ids, rankings, strict=True))
         doubt(run, shots.provenance, report)
         yield GallerySearch(run, seconds, shots)
 
@@ -176,12 +177,12 @@ def _file(topics: Topics | None) -> str:
 
 
 def search_heads(
-    gallery: Sequence[str],
+    gallery: Paths,
     topics: Topics,
-    heads: Sequence[str],
+    heads: Paths,
     *,
-    vectors: Sequence[str] = (),
-    weights: Mapping[str, str] = NO_WEIGHTS,
+    vectors: Paths = (),
+    weights: Mapping[str, FilePath] = NO_WEIGHTS,
     field: Field | None = None,
     missing: Missing = "error",
     depth: int = 1000,
@@ -271,12 +272,12 @@ class HeadSearch:
 
 @contextmanager
 def searching_heads(
-    gallery: Sequence[str],
+    gallery: Paths,
     topics: Topics,
-    heads: Sequence[str],
+    heads: Paths,
     *,
-    vectors: Sequence[str] = (),
-    weights: Mapping[str, str] = NO_WEIGHTS,
+    vectors: Paths = (),
+    weights: Mapping[str, FilePath] = NO_WEIGHTS,
     field: Field | None = None,
     missing: Missing = "error",
     depth: int = 1000,
@@ -293,8 +294,8 @@ def searching_heads(
     given = read(topics)
     check_images(given, _file(topics))
     machine = prepare(device, threads)
-    loaded = load_heads(heads, machine.device)
-    with Galleries(gallery, compared) as shots, Galleries(vectors, compared) as text_stores:
+    loaded = load_heads(path_names(heads), machine.device)
+    with Galleries(path_names(gallery), compared) as shots, Galleries(path_names(vectors), compared) as text_stores:
         chosen = field_of_heads(loaded, text_stores, field)
         wordings = all_wordings(of_field(given, chosen, _file(topics)))
         joined = join(shots, loaded, missing, report)

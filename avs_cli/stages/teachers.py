@@ -83,8 +83,8 @@ def content(pairs: Pairs) -> str:
     digested = hashlib.sha256(listed.encode())
     for columns in (pairs.videos, pairs.texts):
         for column in columns:
-            for low in range(0, len(column.place), BLOCK):
-                block = column.rows.take(column.place[low : low + BLOCK])
+            for low in range(0, len(column.positions), BLOCK):
+                block = column.rows.take(column.positions[low : low + BLOCK])
                 digested.update(block.vectors.tobytes())
                 if block.offsets is not None:
                     digested.update(np.ascontiguousarray(block.offsets).tobytes())

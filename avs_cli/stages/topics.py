@@ -21,6 +21,7 @@ from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.compatibility import Comparison, is_imported
 from avs_cli.io.store.reader import Gallery, open_store
 from avs_cli.io.text.topics import read_texts
+from avs_cli.stages.inputs import FilePath
 from avs_cli.stages.runtime import runtime
 from avs_cli.types import Block, Failure, Shot, Topic
 
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.stages.heads import TrainedHead
 
-Topics = str | Path | Sequence[Topic] | Mapping[str, str]
+Topics = FilePath | Sequence[Topic] | Mapping[str, str]
 """What to search for: a topics file, topics, or the text of each topic by its id."""
 
 # How to encode topics that match a gallery.
 CURE = "encode the topics with the gallery's model (avs extract --text) and give them with --vectors"
-NO_WEIGHTS: Mapping[str, str] = MappingProxyType({})
+NO_WEIGHTS: Mapping[str, FilePath] = MappingProxyType({})
 
 
 # Reading
@@ -182,9 +183,9 @@ def check_images(topics: Sequence[Topic], path: str = "") -> None:
 # Encoding
 
 
-def load_encoder(spec: str, device: str = "cpu", threads: int = 1, weights: str | None = None) -> Encoder:
+def load_encoder(spec: str, device: str = "cpu", threads: int = 1, weights: FilePath | None = None) -> Encoder:
     """The encoder of a spec, with a local checkpoint if one is given."""
-    encoder: Encoder = encoders.load(spec)(runtime(device, threads, weights))
+    encoder: Encoder = encoders.load(spec)(runtime(device, threads, None if weights is None else str(weights)))
     return encoder
 
 
@@ -251,7 +252,7 @@ class TopicVectors(NamedTuple):
 
 
 def encoded(
-    topics: Sequence[Topic], gallery: Gallery, device: str = "cpu", threads: int = 1, weights: str | None = None
+    topics: Sequence[Topic], gallery: Gallery, device: str = "cpu", threads: int = 1, weights: FilePath | None = None
 ) -> TopicVectors:
     """Topics encoded with the text tower that the gallery's provenance names, and local weights if given.
 
@@ -347,7 +348,7 @@ def text_features(
     stores: "Galleries",
     device: str = "cpu",
     threads: int = 1,
-    weights: Mapping[str, str] = NO_WEIGHTS,
+    weights: Mapping[str, FilePath] = NO_WEIGHTS,
 ) -> list[TextFeatures]:
     """The text features of the wordings for each head; a feature of several heads is read or encoded once.
 
@@ -377,12 +378,12 @@ def text_features(
                     made[key] = _Texts(block, {}, time.perf_counter() - begun)
             else:
                 spec, checkpoint = _spec_of(feature), weights.get(name)
-                key = (spec, checkpoint or "published")
+                key = (spec, str(checkpoint or "published"))
                 if key not in made:
                     encoder = load_encoder(spec, device, threads, checkpoint)
                     block = _block(wordings.ids, encode_wordings(encoder, spec, wordings.texts), encoder.word_level)
                     made[key] = _Texts(block, _text_provenance(encoder, spec), time.perf_counter() - begun)
-                _compare_with_head(one.path, feature, checkpoint or spec, made[key].provenance, stores.comparison)
+                _compare_with_head(one.path, feature, str(checkpoint or spec), made[key].provenance, stores.comparison)
             block = made[key].block
             seconds += made[key].seconds
             dim = block.vectors.shape[1]

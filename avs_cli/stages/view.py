@@ -11,9 +11,10 @@ from typing import NamedTuple
 from PIL import Image
 
 from avs_cli.io.store.reader import features, open_store
-from avs_cli.io.text.topics import absent_topics, align_topics, is_topics_file, read_topics, select_topics, topic_ids
-from avs_cli.io.text.trec import read_qrels, read_run
+from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
+from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, path_names, selected
 from avs_cli.types import Qrels, Run, Shot, ranked
 
 # Size in bytes beyond which browsers open a page slowly.
@@ -63,17 +64,17 @@ class Page(NamedTuple):
 
 
 def page(
-    runs: Sequence[str] | Mapping[str, Run],
-    gallery: Sequence[str],
+    runs: Runs,
+    gallery: Paths,
     *,
-    topics: str | Mapping[str, str] = "",
-    qrels: str | Qrels = "",
+    topics: FilePath | Mapping[str, str] = "",
+    qrels: FilePath | Qrels = "",
     shown: int = 100,
     report: Reporter = LOGGED,
 ) -> Page:
     """The first shots of each topic of runs, with their thumbnails, the topics' texts and the judgments.
 
-    runs     files, or runs by name; the topics' ids are those of the first
+    runs     files or values; the topics' ids are those of the first
     gallery  stores with thumbnails and times of shots; the first that has a shot decides
     topics   a topics file, or the text of each topic by its id; or ids and ranges such as 731-750,761, to show these
              alone
@@ -81,14 +82,22 @@ def page(
     shown    shots per topic and run
     Notes shots without a thumbnail, topics without a text or a judgment, and a page that browsers open slowly.
     """
-    names = [*runs] if isinstance(runs, Mapping) else run_names(runs)
-    first, *others = runs.values() if isinstance(runs, Mapping) else map(read_run, runs)
-    sources = {"runs": ", ".join(runs), "gallery": ", ".join(gallery), "topics": "", "judgments": ""}
-    texts = topics if isinstance(topics, Mapping) else {}
-    if isinstance(topics, str) and is_topics_file(topics):
+    given, stores = given_runs(runs), path_names(gallery)
+    names = [one.name for one in given] if isinstance(runs, Mapping) else run_names([one.where for one in given])
+    first, *others = (one.read() for one in given)
+    sources = {
+        "runs": ", ".join(one.where for one in given),
+        "gallery": ", ".join(stores),
+        "topics": "",
+        "judgments": "",
+    }
+    texts: Mapping[str, str] = {}
+    if isinstance(topics, Mapping):
+        texts = topics
+    elif is_topics_file(topics := str(topics)):
         texts, sources["topics"] = {topic.id: topic.query for topic in read_topics(topics)}, topics
-    elif isinstance(topics, str) and topics:
-        first, *others = _selected([first, *others], topic_ids(topics), report)
+    elif topics:
+        first, *others = selected([first, *others], topics, report)
     laid = laid_out([first, *(align_topics(run, first)[0] for run in others)], shown)
     queries: dict[str, str] = {}
     judged: Qrels | None = None
@@ -96,22 +105,23 @@ def page(
         queries, renamed = align_topics(texts, laid)
         _explain(sources["topics"] or "the topics", renamed, "query", laid, queries, report)
     if qrels:
-        given = read_qrels(qrels) if isinstance(qrels, str) else qrels
-        sources["judgments"] = qrels if isinstance(qrels, str) else ""
-        judged, renamed = align_topics(given, laid)
+        if not isinstance(qrels, Mapping):
+            sources["judgments"] = str(qrels)
+            qrels = read_qrels(str(qrels))
+        judged, renamed = align_topics(qrels, laid)
         _explain(sources["judgments"] or "the judgments", renamed, "judgment", laid, judged, report)
     ids = dict.fromkeys(one.shot for of_topic in laid.values() for one in of_topic)
-    shots, pictures = _pictured(gallery, ids)
+    shots, pictures = _pictured(stores, ids)
     lost = len(ids.keys() - shots.keys())
     absent = f" ({lost} are not in the gallery)" if lost else ""
     if ids and not pictures:
         report.note(
-            f"no thumbnails of these shots in {', '.join(gallery)}{absent}: the page has no images; "
+            f"no thumbnails of these shots in {', '.join(stores)}{absent}: the page has no images; "
             "add a store that contains them with --gallery"
         )
     elif missing := len(ids) - len(pictures):
         report.note(
-            f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(gallery)}{absent}; they are shown blank"
+            f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(stores)}{absent}; they are shown blank"
         )
     # base64: four characters for three bytes
     size = sum(len(picture.data) for picture in pictures.values()) * 4 // 3
@@ -161,13 +171,6 @@ def run_names(paths: Sequence[str]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [f"{name} {number}" for number, name in enumerate(names, start=1)]
-
-
-def _selected(runs: Sequence[Run], wanted: Sequence[str], report: Reporter) -> list[Run]:
-    """The runs with the wanted topics alone; raises MismatchError when they have none of them."""
-    if absent := absent_topics(wanted, runs):
-        report.note(absent)
-    return [select_topics(run, wanted) for run in runs]
 
 
 def _explain(

@@ -61,13 +61,13 @@ def rates(media: Path) -> tuple[int, float, float, float]:
     from avs_cli.core.extraction.batches import encode
     from avs_cli.core.extraction.sampling import sample_times
     from avs_cli.io import weights as reader
-    from avs_cli.io.video.find import whole_files
+    from avs_cli.io.video.find import measured, unmeasured
     from avs_cli.io.video.frames import Job, decode, find_media
     from avs_cli.types import Frames, Shot
 
     place = prepare("cpu", 1)
     feature = encoders.load(MODEL)(Runtime(reader, place.device, place.threads))
-    found = list(whole_files(find_media([media]), place.workers, 60.0))
+    found = list(measured(unmeasured(find_media([media])), place.workers, 60.0))
     jobs = [Job(shot.video, (shot,)) for shot in found if isinstance(shot, Shot)]
 
     def pieces() -> Iterator[object]:

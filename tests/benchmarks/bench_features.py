@@ -68,7 +68,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     from avs_cli.core.device import prepare
     from avs_cli.core.encoders import Runtime, encoders
     from avs_cli.io import weights as reader
-    from avs_cli.io.video.find import whole_files
+    from avs_cli.io.video.find import measured, unmeasured
     from avs_cli.io.video.frames import Job, find_media
     from avs_cli.types import Shot
 
@@ -79,7 +79,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     tiny = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tiny)
     place = prepare("cpu", 1)
-    found = whole_files(find_media(sorted((DATA / "clips").glob("intel_*.gif"))), place.workers, 60.0)
+    found = measured(unmeasured(find_media(sorted((DATA / "clips").glob("intel_*.gif")))), place.workers, 60.0)
     shots = [shot for shot in found if isinstance(shot, Shot)]
     jobs = [Job(shot.video, (shot._replace(id=f"{shot.id}-{time}"),)) for time in range(TIMES) for shot in shots]
     for model in MODELS:

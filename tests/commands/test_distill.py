@@ -34,7 +34,7 @@ from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.teachers.clip_teacher import ClipTeacher
 from avs_cli.core.models.text.words import Corpus
 from avs_cli.core.training.contrast import Contrast
-from avs_cli.core.training.distillation import Recipe, Taught
+from avs_cli.core.training.distillation import Recipe, Targets
 from avs_cli.core.training.pairs import Batch, score_matrix
 from avs_cli.core.training.teaching import HeadStudent, Lesson, Teaching, packed, unpacked
 from avs_cli.errors import FormatError
@@ -190,8 +190,8 @@ def test_weight_decay_takes_away_from_the_students_weights(avs: Avs, data: Path)
 class Pointing(NamedTuple):
     """A teacher to whom all pairs are the same, and in each video one frame is all that matters: its rows say which."""
 
-    def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
-        return Taught(texts.new_zeros(len(texts), len(videos)), videos)
+    def targets(self, texts: torch.Tensor, videos: torch.Tensor) -> Targets:
+        return Targets(texts.new_zeros(len(texts), len(videos)), videos)
 
 
 def test_frames_that_a_teacher_finds_relevant_come_to_count() -> None:

@@ -10,7 +10,7 @@ import pytest
 from avs_cli import cli, outputs
 
 Run = Callable[..., Any]
-ROOT = cli.build(cli.available())
+ROOT = cli.build(cli.COMMANDS)
 # Metavars whose values are no files.
 WORDS = {"A", "ALGORITHM", "C", "D", "E", "F", "I", "K", "KEY", "M", "METHOD", "N", "NAME", "OURS", "P", "R", "SPEC"}
 WORDS |= {"TEAM", "TEXT", "THEIRS", "V", "VALUE", "by-year", "MINUTES", "OUT", "ADDRESS", "URL", "WHICH"}
@@ -125,7 +125,7 @@ def test_an_output_may_be_called_what_another_option_says(avs_here: Run, kept: P
     assert avs_here("fuse", "a.run", "b.run", "--tag", "kept", "-o", "kept").returncode == 0
 
 
-@pytest.mark.parametrize("name", cli.available())
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_metavar_says_whether_its_values_are_files(name: str) -> None:
     """A new kind of value is told apart here: in `outputs.READ` when it names what is read, else in WORDS."""
     for parameter in ROOT.commands[name].params:
@@ -133,7 +133,7 @@ def test_every_metavar_says_whether_its_values_are_files(name: str) -> None:
         assert not unknown, f"{parameter.name}: {unknown}"
 
 
-@pytest.mark.parametrize("name", cli.available())
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_output_is_marked(name: str) -> None:
     command = ROOT.commands[name]
     called = {"cache", "dropped", "explain", "output", "plot", "report", "save", "target", "tensorboard", "times"}

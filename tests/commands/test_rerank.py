@@ -1,5 +1,6 @@
 """Reranking: what every method keeps to, each method's arithmetic, and the command."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,18 @@ def test_topics_select_what_is_reranked(avs: Avs, files: None) -> None:
     assert "left out 2 topics of the runs" in told
     assert avs(*line, "--topics", "661-662")[0] == 0
     assert read_run("out.run") == {topic: whole[topic] for topic in ("1661", "1662")}
+
+
+def test_topics_from_stdin_are_read_once_for_their_ids_and_their_texts(
+    avs: Avs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shots.txt").write_text("s1 a dog runs\ns2 a cat sleeps\n")
+    assert avs("extract", "--model", "minilm", "--text", "shots.txt", "-o", "shots.h5")[0] == 0
+    Path("b.run").write_text("661 Q0 s1 1 2 x\n661 Q0 s2 2 1 x\n662 Q0 s2 1 1 x\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"661 a puppy\n")))
+    code, told = avs("rerank", "b.run", *NEAR, "-g", "shots.h5", "--topics", "-", "-o", "out.run")
+    assert (code, told) == (0, "avs: left out 1 topic of the runs, which --topics does not select\n")
+    assert [*read_run("out.run")] == ["661"]
 
 
 def test_vectors_of_more_topics_rerank_those_that_are_selected(avs: Avs, files: None) -> None:

@@ -17,7 +17,6 @@ import pytest
 from avs_cli import cli
 from avs_cli.commands import search as command
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import topics as _queries
 from avs_cli.types import Shot
 
 Here = Callable[..., tuple[int, str, str]]
@@ -161,15 +160,6 @@ def test_bad_input_is_one_line_and_no_run(
     assert not (tmp_path / "out.run").exists()
 
 
-def test_the_field_says_what_of_a_topic_is_read(tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind of glider.\n662\ta boat\n")
-    read = {field: lambda field=field: _queries.read(str(tmp_path / "t.tsv"), field) for field in ("query", "both")}
-    assert [topic.query for topic in read["query"]()] == ["a glider", "a boat"]
-    assert [topic.query for topic in read["both"]()] == ["a glider Any kind of glider.", "a boat"]
-    (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind of glider.\n")
-    assert [topic.query for topic in _queries.read(str(tmp_path / "t.tsv"), "narrative")] == ["Any kind of glider."]
-
-
 def test_a_topic_without_a_narrative_is_named(here: Here, gallery: Path, vectors: Path, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("661\ta glider\tAny kind.\n662\ta boat\n")
     told = "avs: t.tsv: topic 662 has no narrative; use --field query or both\n"
@@ -195,13 +185,6 @@ def test_the_field_of_stored_topics_is_that_of_their_store(
             assert (code, out) == (3, "")
             assert f"topics.h5 encodes the topics' field '{made_of}', not '{asked}'" in told
             assert f"--field {made_of}" in told and f"`avs extract --text FILE --field {asked}`" in told
-
-
-def test_wordings_stay_when_topics_without_a_narrative_are_searched_by_both(tmp_path: Path) -> None:
-    (tmp_path / "t.tsv").write_text("661\t0.5\ta glider\n661\t1\ta paraglider\n")
-    plain, both = (_queries.read(str(tmp_path / "t.tsv"), field) for field in ("query", "both"))
-    assert [len(topic.variants) for topic in plain] == [2]
-    assert both == plain
 
 
 def test_a_name_that_ends_in_a_slash_is_a_folder_and_so_is_one_that_is_there(

@@ -102,5 +102,6 @@ def test_the_vectors_do_not_depend_on_the_size_of_the_batch(batch_size: int, poo
         for shot in range(9)
     ]
     expected = list(encode(FirstPixel(), pieces, pooling, batch_size=7))
+    assert len(expected) == 9
     for one, other in zip(encode(FirstPixel(), pieces, pooling, batch_size=batch_size), expected, strict=True):
         assert one.vectors.tobytes() == other.vectors.tobytes()

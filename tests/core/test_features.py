@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from avs_cli.cli import exit_code
 from avs_cli.core.encoders import Runtime, _lavis, encoders
 from avs_cli.core.encoders.catalogue import models
-from avs_cli.core.extraction.batches import POOLINGS
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.core.models.clip.towers import Towers, tokenise
 from avs_cli.core.weights import empty, fill
@@ -115,7 +114,7 @@ def test_a_feature_says_what_it_sees_and_where_its_vectors_come_from(spec: str, 
     feature = load(spec)
     told = json.loads(json.dumps(dict(feature.provenance)))
     assert told["model"]
-    assert feature.pooling in POOLINGS
+    assert feature.pooling in ("mean", "max", "none")
     assert feature.rows >= 1
     times = sample_times(3.0, 5.0, feature.sampling, 25.0)
     assert times
@@ -341,6 +340,8 @@ def test_the_table_names_the_repositories_that_open_clip_and_timm_know() -> None
     import open_clip
     import timm
 
+    clips = [row for row in MODELS.values() if "/" in row.builds]
+    assert 0 < len(clips) < len([row for row in MODELS.values() if row.builds])
     for row in MODELS.values():
         if "/" in row.builds:
             published = open_clip.get_pretrained_cfg(*row.builds.split("/"))

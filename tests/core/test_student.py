@@ -14,7 +14,7 @@ from avs_cli.core.models.clip.sampling import kept, one_a_second, padded
 from avs_cli.core.models.clip.temporal import Student
 from avs_cli.core.models.clip.towers import freeze
 from avs_cli.core.training.bert_adam import BertAdam, WarmupCosine, parameter_groups
-from avs_cli.core.training.distillation import Recipe, Taught, distill
+from avs_cli.core.training.distillation import Recipe, Targets, distill
 from avs_cli.core.training.loop import fit, optimizer_arrays, restore_optimizer
 from avs_cli.errors import MismatchError
 
@@ -59,7 +59,8 @@ def test_a_video_without_frames_gives_numbers() -> None:
             vectors = model(inputs, torch.zeros(1, 3)).vectors
             model.scores(torch.ones(1, 8), vectors).sum().backward()
             assert bool(vectors.isfinite().all())
-            assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            assert gradients and all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
 def test_no_mask_means_that_all_frames_are_there() -> None:
@@ -87,7 +88,7 @@ def test_the_scale_is_at_most_a_hundred() -> None:
 
 def test_a_teacher_that_is_followed_exactly_leaves_no_coarse_loss_by_pearson() -> None:
     scores = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [1.0, 1.0, 2.0]])
-    found = distill(scores, torch.tensor([[0.0, 1.0]] * 3), [Taught(scores, torch.full((3, 2), 0.5))], Recipe())
+    found = distill(scores, torch.tensor([[0.0, 1.0]] * 3), [Targets(scores, torch.full((3, 2), 0.5))], Recipe())
     assert float(found.coarse) == approx(0, abs=1e-6)
     # Cross-entropy with even relevance, over all entries, of which there are two a row.
     low, high = (-math.log(1 + math.e**sign) for sign in (1, -1))
@@ -103,7 +104,7 @@ def test_a_weight_that_is_given_replaces_the_published_one() -> None:
 
 def test_a_student_without_weights_is_taught_scores_alone() -> None:
     scores = torch.eye(3)
-    found = distill(scores, None, [Taught(scores.roll(1, 0), torch.full((3, 3), 1 / 3))], Recipe())
+    found = distill(scores, None, [Targets(scores.roll(1, 0), torch.full((3, 3), 1 / 3))], Recipe())
     assert float(found.fine) == 0
     assert float(found.coarse) > 0
 

@@ -77,7 +77,7 @@ def test_no_text_has_a_phrase_that_the_field_has_a_word_for(phrase: str) -> None
     assert not found, f"write: {PHRASES[phrase]}"
 
 
-@pytest.mark.parametrize("name", cli.available())
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_the_help_of_an_option_is_one_phrase_without_its_default(name: str) -> None:
     for parameter in docgen.parameters(cli.build([name]).commands[name]):
         text = parameter.help.partition(" Default:")[0]

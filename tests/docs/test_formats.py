@@ -103,7 +103,7 @@ def vectors(path: Path) -> dict[str, list[float]]:
 
 def settings(path: Path) -> dict[str, dict[str, Any]]:
     path.rename(path.with_name("avs.toml"))
-    root = cli.build(cli.available())
+    root = cli.build(cli.COMMANDS)
     return config.defaults({name: cli.parameters(command) for name, command in root.commands.items()}, path.parent)
 
 

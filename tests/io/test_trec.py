@@ -7,7 +7,7 @@ import pytest
 
 from avs_cli.errors import FormatError
 from avs_cli.io.text import trec
-from avs_cli.io.text.trec import read_qrels, read_run, write_qrels, write_run
+from avs_cli.io.text.trec import read_qrels, read_run, write_run
 from avs_cli.types import Judgment, ranked
 
 
@@ -148,12 +148,6 @@ def test_numpy_scores_are_written_as_plain_numbers(tmp_path: Path) -> None:
 
     write_run(str(tmp_path / "run"), {"1": {"a": np.float32(0.1)}})  # type: ignore[dict-item]
     assert (tmp_path / "run").read_text() == "1 Q0 a 1 0.10000000149011612 avs\n"
-
-
-def test_qrels_are_written_with_their_strata(tmp_path: Path) -> None:
-    qrels = {"1661": {"a": Judgment(-1, "3"), "b": Judgment(2, "1")}}
-    write_qrels(str(tmp_path / "qrels"), qrels)
-    assert read_qrels(str(tmp_path / "qrels")) == qrels
 
 
 def test_broken_gzip_is_an_error_of_the_file(file) -> None:

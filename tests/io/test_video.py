@@ -480,7 +480,7 @@ def test_many_files_are_decoded_in_their_order_and_bad_ones_fail_alone(tmp_path,
     ]
     assert found[-1].message == f"{tmp_path / 'gone.mp4'}: no such file or directory"
     alone = list(read_frames(ramp, jobs[0].shots, EVERY_HALF_SECOND, SMALL))
-    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(alone, found, strict=False))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(alone, found[:2], strict=True))
 
 
 def test_a_long_video_is_shared_out_among_workers_with_the_same_frames(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ from avs_cli.core.models.teachers.xclip import XClip
 from avs_cli.core.models.teachers.xpool import PUBLISHED as XPOOL
 from avs_cli.core.models.teachers.xpool import XPool
 from avs_cli.core.training.bert_adam import BertAdam, WarmupCosine
-from avs_cli.core.training.distillation import Losses, Recipe, Taught, coarse_loss, distill, fine_loss, matching_loss
+from avs_cli.core.training.distillation import Losses, Recipe, Targets, coarse_loss, distill, fine_loss, matching_loss
 
 Arrays = dict[str, torch.Tensor]
 Stored = Callable[[str], Arrays]
@@ -147,8 +147,8 @@ def recipe_of(case: str) -> Recipe:
 
 def learned(arrays: Arrays, case: str, sim: torch.Tensor, logits: torch.Tensor) -> Losses:
     group, count = case.split(".")[0], int(case.split(".")[1].removeprefix("t"))
-    said = [Taught(arrays[f"{group}.teacher_sim{k}"], arrays[f"{group}.teacher_frames{k}"]) for k in range(count)]
-    return distill(sim, logits, said, recipe_of(case))
+    targets = [Targets(arrays[f"{group}.teacher_sim{k}"], arrays[f"{group}.teacher_frames{k}"]) for k in range(count)]
+    return distill(sim, logits, targets, recipe_of(case))
 
 
 def test_losses_are_the_published_ones_for_every_pair_of_methods(stored: Stored) -> None:
@@ -185,8 +185,8 @@ def test_gradients_of_losses_are_the_published_ones_for_every_pair_of_methods(st
 
 def _of_free_weights(arrays: Arrays, case: str, loss: str, weights: torch.Tensor) -> torch.Tensor:
     group, count, recipe = case.split(".")[0], int(case.split(".")[1].removeprefix("t")), recipe_of(case)
-    said = [arrays[f"{group}.teacher_frames{k}"] for k in range(count)]
-    value = torch.stack([fine_loss(weights.log(), one, recipe.fine) for one in said]).mean()
+    targets = [arrays[f"{group}.teacher_frames{k}"] for k in range(count)]
+    value = torch.stack([fine_loss(weights.log(), one, recipe.fine) for one in targets]).mean()
     (value * (recipe.weights[2] if loss == "loss" else 1)).backward()
     assert weights.grad is not None
     return weights.grad
@@ -195,8 +195,8 @@ def _of_free_weights(arrays: Arrays, case: str, loss: str, weights: torch.Tensor
 def test_a_constant_row_gives_a_finite_loss_and_gradient() -> None:
     sim = torch.zeros(3, 3, requires_grad=True)
     logits = torch.zeros(3, 4, requires_grad=True)
-    said = [Taught(torch.zeros(3, 3), torch.full((3, 4), 0.25))]
-    found = distill(sim, logits, said, Recipe("pear", "pear"))
+    targets = [Targets(torch.zeros(3, 3), torch.full((3, 4), 0.25))]
+    found = distill(sim, logits, targets, Recipe("pear", "pear"))
     found.total.backward()
     # Two directions at distance 1 each, weight 1; frames at distance 1, weight 2; matching by chance among 3.
     assert float(found.total.detach()) == approx(0.2 * np.log(3) + 2 + 2)
@@ -207,8 +207,8 @@ def test_a_constant_row_gives_a_finite_loss_and_gradient() -> None:
 def test_scores_too_sharp_for_a_softmax_give_a_finite_loss() -> None:
     sim = (1000 * torch.eye(3)).roll(1, 0).requires_grad_()
     logits = torch.tensor([[0.0, -1000.0]] * 3, requires_grad=True)
-    said = [Taught(1000 * torch.eye(3), torch.tensor([[0.0, 1.0]] * 3))]
-    found = distill(sim, logits, said, Recipe("ce", "ce"))
+    targets = [Targets(1000 * torch.eye(3), torch.tensor([[0.0, 1.0]] * 3))]
+    found = distill(sim, logits, targets, Recipe("ce", "ce"))
     found.total.backward()
     assert bool(found.total.isfinite())
     assert float(found.matching.detach()) == approx(1000)

@@ -9,8 +9,6 @@ import numpy as np
 from avs_cli.core.encoders import Encoder
 from avs_cli.types import Failure, Frames
 
-POOLINGS = ("mean", "max", "none")
-
 
 class Encoded(NamedTuple):
     """One shot's vectors: (D,) float32 when pooled, (K, D) float32 when all are kept."""

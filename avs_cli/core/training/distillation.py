@@ -46,7 +46,7 @@ class Recipe:
         return matching, coarse, fine
 
 
-class Taught(NamedTuple):
+class Targets(NamedTuple):
     """The targets of a teacher: (B, B) scaled scores, texts are rows, and (B, F) frames' relevance, if any."""
 
     scores: torch.Tensor
@@ -62,7 +62,7 @@ class Losses(NamedTuple):
     fine: torch.Tensor
 
 
-def distill(scores: torch.Tensor, logits: torch.Tensor | None, teachers: Sequence[Taught], recipe: Recipe) -> Losses:
+def distill(scores: torch.Tensor, logits: torch.Tensor | None, teachers: Sequence[Targets], recipe: Recipe) -> Losses:
     """A student's losses on a batch of B pairs, text i belonging to video i.
 
     scores  (B, B) scaled, texts are rows
@@ -76,8 +76,8 @@ def distill(scores: torch.Tensor, logits: torch.Tensor | None, teachers: Sequenc
         coarse = torch.stack([coarse_loss(scores, one.scores / recipe.beta, recipe.coarse) for one in teachers]).mean()
     relevant = [one.relevance for one in teachers if one.relevance is not None]
     if relevant and logits is not None:
-        shares = logits.log_softmax(1)
-        fine = torch.stack([fine_loss(shares, one, recipe.fine) for one in relevant]).mean()
+        log_weights = logits.log_softmax(1)
+        fine = torch.stack([fine_loss(log_weights, one, recipe.fine) for one in relevant]).mean()
     weights = recipe.weights
     return Losses(weights[0] * matching + weights[1] * coarse + weights[2] * fine, matching, coarse, fine)
 
@@ -102,13 +102,16 @@ def _directed(student: torch.Tensor, teacher: torch.Tensor, method: Method) -> t
     return -(teacher.softmax(1) * student.log_softmax(1)).mean()
 
 
-def fine_loss(shares: torch.Tensor, relevance: torch.Tensor, method: Method) -> torch.Tensor:
-    """Of the logarithms of a student's (B, F) weights and a teacher's relevance; "ce" is the mean over entries."""
+def fine_loss(log_weights: torch.Tensor, relevance: torch.Tensor, method: Method) -> torch.Tensor:
+    """The loss of a student's frame weights against a teacher's relevance; "ce" is the mean over entries.
+
+    log_weights  (B, F) logarithms of the weights; relevance is (B, F) too
+    """
     if method == "ce":
-        return -(relevance * shares).mean()
+        return -(relevance * log_weights).mean()
     if method == "pear":
-        return pearson_distance(shares.exp(), relevance).mean()
-    return smooth_l1_loss(shares.exp(), relevance)
+        return pearson_distance(log_weights.exp(), relevance).mean()
+    return smooth_l1_loss(log_weights.exp(), relevance)
 
 
 def pearson_distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

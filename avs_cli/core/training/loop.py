@@ -23,7 +23,7 @@ B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Trainable(Protocol[B_contra]):
-    """A module that gives a batch's loss."""
+    """A module that maps a batch to its loss."""
 
     def __call__(self, batch: B_contra) -> torch.Tensor: ...
     def train(self, mode: bool = True) -> Any: ...
@@ -32,7 +32,7 @@ class Trainable(Protocol[B_contra]):
 
 
 class Epoch(NamedTuple):
-    """What became of one pass: its number from 1, the mean loss per batch, batches, seconds."""
+    """A finished epoch: its number from 1, the mean loss per batch, the number of batches, and seconds."""
 
     number: int
     loss: float
@@ -52,7 +52,7 @@ class Schedule(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """What `step` has changed, for JSON."""
+        """The state that `step` changes, as JSON values."""
         ...
 
 
@@ -84,7 +84,7 @@ class Plateau:
             self.halvings, self.waiting = self.halvings + 1, 0
 
     def state(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields."""
         return asdict(self)
 
 

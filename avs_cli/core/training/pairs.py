@@ -24,14 +24,14 @@ class Rows(Protocol):
 
 
 class Column(NamedTuple):
-    """A feature, and where each of our items (or captions) is in it."""
+    """A feature, and the position of each item (or caption) in it."""
 
     rows: Rows
-    place: np.ndarray
+    positions: np.ndarray
 
     def take(self, which: np.ndarray) -> Vectors:
         """Their vectors in float32."""
-        return as_vectors(self.rows.take(self.place[which]))
+        return as_vectors(self.rows.take(self.positions[which]))
 
 
 def as_vectors(block: Block) -> Vectors:
@@ -130,7 +130,7 @@ class Pairs:
         return [column.take(which) for column in self.texts]
 
     def steps(self, size: int, processes: int = 1) -> int:
-        """Batches of an epoch for each of the processes."""
+        """The number of batches in an epoch, for each process."""
         if processes > 1:
             return max(1, len(self.captions) // processes // size)
         return max(1, (len(self.captions) - 2) // size + 1)
@@ -138,21 +138,21 @@ class Pairs:
     def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
         """Every caption once, in an order determined by seed and number; the next batches are prefetched.
 
-        A last batch of one caption, which has no negatives, is left out. Of several processes each has its own share,
-        with as many whole batches as the others.
+        A last batch of one caption, which has no negatives, is left out. Several processes have different captions and
+        the same number of whole batches.
         """
         generator = np.random.default_rng([seed, number, 1])
         return read_ahead(lambda span: self.batch(span, generator), self.spans(number, size, seed, process, processes))
 
     def spans(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> list[np.ndarray]:
-        """Which captions each batch of an epoch holds."""
+        """The captions of each batch of an epoch."""
         order = np.random.default_rng([seed, number]).permutation(len(self.captions))[process::processes]
         spans = [order[low : low + size] for low in range(0, len(order), size)]
         return spans[: self.steps(size, processes)]
 
 
 def read_ahead(read: Callable[[np.ndarray], T], spans: Sequence[np.ndarray]) -> Iterator[T]:
-    """What is read of each span, in order; the next ones are read meanwhile."""
+    """The results of `read` for each span, in order; a thread reads the next ones ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="avs-pairs") as reader:
         pending = []
         for span in spans:
@@ -164,14 +164,14 @@ def read_ahead(read: Callable[[np.ndarray], T], spans: Sequence[np.ndarray]) -> 
 
 
 def plain(block: Block) -> torch.Tensor:
-    """(N, n) float32, of items that have one vector each."""
+    """(N, n) float32 vectors of items that have one each."""
     return torch.from_numpy(block.vectors.astype(np.float32))
 
 
 class Matching(nn.Module):
-    """A head with its objective: a batch to its loss.
+    """The loss of a batch: a head and its objective.
 
-    In a distributed run every process sees all processes' pairs as negatives.
+    In a distributed run, the pairs of all processes are negatives in each.
     """
 
     def __init__(self, head: Head, objective: Objective):
@@ -179,7 +179,7 @@ class Matching(nn.Module):
         self.head, self.objective = head, objective
 
     def begin_epoch(self) -> None:
-        """The head's own."""
+        """As the head."""
         self.head.begin_epoch()
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -199,7 +199,7 @@ class Matching(nn.Module):
 
 
 def gathered(x: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes; gradients flow to our own, and those of all processes are added up later."""
+    """The rows of all processes; gradients flow to those of this one, and `add_gradients` sums over processes."""
     parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(parts, x.detach().contiguous())
     parts[torch.distributed.get_rank()] = x
@@ -208,7 +208,7 @@ def gathered(x: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def embed_items(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) -> torch.Tensor:
-    """(V, S, d) these videos."""
+    """(V, S, d) embeddings of these videos, in batches of `size`."""
     device = next(head.parameters()).device
     parts = [which[low : low + size] for low in range(0, len(which), size)]
     return torch.cat([head.embed_videos([on(x, device) for x in pairs.video_vectors(part)]) for part in parts])
@@ -216,7 +216,7 @@ def embed_items(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) ->
 
 @torch.inference_mode()
 def embed_captions(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256) -> torch.Tensor:
-    """(T, S, d) these captions."""
+    """(T, S, d) embeddings of these captions, in batches of `size`."""
     device = next(head.parameters()).device
     parts = [which[low : low + size] for low in range(0, len(which), size)]
     return torch.cat(
@@ -249,7 +249,7 @@ def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, f
 
 @torch.inference_mode()
 def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
-    """(C, V) float32: every caption against every video."""
+    """(C, V) float32 scores of every caption and every video."""
     head.eval()
     videos = embed_items(head, pairs, np.arange(len(pairs.items)))
     texts = embed_captions(head, pairs, np.arange(len(pairs.captions)))

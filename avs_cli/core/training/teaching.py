@@ -15,12 +15,12 @@ from torch import nn
 
 from avs_cli.core.models.layers import Head, Watching
 from avs_cli.core.models.teachers.base import Teacher
-from avs_cli.core.training.distillation import Recipe, Taught, distill
+from avs_cli.core.training.distillation import Recipe, Targets, distill
 from avs_cli.core.training.objectives.base import Embedded, twins
 from avs_cli.core.training.pairs import Batch, Column, Pairs, gathered, plain, read_ahead
 from avs_cli.errors import MismatchError
 
-# A score of a pair that is right too though it is not on the diagonal: as good as none, and no infinity.
+# The score of a pair that is positive though it is not on the diagonal: excluded by softmax, and finite.
 NEVER = -1e4
 B = TypeVar("B")
 Shapes = Mapping[str, tuple[int, ...]]
@@ -38,10 +38,10 @@ def unpacked(rows: torch.Tensor, shapes: Shapes) -> dict[str, torch.Tensor]:
 
 
 class Tutor(Protocol):
-    """A teacher, seen from the student."""
+    """A teacher over its cached vectors."""
 
-    def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
-        """What it says of N texts and N videos, from the (N, n) rows that were kept of them."""
+    def targets(self, texts: torch.Tensor, videos: torch.Tensor) -> Targets:
+        """The targets for N texts and N videos, from their (N, n) rows in the cache."""
         ...
 
 
@@ -49,7 +49,7 @@ class Tutor(Protocol):
 class HeadTutor:
     """A trained head; its scores are divided by a temperature.
 
-    texts, videos  the shape of what it embeds one of them as, called "embedded"
+    texts, videos  the shape of one embedded text, and of one video, under the name "embedded"
     """
 
     head: Head
@@ -57,53 +57,54 @@ class HeadTutor:
     texts: Shapes
     videos: Shapes
 
-    def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
-        """Its scores; and the frames' relevance, if it looks at frames."""
-        written, seen = unpacked(texts, self.texts)["embedded"], unpacked(videos, self.videos)["embedded"]
-        return Taught(self.head.scores(written, seen) / self.temperature, self.head.relevance(written, seen))
+    def targets(self, texts: torch.Tensor, videos: torch.Tensor) -> Targets:
+        """The head's scores, and the relevance of frames if it is a head over frames."""
+        texts, videos = unpacked(texts, self.texts)["embedded"], unpacked(videos, self.videos)["embedded"]
+        return Targets(self.head.scores(texts, videos) / self.temperature, self.head.relevance(texts, videos))
 
 
 @dataclass(frozen=True)
 class ModelTutor:
-    """One of the registry of teachers, over what its CLIP made of raw clips.
+    """A teacher of the registry, over the vectors of its CLIP model.
 
-    texts, videos  the shapes of the arrays that it embeds one of them as
+    texts, videos  the shapes of the arrays of one embedded text, and of one video
     """
 
     teacher: Teacher
     texts: Shapes
     videos: Shapes
 
-    def taught(self, texts: torch.Tensor, videos: torch.Tensor) -> Taught:
-        """Scores by its own scale."""
-        written, seen = unpacked(texts, self.texts), unpacked(videos, self.videos)
-        return Taught(self.teacher.similarities(written, seen), self.teacher.relevance(written, seen))
+    def targets(self, texts: torch.Tensor, videos: torch.Tensor) -> Targets:
+        """The teacher's scores, with its own scale, and the relevance of frames."""
+        embedded = unpacked(texts, self.texts), unpacked(videos, self.videos)
+        return Targets(self.teacher.similarities(*embedded), self.teacher.relevance(*embedded))
 
 
 class Lesson(NamedTuple, Generic[B]):
-    """A student's batch, and per teacher the rows of its texts and of its videos."""
+    """A student's batch, and per teacher the cached rows of its texts and of its videos."""
 
     batch: B
-    kept: list[tuple[torch.Tensor, torch.Tensor]]
+    rows: list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class Lessons(Generic[B]):
-    """Pairs in batches, and where the rows of each teacher's texts and videos are.
+    """Pairs in batches, with the cached vectors of teachers.
 
-    batch  gives the student's batch of some captions, given a generator for what is left to chance
+    columns  per teacher its vectors of captions and of videos
+    batch    the student's batch of some captions, given a generator for random choices
     """
 
     pairs: Pairs
-    kept: Sequence[tuple[Column, Column]]
+    columns: Sequence[tuple[Column, Column]]
     batch: Callable[[np.ndarray, np.random.Generator], B]
 
     def rows(self, which: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Per teacher the rows of these captions and of their videos."""
         items = self.pairs.item[which]
         return [
-            (plain(texts.rows.take(texts.place[which])), plain(videos.rows.take(videos.place[items])))
-            for texts, videos in self.kept
+            (plain(texts.rows.take(texts.positions[which])), plain(videos.rows.take(videos.positions[items])))
+            for texts, videos in self.columns
         ]
 
     def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Lesson[B]]:
@@ -125,11 +126,11 @@ class HeadStudent(nn.Module):
         self.head, self.temperature = head, temperature
 
     def begin_epoch(self) -> None:
-        """The head's own."""
+        """As the head."""
         self.head.begin_epoch()
 
     def watch(self, batch: Batch) -> Watching:
-        """Of a head over frames the frames' weights too."""
+        """The vectors of captions and videos, and the weights of frames if it is a head over frames."""
         batch = batch.to(next(self.head.parameters()).device)
         texts = self.head.embed_texts(batch.texts, batch.sentences).flatten(1)
         videos, logits = self.head.watch_videos(batch.videos)
@@ -137,33 +138,33 @@ class HeadStudent(nn.Module):
 
 
 class Teaching(nn.Module, Generic[B]):
-    """A lesson to its loss. In a distributed run every process sees all processes' pairs."""
+    """The loss of a lesson. In a distributed run, each process computes it over the pairs of all processes."""
 
     def __init__(self, student: Any, tutors: Sequence[Tutor], recipe: Recipe):
         super().__init__()
         self.student, self.tutors, self.recipe = student, tutors, recipe
 
     def begin_epoch(self) -> None:
-        """The student's own."""
+        """As the student."""
         self.student.begin_epoch()
 
     def forward(self, lesson: Lesson[B]) -> torch.Tensor:
         seen: Watching = self.student.watch(lesson.batch)
         texts, videos, logits, items, scale = seen
         device = texts.device
-        kept = [(written.to(device), shown.to(device)) for written, shown in lesson.kept]
+        rows = [(of_texts.to(device), of_videos.to(device)) for of_texts, of_videos in lesson.rows]
         if torch.distributed.is_initialized():
             texts, videos, items = (gathered(x) for x in (texts, videos, items))
             logits = None if logits is None else gathered(logits)
-            kept = [(gathered(written), gathered(shown)) for written, shown in kept]
-            # Each process computes the whole loss; the scale's gradients are added up, so one of them is enough.
+            rows = [(gathered(of_texts), gathered(of_videos)) for of_texts, of_videos in rows]
+            # Each process computes the whole loss, and gradients are summed: the scale's come from one of them only.
             if isinstance(scale, torch.Tensor) and torch.distributed.get_rank():
                 scale = scale.detach()
         with torch.autocast(device.type, enabled=False):
             others = twins(Embedded(texts, videos, items=items))
             others = others & ~torch.eye(len(texts), dtype=torch.bool, device=device)
             with torch.no_grad():
-                told = [tutor.taught(*rows) for tutor, rows in zip(self.tutors, kept, strict=True)]
-            told = [Taught(one.scores.masked_fill(others, NEVER), one.relevance) for one in told]
+                targets = [tutor.targets(*own) for tutor, own in zip(self.tutors, rows, strict=True)]
+            targets = [Targets(one.scores.masked_fill(others, NEVER), one.relevance) for one in targets]
             scores = (scale * (texts.float() @ videos.float().T)).masked_fill(others, NEVER)
-            return distill(scores, None if logits is None else logits.float(), told, self.recipe).total
+            return distill(scores, None if logits is None else logits.float(), targets, self.recipe).total

@@ -1,7 +1,7 @@
-"""The check of a feature store when it is opened, before anything in it is read.
+"""Validation of a feature store when it is opened, before its data is read.
 
-All that is used must be in the file itself (hard links; no external or virtual dataset), and have the type, rank and
-length of the schema in `store.py`. No dataset may claim far more than the file can hold of it.
+Datasets must be in the file itself (hard links; not external or virtual) and have the type, rank and length of the
+schema in `reader.py`. Their size must be plausible for the data that the file stores.
 """
 
 import math
@@ -14,23 +14,23 @@ import numpy as np
 from avs_cli.errors import FormatError
 
 RESERVED = ("shots", "thumbnails")
-# What a store may have at most. A file with more is damaged, or made to fill the memory of its reader.
+# Limits of a store. A file beyond them is damaged, or made to exhaust the memory of its reader.
 ID_BYTES = 255
 PATH_BYTES = 4096
 LARGEST_DIM = 1 << 20
-# A dataset may be this large without data of its own, in bytes, and beyond that so many times its (compressed) data.
+# Limits of the size of a dataset: in bytes, and beyond that as a multiple of its stored (compressed) size.
 FREE, EXPANSION = 1 << 20, 256
-# Variable-length texts that are read at once.
+# Number of variable-length strings that are read at a time.
 PIECE = 4096
 
 
 class DatasetType(NamedTuple):
-    """What a dataset has to be.
+    """The type that a dataset must have.
 
-    what   in words, for a message
-    kinds  of numpy's types: "S" stands for texts
-    rank   its number of dimensions
-    width  bytes of a text or of a number, at most
+    what   description, for messages
+    kinds  allowed kinds of numpy types; "S" for strings
+    rank   number of dimensions
+    width  maximum size of a string or a number, in bytes
     """
 
     what: str
@@ -50,9 +50,9 @@ THUMBNAILS = {"ids": IDS, "offsets": INTEGERS, "jpeg": BYTES}
 
 
 def features_in(file: Any, shown: str) -> list[str]:
-    """The names of the features, sorted. Raises FormatError for a link, and for a name that is no text."""
+    """The names of the features, sorted. Raises FormatError for a link, and for a name that is not UTF-8."""
     for name in file:
-        # h5py gives bytes where a name is not UTF-8.
+        # h5py returns bytes for a name that is not UTF-8.
         if not isinstance(name, str):
             raise FormatError(shown, f"the name of a part, {name!r:.60}, is not UTF-8")
         _own(file, name, shown)
@@ -60,10 +60,10 @@ def features_in(file: Any, shown: str) -> list[str]:
 
 
 def check(file: Any, feature: str, shown: str) -> None:
-    """Raises FormatError unless a feature, the shots and the thumbnails are what the schema says."""
+    """Raises FormatError unless a feature, the shots and the thumbnails follow the schema."""
     group, where = part(file, feature, shown), f"{shown}::{feature}"
     ids, vectors = column(group, "ids", IDS, where), column(group, "vectors", VECTORS, where)
-    # Vectors are read past HDF5, so their type has to be the machine's own.
+    # Vectors are read directly from the file, so they must have the native type.
     own = vectors.dtype.isnative and vectors.id.get_type() == h5py.h5t.py_create(vectors.dtype)
     if not own or not 0 < vectors.shape[1] <= LARGEST_DIM:
         raise FormatError(where, f"vectors are {vectors.shape} {vectors.dtype}, not {VECTORS.what}")
@@ -85,12 +85,12 @@ def check(file: Any, feature: str, shown: str) -> None:
 
 
 def holds(group: Any, name: str) -> bool:
-    """Whether a group has something of this name; a link is not followed, as `in` does."""
+    """Whether a group has an entry of this name; unlike `in`, it does not follow links."""
     return bool(group.id.links.exists(name.encode()))
 
 
 def part(file: Any, name: str, shown: str) -> Any:
-    """A group of the file. KeyError when there is none."""
+    """A group of the file. Raises KeyError if there is none."""
     found = _own(file, name, shown)
     if not isinstance(found, h5py.Group):
         raise KeyError(f"{name} is not a group")
@@ -98,11 +98,11 @@ def part(file: Any, name: str, shown: str) -> Any:
 
 
 def column(group: Any, name: str, wanted: DatasetType, where: str) -> Any:
-    """A dataset that is what it has to be, none of it read. KeyError when there is none."""
+    """A dataset, checked without reading its data. Raises KeyError if there is none."""
     found = _own(group, name, where)
     if not isinstance(found, h5py.Dataset):
         raise KeyError(f"no dataset {name!r}")
-    # Even its shape may depend on another file.
+    # Even the shape of a virtual dataset may depend on another file.
     if found.is_virtual or found.external:
         raise FormatError(where, f"{name} are in another file; use h5repack to copy them into the store")
     text = h5py.check_string_dtype(found.dtype)
@@ -112,7 +112,7 @@ def column(group: Any, name: str, wanted: DatasetType, where: str) -> Any:
     if found.shape is None or len(found.shape) != wanted.rank or kind not in wanted.kinds or width > wanted.width:
         raise FormatError(where, f"{name} are {found.shape} {found.dtype}, not {wanted.what}")
     stored = found.id.get_storage_size()
-    # A chunk is unpacked whole, however little of it is used.
+    # A chunk is decompressed as a whole, even if the dataset covers little of it.
     claimed = max(math.prod(found.shape), math.prod(found.chunks or (0,))) * found.dtype.itemsize
     if stored > found.file.id.get_filesize() or claimed > FREE + EXPANSION * stored:
         raise FormatError(where, f"{name} claim {claimed} bytes, and the file holds {stored} of them: damaged")
@@ -120,21 +120,21 @@ def column(group: Any, name: str, wanted: DatasetType, where: str) -> Any:
 
 
 def texts(dataset: Any, wanted: DatasetType, where: str) -> np.ndarray:
-    """A column of texts as NUL-padded bytes; variable-length texts, which other programs write, become that too."""
+    """A column of strings as NUL-padded bytes; variable-length strings of other programs are converted."""
     if dataset.dtype.kind == "S":
         return np.asarray(dataset[...])
     found: list[bytes] = []
     for low in range(0, len(dataset), PIECE):
         found += dataset[low : low + PIECE].tolist()
         longest = max(map(len, found[low:]))
-        # All would be padded to the longest.
+        # All are padded to the longest.
         if longest > wanted.width:
             raise FormatError(where, f"{dataset.name[1:]}: a text of {longest} bytes; the maximum is {wanted.width}")
     return np.array(found or [b""], dtype="S")[: len(found)]
 
 
 def check_ids(raw: np.ndarray, where: str) -> None:
-    """Raises FormatError for an id that is empty, is not UTF-8, has white space or NUL in it, or occurs twice."""
+    """Raises FormatError for a duplicate id, and for one that is empty, not UTF-8, or has white space or NUL."""
     if not _are_words(raw):
         wrong = next(id for id in raw.tolist() if not _are_words(np.array([id])))
         raise FormatError(where, f"{wrong!r} is not an id: 1 to {ID_BYTES} bytes of UTF-8 without white space")
@@ -143,13 +143,13 @@ def check_ids(raw: np.ndarray, where: str) -> None:
 
 
 def _are_words(raw: np.ndarray) -> bool:
-    """Whether all texts are one word each."""
+    """Whether each string is one word."""
     if not len(raw):
         return True
     codes = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
     if codes[:, 0].min() == 0 or ((codes[:, :-1] == 0) & (codes[:, 1:] != 0)).any():
         return False
-    # In ASCII, no white space is above 32, and 0 is padding, which becomes 255 here.
+    # In ASCII, white space is at most 32; the padding 0 becomes 255 here.
     if codes.max() < 128 and (codes - np.uint8(1)).min() >= 32:
         return True
     try:
@@ -160,10 +160,10 @@ def _are_words(raw: np.ndarray) -> bool:
 
 
 def twin(columns: Sequence[np.ndarray]) -> tuple[bytes, int, int] | None:
-    """An id that occurs twice in the columns, and the columns it is in; None when all are different.
+    """A duplicate id in the columns, and the indices of the two columns that have it; None if all ids are distinct.
 
-    Sorting a 64-bit digest of each id takes a tenth of the time that a set of a million texts takes; equal digests are
-    compared in full.
+    Sorting 64-bit digests of a million ids takes a tenth of the time of a set of strings; equal digests are compared in
+    full.
     """
     digests = np.concatenate([_digests(column) for column in columns])
     ascending = np.sort(digests)
@@ -181,7 +181,7 @@ def twin(columns: Sequence[np.ndarray]) -> tuple[bytes, int, int] | None:
 
 
 def _digests(raw: np.ndarray) -> np.ndarray:
-    """(N,) uint64: multiply-and-add over the ids' eight-byte words; equal for equal ids, however padded."""
+    """(N,) uint64 multiply-add hashes of the 8-byte words of the ids, independent of their padding."""
     words = np.zeros((len(raw), -(-raw.dtype.itemsize // 8) * 8), np.uint8)
     words[:, : raw.dtype.itemsize] = np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), raw.dtype.itemsize)
     digests = np.zeros(len(raw), np.uint64)
@@ -193,7 +193,7 @@ def _digests(raw: np.ndarray) -> np.ndarray:
 
 
 def _own(group: Any, name: str, where: str) -> Any:
-    """What a group holds. Raises FormatError for a link, which may lead to another file or a pipe."""
+    """An entry of a group. Raises FormatError for a link, which may lead to another file or a pipe."""
     if not holds(group, name):
         raise KeyError(f"no {name!r}")
     link = group.get(name, getlink=True)

@@ -1,11 +1,11 @@
-"""Whether vectors of two origins are comparable, decided by their provenances, for all commands.
+"""Whether vectors of two origins are comparable, by their provenances.
 
 meaning   model, weights, preprocessing, pooling, kind of sampling, text field, and every key that is not named below:
-          the vectors mean something else, so the comparison is refused
-digits    storage, arithmetic, device, density of frames, versions, the spelling of the model's spec: the vectors are
-          nearly the same, so the comparison goes on with a warning
+          vectors have different meanings, and the comparison is an error
+digits    storage, arithmetic, density of frames, versions, the spelling of the model's spec: vectors are
+          nearly equal, and the comparison gives a warning
 
-A provenance without the keys that every extraction writes belongs to imported vectors; it decides nothing.
+A provenance without the keys that every extraction writes belongs to imported vectors and is not compared.
 """
 
 import json
@@ -17,17 +17,15 @@ from avs_cli.errors import MismatchError
 Provenance = Mapping[str, Any]
 
 # Last parts of keys, also inside groups, as in `text.precision`.
-DIGITS = frozenset({"device", "dtype", "precision", "spec"})
-# Says where the vectors' items come from.
-IGNORED = frozenset({"inputs"})
-# Groups and keys that a text's vectors and a shot's vectors have each for themselves.
-OF_ONE_END = frozenset({"dtype", "field", "frame_norm", "inputs", "pixels", "pooling", "sampling", "spec", "versions"})
-# Extraction writes them all.
+DIGITS = frozenset({"dtype", "precision", "spec"})
+# Groups and keys that differ between vectors of texts and vectors of shots.
+OF_ONE_END = frozenset({"dtype", "field", "frame_norm", "pixels", "pooling", "sampling", "spec", "versions"})
+# Keys that every extraction writes.
 EXTRACTED = frozenset({"pooling", "spec", "weights"})
 
 
 class Difference(NamedTuple):
-    """A key whose values differ, and whether vectors mean something else by it."""
+    """A key with different values, and whether it changes the meaning of vectors."""
 
     key: str
     one: Any
@@ -39,9 +37,9 @@ class Difference(NamedTuple):
 
 
 def differences(one: Provenance, other: Provenance) -> list[Difference]:
-    """All differences of two provenances of the same kind, those that change the meaning first, then by key.
+    """The differences of two provenances of the same kind; those that change the meaning come first, then by key.
 
-    A key that is absent counts as null. Of `versions`, only packages that both name are compared.
+    Absent keys count as null. Of `versions`, only packages in both are compared.
     """
     ours, theirs = dict(_flat(one)), dict(_flat(other))
     found = [
@@ -53,16 +51,16 @@ def differences(one: Provenance, other: Provenance) -> list[Difference]:
 
 
 def is_imported(provenance: Provenance) -> bool:
-    """Whether vectors are imported, such as from a BigFile, and have no provenance."""
+    """Whether vectors are imported, such as from a BigFile, and have no provenance of an extraction."""
     return not provenance.keys() & EXTRACTED
 
 
 class Comparison:
-    """The comparison of provenances for a command: raises, warns once, or passes.
+    """Comparison of provenances: raises an error, warns once, or passes.
 
-    warn   takes a warning; by default nobody hears it
-    force  whether the command goes on, with a warning, where the meaning differs
-    cure   what a refusal adds, such as the option that forces
+    warn   receives warnings; by default they are discarded
+    force  whether different meanings give a warning instead of an error
+    cure   end of error messages, such as the option for `force`
     """
 
     def __init__(self, warn: Callable[[str], None] = lambda message: None, force: bool = False, cure: str = ""):
@@ -82,7 +80,7 @@ class Comparison:
     def ends(
         self, name: str, text: Provenance, others_name: str, shots: Provenance, refusal: str, cure: str = ""
     ) -> None:
-        """Compare the text side and the shot side of one encoder, in what both name of it."""
+        """Compare the text side and the shot side of one encoder by the keys that both have."""
         if is_imported(text) != is_imported(shots):
             self.alike(name, text, others_name, shots, refusal, cure)
             return
@@ -110,8 +108,6 @@ class Comparison:
 def _flat(provenance: Provenance, above: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values, without nulls."""
     for key, value in provenance.items():
-        if key in IGNORED and not above:
-            continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
         elif value is not None:
@@ -120,7 +116,7 @@ def _flat(provenance: Provenance, above: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_meaning(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     if key == "sampling.fps":
-        return not (key in ours and key in theirs)  # frames by time, or so many of a shot: two kinds of sampling
+        return not (key in ours and key in theirs)  # per second and per shot are different kinds of sampling
     group, _, last = key.rpartition(".")
     return not (group == "versions" or last in DIGITS or key == "sampling.max_frames")
 

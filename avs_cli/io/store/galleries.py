@@ -1,4 +1,4 @@
-"""Several features of the same items, from any number of stores: what a trained head reads."""
+"""Several features of the same items, from any number of stores: the inputs of a trained head."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,10 +15,10 @@ from avs_cli.types import Block, Joined, Shot
 
 
 class Galleries(Resource):
-    """Galleries by the name of their feature; the stores of one feature are searched as one."""
+    """One gallery per feature; the stores of a feature form one gallery."""
 
     def __init__(self, names: Sequence[str], comparison: Comparison | None = None):
-        """Raises MismatchError for stores of one feature that do not fit together."""
+        """Raises MismatchError for incompatible stores of one feature."""
         self.comparison = comparison or Comparison()
         with ExitStack() as stack:
             by_feature: dict[str, list[Any]] = {}
@@ -30,7 +30,7 @@ class Galleries(Resource):
         self._places: dict[str, dict[str, int]] = {}
 
     def check(self, who: str, wanted: Sequence[Mapping[str, Any]]) -> None:
-        """Raises MismatchError unless these are the features `who` was trained with.
+        """Raises MismatchError unless the galleries have the features with which `who` was trained.
 
         wanted  name, dim, frames and provenance of each
         """
@@ -47,41 +47,41 @@ class Galleries(Resource):
             self._compare(who, name, feature["provenance"], where, held.provenance)
 
     def _compare(self, who: str, name: str, theirs: Mapping[str, Any], where: str, ours: Mapping[str, Any]) -> None:
-        """Raises MismatchError when a head was trained with vectors of another meaning."""
+        """Raises MismatchError if a head was trained with vectors of another meaning."""
         if not theirs:
-            return  # a head from a published checkpoint does not know where its features came from
+            return  # heads from published checkpoints have no provenance
         refusal = f"{who} was trained with a different {name!r} than that of {where}"
         trained = f"the {name!r} of {who}"
-        # A head over words of one field may be asked with those of another; the command decides that.
+        # Whether topics of another field are allowed is decided by the command.
         theirs, ours = ({key: value for key, value in one.items() if key != "field"} for one in (theirs, ours))
         if "sampling" in ours and "sampling" not in theirs and not is_imported(theirs):
-            # avs 0.1.0 wrote the text's provenance for a video feature of the same name.
+            # avs 0.1.0 wrote the provenance of the text feature for a video feature of the same name.
             self.comparison.ends(trained, theirs, where, ours, refusal)
         else:
             self.comparison.alike(trained, theirs, where, ours, refusal)
 
     def only(self, features: Sequence[str]) -> Self:
-        """The same open stores with some of the features, in this order."""
+        """The same open stores, restricted to these features, in this order."""
         part = copy(self)
         part.features = {feature: self.features[feature] for feature in features}
         return part
 
     def places(self, feature: str, ids: Sequence[str]) -> np.ndarray:
-        """(N,) where each id is in a feature's gallery, -1 where it is not."""
+        """(N,) positions of ids in the gallery of a feature; -1 for missing ids."""
         if feature not in self._places:
             self._places[feature] = {id: place for place, id in enumerate(self.features[feature].ids)}
         return np.array([self._places[feature].get(id, -1) for id in ids], dtype=np.int64)
 
     def stores_of(self, feature: str) -> str:
-        """A feature's stores, for a message."""
+        """The stores of a feature, for messages."""
         return ", ".join(f"{store.path}::{feature}" for store in self.features[feature].stores)
 
 
 class JoinedGallery:
-    """The shots of several features as one gallery: a shot comes with all its features, in blocks of equal length.
+    """The shots of several features as one gallery: blocks of shots with all their features.
 
-    They come in the order of their ids, so that it does not matter how they are spread over stores. A feature that
-    lacks a shot which another has gives zeros for it, and the block says so.
+    Shots are sorted by id, independently of how they are distributed over stores. A shot that a feature lacks has zeros
+    there, and is marked in the block.
     """
 
     def __init__(self, galleries: Galleries, features: Sequence[str], rows: int):
@@ -96,7 +96,7 @@ class JoinedGallery:
 
     @property
     def _gaps(self) -> list[str]:
-        """The features that lack shots."""
+        """The features with missing shots."""
         return [name for name, places in zip(self.features, self._places, strict=True) if (places < 0).any()]
 
     def __len__(self) -> int:
@@ -121,34 +121,34 @@ class JoinedGallery:
         return Joined(ids, blocks, lacking or None)
 
     def count(self, features: Sequence[str], every: bool) -> int:
-        """How many shots have every one of these features, or at least one."""
+        """Number of shots that have all of these features, or any of them."""
         there = self._there(features)
         return int((np.logical_and if every else np.logical_or).reduce([*there.values()]).sum())
 
     def _there(self, features: Sequence[str]) -> dict[str, np.ndarray]:
-        """Feature -> (N,) which shots it has."""
+        """Feature -> (N,) bool, whether it has each shot."""
         return {name: self._places[self.features.index(name)] >= 0 for name in features}
 
     def lacks(self, features: Sequence[str]) -> dict[str, list[str]]:
-        """Feature -> the shots that it lacks and another of these features has; features without gaps are left out."""
+        """Feature -> the shots that it lacks and another of these features has; without complete features."""
         there = self._there(features)
         some = np.logical_or.reduce([*there.values()])
         gaps = {name: np.flatnonzero(some & ~held).tolist() for name, held in there.items()}
         return {name: [self.ids[i] for i in gap] for name, gap in gaps.items() if gap}
 
     def described_gap(self, poor: str, lost: Sequence[str], features: Sequence[str]) -> str:
-        """In words, that `poor` lacks the shots `lost`, which another of `features` has."""
+        """A message: `poor` lacks the shots `lost`, which another of `features` has."""
         rich = next(name for name in features if self._named.places(name, lost[:1])[0] >= 0)
         count = f"{len(lost)} shot{'s' * (len(lost) > 1)}"
         return f"{self._named.stores_of(poor)} lacks {count} that {self._named.stores_of(rich)} has: {few(lost)}"
 
     def shots(self) -> dict[str, Shot]:
-        """The shots that the files describe, by id."""
+        """The shots described in the files, by id."""
         return {id: shot for gallery in self.galleries for id, shot in gallery.shots().items()}
 
 
 def _with_zeros(gallery: Gallery, places: np.ndarray, ids: Sequence[str]) -> Block:
-    """The items at these places; a row of zeros for each place that is -1."""
+    """The items at these positions; a row of zeros for each -1."""
     there = places >= 0
     counts = there.astype(np.int64)
     found = gallery.take(places[there]) if there.any() else None

@@ -1,4 +1,4 @@
-"""Feature stores: HDF5 files that hold the vectors of shots, topics or captions, and the writer that can be killed.
+"""Feature stores: HDF5 files with vectors of shots, topics or captions.
 
 Schema (format "avs-features", version 1)
 
@@ -18,14 +18,14 @@ Schema (format "avs-features", version 1)
         ├── jpeg     (B,)   uint8   the pictures, one after the other
         └── offsets  (T+1,) int64   picture i is jpeg[offsets[i]:offsets[i+1]]
 
-Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Files hold no time stamps:
-equal inputs give equal bytes.
+Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Files contain no time
+stamps: equal inputs give equal bytes.
 
-A reader checks all of this when it opens a store (`_checked.py`), and refuses links, datasets in other files, ids of
-more than 255 bytes, paths of more than 4096, vectors of more than 2^20 numbers, and sizes that the file cannot hold.
+The schema is checked when a store is opened (`checked.py`). Links, datasets in other files, ids of more than 255 bytes,
+paths of more than 4096, vectors of more than 2^20 dimensions, and implausible sizes are rejected.
 
-Beside `store.h5` a writer keeps `store.h5.parts/000001.h5` …, finished batches in the same schema;
-`store.h5.errors.jsonl`, a line per item that failed; and `store.h5.lock`, which the kernel frees when the writer dies.
+A writer of `store.h5` also creates `store.h5.parts/000001.h5` …, finished batches in the same schema;
+`store.h5.errors.jsonl`, with a line per failed item; and `store.h5.lock`, released by the kernel when the writer dies.
 """
 
 import mmap
@@ -48,24 +48,24 @@ from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.schema import Ids, ids_of, offsets_of, opened, pictures_of, provenance_of, shots_of, structure
 from avs_cli.types import Block, Shot, rows_of_items
 
-# What stays in a core's cache while it is worked on, also when widened to float32.
+# Size of a block: it fits the cache of a core, also as float32.
 BLOCK_BYTES = 2 << 20
 AHEAD = 3
 LOOKUPS = 4096
 
 
 class Store(Resource):
-    """One feature in one file, open for reading; close it, or use it in a `with`.
+    """One feature in one file, open for reading; a context manager.
 
-    path         the file, as the user wrote it
+    path         the file, as given
     feature      its name in the file
-    dim, dtype   of a vector
-    frame_level  whether an item owns several vectors
-    vectors      (M, D), mapped from the file: for looking up rows, not for reading them all
+    dim, dtype   of the vectors
+    frame_level  whether items have several vectors
+    vectors      (M, D), memory-mapped: for reading a few rows
     """
 
     def __init__(self, path: str | Path, feature: str | None = None):
-        """Raises FormatError unless the feature is what the schema says; its values are checked when they are read."""
+        """Raises FormatError unless the feature follows the schema; values are checked when they are read."""
         self.path = str(path)
         with ExitStack() as stack:
             real = stack.enter_context(spooled(path))
@@ -105,7 +105,7 @@ class Store(Resource):
 
     @property
     def offsets(self) -> np.ndarray:
-        """(N+1,) int64: item i owns vectors[offsets[i]:offsets[i+1]], also where that is one row each."""
+        """(N+1,) int64: item i has vectors[offsets[i]:offsets[i+1]], also if items have one row each."""
         return np.arange(len(self) + 1) if self._offsets is None else self._offsets
 
     @cached_property
@@ -116,9 +116,9 @@ class Store(Resource):
         return len(self._ids)
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
-        """The feature in blocks of at most `rows` vectors, more if one item has more; the next are read meanwhile.
+        """The feature in blocks of at most `rows` vectors, or one item; a thread reads ahead.
 
-        Raises FormatError that names the first item with a NaN or infinite value.
+        Raises FormatError with the first item that has a NaN or infinite value.
         """
         pending: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="avs-store") as reader:
@@ -130,7 +130,7 @@ class Store(Resource):
                 yield pending.popleft().result()
 
     def _spans(self, rows: int) -> Iterator[tuple[int, int]]:
-        """First and one past the last item of each block."""
+        """The range of items of each block."""
         first = 0
         while first < len(self):
             last = min(first + rows, len(self))
@@ -152,7 +152,7 @@ class Store(Resource):
         return block
 
     def _fill(self, vectors: np.ndarray, row: int) -> None:
-        # HDF5's own read holds Python's lock, which would keep the arithmetic waiting.
+        # Reads of HDF5 hold the GIL, which would block computation in other threads.
         left = memoryview(vectors.reshape(-1).view(np.uint8).data)
         place = self._start + row * self.dim * self.dtype.itemsize
         while left:
@@ -162,7 +162,7 @@ class Store(Resource):
             left, place = left[count:], place + count
 
     def _refuse_infinite(self, block: Block) -> None:
-        """Bit patterns from an exponent of all ones upward are infinite or NaN: two maxima find them without a copy."""
+        """Raises FormatError for NaN and infinity: as integers, they are the largest bit patterns of either sign."""
         if not block.vectors.size:
             return
         bits = 8 * self.dtype.itemsize
@@ -183,21 +183,21 @@ class Store(Resource):
         vectors = np.empty((len(rows), self.dim), self.dtype)
         for low in range(0, len(rows), LOOKUPS):
             vectors[low : low + LOOKUPS] = self.vectors[rows[low : low + LOOKUPS]]
-            # Each look maps the pages around it too; they would add up to the whole file.
+            # Page faults map neighbouring pages too, which would add up to the whole file.
             self._map.madvise(mmap.MADV_DONTNEED)
         block = Block(Ids(self._ids[positions]), vectors, offsets)
         self._refuse_infinite(block)
         return block
 
     def read(self, ids: Sequence[str]) -> Block:
-        """The items with these ids, in this order. Raises MismatchError for an id that the store lacks."""
+        """The items with these ids, in this order. Raises MismatchError for a missing id."""
         for id in ids:
             if id not in self._position:
                 raise MismatchError(f"{self._name} has no item {id!r}")
         return self.take(np.array([self._position[id] for id in ids], dtype=np.int64))
 
     def shots(self) -> dict[str, Shot]:
-        """The shots that the file describes, by id; empty when it describes none."""
+        """The shots described in the file, by id; may be empty."""
         with structure(self.path):
             return shots_of(self._file, self.path)
 
@@ -214,11 +214,11 @@ class Store(Resource):
 
     @property
     def thumbnails(self) -> int:
-        """How many shots have a thumbnail."""
+        """Number of shots with a thumbnail."""
         return len(self._thumbnails[0])
 
     def thumbnail(self, shot: str) -> bytes | None:
-        """A JPEG of the shot's middle frame, if the file holds one."""
+        """The middle frame of a shot as JPEG; None if there is no thumbnail."""
         positions, offsets = self._thumbnails
         if shot not in positions:
             return None
@@ -228,12 +228,12 @@ class Store(Resource):
 
 
 class Gallery(Resource):
-    """Several stores of one feature, searched as if they were one."""
+    """Several stores of one feature, searched as one."""
 
     def __init__(self, stores: Sequence[Store], comparison: Comparison | None = None):
-        """Raises MismatchError for stores that do not fit together, and names the first pair that does not.
+        """Raises MismatchError with the first pair of incompatible stores.
 
-        comparison  what decides by provenance; also for what is compared with the gallery later
+        comparison  compares provenances, also those of topics and heads with the gallery
         """
         self.stores = stores
         self.comparison = comparison or Comparison()
@@ -259,11 +259,11 @@ class Gallery(Resource):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of all stores, in the stores' order."""
+        """The ids of all stores, in the order of the stores."""
         return [id for store in self.stores for id in store.ids]
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
-        """The blocks of every store in turn."""
+        """The blocks of each store in turn."""
         for store in self.stores:
             yield from store.blocks(rows)
 
@@ -272,28 +272,28 @@ class Gallery(Resource):
         if len(self.stores) == 1:
             return self.stores[0].take(positions)
         owner = np.searchsorted(self._firsts, positions, side="right") - 1
-        # Store by store, then back into the order that was asked for.
+        # Read store by store, then restore the requested order.
         taken = [self.stores[k].take(positions[owner == k] - self._firsts[k]) for k in range(len(self.stores))]
         back = np.argsort(np.argsort(owner, kind="stable"), kind="stable")
         return _reordered(taken, back)
 
     def shots(self) -> dict[str, Shot]:
-        """The shots that the files describe, by id."""
+        """The shots described in the files, by id."""
         return {id: shot for store in self.stores for id, shot in store.shots().items()}
 
     def thumbnail(self, shot: str) -> bytes | None:
-        """A JPEG of the shot's middle frame, from the first file that holds one."""
+        """The middle frame of a shot as JPEG, from the first file that has a thumbnail of it."""
         return next((jpeg for store in self.stores if (jpeg := store.thumbnail(shot)) is not None), None)
 
 
 def open_store(name: str) -> Store:
-    """The store that `file.h5::feature` names, or the only one in `file.h5`; `-` is a store on stdin."""
+    """Open `file.h5::feature`, or `file.h5` if it has one feature; `-` is stdin."""
     path, separator, feature = name.rpartition("::")
     return Store(path, feature) if separator else Store(name)
 
 
 def open_gallery(names: Sequence[str], comparison: Comparison | None = None) -> Gallery:
-    """The union of the named stores; raises MismatchError unless they hold one feature of different items."""
+    """Open stores as one gallery. Raises MismatchError unless they have the same feature and different ids."""
     with ExitStack() as stack:
         gallery = Gallery([stack.enter_context(open_store(name)) for name in names], comparison)
         stack.pop_all()

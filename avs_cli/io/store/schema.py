@@ -1,4 +1,4 @@
-"""The HDF5 layout of a feature store: reading and writing the groups described in `store.py`."""
+"""The HDF5 layout of a feature store: reading and writing the groups of the schema in `reader.py`."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ PROVENANCE_BYTES = 1 << 20
 
 
 class Ids(Sequence[str]):
-    """The ids of a store or of a block, decoded when they are looked at: a search looks at few."""
+    """The ids of a store or of a block, decoded on access, since a search needs few of them."""
 
     def __init__(self, raw: np.ndarray):
         self.raw = raw
@@ -40,7 +40,7 @@ class Ids(Sequence[str]):
         return bytes(self.raw[index]).decode()
 
     def __iter__(self) -> Iterator[str]:
-        # No id holds a line break, and one long decoding is five times as fast as many short ones.
+        # Ids contain no line breaks, and decoding them at once is five times as fast as one by one.
         return iter(b"\n".join(self.raw.tolist()).decode().split("\n") if len(self.raw) else ())
 
     def __eq__(self, other: object) -> bool:
@@ -51,7 +51,7 @@ class Ids(Sequence[str]):
 
 @contextmanager
 def opened(real: Path, shown: str) -> Iterator[Any]:
-    """An HDF5 file of our format. FileNotFoundError and its kin stay what they are; anything else is a FormatError."""
+    """Open a feature store. Raises OSError if the file cannot be opened, FormatError for other and damaged files."""
     with real.open("rb") as probe:
         empty = not probe.read(1)
     if empty or not h5py.is_hdf5(real):
@@ -71,7 +71,7 @@ def opened(real: Path, shown: str) -> Iterator[Any]:
 
 @contextmanager
 def structure(shown: str) -> Iterator[None]:
-    """Turn errors of HDF5 and h5py about a damaged file into FormatError."""
+    """Convert errors of HDF5 and h5py about a damaged file to FormatError."""
     try:
         yield
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
@@ -81,7 +81,7 @@ def structure(shown: str) -> Iterator[None]:
 
 
 def provenance_of(group: Any, where: str) -> dict[str, Any]:
-    """Where a feature's vectors come from. Raises FormatError for anything but a JSON object of sane size."""
+    """The provenance of a feature. Raises FormatError unless it is a JSON object of plausible size."""
     text = group.attrs["provenance"]
     try:
         value = parsed(text, PROVENANCE_BYTES)
@@ -93,14 +93,14 @@ def provenance_of(group: Any, where: str) -> dict[str, Any]:
 
 
 def ids_of(group: Any, where: str) -> np.ndarray:
-    """The ids of a group as NUL-padded bytes. Raises FormatError for one that cannot stand in a run or comes twice."""
+    """The ids of a group as NUL-padded bytes. Raises FormatError for an invalid or duplicate id."""
     raw = texts(group["ids"], IDS, where)
     check_ids(raw, where)
     return raw
 
 
 def offsets_of(group: Any, total: int, where: str, of: str = "vectors") -> np.ndarray:
-    """(N+1,) int64: which of `total` vectors, or bytes, each item owns. Raises FormatError unless all own some."""
+    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for an empty range."""
     offsets = group["offsets"][...].astype(np.int64)
     if not (len(offsets) and offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) > 0).all()):
         raise FormatError(where, f"offsets do not divide the {total} {of} among the {len(offsets) - 1} ids")
@@ -131,12 +131,12 @@ def pictures_of(file: Any, shown: str) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def created(path: Path) -> Iterator[Any]:
-    """A new file of our format. The oldest object headers are the ones without time stamps."""
+    """Create a feature store. The oldest version of object headers has no time stamps."""
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_V110)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     access.set_alignment(1 << 16, 1 << 12)
-    access.set_sieve_buf_size(0)  # values go to the disk, or fail to, when they are written, not when HDF5 likes
+    access.set_sieve_buf_size(0)  # unbuffered, so that errors of the disk are raised by the write
     abandoned = False
     file = h5py.File(h5py.h5f.create(bytes(path), h5py.h5f.ACC_TRUNC, fapl=access))
     try:
@@ -157,7 +157,7 @@ def created(path: Path) -> Iterator[Any]:
 
 
 def _abandon(file: Any) -> None:
-    """Close a file that takes no more bytes. HDF5 would try to write the rest as often as it can, and crash at exit."""
+    """Close a file on a full disk. HDF5 would retry to write the rest, and crash at exit."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, file.id.get_vfd_handle())
     os.close(nowhere)
@@ -166,7 +166,7 @@ def _abandon(file: Any) -> None:
 
 
 def array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A contiguous dataset that has its place in the file at once, so that the order of writing leaves no trace."""
+    """Create a contiguous dataset, allocated early, so that the file does not depend on the order of writes."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -195,7 +195,7 @@ def write_shots(file: Any, shots: Sequence[Shot]) -> None:
 
 
 def write_pictures(file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
-    """The group of thumbnails, and room for their bytes; None when there are none."""
+    """Create the group of thumbnails, and return the dataset for their bytes; None without thumbnails."""
     if not ids:
         return None
     group = file.create_group("thumbnails")

@@ -1,4 +1,4 @@
-"""Writes feature stores batch by batch; may be killed at any moment. What lies where is in `store.py`."""
+"""Resumable writing of feature stores, batch by batch. The files are described in `reader.py`."""
 
 import contextlib
 import itertools
@@ -36,11 +36,11 @@ PIECE = 32 << 20
 
 
 class Item(NamedTuple):
-    """What an encoder made of one shot, topic or caption.
+    """The vectors of one shot, topic or caption.
 
-    shot       where and when, for items that are shots
+    shot       video and time span, for shots
     vectors    (D,) or, frame-level, (K, D)
-    thumbnail  a JPEG of the shot's middle frame
+    thumbnail  the middle frame of a shot as JPEG
     """
 
     shot: Shot | None
@@ -50,18 +50,20 @@ class Item(NamedTuple):
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a store is there and no writer has left parts of it."""
+    """Whether a store exists and has no parts of an unfinished writer."""
     return path.exists() and not _parts_of(path).exists()
 
 
 class StoreWriter:
-    """Writes one feature into a store, batch by batch; may be killed at any moment and started again.
+    """Writes one feature to a store, batch by batch; may be killed at any time and resumed.
 
-    Use it in a `with`: it holds the store's lock. What `add` and `fail` took is safe when they return; `finish` makes
-    the store.
+    A context manager that holds the lock of the store. Items passed to `add` and `fail` are on disk when these return;
+    `finish` creates the store.
+    Entering raises MismatchError if the store has the feature with another provenance, AvsError if another process
+    writes it.
 
-    done    ids that need no work: in the store already, or in a finished batch of an earlier try
-    failed  the ledger: ids that failed before and are not done
+    done    ids in the store or in a finished batch
+    failed  id -> failure, from the ledger, of ids that are not done
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class StoreWriter:
         dtype: str = "float16",
         frame_level: bool = False,
     ):
-        """Raises MismatchError when the store's feature was made otherwise, AvsError when it has another writer."""
+        """Raises MismatchError for an invalid name of the feature."""
         self.path = Path(path)
         if feature in RESERVED or not feature.strip(".") or any(sign in feature for sign in "/: "):
             raise MismatchError(f"{path}: invalid feature name {feature!r}")
@@ -87,7 +89,7 @@ class StoreWriter:
             stack.enter_context(locked(self.path))
             self._sweep()
             self._shots: dict[str, Shot] = {}
-            # Id -> the source that holds it, as a place in `_sources`, and how many rows or bytes it has there.
+            # Id -> index of its source in `_sources`, and its number of rows or bytes there.
             self._where: dict[str, tuple[int, int]] = {}
             self._pictures: dict[str, tuple[int, int]] = {}
             self._sources: list[Path] = []
@@ -111,9 +113,9 @@ class StoreWriter:
         self._resources.close()
 
     def add(self, batch: Sequence[Item]) -> None:
-        """Keep a finished batch: one part file, whole or absent.
+        """Write a finished batch to a part file, atomically.
 
-        Raises FormatError for a value that is NaN or infinite, MismatchError for one beyond float16; both name the id.
+        Raises FormatError for a NaN or infinite value, MismatchError for a value beyond float16; both name the id.
         """
         fresh = self._checked(batch)
         if not fresh:
@@ -137,7 +139,7 @@ class StoreWriter:
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
     def differing(self, batch: Sequence[Item]) -> list[str]:
-        """Of items that are done, the ids of those whose vectors are not the ones that the store or a part holds."""
+        """The ids of those items that are done with other vectors."""
         by_source: dict[int, list[Item]] = {}
         for item in batch:
             if item.id in self._where:
@@ -152,7 +154,7 @@ class StoreWriter:
         return wrong
 
     def _reader(self, number: int) -> Store:
-        """A source, open; the one before is closed."""
+        """Open a source and close the previous one."""
         if self._open is None or self._open[0] != number:
             if self._open is not None:
                 self._open[1].close()
@@ -160,7 +162,7 @@ class StoreWriter:
         return self._open[1]
 
     def fail(self, failure: Failure) -> None:
-        """Write into the ledger that an item could not be done."""
+        """Add a failed item to the ledger."""
         self.failed[failure.id] = failure
         with self._ledger_path.open("ab") as ledger:
             ledger.write(_line(self.feature, failure))
@@ -168,9 +170,9 @@ class StoreWriter:
             os.fsync(ledger.fileno())
 
     def finish(self, order: Sequence[str]) -> None:
-        """Join everything that is done into the store: items that `order` does not name first, then those it names.
+        """Join all batches to the store: first items that are not in `order`, then those of `order`.
 
-        The store's bytes depend on the items and their order alone, not on batches and interruptions.
+        The bytes of the store depend only on the items and their order, not on batches and interruptions.
         """
         named = dict.fromkeys(order)
         final = [id for id in self._where if id not in named] + [id for id in named if id in self._where]
@@ -193,12 +195,12 @@ class StoreWriter:
         return sorted(self._folder.glob("[0-9]*.h5"))
 
     def _sweep(self) -> None:
-        """Remove what a killed writer left half written; the lock is held, so nobody else's is here."""
+        """Remove temporary files of a killed writer; while the lock is held, there is no other writer."""
         for leftover in [*self._folder.glob(".*.part"), *self.path.parent.glob(f".{self.path.name}.*.part")]:
             leftover.unlink()
 
     def _include(self, source: Path) -> None:
-        """Take in what an earlier writer left: the store, or a part of it."""
+        """Add the store, or a part of an earlier writer, to the sources."""
         held = features(source) if source == self.path else [None]
         with Store(source, self.feature if self.feature in held else held[0]) as store:
             ours = store.feature == self.feature
@@ -221,7 +223,7 @@ class StoreWriter:
         pictures: Iterable[tuple[str, int]],
         shots: Mapping[str, Shot],
     ) -> None:
-        """Remember what a file of ours holds: per id its rows, and the bytes of its thumbnail."""
+        """Register the items of a source: rows and thumbnail bytes per id."""
         number = len(self._sources)
         self._sources.append(source)
         for known, found in ((self._where, rows), (self._pictures, pictures)):
@@ -232,7 +234,7 @@ class StoreWriter:
 
     def _refuse_other(self, store: Store) -> None:
         ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
-        # One provenance speaks for all vectors of a store, so their digits must not differ either.
+        # A store has one provenance for all vectors, so small differences are errors too.
         found = differences(store.provenance, self.provenance)
         what = next((str(one) for one in found if not one.key.startswith("versions.")), "")
         if kind_of(store) != ours:
@@ -243,7 +245,7 @@ class StoreWriter:
             )
 
     def _checked(self, batch: Sequence[Item]) -> list[Item]:
-        """The batch with its vectors as (K, D) of the store's type."""
+        """The batch with vectors (K, D) in the dtype of the store. Raises MismatchError for duplicate ids."""
         fresh: dict[str, Item] = {}
         for item in batch:
             if item.id in self.done or item.id in fresh:
@@ -256,7 +258,7 @@ class StoreWriter:
         return list(fresh.values())
 
     def _fitting(self, item: Item) -> np.ndarray:
-        """(K, D) an item's vectors in the store's type."""
+        """The vectors of an item, (K, D), in the dtype of the store."""
         raw = item.id.encode()
         if not raw or len(raw) > ID_BYTES or item.id.split() != [item.id] or "\0" in item.id:
             raise MismatchError(f"{self.path}: {item.id!r} cannot be an id: 1 to {ID_BYTES} bytes without white space")
@@ -276,7 +278,7 @@ class StoreWriter:
         return vectors
 
     def _group(self, file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
-        """The feature's group with everything in it but the vectors' values."""
+        """Create the group of the feature, complete except for the values of the vectors."""
         group = file.create_group(self.feature)
         text = json.dumps(self.provenance, sort_keys=True, ensure_ascii=False)
         if len(text.encode()) > 60_000:
@@ -291,14 +293,14 @@ class StoreWriter:
         return group
 
     def _changed(self, final: list[str]) -> bool:
-        """Whether the store is not yet what `finish` would write."""
+        """Whether `finish` would change the store."""
         if not self.path.exists() or self.feature not in features(self.path):
             return True
         with Store(self.path, self.feature) as store:
             return store.ids != final or store.provenance != self.provenance or len(store.shots()) != len(self._shots)
 
     def _join(self, file: Any, final: list[str]) -> None:
-        """Write the store: every other feature as it was, ours from its sources."""
+        """Write the store: copy other features, and join this one from its sources."""
         others = [name for name in features(self.path) if name != self.feature] if self.path.exists() else []
         for name in sorted([self.feature, *others]):
             if name == self.feature:
@@ -322,7 +324,7 @@ class StoreWriter:
                     _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), self._pictures, places))
 
     def _ledger(self) -> list[tuple[str, Failure]]:
-        """Every line of the ledger, with its feature; a line that a kill tore off is dropped."""
+        """The entries of the ledger with their features; an incomplete last line, of a killed writer, is removed."""
         if not self._ledger_path.exists():
             return []
         data = self._ledger_path.read_bytes()
@@ -339,11 +341,11 @@ class StoreWriter:
         return entries
 
     def _tidy(self) -> None:
-        """Leave the store alone in its place: no parts, and in the ledger only what is still missing."""
+        """Remove the parts, and entries of the ledger that are no longer missing."""
         for source in self._sources:
             if source != self.path:
                 source.unlink()
-        with contextlib.suppress(OSError):  # parts of another feature may be waiting for their own writer
+        with contextlib.suppress(OSError):  # there may be parts of another feature
             self._folder.rmdir()
         self.failed = {id: failure for id, failure in self.failed.items() if id not in self.done}
         others = {(name, f.id): f for name, f in self._ledger() if name != self.feature}
@@ -366,7 +368,7 @@ def _line(feature: str, failure: Failure) -> bytes:
 
 
 def _starts(ids: Sequence[str], held: Mapping[str, tuple[int, int]]) -> dict[str, int]:
-    """Where each item's rows begin when the items stand in this order."""
+    """The first row of each item when the items are stored in this order."""
     ends = itertools.accumulate(held[id][1] for id in ids)
     return dict(zip(ids, itertools.chain([0], ends), strict=False))
 
@@ -374,12 +376,12 @@ def _starts(ids: Sequence[str], held: Mapping[str, tuple[int, int]]) -> dict[str
 def _targets(
     number: int, ids: Iterable[str], held: Mapping[str, tuple[int, int]], starts: Mapping[str, int]
 ) -> np.ndarray:
-    """Per item of a source, where it goes; -1 when another source gives it."""
+    """The target row of each item of a source; -1 if it is copied from another source."""
     return np.array([starts[id] if held[id][0] == number else -1 for id in ids], np.int64)
 
 
 def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> None:
-    """Copy item i, source[offsets[i]:offsets[i+1]], to target[starts[i]:]; -1 leaves it out. Neighbours go together."""
+    """Copy item i, source[offsets[i]:offsets[i+1]], to target[starts[i]:] unless it is -1; adjacent items at once."""
     if not len(starts):
         return
     lengths = np.diff(offsets)
@@ -398,7 +400,7 @@ def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> 
 
 
 def _flush(path: Path) -> None:
-    """Onto the disk, so that the name that follows never stands for a file that is not all there."""
+    """Flush a file to disk before it is renamed, so that a crash leaves no incomplete file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -12,8 +12,8 @@
 Any other JSON, JSON lines, CSV or TSV with a header is read if its records have an item (`video_id`, `videoid`,
 `shot_id`, `shot`, `video`, `image` or `id`) and sentences (`caption` or `sentence`, a text or a list of texts).
 
-A caption's id in RUC's lines is `<item>#<anything>`; `avs` itself names captions `<item>#enc#<n>`, n counting an item's
-captions from 0.
+In RUC's format, the id of a caption is `<item>#<suffix>`. `avs` names captions `<item>#enc#<n>`, where n counts the
+captions of an item from 0.
 """
 
 import re
@@ -37,17 +37,17 @@ _Captions = Iterator[tuple[int | None, str, str]]
 
 
 def item_of(caption: str) -> str:
-    """The video or picture that a caption is of: `video1` for `video1#enc#0`."""
+    """The video or image that a caption describes: `video1` for `video1#enc#0`."""
     return caption.partition("#")[0]
 
 
 def are_captions(text: str) -> bool:
-    """Whether the content of a file is captions, in any of the formats."""
+    """Whether a text has captions in any of the formats."""
     return are_foreign(text) or bool(_ID.match(text.lstrip().partition("\n")[0]))
 
 
 def are_foreign(text: str) -> bool:
-    """Whether the content of a file is captions in another format than RUC's lines."""
+    """Whether a text has captions in another format than RUC's."""
     start = text.lstrip()
     return bool(_FLICKR.match(start) or _TGIF.match(start)) or contents(start) == "captions"
 
@@ -55,14 +55,14 @@ def are_foreign(text: str) -> bool:
 def read_captions(path: str) -> dict[str, str]:
     """Caption id -> sentence, in the file's order, from any of the formats.
 
-    Raises FormatError, with the line where there are lines, for what is none of them, for a caption without words, and
-    for an id that comes twice.
+    Raises FormatError, with the line if the format has lines, for other formats, for a caption without words, and for a
+    duplicate id.
     """
     return parse_captions(path, read_text(path))
 
 
 def read_all(paths: Iterable[str]) -> dict[str, str]:
-    """The captions of several files together. Raises MismatchError for an id that two of them have."""
+    """The captions of several files. Raises MismatchError for an id that two of them share."""
     sentences: dict[str, str] = {}
     for path in paths:
         for caption, sentence in read_captions(path).items():
@@ -73,7 +73,7 @@ def read_all(paths: Iterable[str]) -> dict[str, str]:
 
 
 def parse_captions(path: str, text: str) -> dict[str, str]:
-    """As `read_captions`, from a text that is read already."""
+    """As `read_captions`, from the content of the file."""
     first = text.lstrip()
     captions: dict[str, str] = {}
     if are_records(first):
@@ -93,13 +93,13 @@ def parse_captions(path: str, text: str) -> dict[str, str]:
 
 
 def write_captions(path: str, captions: Mapping[str, str]) -> None:
-    """Write captions as lines of id and sentence."""
+    """Write captions in RUC's format."""
     with writing(path) as out:
         out.writelines(f"{caption} {sentence}\n" for caption, sentence in captions.items())
 
 
 def caption_qrels(captions: Iterable[str], topics: Iterable[str]) -> Qrels:
-    """Who is right for whom: its item for a caption; where `topics` are items, its captions for an item."""
+    """Judgments for retrieval: the item of each caption or, if `topics` are items, the captions of each item."""
     captions = list(captions)
     known = set(captions)
     right = Judgment(1)
@@ -161,7 +161,7 @@ def _in_records(path: str, text: str) -> _Captions:
 
 
 def _item(record: Record) -> str:
-    """The video or picture of a record; files are called by their stems, as `avs extract` calls them."""
+    """The video or image of a record; files are named by their stems, as in `avs extract`."""
     name = found(record, ITEMS)
     item = record.get(name)
     if isinstance(item, int) and not isinstance(item, bool):
@@ -172,7 +172,7 @@ def _item(record: Record) -> str:
 
 
 def _sentences(record: Record) -> list[str] | None:
-    """The captions of a record; None when they are no texts."""
+    """The captions of a record; None if they are not strings."""
     said: Any = record.get(found(record, SENTENCES) or "name")
     if isinstance(said, dict):
         said = said.get("Manual-caption")

@@ -8,10 +8,12 @@ from avs_cli.io.pipe import read_text
 
 
 def read_leaderboard(path: str, column: str = "") -> dict[str, float]:
-    """Run -> score. `column` names a column of a CSV file whose first column is the run; else lines are `run score`.
+    """Run -> score.
 
-    Raises FormatError, with the line, for a score that is not a finite number and for a run that comes twice;
-    UnknownName for a column that the file has not.
+    column  a column of a CSV file whose first column is the run; "": lines are `run score`
+
+    Raises FormatError, with the line, for a score that is not a finite number and for a duplicate run, UnknownName for
+    an unknown column.
     """
     text = read_text(path)
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]

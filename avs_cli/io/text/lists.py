@@ -1,4 +1,4 @@
-"""Short lists that go with a submission: seconds per topic, shots to leave out, and the shots that were left out."""
+"""Lists for submissions: seconds per topic, excluded shots, and the shots that were dropped."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from avs_cli.io.pipe import read_text
 
 
 class Dropped(NamedTuple):
-    """A shot of a run that its submission has not: its rank in the run, and why."""
+    """A shot that was dropped from a submission, with its rank in the run and the reason."""
 
     topic: str
     rank: int
@@ -19,10 +19,9 @@ class Dropped(NamedTuple):
 
 
 def read_times(path: str) -> dict[str, float]:
-    """Topic -> seconds, from lines of a topic and its seconds, as `avs search --times` writes them.
+    """Topic -> seconds, from lines of topic and seconds, as written by `avs search --times`.
 
-    Raises FormatError, with the line, for other lines, a number of seconds below 0 or not finite, and a topic that
-    comes twice.
+    Raises FormatError, with the line, for other lines, negative or infinite seconds, and a duplicate topic.
     """
     times: dict[str, float] = {}
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -40,7 +39,7 @@ def read_times(path: str) -> dict[str, float]:
 
 
 def read_ids(path: str) -> set[str]:
-    """The shots of a list with one id a line. Raises FormatError, with the line, for more than one word in a line."""
+    """The shots of a list with one id per line. Raises FormatError for a line with several words."""
     ids = set()
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         words = line.split()
@@ -51,7 +50,7 @@ def read_ids(path: str) -> set[str]:
 
 
 def write_dropped(path: str, shots: Iterable[Dropped]) -> None:
-    """Write a table with a line per shot: topic, rank, shot, reason."""
+    """Write a table with one line per shot: topic, rank, shot, reason."""
     with writing(path) as out:
         out.write("topic\trank\tshot\treason\n")
         out.writelines(f"{each.topic}\t{each.rank}\t{each.shot}\t{each.reason}\n" for each in shots)

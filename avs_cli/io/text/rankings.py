@@ -1,7 +1,7 @@
-"""Rankings of runs: the order of each topic's shots, read a column at a time, for what asks for no more than ranks.
+"""Rankings of runs: the shots of each topic in order, for evaluation and fusion by ranks.
 
-`trec.read_run` says what a run is. Here an ordinary one (six columns, one space or tab between them) becomes arrays
-without a string of its own for each shot; any other, and any with a fault, is left to `read_run` and its messages.
+A vectorised version of `trec.read_run` for regular files: six columns separated by one space or tab. It creates no
+string per shot. Irregular files, and files with errors, are passed to `read_run`.
 """
 
 import itertools
@@ -12,21 +12,21 @@ from avs_cli.io.pipe import read_bytes
 from avs_cli.io.text.trec import read_run
 from avs_cli.types import Rankings, ranked
 
-# Longer words would make a column, which has one width, too large.
+# Columns have a fixed width; longer words would make them too large.
 _WIDEST = 64
-# The decimal digits that always fit 64 bits, and what each is worth, the last first.
+# Number of decimal digits that fit in 64 bits, and the powers of ten.
 _DIGITS = 19
 _TENS = np.array([10**place for place in range(_DIGITS + 1)], np.uint64)
-# Odd numbers, to tell shots of several 8-byte words apart by one.
+# Odd multipliers that hash the 8-byte words of an id into one.
 _MIX = np.array([pow(0x9E3779B97F4A7C15, power, 1 << 64) for power in range(_WIDEST // 8)], np.uint64)
-# Of 64 bits and ours to look at, as on every x86.
+# Whether long doubles have a 64-bit mantissa, as on x86.
 _LONG = np.finfo(np.longdouble).nmant == 63 and np.little_endian
 
 
 def read_rankings(path: str) -> Rankings:
-    """The shots of each topic, best first, as `ranked` orders them.
+    """The shots of each topic, best first, in the order of `ranked`.
 
-    Reads the file twice when it is unusual. Raises as `read_run` does.
+    Irregular files are read twice. Raises the errors of `read_run`.
     """
     found = _ordinary(read_bytes(path))
     if found is None:
@@ -36,8 +36,8 @@ def read_rankings(path: str) -> Rankings:
 
 
 def _ordinary(data: bytes) -> Rankings | None:
-    """The rankings, or None for what `read_run` should look at."""
-    # Padded, so that a window may begin before the first word and end behind the last.
+    """The rankings; None for an irregular file."""
+    # Padded, since windows may start before the first word and end after the last.
     padding = b"0" * _WIDEST
     characters = np.frombuffer(padding + data + padding, np.uint8)
     gaps = np.flatnonzero(characters <= ord(" "))
@@ -57,13 +57,13 @@ def _ordinary(data: bytes) -> Rankings | None:
     _sort(shots, scores, first)
     bounds = [*np.flatnonzero(first).tolist(), len(shots)]
     found = {topics[start].decode(): shots[start:end] for start, end in itertools.pairwise(bounds)}
-    # Fewer when a topic's rows do not stand together.
+    # There are fewer topics than groups if the rows of a topic are not adjacent.
     return found if len(found) == len(bounds) - 1 and not any(map(_repeats, found.values())) else None
 
 
 def _sort(shots: np.ndarray, scores: np.ndarray, first: np.ndarray) -> None:
-    """Put each topic's shots in their order; `first` marks where topics begin."""
-    # Most rows are in order already, and a sort of words is slow: only the tied ones are sorted, among themselves.
+    """Sort the shots of each topic in place; `first` marks the first row of each topic."""
+    # Runs are usually sorted, and sorting strings is slow: only rows with tied scores are sorted.
     late = np.flatnonzero(~(first[1:] | (scores[1:] < scores[:-1]))) + 1
     rows = np.unique(np.concatenate((late - 1, late)))
     if (scores[late] > scores[late - 1]).any():
@@ -72,7 +72,7 @@ def _sort(shots: np.ndarray, scores: np.ndarray, first: np.ndarray) -> None:
 
 
 def _repeats(shots: np.ndarray) -> bool:
-    """Whether a shot occurs twice; in rare cases also true when none does."""
+    """Whether a shot occurs twice; rarely true for distinct shots (hash collision)."""
     words = shots.view(np.uint64).reshape(len(shots), -1)
     marks = np.sort(words @ _MIX[: words.shape[1]])
     return bool((marks[1:] == marks[:-1]).any())
@@ -89,15 +89,15 @@ def _words(characters: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.n
 
 
 def _numbers(characters: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
-    """Words as Python's `float` reads them, to the bit; None when one is no finite number or has a `_`.
+    """Words as floats, bit-identical to Python's `float`; None if one is not a finite number or contains `_`.
 
-    A plain decimal of up to 19 digits is a quotient of two whole numbers that 64 bits hold. Rounded to 64 bits and then
-    to a float's 53 it is right, unless the first rounding ends midway between two floats.
+    A decimal of up to 19 digits is the quotient of two 64-bit integers. Rounding it to a 64-bit mantissa and then to 53
+    bits is exact unless the first rounding ends midway between two floats; such words are parsed individually.
     """
     negative = characters[starts] == ord("-")
     widths = (ends - starts - negative).astype(np.uint8)
     widest = min(int(widths.max()), _DIGITS)
-    # The last digits in one column; what is no digit wraps round to above 9.
+    # Right-aligned digits; other characters wrap around to values above 9.
     digits = np.lib.stride_tricks.sliding_window_view(characters, widest)[ends - widest] - np.uint8(ord("0"))
     digits *= np.arange(widest, 0, -1, dtype=np.uint8) <= widths[:, None]
     rows, columns = np.divmod(np.flatnonzero(digits > 9), widest)
@@ -108,7 +108,7 @@ def _numbers(characters: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np
     whole = digits.astype(np.uint64) @ _TENS[:widest][::-1]
     scale = np.ones(len(whole), np.uint64)
     scale[rows] = _TENS[widest - 1 - columns]
-    # The point took a digit's place.
+    # Remove the position of the decimal point.
     fraction = whole[rows] % scale[rows]
     whole[rows] = (whole[rows] - fraction) // np.uint64(10) + fraction
     quotients = whole.astype(np.longdouble) / scale.astype(np.longdouble)

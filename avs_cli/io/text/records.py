@@ -1,4 +1,4 @@
-"""Records in JSON, JSON lines and tables with a header line: how data sets publish captions and users write topics.
+"""Records in JSON, JSON lines and tables with a header line: captions of data sets, and topics.
 
     {"sentences": [{"video_id": …, "caption": …}]}            a list under `sentences` (MSR-VTT)
     [{"videoID": …, "enCap": [ … ]}]                          a list (VATEX)
@@ -20,7 +20,7 @@ from avs_cli.errors import FormatError
 Record = Mapping[str, Any]
 """A record by the names of its fields, in lower case."""
 
-# In the order in which they are looked for.
+# Names of fields, in order of preference.
 TOPIC_IDS = ("id", "_id", "topic", "topic_id", "query_id", "qid", "num")
 TOPIC_TEXTS = ("text", "query", "title")
 ITEMS = ("video_id", "videoid", "shot_id", "shot", "video", "image", "id")
@@ -28,17 +28,17 @@ SENTENCES = ("encap", "caption", "sentence", "captions-en", "captions")
 
 
 def are_records(text: str) -> bool:
-    """Whether a file holds JSON, or begins with a header line that names an id and a text."""
+    """Whether a text is JSON, or begins with a header line with the names of an id and a text."""
     return are_json(text) or bool(_header(text))
 
 
 def are_json(text: str) -> bool:
-    """Whether a file can be nothing but JSON."""
+    """Whether a text begins like JSON."""
     return text.lstrip()[:1] in ("{", "[")
 
 
 def contents(text: str) -> Literal["captions", "topics", ""]:
-    """What a file describes by its header line or its first record; "" when it is neither, or broken."""
+    """The kind of records in a text, by its header line or its first record; "" for other or invalid texts."""
     if not are_json(text):
         return kind_of(dict.fromkeys(_header(text)))
     try:
@@ -49,24 +49,24 @@ def contents(text: str) -> Literal["captions", "topics", ""]:
 
 
 def kind_of(record: Record) -> Literal["captions", "topics", ""]:
-    """What a record or a table's columns describe; "" when it is neither."""
+    """The kind of a record or of the columns of a table; "" for others."""
     if found(record, ITEMS) and (found(record, SENTENCES) or {"videoid", "name"} <= record.keys()):  # name: WebVid
         return "captions"
     return "topics" if found(record, TOPIC_IDS) and found(record, TOPIC_TEXTS) else ""
 
 
 def found(record: Record, names: tuple[str, ...]) -> str:
-    """The first of the names that the record has; "" when it has none."""
+    """The first of the names that the record has; "" if it has none."""
     return next((name for name in names if name in record), "")
 
 
 def records_in(path: str, text: str) -> Iterator[tuple[int | None, Record]]:
-    """Line (None in JSON that is no JSON lines) and record, in the file's order; FormatError for broken JSON or CSV."""
+    """Line (None unless in JSON lines or a table) and record, in file order. Raises FormatError for invalid files."""
     yield from _in_json(path, text) if are_json(text) else _in_table(path, text)
 
 
 def checked(path: str, text: str, line: int | None) -> str:
-    """The text; FormatError if it has half a surrogate pair, which JSON can write and UTF-8 cannot."""
+    """The text. Raises FormatError for a lone surrogate, which JSON can express and UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -124,7 +124,7 @@ def _lower(record: Mapping[str, Any]) -> Record:
 
 
 def _header(text: str) -> list[str]:
-    """The names of a table's columns; [] when the text begins with no such line."""
+    """The names of the columns of a table; [] if the text does not begin with a header line."""
     line = text.lstrip().partition("\n")[0]
     names = [cell.strip().strip('"').lower() for cell in line.split(_delimiter(line))]
     return names if kind_of(dict.fromkeys(names)) else []

@@ -1,4 +1,4 @@
-"""Score files of RUC's tools (`id.sent.score.txt`): a topic per line, then shot and score in turn."""
+"""Score files of RUC's tools (`id.sent.score.txt`): one topic per line, then alternating shots and scores."""
 
 import math
 
@@ -10,14 +10,14 @@ from avs_cli.types import Run
 def read_scores(path: str) -> Run:
     """The shots and scores of each topic.
 
-    Raises FormatError, with the line, for a shot without a score, a score that is not a finite number, and a topic, or
-    a topic's shot, that comes twice.
+    Raises FormatError, with the line, for a shot without a score, a score that is not a finite number, a duplicate
+    topic, and a duplicate shot of a topic.
     """
     return parse_scores(path, read_text(path))
 
 
 def parse_scores(path: str, text: str) -> Run:
-    """As `read_scores`, from a text that is read already."""
+    """As `read_scores`, from the content of the file."""
     run: Run = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -38,11 +38,11 @@ def parse_scores(path: str, text: str) -> Run:
 
 
 def read_verdicts(path: str) -> Run:
-    """Scores of shots from elsewhere: a run, a score file of RUC's tools, lines of topic, shot and score, or lines of
-    shot and score, which hold for every topic and stand under the topic "".
+    """Topic -> shot -> score, from a run, a score file of RUC's tools, lines of topic, shot and score, or lines of shot
+    and score. The latter apply to all topics and have the topic "".
 
-    Raises FormatError, with the line, for another number of columns, a score that is not a finite number, and a shot
-    that a topic has twice.
+    Raises FormatError, with the line, for another number of columns, a score that is not a finite number, and a
+    duplicate shot of a topic.
     """
     from avs_cli.io.text.trec import parse_run
 
@@ -68,7 +68,7 @@ def read_verdicts(path: str) -> Run:
 
 
 def are_scores(text: str) -> bool:
-    """Whether the content of a file looks like scores: behind the topic, shots and numbers in turn."""
+    """Whether a text begins like a score file: a topic, then alternating shots and numbers."""
     first = text.lstrip().partition("\n")[0].split()
     return len(first) >= 3 and len(first) % 2 == 1 and _number(first[2]) is not None
 

@@ -1,9 +1,9 @@
-"""Shot tables: our own TSV, and V3C's master shot boundaries.
+"""Shot tables: the TSV format of avs, and the master shot boundaries of V3C.
 
-    shot<TAB>video<TAB>start<TAB>end                       seconds; this header line comes first
+    shot<TAB>video<TAB>start<TAB>end                       with this header line; times in seconds
     startframe<TAB>starttime<TAB>endframe<TAB>endtime      V3C: row n of 00042.tsv is shot00042_n of video 00042
 
-Numbers are written so that they read back exactly.
+Times are written with full precision.
 """
 
 import math
@@ -21,9 +21,9 @@ V3C_HEADER = ["startframe", "starttime", "endframe", "endtime"]
 
 
 def read_shots(path: str | Path) -> list[Shot]:
-    """The shots of a table (ours or V3C's; `-` is stdin), or of every V3C table in a folder, in the order of the rows.
+    """The shots of a table (`-` is stdin), or of all V3C tables in a folder, in the order of the rows.
 
-    V3C tables name no file: their `video` is the table's stem. Raises FormatError, also for a shot that comes twice.
+    The `video` of a V3C table is the stem of its file. Raises FormatError, also for a duplicate shot.
     """
     tables = [path]
     if str(path) != "-" and Path(path).is_dir():
@@ -42,7 +42,7 @@ def read_shots(path: str | Path) -> list[Shot]:
 
 
 def write_shots(path: str | Path, shots: Iterable[Shot]) -> None:
-    """Write a table of ours; `-` is stdout."""
+    """Write a table in the format of avs; `-` is stdout."""
     with writing(path) as out:
         out.write("\t".join(HEADER) + "\n")
         for shot in shots:
@@ -52,7 +52,7 @@ def write_shots(path: str | Path, shots: Iterable[Shot]) -> None:
 
 
 def is_shot_table(path: str | Path) -> bool:
-    """Whether a file begins with the header of a shot table, or a folder holds V3C tables."""
+    """Whether a file begins with the header of a shot table, or a folder contains V3C tables."""
     path = Path(path)
     if path.is_dir():
         return any(is_shot_table(table) for table in sorted(path.glob("*.tsv"))[:1])
@@ -64,9 +64,9 @@ def is_shot_table(path: str | Path) -> bool:
 
 
 def located(shots: Sequence[Shot], files: Iterable[Path]) -> tuple[list[Shot], list[str]]:
-    """The shots with their `video` made the path of the file of that path, name or stem; and the videos without a file.
+    """The shots whose `video` is the path, name or stem of a file, with that path; and the videos without a file.
 
-    Of several files that fit, the first is taken.
+    If several files match, the first is used.
     """
     known: dict[str, str] = {}
     for file in files:
@@ -77,10 +77,10 @@ def located(shots: Sequence[Shot], files: Iterable[Path]) -> tuple[list[Shot], l
 
 
 def video_names(files: Sequence[Path]) -> list[str]:
-    """A short name for every file, from which its shots' ids are made: its stem, if no other file has it.
+    """A short unique name per file, for the ids of its shots: its stem, if it is unique.
 
-    Files that share a stem keep as many folder names as tell them apart (`a/clip`, `b/clip`), files that share these
-    too their suffix. White space, which runs cannot hold, becomes `_`. FormatError when two names are still the same.
+    Files with the same stem are distinguished by parent folders (`a/clip`, `b/clip`), else by their suffix. White
+    space, which is not allowed in runs, is replaced by `_`. Raises FormatError for names that are still equal.
     """
     parts = [("_".join(part.split()) for part in file.with_suffix("").parts) for file in files]
     paths = [tuple(part.strip("/") for part in path) for path in parts]

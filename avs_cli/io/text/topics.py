@@ -1,4 +1,4 @@
-"""Topics: what is searched for, in the formats that organisers and users write.
+"""Topics (queries), in the formats of organisers and users.
 
     661 a hang glider floating in the sky            an id, white space, the query
     661<TAB>a hang glider<TAB>Any kind of glider …   a narrative may follow as a second field
@@ -9,9 +9,9 @@
 
 Records of JSON and tables have an id (`id`, `_id`, `topic`, `topic_id`, `query_id`, `qid` or `num`), a text (`text`,
 `query` or `title`), and may have a `narrative` and a `weight`. Captions (see `captions.py`) are topics too: each
-sentence is a query under its caption's id.
+sentence is a query, and its caption's id the topic.
 
-Topic files call a topic 661 where NIST's judgments call it 1661; `align_topics` is the one place that settles it.
+Topic files have 661 where NIST's qrels have 1661; `align_topics` maps one to the other.
 """
 
 import math
@@ -28,11 +28,11 @@ from avs_cli.types import Topic, Variant
 
 _Value = TypeVar("_Value")
 
-# More than any benchmark has; a mistyped range would fill the memory.
+# Maximum size of a range, against typing errors; no benchmark has as many topics.
 _MOST = 100_000
 
 
-# Separators of formats that this is none of, in what stands before the first white space or tab.
+# Signs of other formats in the text before the first white space, or before the first tab.
 _NO_ID = re.compile(r"""[|,;{}\[\]"]|[:;.)]$""")
 _NO_FIELD = re.compile(r"[|,:;.)]$")
 
@@ -47,14 +47,14 @@ class Texts(NamedTuple):
 def read_topics(path: str) -> list[Topic]:
     """The topics (or captions) of a file, in its order.
 
-    Raises FormatError, with the line, for an id without a query, an id that comes twice, a line of another format, and
-    a file without topics.
+    Raises FormatError, with the line, for an id without a query, a duplicate id, a line of another format, and a file
+    without topics.
     """
     return read_texts(path).topics
 
 
 def read_texts(path: str) -> Texts:
-    """As `read_topics`."""
+    """As `read_topics`, and whether the texts are captions."""
     text = read_text(path)
     if text.lstrip().startswith("<"):
         from avs_cli.io.text.trecvid_xml import topics_in
@@ -72,10 +72,10 @@ def read_texts(path: str) -> Texts:
 
 
 def align_topics(by_topic: Mapping[str, _Value], names: Collection[str]) -> tuple[dict[str, _Value], str]:
-    """The same values under the topic ids that `names` uses, and a sentence that says what was renamed ("" if nothing).
+    """The values under the topic ids of `names`, and a message about renamed topics ("" if there are none).
 
-    Three digits and the same three behind a 1 are one topic. Ids that `names` has stay, and
-    so do ids whose other form is taken.
+    Three digits, and the same three digits after a 1, are the same topic. An id is kept if `names` has it, or if its
+    other form is also a key.
     """
     renamed = {
         topic: other
@@ -92,14 +92,14 @@ def align_topics(by_topic: Mapping[str, _Value], names: Collection[str]) -> tupl
 
 
 def is_topics_file(given: str) -> bool:
-    """Whether `--topics` gives a file, and not a list of ids."""
+    """Whether the value of `--topics` is a file, rather than a list of ids."""
     return given == "-" or (os.path.exists(given) and not os.path.isdir(given))
 
 
 def topic_ids(given: str) -> list[str]:
-    """The ids that `--topics` gives: those of a topics file, else of a list of ids and ranges such as 731-750,761.
+    """The ids of `--topics`: those of a topics file, or a list of ids and ranges such as 731-750,761.
 
-    Raises FormatError for what is neither, SpecError for a range that ends before it begins.
+    Raises FormatError for other values, SpecError for a range that ends before it begins.
     """
     if is_topics_file(given):
         return [topic.id for topic in read_topics(given)]
@@ -121,18 +121,18 @@ def topic_ids(given: str) -> list[str]:
 
 
 def select_topics(by_topic: Mapping[str, _Value], wanted: Collection[str]) -> dict[str, _Value]:
-    """The part of a run (or of other values by topic) whose topics are `wanted`, in its order and with its ids.
+    """The entries of a run (or of other values by topic) for the `wanted` topics, in its order and with its ids.
 
-    731 also selects 1731 where there is no 731, and 1731 selects 731, as `align_topics` says.
+    731 also selects 1731 if there is no 731, and 1731 selects 731; see `align_topics`.
     """
     chosen = _chosen(by_topic, wanted)
     return {topic: value for topic, value in by_topic.items() if topic in chosen}
 
 
 def absent_topics(wanted: Collection[str], runs: Iterable[Collection[str]]) -> str:
-    """A sentence that counts and names the `wanted` topics which no run has ("" if there are none).
+    """A message that counts and names the `wanted` topics that are in no run ("" if there are none).
 
-    Raises MismatchError when the runs have none of the topics.
+    Raises MismatchError if the runs have none of the topics.
     """
     runs = list(runs)
     found = {topic for run in runs for topic in _chosen(run, wanted).values()}
@@ -144,13 +144,13 @@ def absent_topics(wanted: Collection[str], runs: Iterable[Collection[str]]) -> s
 
 
 def _chosen(topics: Collection[str], wanted: Collection[str]) -> dict[str, str]:
-    """The ids among `topics` that are wanted -> the wanted ids that they stand for."""
+    """Selected ids of `topics` -> the corresponding `wanted` ids."""
     aligned, _ = align_topics({topic: topic for topic in wanted}, topics)
     return {topic: name for topic, name in aligned.items() if topic in topics}
 
 
 def _other_form(topic: str) -> str:
-    """1661 for 661, 661 for 1661, "" for everything else."""
+    """1661 for 661, 661 for 1661, "" for other ids."""
     if not (topic.isascii() and topic.isdigit()):
         return ""
     if len(topic) == 3:
@@ -217,7 +217,7 @@ def _of_record(path: str, line: int | None, record: Record) -> Topic:
 
 
 def _joined(path: str, found: Iterable[tuple[int | None, Topic]]) -> list[Topic]:
-    """The topics, each with all its wordings; its query is the one of greatest weight."""
+    """The topics, each with all its wordings; the query is the wording of the largest weight."""
     topics: dict[str, Topic] = {}
     for line, topic in found:
         before = topics.get(topic.id)
@@ -231,7 +231,7 @@ def _joined(path: str, found: Iterable[tuple[int | None, Topic]]) -> list[Topic]
 
 
 def _weight(text: str) -> float | None:
-    """`text` as a weight, or None when it is words."""
+    """A text as a weight; None if it is not a number."""
     if not set(text) <= set("0123456789.eE+-"):
         return None
     try:

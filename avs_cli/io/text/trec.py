@@ -1,11 +1,12 @@
-"""Runs and qrels in TREC's text formats: what every stage of `avs` and every tool of the field exchanges.
+"""Runs and qrels in TREC's text formats.
 
-Run: six columns `topic Q0 shot rank score tag`; the rank column is not read, scores order the shots (`types.ranked`).
+Run: six columns `topic Q0 shot rank score tag`; ordered by score (`types.ranked`), the rank is ignored.
 Qrels: five columns `topic 0 shot stratum relevance` (TRECVID's samples), or TREC's four, which have one stratum. A
 relevance is a whole number from -1000 to 1000.
-The readers are ours because others take what is none of this: a score of nan, a duplicate shot. They read a
-million lines in 1.1 s of a core, ir_measures in 1.5, trectools in 5.5.
-Columns stand apart by spaces or tabs, lines end as Unix or Windows ends them, a file may be gzip, `-` is a pipe.
+Columns are separated by spaces or tabs; line ends are LF or CRLF; files may be gzip; `-` is a pipe.
+
+The readers are our own because others accept invalid files (a NaN score, a duplicate shot). They read a million lines
+in 1.1 s on one core; ir_measures takes 1.5 s, trectools 5.5 s.
 """
 
 import itertools
@@ -21,16 +22,16 @@ from avs_cli.types import Judgment, Qrels, Run, ranked
 
 _Value = TypeVar("_Value")
 
-# The greatest relevance of a qrels: no assessor has more grades, and trec_eval's time and memory grow with it.
+# Maximum relevance in qrels; time and memory of trec_eval grow with it.
 GREATEST = 1000
-# Tokens of a piece this long fit the processor's caches; the whole file's would take 20 times its size in memory.
+# Characters per piece: its tokens fit the CPU caches, and those of a whole file would take 20 times its size.
 _PIECE = 1 << 20
-# No whitespace to `str.split`, and in no text file.
+# Not white space for `str.split`, and not in text files.
 _END = "\0"
 
 
 class _Rows(NamedTuple):
-    """Some lines of a file, cut into columns.
+    """Lines of a file, split into columns.
 
     tokens  every column of every line, and `_END` after each line
     lines   the line numbers
@@ -51,14 +52,14 @@ class _Rows(NamedTuple):
 def read_run(path: str) -> Run:
     """The shots and scores of each topic.
 
-    Raises FormatError, with the line, for a line without six columns, a score that is not a finite number, and a shot
-    that a topic has twice.
+    Raises FormatError, with the line, for a line without six columns, a score that is not a finite number, and a
+    duplicate shot of a topic.
     """
     return parse_run(path, read_text(path))
 
 
 def parse_run(path: str, text: str) -> Run:
-    """As `read_run`, from a text that is read already."""
+    """As `read_run`, from the content of the file."""
     run: Run = {}
     for rows in _rows(path, text, (6,), "topic Q0 shot rank score tag"):
         _gather(run, rows, _scores(rows, 4))
@@ -66,13 +67,13 @@ def parse_run(path: str, text: str) -> Run:
 
 
 def is_run(text: str) -> bool:
-    """Whether a text begins as a run does: six columns, the fourth a whole number and the fifth any number."""
+    """Whether a text begins like a run: six columns, the fourth an integer and the fifth a number."""
     columns = text.lstrip().partition("\n")[0].split()
     return len(columns) == 6 and _is_whole(columns[3]) and _is_finite(columns[4])
 
 
 def qrels_files(path: str) -> list[str]:
-    """The path itself, or the files in a folder of qrels, in the order of their names.
+    """The path itself, or the files in a folder of qrels, sorted by name.
 
     Raises FormatError for a folder without files.
     """
@@ -87,14 +88,14 @@ def qrels_files(path: str) -> list[str]:
 def read_qrels(path: str) -> Qrels:
     """The judgments of each topic; equal judgments are one object.
 
-    Raises FormatError, with the line, for a line of other than four or five columns (the first line decides which),
-    a relevance that is not a whole number or beyond `GREATEST`, and a shot that a topic has twice.
+    Raises FormatError, with the line, for a line without five columns, or four if the first line has four, a relevance
+    that is not an integer or is beyond `GREATEST`, and a duplicate shot of a topic.
     """
     return parse_qrels(path, read_text(path))
 
 
 def parse_qrels(path: str, text: str) -> Qrels:
-    """As `read_qrels`, from a text that is read already."""
+    """As `read_qrels`, from the content of the file."""
     qrels: Qrels = {}
     known = _Judgments()
     for rows in _rows(path, text, (5, 4), "topic 0 shot stratum relevance, or topic 0 shot relevance"):
@@ -110,7 +111,7 @@ def parse_qrels(path: str, text: str) -> Qrels:
 
 
 class _Judgments(dict[tuple[str, ...], Judgment]):
-    """The texts of a row's last columns -> their judgment; one object for all rows that say the same."""
+    """The last columns of a row -> their judgment; equal rows share one object."""
 
     def __missing__(self, texts: tuple[str, ...]) -> Judgment:
         if not _is_grade(texts[-1]):
@@ -120,7 +121,7 @@ class _Judgments(dict[tuple[str, ...], Judgment]):
 
 
 def write_run(path: str, run: Run, tag: str = "avs", depth: int = 1000) -> None:
-    """Write the best `depth` shots of each topic, best first; read back, they have the same scores and the same order.
+    """Write the top `depth` shots of each topic, best first; scores are read back exactly, and so is their order.
 
     Raises FormatError, and writes nothing, for an id or tag with white space and for a score that is not finite.
     """
@@ -137,16 +138,8 @@ def write_run(path: str, run: Run, tag: str = "avs", depth: int = 1000) -> None:
                 out.write(f"{topic} Q0 {shot} {rank} {score!r} {tag}\n")
 
 
-def write_qrels(path: str, qrels: Qrels) -> None:
-    """Write judgments in five columns."""
-    with writing(path) as out:
-        for topic, judgments in qrels.items():
-            for shot, judgment in judgments.items():
-                out.write(f"{topic} 0 {shot} {judgment.stratum} {judgment.relevance}\n")
-
-
 def _rows(path: str, text: str, widths: tuple[int, ...], columns: str) -> Iterator[_Rows]:
-    """The text's lines in columns, a piece at a time; blank lines are passed over."""
+    """The columns of a text, piece by piece; blank lines are skipped."""
     if not text.strip():
         raise FormatError(path, f"contains no lines ({columns})")
     if _END in text:
@@ -162,7 +155,7 @@ def _rows(path: str, text: str, widths: tuple[int, ...], columns: str) -> Iterat
         count = piece.count("\n")
         tokens = piece.replace("\n", f" {_END} ").split()
         numbers: Sequence[int] = range(line, line + count)
-        # As many line ends as lines, each behind `width` columns: no line is longer or shorter than it should be.
+        # All lines have `width` columns if each line end is preceded by as many.
         if len(tokens) != count * (width + 1) or tokens[width :: width + 1].count(_END) != count:
             tokens, numbers = _line_by_line(path, piece, line, width, columns)
         yield _Rows(path, width, tokens, numbers)
@@ -170,7 +163,7 @@ def _rows(path: str, text: str, widths: tuple[int, ...], columns: str) -> Iterat
 
 
 def _line_by_line(path: str, piece: str, line: int, width: int, columns: str) -> tuple[list[str], list[int]]:
-    """The slow way through a piece with blank or bad lines; raises FormatError for the first bad one."""
+    """Line-by-line parsing of a piece with blank or invalid lines. Raises FormatError for the first invalid one."""
     tokens, numbers = [], []
     for number, content in enumerate(piece.split("\n"), start=line):
         found = content.split()
@@ -192,8 +185,8 @@ def _scores(rows: _Rows, number: int) -> list[float]:
         scores = list(map(float, texts))
     except ValueError:
         scores = []
-    # `float` also takes "1_000" and the digits of every script, which no other tool reads. A sum is finite only of
-    # finite numbers; when it is not, the loop finds out whether one of them is to blame.
+    # `float` also accepts "1_000" and non-ASCII digits, which other tools do not. A finite sum implies finite terms;
+    # otherwise the loop looks for one that is not.
     joined = "".join(texts)
     if not scores or "_" in joined or not joined.isascii() or not math.isfinite(sum(scores)):
         for row, text in enumerate(texts):
@@ -233,7 +226,7 @@ def _is_finite(text: str) -> bool:
 
 
 def _is_grade(text: str) -> bool:
-    # int() refuses numbers of thousands of digits.
+    # int() raises for thousands of digits.
     return _is_whole(text) and len(text) < 10 and abs(int(text)) <= GREATEST
 
 

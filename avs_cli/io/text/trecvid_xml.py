@@ -1,6 +1,6 @@
-"""TRECVID's XML: topics to search for, and runs as NIST wants them submitted.
+"""TRECVID's XML formats: topics, and submissions of runs.
 
-Nothing in a file is followed: entities stay unresolved, and neither DTDs nor the network are read.
+Entities are not resolved, and DTDs and network resources are not loaded.
 """
 
 import io
@@ -16,10 +16,10 @@ _ROOT, _RUN, _RESULT = "videoAdhocSearchResults", "videoAdhocSearchRunResult", "
 
 
 def parse(path: str, text: str) -> etree._Element:
-    """The root element. Raises FormatError, with the line, for what is not XML or defines entities."""
+    """The root element. Raises FormatError, with the line, for invalid XML and for entities."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        # A declared encoding was undone when the file was read.
+        # The text is decoded already, so a declared encoding does not apply.
         root = etree.fromstring(_without_declaration(text).encode(), parser)
     except etree.XMLSyntaxError as error:
         message = (error.msg or "no content").splitlines()[0]
@@ -33,12 +33,12 @@ def parse(path: str, text: str) -> etree._Element:
 
 
 def read_submission(path: str) -> Submission:
-    """The run in a submission file, as it stands there. Raises FormatError, with the line, for any other XML."""
+    """The run in a submission file, unchecked. Raises FormatError, with the line, for other XML."""
     return submission_in(path, read_text(path))
 
 
 def submission_in(path: str, text: str) -> Submission:
-    """As `read_submission`, from a text that is read already."""
+    """As `read_submission`, from the content of the file."""
     root = parse(path, text)
     runs = [root] if root.tag == _RUN else root.findall(_RUN)
     if root.tag not in (_ROOT, _RUN) or len(runs) != 1:
@@ -58,7 +58,7 @@ def submission_in(path: str, text: str) -> Submission:
 
 
 def submission_text(answer: Submission, year: int) -> str:
-    """The file of a submission."""
+    """A submission as XML."""
     out = io.StringIO()
     dtd = f"https://www-nlpir.nist.gov/projects/tv{year}/dtds/{_ROOT}.dtd"
     attributes = " ".join(f"{name}={quoteattr(value)}" for name, value in answer.attributes.items())
@@ -72,7 +72,7 @@ def submission_text(answer: Submission, year: int) -> str:
 
 
 def dtd_violations(dtd: str, path: str, text: str) -> list[str]:
-    """Where the XML departs from the DTD in the file `dtd`, with lines.
+    """Violations of the DTD in the file `dtd`, with lines.
 
     Raises FormatError for a DTD that cannot be read or that refers to other files.
     """
@@ -91,7 +91,7 @@ def dtd_violations(dtd: str, path: str, text: str) -> list[str]:
 def topics_in(path: str, text: str) -> list[Topic]:
     """The topics of an XML file: every element with a number, as attribute or child, and a text.
 
-    Raises FormatError, with the line, for a topic without a text and a number that comes twice.
+    Raises FormatError, with the line, for a topic without a text and for a duplicate number.
     """
     topics: dict[str, Topic] = {}
     for element in parse(path, text).iter(etree.Element):
@@ -110,7 +110,7 @@ def topics_in(path: str, text: str) -> list[Topic]:
 
 
 def _field(element: etree._Element, *names: str) -> str:
-    """The first of `names` that the element has as an attribute or as a child (its `text` attribute or its words)."""
+    """The first of `names` that is an attribute or a child of the element (its `text` attribute or its content)."""
     for name in names:
         child = element.find(name)
         found = element.get(name) or (child.get("text") or "".join(child.itertext()) if child is not None else "")
@@ -127,7 +127,7 @@ def _attribute(path: str, element: etree._Element, name: str) -> str:
 
 
 def _without_declaration(text: str) -> str:
-    """The text without `<?xml … ?>`, in the same lines."""
+    """The text without `<?xml … ?>`; line numbers stay the same."""
     text = text.lstrip("\ufeff")
     if not text.startswith("<?xml"):
         return text

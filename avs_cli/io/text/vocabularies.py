@@ -1,13 +1,13 @@
-"""Vocabularies that published tools keep beside their heads: a word per line, in the order of the head's numbers."""
+"""Vocabularies of published heads: one word per line, in the order of the weights."""
 
 from avs_cli.errors import FormatError
 from avs_cli.io.pipe import read_text
 
 
 def read_vocabulary(path: str) -> list[str]:
-    """The first words of the lines; what follows, as a word's count, does not matter.
+    """The first word of each line; other columns, such as counts, are ignored.
 
-    Raises FormatError for a file without words and for a word that comes twice.
+    Raises FormatError for a file without words and for a duplicate word.
     """
     words: dict[str, int] = {}
     for number, line in enumerate(read_text(path).split("\n"), start=1):

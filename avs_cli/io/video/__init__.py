@@ -1,1 +1,1 @@
-"""Videos and pictures: finding, decoding and sampling them, in processes of their own."""
+"""Videos and images: finding, decoding and sampling, in worker processes."""

@@ -1,8 +1,7 @@
-"""Folders of videos and pictures as shots: every file one shot, until `avs shots` cuts it finer; or pictures that are
-the frames of shots, as RUC's and other tools extract them.
+"""Videos and images as shots: one shot per file, or images that are extracted frames of shots.
 
-    ImageData/video7/video7_12.jpg     named <shot>_<number>: a frame of shot video7
-    frames/video7/frame_0012.jpg       in a folder of its own: a frame of shot video7
+ImageData/video7/video7_12.jpg     named <shot>_<number>: frame of shot video7
+frames/video7/frame_0012.jpg       in the folder of a shot: frame of shot video7
 """
 
 import math
@@ -20,13 +19,13 @@ _FRAME = re.compile(r"(.+)_[0-9]+")
 
 
 def unmeasured(paths: Sequence[Path]) -> list[Shot]:
-    """One shot per file, in the order of the files; the end of a video is NaN, since no file is opened."""
+    """One shot per file, in the order of the files, without opening them: the end of a video is NaN."""
     names = zip(map(str, paths), video_names(paths), strict=True)
     return [Shot(name, path, 0.0, 0.0 if is_picture(path) else math.nan) for path, name in names]
 
 
 def measured(shots: Iterable[Shot | Failure], workers: int, timeout: float) -> Iterator[Shot | Failure]:
-    """The shots with the ends that `unmeasured` left open: their videos' durations; what is no video is a Failure."""
+    """The shots with the durations of their videos as ends where these are NaN; a Failure for an unreadable video."""
     shots = list(shots)
     videos = list(dict.fromkeys(shot.video for shot in shots if isinstance(shot, Shot) and math.isnan(shot.end)))
     durations: dict[str, float | Broken] = dict(apart(_duration, videos, workers, timeout))
@@ -44,16 +43,12 @@ def measured(shots: Iterable[Shot | Failure], workers: int, timeout: float) -> I
             yield shot._replace(end=duration)
 
 
-def whole_files(paths: Sequence[Path], workers: int, timeout: float) -> Iterator[Shot | Failure]:
-    """One shot per file, from 0 to its duration, in the order of the files; a file that is no video is a Failure."""
-    return measured(unmeasured(paths), workers, timeout)
-
-
 def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
-    """Shots with the pictures that are their frames, in order of their numbers; a shot takes 1 / `rate` s per frame.
+    """Shots -> the images that are their frames, in order of their numbers; a frame lasts 1 / `rate` s.
 
-    by  "name": pictures are called <shot>_<number>; "folder": a folder holds the frames of a shot and has its name.
-        Raises FormatError for a picture of another name, a video, and a shot whose frames lie in two folders.
+    by  "name": images are named <shot>_<number>; "folder": a folder contains the frames of the shot of its name
+
+    Raises FormatError for an image with another name, a video, and a shot with frames in two folders.
     """
     groups: dict[tuple[Path, str], list[tuple[list[int], str]]] = {}
     for path in paths:
@@ -66,7 +61,7 @@ def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple
         numbers = [int(digits[-18:]) for digits in re.findall("[0-9]+", path.stem)]
         groups.setdefault((path.parent, name), []).append((numbers, str(path)))
     if by == "folder":
-        # A suffix of our own, since names are made of what files are called without theirs.
+        # A dummy suffix, since `video_names` removes suffixes.
         names = video_names([folder.with_name(f"{folder.name}.frames") for folder, _ in groups])
     else:
         names = [name for _, name in groups]

@@ -1,8 +1,7 @@
-"""Frames of videos and still pictures, by time stamp, scaled while they are decoded.
+"""Frames of videos and images by time stamp, scaled while they are decoded.
 
-Time is in seconds from the first frame. Turned videos (display matrix), oblong pixels and EXIF orientation are put
-right. A video that ends long before the time that its container promises is cut short: shots that lie in the missing
-part fail.
+Times are in seconds from the first frame. Rotation (display matrix), non-square pixels and EXIF orientation are
+applied. If a video ends long before the duration of its container, it is truncated, and shots in the missing part fail.
 """
 
 import logging
@@ -34,39 +33,41 @@ VIDEO_SUFFIXES = frozenset(
 )
 STAGE = "decode"
 
-PIECE = 64  # pictures that travel together
-THUMBNAIL = 320  # the largest width; the height is at most 16:9 of it, as of a telephone held upright
-# A decoder gives up a group of pictures at a time: closer than this, decoding on is as fast as seeking.
+PIECE = 64  # frames per piece
+THUMBNAIL = 320  # maximum width; the maximum height is 16/9 of it, for portrait videos
+# Up to this distance, in seconds, decoding on is as fast as seeking.
 SEEK_SECONDS = 10.0
-# Containers round durations and leave the last frame's out; more than this is a hole.
+# Containers round durations and omit that of the last frame; a larger difference means that frames are missing.
 TOLERANCE = 2.0
 SEEKABLE = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "mxf")
-# A shot or a video that says it lasts longer, as broken tables and headers do, would be asked for all its half seconds.
+# Longest duration; damaged tables and headers have larger ones, which would be sampled.
 LONGEST = 7 * 24 * 3600.0
-# A picture before its crop; at a short side of 256, one that is 256 times as long as it is wide.
+# Maximum pixels of an image before its crop: with a short side of 256, an aspect ratio of 256.
 MOST_PIXELS = 1 << 24
-# Seconds of video after which the rest of its shots go to the next worker.
+# Seconds of a video per worker; later shots are passed to the next worker.
 STRETCH = 120.0
 
 
 class Times(Protocol):
-    """Moments between `start` and `end` in seconds: `core.sampling.sample_times` with its sampling bound."""
+    """Sampling times between `start` and `end`, in seconds; see `core.extraction.sampling.sample_times`."""
 
     def __call__(self, start: float, end: float, *, frame_rate: float) -> list[float]: ...
 
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # twice as many pixels are an error
+warnings.filterwarnings(
+    "ignore", category=Image.DecompressionBombWarning
+)  # Pillow raises an error for twice as many pixels
 
 
 class VideoInfo(NamedTuple):
-    """What a file says of itself.
+    """Properties of a video or an image.
 
-    duration       seconds; 0 for a still picture
-    frame_rate     frames per second on average; 0 for a still picture
-    width, height  pixels as displayed, that is: turned, and square
-    rotation       degrees counter-clockwise that the stored frames are turned by for display: 0, 90, 180 or 270
+    duration       seconds; 0 for an image
+    frame_rate     average frames per second; 0 for an image
+    width, height  in square pixels, after rotation
+    rotation       counter-clockwise rotation of stored frames for display, in degrees: 0, 90, 180 or 270
     """
 
     duration: float
@@ -77,7 +78,7 @@ class VideoInfo(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One file and its shots; or one shot whose frames are pictures, in their order and evenly spread over it."""
+    """One file and its shots, or one shot and the images that are its frames, evenly spaced."""
 
     path: str
     shots: tuple[Shot, ...]
@@ -85,7 +86,7 @@ class Job(NamedTuple):
 
 
 def jobs_of(shots: Iterable[Shot]) -> list[Job]:
-    """A job per video, in the order in which the videos come."""
+    """One job per video, in order of appearance."""
     by_video: dict[str, list[Shot]] = {}
     for shot in shots:
         by_video.setdefault(shot.video, []).append(shot)
@@ -93,10 +94,10 @@ def jobs_of(shots: Iterable[Shot]) -> list[Job]:
 
 
 def find_media(inputs: Iterable[str | Path]) -> list[Path]:
-    """The named files, and the videos and pictures in the named folders at any depth, hidden ones left out.
+    """The given files, and the videos and images in the given folders, recursively, without hidden ones.
 
-    In the order of the inputs, a folder's files sorted, each once. Raises FileNotFoundError, and FormatError for a
-    folder that has none.
+    Inputs keep their order, files of a folder are sorted, and duplicates are removed. Raises FileNotFoundError, and
+    FormatError for a folder without videos and images.
     """
     found: dict[Path, None] = {}
     for given in map(Path, inputs):
@@ -117,17 +118,17 @@ def _is_media(path: Path, folder: Path) -> bool:
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether the file's name is that of a still picture."""
+    """Whether a file is an image, by its suffix."""
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether the file's name is that of a video."""
+    """Whether a file is a video, by its suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Duration, frame rate and size of a video or still picture; FormatError for what is neither."""
+    """Duration, frame rate and size of a video or an image. Raises FormatError for other files."""
     if is_picture(path):
         with _picture(path) as picture:
             turned = picture.getexif().get(0x0112, 1) >= 5
@@ -146,15 +147,17 @@ def read_frames(
     threads: int = 1,
     thumbnail: int = THUMBNAIL,
 ) -> Iterator[Frames | Failure]:
-    """The wanted frames of a file's shots, in one pass over the file, or two where shots overlap.
+    """The sampled frames of the shots of a file, in one pass over the file, or more where shots overlap.
 
-    A frame is the one nearest to its time, of those inside the shot if there are any. Shots come in the order of their
-    start, a shot's pieces (at most 64 pictures, whole clips) one after another, and the last one brings the thumbnail.
-    A Failure ends its shot, also after pieces of it. With `crops` 10, a frame is ten pictures (a clip is ten clips):
-    top left, top right, bottom left, bottom right, centre, and their mirror images. `pixels` None gives thumbnails
-    alone, with no pictures. `thumbnail` is their largest width in pixels; 0 gives none.
+    The frame of a time is the nearest one, inside the shot if possible. Shots are ordered by start. A shot has one or
+    more pieces, of at most 64 frames and of whole clips; the last one has the thumbnail. A Failure ends its shot, also
+    after pieces of it.
 
-    Raises FormatError for a file that is no video or picture.
+    pixels     with `crops` 10, a frame gives ten images (and a clip ten clips): top left, top right, bottom left,
+               bottom right, centre, and their mirror images; None: thumbnails only
+    thumbnail  maximum width of thumbnails, in pixels; 0: none
+
+    Raises FormatError for a file that is not a video or an image.
     """
     if is_picture(path):
         yield from _read_picture(path, shots, times, pixels, clip, thumbnail)
@@ -167,13 +170,12 @@ def read_frames(
 def read_small(
     path: str | Path, size: tuple[int, int], interpolation: str = "fast", threads: int = 1
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Every frame of a video with its time: (height, width, 3) uint8, RGB, squashed to `size` = (width, height).
+    """All frames of a video with their times: (height, width, 3) uint8, RGB, resized to `size` = (width, height).
 
-    Turned videos are not put upright. A thread decodes ahead. Raises FormatError, after the last frame, for a file that
-    is cut short.
+    Rotation is not applied. A thread decodes ahead. Raises FormatError, after the last frame, for a truncated file.
     """
     frames = _read_small(path, size, _KERNELS[interpolation], threads)
-    # Sixteen at a time: handing every small frame from thread to thread costs as much as decoding it.
+    # In batches of 16: passing single small frames between threads costs as much as decoding them.
     for some in ahead(iter(lambda: list(islice(frames, 16)), []), 4):
         yield from some
 
@@ -198,10 +200,10 @@ def decode(
     timeout: float = 60.0,
     thumbnail: int = THUMBNAIL,
 ) -> Iterator[Frames | Failure]:
-    """`read_frames` of many files in worker processes, ahead of whoever takes the frames, in the order of the jobs.
+    """`read_frames` of many files in worker processes, which read ahead; in the order of the jobs.
 
-    A file that cannot be read, hangs (`timeout` seconds without a decoded packet) or crashes its worker gives a
-    Failure for each of its shots that is not done; the others go on.
+    A file that is unreadable, hangs (`timeout` seconds without a decoded packet) or crashes its worker gives a Failure
+    for each of its remaining shots; other files are not affected.
     """
     parts = [job._replace(shots=part) for job in jobs for part in _stretches(job)]
     stretches = [_Stretch(part, times, pixels, clip, thumbnail) for part in parts]
@@ -220,7 +222,7 @@ def decode(
 
 
 class _Stretch(NamedTuple):
-    """What one worker reads in one go."""
+    """The part of a file that one worker reads."""
 
     job: Job
     times: Times
@@ -245,7 +247,7 @@ def _size(result: Frames | Failure) -> int:
 
 
 def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
-    """A job's shots in parts of about two minutes where the format allows to begin in the middle."""
+    """A job in parts of about two minutes, if its format is seekable."""
     shots = sorted(job.shots, key=lambda shot: (shot.start, shot.end))
     if job.frames or Path(job.path).suffix.lower() == ".gif" or is_picture(job.path):
         yield tuple(shots)
@@ -262,7 +264,7 @@ def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
 
 
 class _Video(NamedTuple):
-    """An open file, what it says of itself, and its frames to come: (time, the time until which it shows, frame)."""
+    """An open file, its properties, and an iterator of its frames: (start, end, frame)."""
 
     path: Path
     container: Any
@@ -273,13 +275,13 @@ class _Video(NamedTuple):
     broken: list[int]
 
     def seek(self, time: float) -> Iterator[tuple[float, float, Any]]:
-        """The frames from `time` on or from some time before it."""
+        """Frames from `time` or from an earlier key frame."""
         for margin in (0.5, 10.0, 60.0, math.inf):
             target = max(0.0, time - margin)
             offset = math.floor((target + self.start) / self.stream.time_base)
             self.container.seek(offset, stream=self.stream, backward=True)
             frames = _frames(self.container, self.stream, self.start, self.info.frame_rate, self.broken)
-            # Between the place where decoding begins and the first key frame, pictures may lack what they refer to.
+            # Frames before the first key frame may lack their references.
             first = next((one for one in frames if one[2].key_frame or target == 0.0), None)
             if target == 0.0 or (first is not None and first[0] <= time):
                 return _chained(first, frames)
@@ -294,7 +296,7 @@ def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
-    """Open a video and decode its first frame; FormatError for what is no video or has no frames."""
+    """Open a video and decode its first frame. Raises FormatError for a file that is not a video or has no frames."""
     path = Path(path)
     if path.stat().st_size == 0:
         raise FormatError(path, "empty file")
@@ -327,11 +329,11 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
 @contextmanager
 def _container(path: Path) -> Iterator[Any]:
     with path.open("rb"):
-        pass  # a file that we may not read is reported by its own error
-    # FFmpeg says why it cannot open a file in its log alone. While decoding, the log stays off: it takes Python's lock.
+        pass  # raises the error of an unreadable file
+    # FFmpeg gives the reason only in its log, which stays off while decoding, since it needs the GIL.
     av.logging.set_level(av.logging.ERROR)
     try:
-        # "file:" and the whitelist: a name with a colon is no protocol, and a playlist reaches nothing on the network.
+        # "file:" and the whitelist: names with colons are not protocols, and playlists cannot access the network.
         container = av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
         said = error.log[2] if error.log else error.strerror
@@ -355,7 +357,7 @@ def _duration(path: Path, container: Any, stream: Any, start: float) -> float:
 
 
 def _last_end(path: Path, index: int) -> float:
-    """When the last frame ends, from the packets: recordings of a browser and raw streams do not say it anywhere."""
+    """The end of the last frame, from the packets: browser recordings and raw streams have no duration."""
     with _container(path) as container:
         stream = container.streams[index]
         packets = [(packet.pts, packet.duration or 0) for packet in _packets(container, stream) if packet.size]
@@ -366,14 +368,14 @@ def _last_end(path: Path, index: int) -> float:
 
 
 def _frame_rate(stream: Any, duration: float) -> float:
-    # A gif's own rate rounds the delays; count and duration do not.
+    # The frame rate of a GIF is rounded; count and duration are exact.
     if stream.frames and stream.duration:
         return float(stream.frames / (stream.duration * stream.time_base))
     return float(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's packets up to its end, or to where the file is cut off."""
+    """The packets of the stream up to its end, or to the end of a truncated file."""
     packets = container.demux(stream)
     while True:
         alive()
@@ -387,7 +389,7 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
 def _frames(
     container: Any, stream: Any, start: float, rate: float, broken: list[int]
 ) -> Iterator[tuple[float, float, Any]]:
-    """(time, end, frame) in order of display from where the container stands; `broken` gets bad packets."""
+    """(start, end, frame) in display order from the position of the container; `broken` collects invalid packets."""
     time = -math.inf
     for packet in _packets(container, stream):
         try:
@@ -403,11 +405,11 @@ def _frames(
                 yield time, time + lasts, frame
 
 
-# The wanted frames
+# Requested frames
 
 
 class _Wanted(NamedTuple):
-    """One place to fill: a shot's picture number `place`, or its thumbnail (-1)."""
+    """A requested frame: number `place` of a shot, or its thumbnail (-1)."""
 
     time: float
     shot: int
@@ -415,7 +417,7 @@ class _Wanted(NamedTuple):
 
 
 class _Assembly:
-    """One shot's pictures as they arrive, in pieces that are complete one after another."""
+    """Collects the frames of a shot, and yields complete pieces."""
 
     def __init__(self, shot: Shot, times: list[float], clip: int, crops: int, pictured: bool):
         self.shot, self.times, self.pictured = shot, times, pictured
@@ -428,7 +430,7 @@ class _Assembly:
         self.failure: Failure | None = None
 
     def pieces(self) -> Iterator[Frames | Failure]:
-        """The pieces that are complete and not given yet; nothing more after a failure."""
+        """New complete pieces; none after a failure."""
         if self.failure is not None:
             self.ended = True
             yield self.failure
@@ -445,7 +447,7 @@ class _Assembly:
 
 
 def _crops(pictures: list[np.ndarray], clip: int, crops: int) -> np.ndarray:
-    """(F * crops, size, size, 3) of F times (crops, size, size, 3); a clip's frames stay together, crop by crop."""
+    """(F * crops, size, size, 3) of F arrays (crops, size, size, 3), ordered by clip, crop and frame."""
     if not pictures:
         return np.zeros((0, 0, 0, 3), np.uint8)
     stacked = np.stack(pictures)
@@ -454,7 +456,7 @@ def _crops(pictures: list[np.ndarray], clip: int, crops: int) -> np.ndarray:
 
 
 def _layers(shots: Sequence[Shot]) -> list[list[Shot]]:
-    """The shots in order of time, in as few lists as it takes that no two of one list overlap."""
+    """The shots in order of time, in the minimum number of lists without overlapping shots."""
     layers: list[list[Shot]] = []
     for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
         free = next((layer for layer in layers if layer[-1].end <= shot.start + 0.05), None)
@@ -500,9 +502,9 @@ def _read_layer(
 
 
 def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
-    """Everything that is wanted, in order of time."""
+    """All requests, in order of time."""
     places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
-    # A shot that has failed already wants nothing, and is reported in turn.
+    # A failed shot has no requests; it is reported in its turn.
     turns = [(n, one.shot) for n, one in enumerate(assemblies) if one.pictured or one.failure]
     middles = [_Wanted((shot.start + shot.end) / 2, n, -1) for n, shot in turns]
     return sorted(places + middles)
@@ -513,7 +515,7 @@ def _cut_short(end: float, promised: float) -> str:
 
 
 class _Finder:
-    """Walks through a video and finds the frame nearest to a time; times come in ascending order."""
+    """Finds the nearest frames to ascending times, in one pass over a video."""
 
     def __init__(self, video: _Video):
         self.video = video
@@ -524,13 +526,13 @@ class _Finder:
         self.seekable = any(name in SEEKABLE for name in video.container.format.name.split(","))
 
     def nearest(self, time: float, shot: Shot) -> Any:
-        """The frame nearest to `time`, inside the shot if there is one there; or a line that says why there is none."""
+        """The frame nearest to `time`, inside the shot if possible; or the reason why there is none."""
         self._advance(time)
         before, after = self.before, self.after
         if before is None or after is None:
             found = before or after
         else:
-            # Half a millisecond: shot tables are written with three decimals.
+            # Half a millisecond, for shot tables with three decimals.
             outside = after[0] >= shot.end - 5e-4 and shot.end > shot.start
             too_early = before[0] < shot.start - 5e-4
             nearer = after if after[0] - time < time - before[0] - 1e-6 else before
@@ -545,7 +547,7 @@ class _Finder:
         return found[2]
 
     def _advance(self, time: float) -> None:
-        """Move on until `before` is the last frame at or before `time` and `after` the first one behind it."""
+        """Advance until `before` is the last frame at or before `time` and `after` the first one after it."""
         if self.after is None:
             return
         if self.seekable and time - self.after[0] > max(SEEK_SECONDS, 1.5 * self.key_gap):
@@ -560,7 +562,7 @@ class _Finder:
                 self.key_time = self.after[0]
 
 
-# Pictures
+# Scaling
 
 # Accurate rounding costs nothing measurable; full chroma costs a quarter more and brings the largest difference from
 # Pillow's bicubic from 44 down to 13 of 255. "fast" does not smooth: for looking at changes, not for encoders.
@@ -573,7 +575,7 @@ _KERNELS = {
 
 
 class _Painter:
-    """Makes frames into the encoder's pictures; the same frame asked for again is not scaled again."""
+    """Converts frames to encoder inputs; caches the last frame."""
 
     def __init__(self, video: _Video, pixels: Pixels | None, thumbnail: int):
         self.path, self.stream, self.pixels, self.width = video.path, video.stream, pixels, thumbnail
@@ -596,16 +598,16 @@ class _Painter:
 
 
 def _displayed(frame: Any, stream: Any) -> tuple[int, int]:
-    """Width and height of a frame on the screen."""
+    """Width and height of a frame in square pixels, after rotation."""
     aspect = stream.sample_aspect_ratio
     wide = frame.width if not aspect or not 0.1 < aspect < 10 else round(frame.width * aspect)
     return (frame.height, wide) if frame.rotation % 180 else (wide, frame.height)
 
 
 def _target(width: int, height: int, pixels: Pixels, path: str | Path) -> tuple[int, int]:
-    """The size before the crop. The long side is cut down to a whole number, as the encoders' own transforms do.
+    """The size before the crop. The long side is rounded down, as in the transforms of the encoders.
 
-    Raises FormatError for a picture so narrow that it would fill the memory.
+    Raises FormatError for an extreme aspect ratio, which would exhaust the memory.
     """
     if pixels.resize is None:
         return pixels.size, pixels.size
@@ -622,14 +624,14 @@ def _scaled(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
 
 
 def _turned(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
-    """The frame at this displayed size, the right way up."""
+    """The frame at this size, with rotation applied."""
     quarter = frame.rotation // 90 % 4
     size = (height, width) if quarter % 2 else (width, height)
     return np.rot90(_scaled(frame, *size, kernel), quarter)
 
 
 def _cut(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """(crops, size, size, 3) of a picture (H, W, 3)."""
+    """The crops of an image (H, W, 3): (crops, size, size, 3)."""
     size = pixels.size
     low, right = picture.shape[0] - size, picture.shape[1] - size
     if low < 0 or right < 0:
@@ -651,12 +653,12 @@ def _jpeg(picture: Any) -> bytes:
     return buffer.getvalue()
 
 
-# Still pictures
+# Images
 
 
 @contextmanager
 def _picture(path: str | Path) -> Iterator[Any]:
-    """An open picture, not decoded yet."""
+    """Open an image without decoding it."""
     if os.stat(path).st_size == 0:
         raise FormatError(path, "empty file")
     try:
@@ -675,7 +677,7 @@ def _picture(path: str | Path) -> Iterator[Any]:
 def _read_picture(
     path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
 ) -> Iterator[Frames | Failure]:
-    """A still picture is a video of one frame."""
+    """The shots of an image, which is treated as a video of one frame."""
     picture = _decoded(path, pixels)
     jpeg = _small(picture, thumbnail)
     made = _made(path, picture, pixels) if pixels else None
@@ -689,7 +691,7 @@ def _read_picture(
 
 
 def _read_pictures(stretch: _Stretch) -> Iterator[Frames | Failure]:
-    """The wanted frames of a shot whose frames are pictures, each of them read once in a row."""
+    """The sampled frames of a shot whose frames are images; repeated frames are read once."""
     (shot,), files, pixels = stretch.job.shots, stretch.job.frames, stretch.pixels
     rate = len(files) / (shot.end - shot.start)
     wanted = stretch.times(shot.start, shot.end, frame_rate=rate) if pixels else []
@@ -710,8 +712,8 @@ def _read_pictures(stretch: _Stretch) -> Iterator[Frames | Failure]:
 def _decoded(path: str | Path, pixels: Pixels | None) -> Any:
     side = 2 * (pixels.resize or pixels.size) if pixels else 0
     with _picture(path) as opened:
-        # A big JPEG is decoded at a half, a quarter or an eighth, still twice as large as what is made of it.
-        # It does not depend on the thumbnail that is wanted, since the vectors must not.
+        # Large JPEGs are decoded at 1/2, 1/4 or 1/8, still at twice the target size. This must not depend on whether
+        # thumbnails are requested, since the vectors must not.
         opened.draft("RGB", (max(side, THUMBNAIL),) * 2)
         return _upright(opened)
 
@@ -730,8 +732,8 @@ def _made(path: str | Path, picture: Any, pixels: Pixels) -> np.ndarray:
 
 
 def _upright(picture: Any) -> Any:
-    """The picture in RGB and the right way up."""
+    """The image in RGB, with EXIF orientation applied."""
     if picture.mode.startswith("I"):
-        # Sixteen bits of grey; Pillow would clip them to eight.
+        # 16-bit grey, which Pillow would clip to 8 bits.
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return ImageOps.exif_transpose(picture).convert("RGB")

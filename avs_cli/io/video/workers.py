@@ -1,7 +1,7 @@
-"""Work on files that may hang or crash the library that reads them, in processes that can be killed and replaced.
+"""A pool of worker processes for files that may hang or crash the library that reads them.
 
-Each worker is driven by a thread of ours: it hands out a job, takes what the worker sends, and waits while too much
-lies ready. Workers notice when the main process is gone, so that a kill leaves no orphans.
+Each worker is controlled by a thread, which sends jobs, receives results, and waits while too many results are queued.
+Workers exit when the main process dies.
 """
 
 import contextlib
@@ -24,26 +24,26 @@ from avs_cli.errors import FormatError, SpecError, UnavailableError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-# What may lie ready per worker: two minutes of video at two small pictures a second.
+# Maximum size of queued results per worker: two minutes of video at two small frames per second.
 READY_BYTES = 64 << 20
 
 _pulse: Callable[[], None] = lambda: None  # noqa: E731
 
 
 class _Stop(NamedTuple):
-    """An error that is not the job's own: it ends everything."""
+    """A fatal error, not caused by the file of a job."""
 
     error: Exception
 
 
 class Broken(NamedTuple):
-    """A job that ended early, and one line that says why."""
+    """The end of a failed job, with a one-line reason."""
 
     message: str
 
 
 def alive() -> None:
-    """Tell whoever waits for this worker that it is not hung; call it often, it costs nothing outside a worker."""
+    """Signal that this worker is not hung. Cheap, and without effect outside workers."""
     _pulse()
 
 
@@ -54,12 +54,12 @@ def apart(
     timeout: float,
     size: Callable[[Result], int] = lambda result: 1 << 10,
 ) -> Iterator[tuple[Job, Result | Broken]]:
-    """What `task` yields for every job, computed in other processes, in the order of the jobs.
+    """The results of `task` for each job, computed in worker processes, in the order of the jobs.
 
-    task     a function of a module's top level. FormatError, OSError, ValueError, and the death of its process end its
-             job with a Broken; any other error ends everything and is raised here
-    timeout  seconds that a worker may be silent (no result, no call of `alive`) before it is killed and replaced
-    size     bytes of a result, so that no more than 64 MiB per worker lie ready, however slowly they are taken
+    task     a module-level function. FormatError, OSError, ValueError and the death of the process end the job with a
+             Broken; other errors are raised here
+    timeout  seconds without a result or a call of `alive` after which a worker is killed and replaced
+    size     size of a result in bytes, to limit queued results to 64 MiB per worker
     """
     if not jobs:
         return
@@ -73,7 +73,7 @@ def apart(
 
 
 def ahead(items: Iterator[Result], count: int) -> Iterator[Result]:
-    """The same items, made by a thread that runs up to `count` of them ahead."""
+    """The same items, computed by a thread up to `count` items ahead."""
     ready: queue.Queue[tuple[Result] | BaseException | None] = queue.Queue(count)
     left = threading.Event()
 
@@ -84,7 +84,7 @@ def ahead(items: Iterator[Result], count: int) -> Iterator[Result]:
                 ready.put((item,))
                 if left.is_set():
                     return
-        except BaseException as error:  # it goes on in the thread that takes the items
+        except BaseException as error:  # raised in the consuming thread
             end = error
         ready.put(end)
 
@@ -103,7 +103,7 @@ def ahead(items: Iterator[Result], count: int) -> Iterator[Result]:
 
 
 class _Crew(Generic[Job, Result]):
-    """The workers' threads, and the results that lie ready."""
+    """The threads of the workers, and the queued results."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class _Crew(Generic[Job, Result]):
         self.seats: dict[int, Connection] = {}
         methods = multiprocessing.get_all_start_methods()
         self.context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        # The fork server imports our reader once, so that a new worker is there in milliseconds; never torch.
+        # The fork server imports the reader once, so that new workers start in milliseconds; it never imports torch.
         if hasattr(self.context, "set_forkserver_preload"):
             self.context.set_forkserver_preload([__name__, task.__module__])
         self.threads = [threading.Thread(target=self._drive, args=(seat,), daemon=True) for seat in range(workers)]
@@ -132,7 +132,7 @@ class _Crew(Generic[Job, Result]):
             thread.start()
 
     def results(self, number: int) -> Iterator[Result | Broken]:
-        """The results of the next job in line, as they come."""
+        """The results of the next job, as they arrive."""
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self.ready.get(number))
@@ -160,8 +160,8 @@ class _Crew(Generic[Job, Result]):
             thread.join()
 
     def _put(self, number: int, result: Result | Broken | _Stop | None) -> None:
-        # The jobs behind may have taken all the room while the one at the head was slow: it then puts one result at a
-        # time, so that the line moves on.
+        # Later jobs may have filled the queue while the first one was slow: that one may always queue one result, which
+        # avoids a deadlock.
         with self.changed:
             self.changed.wait_for(
                 lambda: self.stopped or self.held < self.room or (number == self.head and not self.ready.get(number))
@@ -172,7 +172,7 @@ class _Crew(Generic[Job, Result]):
             self.changed.notify_all()
 
     def _drive(self, seat: int) -> None:
-        """Give one worker job after job; a fault that is not a job's ends everything, in the thread that waits."""
+        """Send jobs to one worker; fatal errors are raised in the consuming thread."""
         number = next(self.numbers)
         try:
             while number < len(self.jobs) and self._work(seat, number):
@@ -184,7 +184,7 @@ class _Crew(Generic[Job, Result]):
             self.processes[seat].join()
 
     def _work(self, seat: int, number: int) -> bool:
-        """Have one job done, and bury the worker when it hangs or dies; False when all are stopped."""
+        """Run one job, and remove the worker if it hangs or dies; False if the pool is stopped."""
         ours = self.seats.get(seat) or self._hire(seat)
         if ours is None:
             return False
@@ -211,7 +211,7 @@ class _Crew(Generic[Job, Result]):
         raise TimeoutError(f"gave no sign of life for {self.timeout:g} s")
 
     def _hire(self, seat: int) -> Connection | None:
-        """A new worker in this seat, by the connection to it; None when all are stopped."""
+        """Start a worker, and return the connection to it; None if the pool is stopped."""
         with self.changed:
             if self.stopped:
                 return None
@@ -240,8 +240,8 @@ def _death(code: int | None) -> str:
 
 
 def _serve(task: Callable[[Any], Iterator[Any]], theirs: Connection) -> None:
-    """The life of a worker: a job comes in, its results go out, until the other side is gone."""
-    # Ctrl-C reaches every process of the terminal; the main one decides, and kills its workers.
+    """The loop of a worker: receive a job, send its results, until the connection is closed."""
+    # Ctrl-C is sent to all processes of the terminal; the main process kills its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     send = _voice(theirs)
@@ -262,14 +262,14 @@ def _serve(task: Callable[[Any], Iterator[Any]], theirs: Connection) -> None:
                 send(("broken", f"{where}{(error.strerror or str(error)).lower()}"))
             except (MemoryError, ValueError) as error:
                 send(("broken", f"{type(error).__name__}: {' '.join(str(error).split())}"))
-            # A fault of ours: it ends the main process, where its traceback is seen.
+            # An internal error, raised with its traceback in the main process.
             except Exception:
                 send(("stop", RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
             send(("end", None))
 
 
 def _voice(theirs: Connection) -> Callable[[tuple[str, Any]], None]:
-    """How this worker speaks; from now on `alive` speaks too, once a second at most and from any thread."""
+    """A thread-safe function that sends messages; `alive` uses it too, at most once per second."""
     global _pulse
     speaking = threading.Lock()
     last = time.monotonic()
