@@ -1,10 +1,13 @@
 """The shape of the project: who may import whom, what a command line costs, what may never be written down."""
 
 import ast
+import importlib.metadata
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -25,7 +28,7 @@ ALLOWED = {
     "facts": {"types"},
     "stages": {"stages", "core", "io", "facts", "types", "errors"},
     "side": {"side", "facts", "errors"},
-    "commands": {"stages", "core", "io", "pages", "side", "facts", "types", "errors", "commands"},
+    "commands": {"stages", "core", "io", "pages", "side", "errors", "commands"},
     "cli": {"side", "commands", "errors"},
     "docgen": {"cli", "core", "io"},
     # What other programs import, and none of ours.
@@ -84,6 +87,24 @@ def imports(path: str, source: ast.Module) -> Iterator[tuple[int, str]]:
             text = node.args[0] if node.args else None
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
                 yield node.lineno, text.value
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {plain(re.split(r"[^\w.-]", requirement)[0]) for requirement in listed}
+    homes = importlib.metadata.packages_distributions()
+    for path in MODULES:
+        for line, name in imports(path, tree(path)):
+            package = name.split(".")[0]
+            if package != "avs_cli" and package not in sys.stdlib_module_names:
+                # What is not installed here is an extra, which bears the module's name or the package's.
+                names = {plain(home) for home in homes.get(package, [package])}
+                assert names & declared, f"{path}:{line} imports {package}, which pyproject.toml does not declare"
+
+
+def plain(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def tracked() -> list[Path]:

@@ -21,7 +21,7 @@ from avs_cli.core.fusion.ltr import batched, learning
 from avs_cli.core.fusion.ltr import report as reports
 from avs_cli.core.fusion.ltr.folds import by_year, split
 from avs_cli.core.fusion.ltr.topic_matrix import pool
-from avs_cli.core.fusion.methods import methods, shares
+from avs_cli.core.fusion.methods import methods, rank_scores
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.atomic import writing
 from avs_cli.io.forks import forked, worth
@@ -63,7 +63,7 @@ def fuse(runs: Runs, method: str = "rrf", *, topics: str = "", depth: int = 1000
     merge = methods.load(method)
     given = _given(runs)
     files = all(run.value is None and os.path.isfile(run.where) for run in given)
-    if files and hasattr(methods.module(method), "shares"):
+    if files and hasattr(methods.module(method), "rank_scores"):
         fused = _by_ranks([run.where for run in given], method, topics, depth, report)
     else:
         fused = merge(list(_read(given, topics, report).values()))
@@ -239,7 +239,7 @@ def _check_topics(where: Sequence[str], runs: Sequence[Iterable[str]], report: R
 def _by_ranks(paths: list[str], method: str, topics: str, depth: int, report: Reporter) -> Run:
     """Fuse runs by a rank-based method; each process sums part of the runs."""
     wanted = topic_ids(topics) if topics else None
-    by_rank = shares.load(method)
+    by_rank = rank_scores.load(method)
 
     def summed(some: list[str]) -> tuple[list[list[str]], rank_sums.Sums]:
         rankings = [read_rankings(path) for path in some]

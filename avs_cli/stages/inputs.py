@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar, cast
 
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.text.shots import is_shot_table, located, read_shots
@@ -12,8 +12,8 @@ from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.types import Failure, Run, Shot
 
 FilePath = str | Path
-Runs = FilePath | Sequence[FilePath | Run] | Mapping[str, FilePath | Run]
-"""A path; several paths or values; or these by name."""
+Runs = FilePath | Run | Sequence[FilePath | Run] | Mapping[str, FilePath | Run]
+"""A path or a value; several of them; or these by name."""
 
 Paths = FilePath | Sequence[FilePath]
 
@@ -43,9 +43,11 @@ class GivenRun(NamedTuple):
 
 def given_runs(runs: Runs) -> list[GivenRun]:
     """The runs with their names: those given, else those of the files, else run 1, run 2, …"""
+    if _is_run(runs):
+        runs = [runs]
     if isinstance(runs, Mapping):
-        named = list(runs)
-        values = list(runs.values())
+        by_name = cast("Mapping[str, FilePath | Run]", runs)
+        named, values = list(by_name), list(by_name.values())
     else:
         from avs_cli.core.evaluation.reports import names  # with all measures, which a search does without
 
@@ -55,6 +57,14 @@ def given_runs(runs: Runs) -> list[GivenRun]:
         GivenRun(name, name, run) if isinstance(run, dict) else GivenRun(name, str(run), None)
         for name, run in zip(named, values, strict=True)
     ]
+
+
+def _is_run(runs: Runs) -> TypeGuard[Run]:
+    """Whether this is one run, not several by name: then its values hold scores."""
+    if not isinstance(runs, Mapping):
+        return False
+    held = (value for own in runs.values() if isinstance(own, dict) for value in own.values())
+    return any(isinstance(value, int | float) for value in held)
 
 
 def comparison(allow_mismatch: bool = False, report: Reporter = LOGGED) -> Comparison:
@@ -123,6 +133,6 @@ def media_around(output: str, inputs: Sequence[str]) -> list[str]:
         return []
     from avs_cli.io.video.frames import find_media
 
-    place = Path(output).resolve()
-    folders = [folder for folder in map(Path, inputs) if folder.is_dir() and place.is_relative_to(folder.resolve())]
+    target = Path(output).resolve()
+    folders = [folder for folder in map(Path, inputs) if folder.is_dir() and target.is_relative_to(folder.resolve())]
     return [str(path) for folder in folders for path in find_media([folder])]

@@ -1,6 +1,5 @@
 """`avs distill`: students that teachers teach, over stores and from raw clips; what is kept, and how it goes on."""
 
-import contextlib
 import importlib
 import json
 import math
@@ -232,26 +231,6 @@ def test_what_teachers_make_of_items_is_kept_and_not_made_again(
     monkeypatch.chdir(data)
     assert avs(*distilled(*line, name="other.safetensors")).returncode == 0
     assert len([*(data / "kept").iterdir()]) == 4
-
-
-def test_keeping_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_cache, "PART", 2)
-    ids, asked, team = [f"i{k}" for k in range(7)], [], Team("cpu")
-
-    def compute(which: np.ndarray, last: int = 7) -> dict[str, torch.Tensor]:
-        if which[-1] >= last:
-            raise KeyboardInterrupt
-        asked.append(which.tolist())
-        return {"x": torch.from_numpy(which)[:, None].float(), "pair": torch.from_numpy(which)[:, None].expand(-1, 2)}
-
-    with contextlib.ExitStack() as stack:
-        with pytest.raises(KeyboardInterrupt):
-            vector_cache.cached_vectors(stack, team, tmp_path / "k.h5", ids, lambda which: compute(which, 5))
-        done = len(asked)
-        kept = vector_cache.cached_vectors(stack, team, tmp_path / "k.h5", ids, compute)
-        assert asked == [[0], [0, 1], [2, 3], [0], [4, 5], [6]]
-        assert done == 3
-        assert kept.take(np.array([6, 2]))["pair"].tolist() == [[6, 6], [2, 2]]
 
 
 def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Path) -> None:

@@ -37,6 +37,11 @@ def test_names_are_files_with_hyphens_and_none_is_imported(methods: Registry) ->
     assert methods.names() == ["broken", "learned-weights", "rrf"]
 
 
+def test_a_spec_is_known_by_its_name_alone_and_its_module_is_not_imported(methods: Registry) -> None:
+    assert [methods.knows(spec) for spec in ("rrf", "rrf:k=5", "broken:x", "learned_weights")] == [True] * 4
+    assert [methods.knows(spec) for spec in ("", "rrf.h5", "rr", "k:rrf", "_helper")] == [False] * 5
+
+
 @pytest.mark.parametrize(
     ("spec", "bound"),
     [

@@ -143,8 +143,8 @@ def test_sums_of_parts_are_the_fused_run_to_the_last_bit(tmp_path: Path) -> None
         ]
         paths.append(tmp_path / f"{run}.run")
         paths[-1].write_text("\n".join(rows) + "\n")
-    shares = rrf.shares(6, 50)
-    halves = [rank_sums.sums([read_rankings(str(path)) for path in some], shares) for some in (paths[:2], paths[2:])]
+    by_rank = rrf.rank_scores(6, 50)
+    halves = [rank_sums.sums([read_rankings(str(path)) for path in some], by_rank) for some in (paths[:2], paths[2:])]
     fused = rrf.fuse([read_run(str(path)) for path in paths])
     assert rank_sums.best(rank_sums.added(halves), 1000) == fused
     for topic, scores in rank_sums.best(rank_sums.added(halves), 20).items():

@@ -16,6 +16,7 @@ from PIL import Image
 
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.pages import results
 from avs_cli.pages.results import clock, stretch
 from avs_cli.stages.view import RankedShot, laid_out, readable, run_names
 from avs_cli.types import Shot
@@ -367,3 +368,10 @@ def test_only_a_jpeg_is_a_thumbnail() -> None:
     assert readable(picture.getvalue()) is None
     assert readable(b"") is None and readable(None) is None
     assert (found := readable(jpeg("red", (40, 20)))) is not None and found.aspect == 2
+
+
+def test_nothing_but_our_own_style_script_and_policy_goes_into_the_page_unescaped() -> None:
+    templates = [path.read_text(encoding="utf-8") for path in Path(results.__file__).parent.glob("*.html")]
+    assert len(templates) == 3
+    trusted = [name for text in templates for name in re.findall(r"(\w+) *\| *safe|autoescape|Markup", text)]
+    assert sorted(trusted) == ["pictures", "policy", "script", "style"]

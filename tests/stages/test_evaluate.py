@@ -46,6 +46,7 @@ def test_the_report_is_what_the_command_prints(avs_here: Here) -> None:
 def test_values_serve_as_well_as_paths() -> None:
     value = evaluate(read_qrels("qrels"), {"g": read_run("good.run"), "poor": Path("poor.run")})
     assert value.means == {"g": {"AP": approx(11 / 12)}, "poor": {"AP": approx(3 / 8)}}
+    assert evaluate("qrels", read_run("good.run")).means == {"run 1": {"AP": approx(11 / 12)}}
     assert evaluate("qrels", [read_run("good.run")]).means == {"run 1": {"AP": approx(11 / 12)}}
     assert evaluate(Path("qrels"), "good.run").means == {"good": {"AP": approx(11 / 12)}}
 

@@ -1,6 +1,8 @@
 """Search from Python: the same runs as those that `avs search` writes."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,18 @@ def test_the_gallery_is_open_while_the_search_is_looked_at(avs: Avs) -> None:
     with search.searching(["shots.h5"], TEXTS) as found:
         assert [*found.run] == ["1", "2"] and found.seconds > 0
         assert len(found.gallery.take(np.array([0])).ids) == 1
+
+
+def test_a_search_imports_only_what_it_uses(avs: Avs) -> None:
+    """PyAV for texts, since they may be images; nothing of heads and measures without a head."""
+    program = (
+        "import sys; from avs_cli.stages.search import search; search(['shots.h5'], %s); "
+        "print(*sorted({'av', 'avs_cli.core.evaluation', 'avs_cli.core.models.described', 'avs_cli.stages.heads', "
+        "'avs_cli.io.store.galleries', 'transformers', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    for options, loaded in (("vectors='topics.h5'", ""), ("{'1': 'a dog'}", "av")):
+        line = [sys.executable, "-c", program % options]
+        assert subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip() == loaded
 
 
 def test_a_low_cosine_is_doubted_for_conse_alone() -> None:

@@ -103,9 +103,9 @@ class Scores:
 def unjudged_shares(gaps: Sequence[Gaps]) -> str:
     """A message about the share of unjudged shots at the top, averaged over runs; "" if all are judged."""
     shares = {cutoff: mean([one.unjudged[cutoff] for one in gaps]) for cutoff in gaps[0].unjudged}
-    told = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in shares.items())
+    listed = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in shares.items())
     average = " on average" if len(gaps) > 1 else ""
-    return f"unjudged{average}: {told}" if any(shares.values()) else ""
+    return f"unjudged{average}: {listed}" if any(shares.values()) else ""
 
 
 def run_notes(gaps: Mapping[str, Gaps], renamed: Mapping[str, str]) -> list[str]:

@@ -422,8 +422,8 @@ def mean_name(names: Sequence[str]) -> str:
         else:
             pieces.append([number])
     width = min(len(one[2]) for one in found if one)
-    told = [f"{prefix}{piece[0]:0{width}}" + (f"–{piece[-1]:0{width}}" if piece[1:] else "") for piece in pieces]
-    return f"MEAN({', '.join(told)})"
+    ranges = [f"{prefix}{piece[0]:0{width}}" + (f"–{piece[-1]:0{width}}" if piece[1:] else "") for piece in pieces]
+    return f"MEAN({', '.join(ranges)})"
 
 
 def _stem(path: str) -> str:

@@ -10,9 +10,9 @@ Sums = dict[str, tuple[np.ndarray, np.ndarray]]
 """Topic -> shots as bytes, and float64 sums."""
 
 
-def sums(rankings: Sequence[Rankings], shares: Sequence[float]) -> Sums:
-    """The sum of each shot over all rankings: `shares[0]` for rank 1 and so on."""
-    values = np.array(shares)
+def sums(rankings: Sequence[Rankings], by_rank: Sequence[float]) -> Sums:
+    """The sum of each shot over all rankings: `by_rank[0]` for rank 1 and so on."""
+    values = np.array(by_rank)
     return added([{topic: (shots, values[: len(shots)]) for topic, shots in one.items()} for one in rankings])
 
 

@@ -90,7 +90,7 @@ class Plateau:
 
 @dataclass
 class CosineSchedule:
-    """Up in a straight line over `warmup` epochs, then down along half a cosine wave, to zero after `epochs`.
+    """Linear warm-up over `warmup` epochs, then cosine decay to zero after `epochs`.
 
     Not torch's LinearLR and CosineAnnealingLR in a row: their rate depends on the one before, so 1958 of 2000 batches
     differ (by up to 1e-13), and a run could resume only with the states of three schedulers.

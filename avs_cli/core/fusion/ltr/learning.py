@@ -41,15 +41,15 @@ def learn(
     blocks: Mapping[str, TopicMatrix],
     runs: Sequence[str],
     measure: str,
-    asked: str,
+    wanted: str,
     seed: int,
     threads: int = 1,
     keep: bool = False,
 ) -> Fuser:
     """A fuser from judged topics.
 
-    asked  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
-    keep   keep the model of Step 2 even if "auto" does not use it (`Fuser.trial`)
+    wanted  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
+    keep    keep the model of Step 2 even if "auto" does not use it (`Fuser.trial`)
 
     With fewer than `LEAST` topics "auto" uses Step 1 only, and "2" raises MismatchError. Raises SpecError for a
     measure that cannot be optimised.
@@ -58,14 +58,14 @@ def learn(
     judge = BatchedMeasure(measure, training)
     found = run_weights.learn(training, judge, seed)
     step1 = Fuser(tuple(runs), measure, found.kind, tuple(found.weights.tolist()), topics=tuple(blocks))
-    if asked == "1":
+    if wanted == "1":
         return replace(step1, verdict="Step 1 requested")
     if len(blocks) < LEAST:
         few = f"{len(blocks)} training topics are too few for Step 2, which needs at least {LEAST}"
-        if asked == "2":
+        if wanted == "2":
             raise MismatchError(few)
         return replace(step1, verdict=few)
-    return _second_step(step1, training, judge, found.left_out, asked, seed, threads, keep)
+    return _second_step(step1, training, judge, found.left_out, wanted, seed, threads, keep)
 
 
 def cross_fit(
@@ -73,7 +73,7 @@ def cross_fit(
     folds: Sequence[Sequence[str]],
     runs: Sequence[str],
     measure: str,
-    asked: str,
+    wanted: str,
     seed: int,
     threads: int = 1,
     keep: bool = False,
@@ -82,7 +82,7 @@ def cross_fit(
 
     def fit(fold: Sequence[str]) -> Fuser:
         others = {topic: block for topic, block in blocks.items() if topic not in fold}
-        return learn(others, runs, measure, asked, seed, keep=keep)
+        return learn(others, runs, measure, wanted, seed, keep=keep)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(fit, folds))
@@ -103,7 +103,7 @@ def _second_step(
     blocks: Sequence[TopicMatrix],
     judge: BatchedMeasure,
     left_out: np.ndarray,
-    asked: str,
+    wanted: str,
     seed: int,
     threads: int,
     keep: bool,
@@ -137,9 +137,9 @@ def _second_step(
     helps = gain > error
     verdict = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
     verdict = f"LambdaMART {'helps' if helps else 'gave no gain beyond its standard error'} ({verdict})"
-    if asked == "2":
+    if wanted == "2":
         verdict = f"Step 2 requested; {verdict}"
-    taken = helps or asked == "2"
+    taken = helps or wanted == "2"
     boosters = lambdamart.fit(tables, labels, seed, threads=threads) if taken or keep else ()
     return replace(
         step1,

@@ -74,13 +74,13 @@ def report(
     judge = BatchedMeasure(name, known)
     sampled = any(judgment.relevance < 0 for block in known for judgment in block.totals)
     others = [BatchedMeasure(other, known) for other in (SAMPLED if sampled else WHOLE) if other != name]
-    mine = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
+    fuser_of = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
     ways: dict[str, list[float]] = {"RRF": [], STEP_1: [], BOTH: [], TRIAL: []}
     alone, without = np.zeros((len(topics), len(runs))), np.zeros((len(topics), len(runs)))
     # Of each run and then of each step, for each topic.
     beside = np.zeros((len(others), len(runs) + len(ways), len(topics)))
     for place, topic in enumerate(topics):
-        block, fuser = blocks[topic], mine[topic]
+        block, fuser = blocks[topic], fuser_of[topic]
         codes = judge.coded(block)
         step1, both = learning.steps(fuser, block)
         trial = learning.steps(learning.with_both(fuser), block)[1] if fuser.trial else both
@@ -152,12 +152,12 @@ def as_text(found: LearningReport) -> str:
 
 def legend(found: LearningReport) -> str:
     """A legend of `step_rows`."""
-    told = f"{found.topics} judged topics, out of fold; * the fused run"
+    text = f"{found.topics} judged topics, out of fold; * the fused run"
     trial = next((step for step in found.steps if step.name == TRIAL), None)
     if trial:
         left = "Step 2 not used" if found.fused == STEP_1 else "some folds do not use Step 2"
-        told += f"; {left}, as cross-validation on the training topics showed no gain"
-    return told
+        text += f"; {left}, as cross-validation on the training topics showed no gain"
+    return text
 
 
 def figure(found: LearningReport) -> Any:

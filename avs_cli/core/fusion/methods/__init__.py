@@ -8,7 +8,7 @@ result does not depend on the order of the runs, even in the last bit: sums are 
 from avs_cli.core.registry import Registry
 
 methods = Registry("fusion method", __name__, "fuse")
-# Rank-based methods also have `shares(runs, longest, ...) -> list[float]`.
-shares = Registry("fusion method", __name__, "shares")
+# Rank-based methods also have `rank_scores(runs, longest, ...) -> list[float]`.
+rank_scores = Registry("fusion method", __name__, "rank_scores")
 # The measures that learning to rank can optimise, at common cutoffs, for completion.
 MEASURES = ("xinfAP", "AP", "nDCG", "nDCG@10", "nDCG@20", "P@5", "P@10", "P@20")

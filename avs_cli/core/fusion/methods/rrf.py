@@ -4,7 +4,7 @@ from avs_cli.errors import SpecError
 from avs_cli.types import Run, ranked
 
 
-def shares(runs: int, longest: int, k: int = 60) -> list[float]:
+def rank_scores(runs: int, longest: int, k: int = 60) -> list[float]:
     """The scores of ranks 1 to `longest`: 1 / (k + rank).
 
     The reciprocals are rounded to multiples of a power of two (2^-46 for 43 runs), so that sums are exact in floats and
@@ -18,7 +18,7 @@ def shares(runs: int, longest: int, k: int = 60) -> list[float]:
 
 def fuse(runs: list[Run], k: int = 60) -> Run:
     """Score each shot by the sum of 1 / (k + rank) over the runs that return it."""
-    by_rank = shares(len(runs), max((len(scores) for run in runs for scores in run.values()), default=0), k)
+    by_rank = rank_scores(len(runs), max((len(scores) for run in runs for scores in run.values()), default=0), k)
     fused: Run = {}
     for run in runs:
         for topic, scores in run.items():
