@@ -9,7 +9,7 @@ import pydoc
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,19 +52,6 @@ def parity() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture
-def avs(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the program as a user would, in an empty folder: `avs("eval", "a.qrels", "a.run")`."""
-
-    def run(*arguments: object, cwd: Path = tmp_path, **settings: object) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AVS_")}
-        environment |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | settings.pop("env", {})  # type: ignore[operator]
-        command = [sys.executable, "-m", "avs_cli", *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **settings)  # type: ignore[call-overload]
-
-    return run
-
-
 class Ran(NamedTuple):
     """What became of a command that was run in this process."""
 
@@ -75,16 +62,56 @@ class Ran(NamedTuple):
 
 @pytest.fixture
 def avs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
-    """Runs the program as `avs` does, but in this process, which has loaded everything already."""
+    """Runs the program in this process, which has loaded everything already, in an empty folder.
+
+    avs_here("eval", "a.qrels", "-", input="…", env={"AVS_MEASURE": "AP"})
+    """
     from avs_cli.cli import exit_code
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in [name for name in os.environ if name.startswith("AVS_") and name != "AVS_PARITY"]:
+        monkeypatch.delenv(name)
 
-    def run(*arguments: object) -> Ran:
+    def run(
+        *arguments: object, input: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Ran:
         out, told = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+        with (
+            pytest.MonkeyPatch.context() as patched,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(told),
+        ):
+            if input is not None:
+                patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(input.encode()), encoding="utf-8"))
+            for name, value in (env or {}).items():
+                patched.setenv(name, value)
+            if cwd:
+                patched.chdir(cwd)
             code = exit_code([str(argument) for argument in arguments])
         return Ran(code, out.getvalue(), told.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def avs(avs_here: Callable[..., Ran]) -> Callable[..., Ran]:
+    """As `avs_here`; a file may make its own of it."""
+    return avs_here
+
+
+@pytest.fixture
+def avs_apart(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the program in a process of its own, as a user would, in an empty folder.
+
+    It loads everything anew, which takes seconds: for what `avs` cannot show, such as signals and closed streams.
+    """
+
+    def run(*arguments: object, cwd: Path = tmp_path, **settings: object) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AVS_")}
+        environment |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | settings.pop("env", {})  # type: ignore[operator]
+        command = [sys.executable, "-m", "avs_cli", *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **settings)  # type: ignore[call-overload]
 
     return run
 

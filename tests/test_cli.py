@@ -91,31 +91,31 @@ def test_wrong_usage_exits_2_and_points_to_the_help(arguments: list[str], line: 
     assert told.startswith(line) and told.endswith("; see: avs probe --help\n")
 
 
-def test_an_unknown_command_exits_2(avs: Avs) -> None:
-    ran = avs("serach")
+def test_an_unknown_command_exits_2(avs_apart: Avs) -> None:
+    ran = avs_apart("serach")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("avs: no such command 'serach'") and ran.stderr.count("\n") == 1
 
 
-def test_without_arguments_the_help_goes_to_stderr_and_the_exit_is_2(avs: Avs) -> None:
-    ran = avs()
+def test_without_arguments_the_help_goes_to_stderr_and_the_exit_is_2(avs_apart: Avs) -> None:
+    ran = avs_apart()
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("Usage: avs ")
 
 
-def test_asked_for_help_and_version_are_data(avs: Avs) -> None:
-    assert avs("--version").stdout == f"avs {__version__}\n"
-    ran = avs("--help")
+def test_asked_for_help_and_version_are_data(avs_apart: Avs) -> None:
+    assert avs_apart("--version").stdout == f"avs {__version__}\n"
+    ran = avs_apart("--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("Usage: avs ")
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_tells_its_use_and_refuses_an_option_it_lacks(avs: Avs, name: str) -> None:
-    ran = avs(name, "--help")
+def test_every_command_tells_its_use_and_refuses_an_option_it_lacks(avs_apart: Avs, name: str) -> None:
+    ran = avs_apart(name, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"Usage: avs {name} ")
-    ran = avs(name, "--no-such-option")
+    ran = avs_apart(name, "--no-such-option")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.endswith(f"; see: avs {name} --help\n") and ran.stderr.count("\n") == 1
 
@@ -126,9 +126,10 @@ def test_every_option_has_a_help_text(name: str) -> None:
     assert not [each.name for each in command.params if not each.help]
 
 
-def test_commands_are_listed_in_the_order_of_the_pipeline(avs: Avs) -> None:
+def test_commands_are_listed_in_the_order_of_the_pipeline(avs_apart: Avs) -> None:
     listed = [
-        line.split()[0] for line in avs("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        line.split()[0]
+        for line in avs_apart("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     ]
     assert listed == [*cli.COMMANDS]
 
@@ -243,7 +244,7 @@ def test_a_file_that_is_opened_never_becomes_a_closed_stream() -> None:
     ],
 )
 def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
-    avs: Avs, line: list[str], file: str, limit: int, tmp_path: Path
+    avs_apart: Avs, line: list[str], file: str, limit: int, tmp_path: Path
 ) -> None:
     import numpy as np
 
@@ -267,7 +268,7 @@ def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
     def small() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # Python ignores SIGXFSZ: writes fail with EFBIG
 
-    ran = avs(*line, preexec_fn=small)
+    ran = avs_apart(*line, preexec_fn=small)
     assert ran.returncode == 3, ran.stderr
     last = ran.stderr.splitlines()[-1]
     assert "Traceback" not in ran.stderr

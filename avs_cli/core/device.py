@@ -9,12 +9,12 @@ import torch
 
 from avs_cli.errors import SpecError, UnavailableError
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 class Place(NamedTuple):
-    """A torch device, the CPU threads of its arithmetic, and the decoding processes that fit beside it."""
+    """A torch device, the number of CPU threads, and the number of decoding processes."""
 
     device: str
     threads: int
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 def prepare(device: str, threads: int) -> Place:
     """Choose the device (`auto`: a GPU if there is one) and set torch's threads; 0 uses all cores.
 
-    Raises SpecError for an unknown device, UnavailableError for one that this machine lacks.
+    Raises SpecError for an unknown device, UnavailableError if this machine does not have it.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "auto":
@@ -40,16 +40,16 @@ def prepare(device: str, threads: int) -> Place:
     threads = threads or cores
     torch.set_num_threads(threads)
     _keep_memory()
-    # On a GPU the cores are free for decoding; on the CPU decoding takes what the model can spare.
+    # With a GPU, all cores decode; on the CPU, the model needs most of them.
     workers = max(1, cores - 1) if kind != "cpu" else max(1, cores // 2)
     return Place(device, threads, workers)
 
 
 def _keep_memory() -> None:
-    """Let glibc keep freed memory for the next batch.
+    """Configure glibc to reuse freed memory for the next batch.
 
-    By default it gives every large array back to the system, which hands it out again page by page, filled with zeros:
-    half of the time of a convolutional network's forward pass.
+    By default, glibc returns large arrays to the system, which zeroes the pages of each new one: half of the time of
+    the forward pass of a convolutional network.
     """
     mallopt = _of_glibc("mallopt")
     if mallopt:
@@ -58,9 +58,9 @@ def _keep_memory() -> None:
 
 
 def give_memory_back() -> None:
-    """Let glibc give back what it keeps and nobody uses.
+    """Return unused memory from glibc to the system.
 
-    What it keeps grows where large arrays come and go: the gaps that aligned arrays leave seldom fit the next ones.
+    Unused memory grows as large arrays are allocated and freed: gaps between aligned arrays seldom fit the next ones.
     """
     trim = _of_glibc("malloc_trim")
     if trim:

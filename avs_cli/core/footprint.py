@@ -13,15 +13,15 @@ from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
 
 FLOAT = 4
-# As teachers have it: a weight that no teacher's checkpoint has.
+# The default of the teachers; their checkpoints do not contain it.
 STUDENT_SIGN = "frameLinear.weight"
 
 
 class Footprint(NamedTuple):
-    """Of one text-video pair and one video.
+    """The cost per text-video pair and per video.
 
     products  multiplications in dot products
-    gates     further ones, in products of softmaxes with matrices
+    gates     multiplications in products of softmaxes with matrices
     stored    bytes of a video
     """
 
@@ -31,7 +31,7 @@ class Footprint(NamedTuple):
 
 
 def of_student(dim: int) -> Footprint:
-    """One vector and one dot product, whatever the student does before: TeachCLIP's and CLIP4Clip's."""
+    """The cost of one vector and one dot product per pair, as for TeachCLIP and CLIP4Clip."""
     return Footprint(dim, 0, dim * FLOAT)
 
 
@@ -42,9 +42,9 @@ def of_teacher(name: str, dim: int, frames: int, words: int) -> Footprint:
 
 
 def of_head(told: Mapping[str, Any]) -> Footprint | None:
-    """Of the head (or student) that a description is of; None for a kind that is not known here.
+    """The cost of the head (or student) with this description; None for an unknown kind.
 
-    Raises MismatchError for settings that no such head has.
+    Raises MismatchError for invalid settings.
     """
     kind, settings = told["kind"], told["settings"]
     if kind == "teachclip":
@@ -71,9 +71,9 @@ class PublishedModel(NamedTuple):
 
 
 def of_published(shapes: Mapping[str, tuple[int, ...]], frames: int = 12, words: int = 32) -> PublishedModel | None:
-    """What a checkpoint of CLIP4Clip's family is of, by the shapes of its weights; None for another file.
+    """The model of a checkpoint of CLIP4Clip's family, by the shapes of its weights; None for another file.
 
-    frames, words  that it is used for, where its weights do not say
+    frames, words  numbers of frames and words where the weights do not determine them
     """
     shapes = {key.removeprefix("module."): shape for key, shape in shapes.items()}
     signs = {getattr(teachers.module(name), "SIGN", ""): name for name in teachers.names()}

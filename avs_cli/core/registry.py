@@ -1,7 +1,7 @@
 """Registries: each module of a package is an entry, named by its file and imported on demand.
 
-An entry is given by a spec: `name`, `name:variant` or `name:key=value,key=value`; in a name, `_` is `-`. Keys are
-the keyword parameters of the entry's function, and their annotations give the types.
+An entry is selected by a spec: `name`, `name:variant` or `name:key=value,key=value`; `_` in names of files is `-`. Keys
+are keyword parameters of the function of the entry, and their annotations are the types.
 """
 
 import functools
@@ -19,10 +19,10 @@ from avs_cli.errors import SpecError, UnknownName
 
 @dataclass(frozen=True)
 class Registry:
-    """The entries of `package`; each module gives its value through the function called `entry`.
+    """The modules of `package` as entries, each with a function named `entry`.
 
-    Modules that a package names in `SHARED` are what its entries share, and no entries; `RENAMED` maps the former
-    names of entries to their names, for the error that says so.
+    Modules in `SHARED` of the package are not entries; `RENAMED` maps former names of entries to their names, for error
+    messages.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Registry:
     entry: str
 
     def names(self) -> list[str]:
-        """Every entry's name, sorted; `video_llama.py` is `video-llama`. Imports no entry."""
+        """The sorted names of all entries; `video_llama.py` is `video-llama`. Imports no entry."""
         package = importlib.import_module(self.package)
         shared = getattr(package, "SHARED", ())
         found = (module.name for module in pkgutil.iter_modules(package.__path__))
@@ -41,9 +41,9 @@ class Registry:
         return spec.partition(":")[0].replace("_", "-") in self.names()
 
     def load(self, spec: str) -> Callable[..., Any]:
-        """The entry's function with the spec's parameters bound.
+        """The function of an entry, with the parameters of the spec bound.
 
-        Raises UnknownName for a name that no file has, SpecError for a parameter that it lacks or cannot take.
+        Raises UnknownName for an unknown name, SpecError for an unknown parameter or an invalid value.
         """
         function: Callable[..., Any] = getattr(self.module(spec), self.entry)
         name, _, rest = spec.partition(":")
@@ -51,7 +51,7 @@ class Registry:
         return functools.partial(function, **bound) if bound else function
 
     def module(self, spec: str) -> types.ModuleType:
-        """The module behind a spec, for what it says about itself."""
+        """The module of an entry."""
         name = spec.partition(":")[0].replace("_", "-")
         if renamed := getattr(importlib.import_module(self.package), "RENAMED", {}).get(name):
             raise SpecError(f"{self.kind} {name!r} is now called {renamed!r}")
@@ -81,7 +81,7 @@ def _parameters(kind: str, spec: str, name: str, rest: str, function: Callable[.
 
 
 def _value(where: str, text: str, hint: Any) -> Any:
-    """`text` as the annotated type; the first member of a union that takes it."""
+    """`text` converted to the annotated type; for a union, to the first member that accepts it."""
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
         for choice in choices:

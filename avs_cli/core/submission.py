@@ -1,7 +1,8 @@
 """NIST's rules for submissions to ad-hoc video search.
 
-The rules are those of TRECVID's guidelines and checks, 2016 to 2025: a run says how it was trained and made, and
-answers every topic once, with at most 1000 shots that exist, in order; a team has so many runs, in an order of its own.
+The rules of the guidelines and checks of TRECVID, 2016 to 2025: a run declares its training type and class, and has
+each topic once, with at most 1000 existing shots in order; the number of runs per team is limited, and they have
+priorities.
 """
 
 import re
@@ -13,7 +14,7 @@ from avs_cli.types import Run, Submission, TopicResult, ranked
 
 DEPTH = 1000
 FIRST_YEAR = 2016
-# Of each task and class; so many more are taken without annotation (training types E and F) when the others are not.
+# Maximum number of runs per task and class, and of additional runs without annotation (training types E and F).
 RUNS, MORE_RUNS = 4, 2
 
 _SHOT = re.compile(r"shot\d+_\d+")
@@ -21,7 +22,7 @@ _PRIORITIES = tuple(str(number) for number in range(1, 11))
 
 
 def attribute_values(year: int) -> dict[str, tuple[str, ...] | None]:
-    """The attributes that a run of that year has, in NIST's order, and their values; None is any text.
+    """The attributes of a run in a year, in NIST's order, and their allowed values; None allows any text.
 
     trType   A, D, E, F: the guidelines' letters for what the system was trained on
     class    F fully automatic, M manually assisted, R relevance feedback (from 2018)
@@ -42,9 +43,9 @@ def attribute_values(year: int) -> dict[str, tuple[str, ...] | None]:
 def submission(
     run: Run, attributes: Mapping[str, str], seconds: Mapping[str, str], depth: int | None = DEPTH
 ) -> Submission:
-    """A run as its XML will hold it: the best `depth` shots of each topic, under the three digits that XML wants.
+    """A run as a submission: the top `depth` shots of each topic, under its three-digit number.
 
-    seconds  topic -> elapsed time as the XML has it; "" for a topic without one
+    seconds  topic -> elapsed time in the XML; "" for a topic without one
     """
     results = []
     for topic, scores in run.items():
@@ -54,9 +55,9 @@ def submission(
 
 
 def as_run(answer: Submission) -> Run:
-    """The ranking of a submission as scores that fall by 1 from rank to rank, the last shot's being 1.
+    """A submission as a run: scores decrease by 1 per rank, to 1 for the last shot.
 
-    A shot or topic that comes twice keeps its better rank; `violations` names it.
+    A duplicate shot or topic keeps its better rank; see `violations`.
     """
     run: Run = {}
     for result in answer.results:
@@ -67,12 +68,12 @@ def as_run(answer: Submission) -> Run:
 
 
 def xml_number(topic: str) -> str:
-    """731 for a topic that qrels call 1731; every other id stays."""
+    """731 for topic 1731 of the qrels; other ids are kept."""
     return topic[1:] if re.fullmatch(r"1\d{3}", topic) else topic
 
 
 def file_name(year: int, attributes: Mapping[str, str]) -> str:
-    """NIST's name for the file: F_M_C_D_TEAM.23_1.xml; without task and novelty before 2019."""
+    """The file name by NIST's rules: F_M_C_D_TEAM.23_1.xml; without task and novelty before 2019."""
     parts = [attributes[name] for name in ("class", "task", "novelty", "trType") if name in attribute_values(year)]
     return "_".join([*parts, f"{attributes['pid']}.{year % 100:02}", attributes["priority"]]) + ".xml"
 
@@ -84,7 +85,7 @@ def violations(
     shots: Container[str] | None = None,
     excluded: Container[str] = (),
 ) -> list[str]:
-    """Everything for which NIST would reject the run, a sentence each.
+    """All violations of NIST's rules by a run, one sentence each.
 
     topics    ids of the topics to answer, three digits; None: not known
     shots     ids of the shots that exist; None: not known
@@ -99,7 +100,7 @@ def violations_in_results(
     shots: Container[str] | None = None,
     excluded: Container[str] = (),
 ) -> list[str]:
-    """What is wrong with the answers, whatever file they come in: each reason once, with topics and examples."""
+    """Violations in the results of topics: each reason once, with topics and examples."""
     answered = Counter(result.number for result in results)
     wanted = answered if topics is None else dict.fromkeys(topics)
     lists = {
@@ -117,7 +118,7 @@ def violations_in_results(
 
 
 def team_violations(runs: Mapping[str, Submission]) -> list[str]:
-    """What is wrong with a team's runs taken together, a sentence each.
+    """Violations by the runs of a team as a whole, one sentence each.
 
     All are of one team. Each task and class has `RUNS` runs, `MORE_RUNS` more if these were trained without annotation
     and the others were not, and priorities from 1 without gaps. One novelty run may come on top, and may take part in
@@ -149,7 +150,7 @@ def team_violations(runs: Mapping[str, Submission]) -> list[str]:
 
 
 def _grouped(runs: Mapping[str, Submission], *names: str) -> dict[tuple[str, ...], list[str]]:
-    """The files by the values of some attributes."""
+    """The files grouped by the values of attributes."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for path, run in runs.items():
         groups.setdefault(tuple(run.attributes.get(name, "") for name in names), []).append(path)
@@ -157,7 +158,7 @@ def _grouped(runs: Mapping[str, Submission], *names: str) -> dict[tuple[str, ...
 
 
 def _in_priorities(runs: Mapping[str, Submission], files: Sequence[str], common: Sequence[str]) -> Iterator[str]:
-    """What is wrong with the priorities of the runs of one task and class; `common` are those but the novelty run."""
+    """Violations in the priorities of the runs of one task and class; `common` excludes the novelty run."""
     given = {path: runs[path].attributes.get("priority", "") for path in files}
     twice = [value for value, times in Counter(given[path] for path in common).items() if times > 1]
     for value in twice:
@@ -168,7 +169,7 @@ def _in_priorities(runs: Mapping[str, Submission], files: Sequence[str], common:
 
 
 def _in_topics(runs: Mapping[str, Submission], files: Sequence[str], of: str) -> Iterator[str]:
-    """Which runs of one task answer other topics than most of them."""
+    """Runs of one task whose topics differ from those of most runs."""
     topics = {path: frozenset(result.number for result in runs[path].results) for path in files}
     usual = Counter(topics.values()).most_common(1)[0][0]
     model = next(path for path in files if topics[path] == usual)
@@ -182,7 +183,7 @@ def _in_topics(runs: Mapping[str, Submission], files: Sequence[str], of: str) ->
 
 
 def _sentence(what: str, by_topic: Mapping[str, Sequence[str]]) -> str:
-    """A reason, the topics that it is about, and some of what it is about in them."""
+    """A reason with its topics and some examples."""
     topics = list(by_topic)
     where = f"topic {topics[0]}" if len(topics) == 1 else f"{len(topics)} topics ({few(topics)})"
     examples = dict.fromkeys(example for several in by_topic.values() for example in several)
@@ -208,7 +209,7 @@ def _in_attributes(attributes: Mapping[str, str], year: int) -> list[str]:
 def _in_result(
     result: TopicResult, shots: Container[str] | None, excluded: Container[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """What is wrong with one topic's answer, and the words or shots that show it."""
+    """Violations in the result of one topic, with examples."""
     returned = [shot for _, shot in result.items]
     if not result.elapsed:
         yield "elapsedTime is missing", []

@@ -1,4 +1,4 @@
-"""The weights of networks: how a layer that may open files hands them in, and how a network takes them."""
+"""Weights of networks: the interface to the layer that reads files, and loading into modules."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class NetworkWeights(Protocol):
 
     root     the file or the folder, for messages
     sources  the files of the weights, and of the configurations beside them
-    header   what the first file says of itself beside its tensors
+    header   the metadata of the first file
     keys     the names of all tensors
     shapes   the shape of each tensor
     """
@@ -49,7 +49,7 @@ class NetworkWeights(Protocol):
         ...
 
     def read(self, keep: Callable[[str], bool] = ...) -> dict[str, torch.Tensor]:
-        """The tensors whose names are to be kept; the others are not read."""
+        """The tensors with selected names; the others are not read."""
         ...
 
     def digest(self, remember: Remember) -> str:
@@ -66,7 +66,7 @@ class NetworkWeights(Protocol):
 
 
 class WeightReader(Protocol):
-    """What encoders need of files; the module `avs_cli.io.weights` is one."""
+    """The interface of encoders to files, implemented by the module `avs_cli.io.weights`."""
 
     def locate(self, source: Source, path: str | None, model: str) -> NetworkWeights:
         """The weights at `path`, else the published ones. Raises UnavailableError with the commands that fetch them."""
@@ -77,7 +77,7 @@ class WeightReader(Protocol):
         ...
 
     def pickled(self, path: Path) -> dict[str, torch.Tensor]:
-        """The tensors of a file that torch saved; nothing else in it is read."""
+        """The tensors of a PyTorch checkpoint, without its other objects."""
         ...
 
     def digest(self, path: Path, remember: Remember) -> str:
@@ -89,15 +89,15 @@ class WeightReader(Protocol):
         ...
 
     def is_path(self, name: str) -> bool:
-        """Whether a library that is given this name would find a file or folder of the user's under it."""
+        """Whether a name is also that of a local file or folder, which a library would load instead."""
         ...
 
 
 @contextmanager
 def empty() -> Iterator[None]:
-    """Modules made in here have parameters without storage, for `fill`; their buffers are whole.
+    """A context in which modules are created with parameters without storage, for `fill`; buffers are initialised.
 
-    It spares a large model's random initialisation and half of the memory, and towers that nobody uses cost nothing.
+    This avoids the random initialisation of large models and half of the memory; unused towers cost nothing.
     """
     module_class: Any = nn.Module
     register = module_class.register_parameter
@@ -114,7 +114,7 @@ def empty() -> Iterator[None]:
 
         return fill_in
 
-    # To draw numbers for a tensor without storage, torch loads its compiler, which takes longer than torch itself.
+    # For random numbers on the meta device torch imports its compiler, which takes longer than importing torch.
     drawing = {name: value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)}
     module_class.register_parameter = on_meta
     vars(nn.init).update({name: unless_empty(value) for name, value in drawing.items()})
@@ -128,10 +128,10 @@ def empty() -> Iterator[None]:
 def fill(
     module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path, device: str, only: tuple[str, ...] = ("",)
 ) -> None:
-    """Give the module its weights, as float32 on the device: those of its tensors whose names begin with one of `only`.
+    """Load weights into a module, as float32 on the device: tensors whose names begin with one of `only`.
 
-    Tensors that the module lacks are left alone: classifiers, the halves that nobody uses. Raises FormatError when one
-    that it has is missing or has another shape.
+    Other tensors, such as classifiers, are ignored. Raises FormatError for a tensor of the module that is missing or
+    has another shape.
     """
     own = {key: tensor for key, tensor in module.state_dict().items() if key.startswith(only)}
     missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
@@ -154,6 +154,6 @@ def fill(
 def _placed(tensor: torch.Tensor, device: str) -> torch.Tensor:
     if not tensor.is_floating_point():
         return tensor.to(device)
-    # Pictures come channels last; a convolution whose kernel does not is several times slower on the CPU.
+    # Inputs are channels last; kernels in another memory format are several times slower on the CPU.
     layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
     return tensor.to(device, torch.float32).contiguous(memory_format=layout)

@@ -49,11 +49,6 @@ def collection(folder: Path, name: str, videos: int, seed: int) -> None:
 
 
 @pytest.fixture
-def avs(avs_here: Avs) -> Avs:
-    return avs_here
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> Path:
     for seed, (name, videos) in enumerate({"a": 30, "b": 20, "v": 15}.items()):
         collection(tmp_path, name, videos, seed)

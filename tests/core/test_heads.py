@@ -257,11 +257,6 @@ def store(path: Path, feature: str, vectors: dict[str, np.ndarray], frames: bool
 
 
 @pytest.fixture
-def avs(avs_here: Callable[..., Any]) -> Callable[..., Any]:
-    return avs_here
-
-
-@pytest.fixture
 def collection(tmp_path: Path) -> Path:
     """Shots in two features whose stores list them in different orders, topics, and three heads."""
     rng = np.random.default_rng(1)

@@ -145,6 +145,8 @@ def test_the_competition_script_goes_from_videos_to_a_submission(
     for name in ("ask", "answer"):
         os.mkfifo(bin / name)
     monkeypatch.chdir(tmp_path)
+    # A batch is always filled up, and the shards have few frames.
+    monkeypatch.setenv("AVS_EXTRACT_BATCH_SIZE", "4")
     ran: list[subprocess.CompletedProcess[str]] = []
     shell = threading.Thread(target=jobs, args=(tmp_path, ran), daemon=True)
     shell.start()

@@ -283,7 +283,7 @@ def test_a_killed_import_goes_on_and_ends_in_the_bytes_of_an_undisturbed_one(
     assert run("convert", source, "whole.h5::f")[0] == 0
     kept = {path.name for path in tmp_path.iterdir()} | {"killed.h5"}
     moments = 0
-    for called, count, done in itertools.product(CALLS, (1, 3, 6), (False, True)):
+    for called, count, done in itertools.product(CALLS, (1, 4), (False, True)):
         if killed(["convert", source, "killed.h5::f"], called, count, done):
             moments += 1
             code, message = run("convert", source, "killed.h5::f")
@@ -291,7 +291,7 @@ def test_a_killed_import_goes_on_and_ends_in_the_bytes_of_an_undisturbed_one(
         assert Path("killed.h5").read_bytes() == Path("whole.h5").read_bytes(), (called, count, done)
         assert {path.name for path in tmp_path.iterdir()} == kept
         Path("killed.h5").unlink()
-    assert moments > 12
+    assert moments > 9
 
 
 @pytest.mark.parametrize("count", range(1, 6))

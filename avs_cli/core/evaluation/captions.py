@@ -1,8 +1,8 @@
 """Ranks of caption retrieval, for training, distillation and evaluation alike, and what is computed from them.
 
-A rank is 1 plus the number of strictly larger scores, the rule of the caption-retrieval literature: equal scores share
-the best of their ranks. A video that several captions describe is found by the best of them. CLIP4Clip's code follows
-this rule but for ties: it counts a tied caption once for each rank that the tie spans.
+A rank is 1 plus the number of strictly larger scores, as usual in caption retrieval: equal scores share the best of
+their ranks. The rank of a video with several captions is the best of theirs. CLIP4Clip's code differs for ties: it
+counts a tied caption once for each rank of the tie.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from avs_cli.types import Judgment, ranked
 
 CUTOFFS = (1, 5, 10)
-# Rows compared at a time, so that no copy of a large matrix is made.
+# Rows compared at a time, to avoid copies of large matrices.
 _ROWS = 1024
 
 
@@ -68,7 +68,7 @@ def right_first(scores: Mapping[str, float], judgments: Mapping[str, Judgment]) 
 
 
 def first_rank(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> int:
-    """The rank of the best relevant shot; of a ranking without one, the rank behind its end."""
+    """The rank of the first relevant shot; one more than the length of a ranking without one."""
     for rank, shot in enumerate(ranking, start=1):
         judgment = judgments.get(shot)
         if judgment is not None and judgment.relevance > 0:

@@ -1,4 +1,4 @@
-"""Evaluation of runs: values per topic, means, and the gaps that means hide.
+"""Evaluation of runs: values per topic, means, and gaps that affect the means.
 
     evaluator = Evaluator(qrels, ["xinfAP", "AP", "P@10"])
     scores = evaluator.evaluate(run)
@@ -43,13 +43,13 @@ def mean(values: Sequence[float]) -> float:
 class Measure:
     """A requested measure; one of `infer`, `score` and `plain` computes it.
 
-    infer      from what xinfap.py infers of a ranking
-    score      from a ranking and its judgments
-    plain      what ir_measures calls it
-    summary    many topics' values as one
-    ascending  whether less is better
+    infer      function of the estimates of xinfap.py for a ranking
+    score      function of a ranking and its judgments
+    plain      the measure of ir_measures
+    summary    function of the values of all topics, such as the mean
+    ascending  whether lower is better
     captions   whether shots of equal score share the best of their ranks
-    whole      whether judged topics that a run lacks always count, as topics without a ranking
+    whole      whether judged topics that are missing from a run count as empty rankings
     """
 
     name: str
@@ -64,10 +64,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Gaps:
-    """Gaps that the means of a run do not show.
+    """Gaps of a run that its means do not show.
 
-    ties       shots whose place among others of the same score was decided by their id
-    unjudged   cutoff k -> share of the first k shots, over all topics, that nobody judged
+    ties       number of shots whose rank among equal scores was decided by their id
+    unjudged   cutoff k -> share of unjudged shots among the first k, over all topics
     missing    judged topics that the run lacks
     unknown    topics of the run without judgments
     """
@@ -79,13 +79,13 @@ class Gaps:
     unknown: list[str]
 
     def __str__(self) -> str:
-        """The gaps that there are."""
+        """A description of the gaps."""
         ties = f", {_count(self.ties, 'tie')} broken by shot id" if self.ties else ""
         return "; ".join(filter(None, [_count(self.topics, "topic") + ties, unjudged_shares([self]), self.topic_gaps]))
 
     @property
     def topic_gaps(self) -> str:
-        """Which topics are missing and which have no judgments; "" for a run of all judged topics and no others."""
+        """A message about missing and unjudged topics; "" if there are none."""
         missing = f"{_some('judged topic', self.missing)} missing" if self.missing else ""
         unknown = f"{_some('topic', self.unknown)} without judgments" if self.unknown else ""
         return "; ".join(filter(None, [missing, unknown]))
@@ -93,7 +93,7 @@ class Gaps:
 
 @dataclass(frozen=True)
 class Scores:
-    """One run's values: measure -> topic -> value, measure -> mean (or sum, or median), and the gaps."""
+    """The values of one run: measure -> topic -> value, measure -> mean (or sum, or median), and the gaps."""
 
     by_topic: dict[str, dict[str, float]]
     means: dict[str, float]
@@ -101,7 +101,7 @@ class Scores:
 
 
 def unjudged_shares(gaps: Sequence[Gaps]) -> str:
-    """How much of the top was not judged, on average over runs; "" when everything was."""
+    """A message about the share of unjudged shots at the top, averaged over runs; "" if all are judged."""
     shares = {cutoff: mean([one.unjudged[cutoff] for one in gaps]) for cutoff in gaps[0].unjudged}
     listed = ", ".join(f"{share:.0%} of the top {cutoff}" for cutoff, share in shares.items())
     average = " on average" if len(gaps) > 1 else ""
@@ -109,11 +109,11 @@ def unjudged_shares(gaps: Sequence[Gaps]) -> str:
 
 
 def run_notes(gaps: Mapping[str, Gaps], renamed: Mapping[str, str]) -> list[str]:
-    """What the means of runs do not show, as lines: for one run all gaps, for many the exceptions and a summary.
+    """Messages about the gaps of runs: for one run all of them, for several the exceptions and a summary.
 
     gaps     run -> its gaps
-    renamed  run -> what was said of its topics' ids
-    Runs of which the same is to be said share a line.
+    renamed  run -> message about renamed topics
+    Runs with the same message share a line.
     """
     if len(gaps) == 1:
         ((run, own),) = gaps.items()
@@ -137,22 +137,22 @@ def run_notes(gaps: Mapping[str, Gaps], renamed: Mapping[str, str]) -> list[str]
 
 
 class Evaluator:
-    """Qrels made ready for any number of runs.
+    """Evaluates runs against qrels.
 
-    missing  "skip": a judged topic that the run lacks does not count, as in NIST's scripts; "zero": it counts as 0
+    missing  judged topics that a run lacks: "skip" ignores them, as NIST's scripts do; "zero" counts them as 0
     """
 
     def __init__(
         self, qrels: Qrels, names: Iterable[str], missing: Literal["skip", "zero"] = "skip", captions: bool = False
     ):
-        """Raises UnknownName for a measure that nobody knows, SpecError for parameters that it cannot take."""
+        """Raises UnknownName for an unknown measure, SpecError for invalid parameters."""
         self.qrels = qrels
         self.measures = [measure_named(name, captions) for name in dict.fromkeys(names)]
         self.missing = missing
         self._samples: dict[str, xinfap.Sample] = {}
 
     def evaluate(self, run: Run) -> Scores:
-        """The run's values. Raises MismatchError when none of its topics is judged."""
+        """Evaluate a run. Raises MismatchError if none of its topics is judged."""
         topics = [topic for topic in run if topic in self.qrels]
         absent = sorted(topic for topic in self.qrels if topic not in run)
         if not topics:
@@ -195,11 +195,11 @@ class Evaluator:
         return xinfap.infer(ranking, self.qrels[topic], self._samples[topic])
 
     def _plain(self, rankings: Mapping[str, list[str]]) -> dict[Any, dict[str, float]]:
-        """What trec_eval computes: measure, as ir_measures calls it -> topic -> value."""
+        """The measures of trec_eval: measure of ir_measures -> topic -> value."""
         values: dict[Any, dict[str, float]] = {m.plain: {} for m in self.measures if m.plain is not None}
         if not values:
             return {}
-        # trec_eval keeps scores in single precision; ranks make it see the order that all our measures see.
+        # trec_eval stores scores in single precision; ranks give it the same order as the other measures.
         run = {topic: dict(zip(r, range(len(r), 0, -1), strict=True)) for topic, r in rankings.items()}
         for topic, measure, value in self._trec_eval.iter_calc(run):
             if topic in rankings:
@@ -211,13 +211,13 @@ class Evaluator:
         import ir_measures
 
         plain = list(dict.fromkeys(measure.plain for measure in self.measures if measure.plain is not None))
-        # Most measures see no shot that is not relevant; leaving out nine tenths of the pool halves trec_eval's time.
+        # Most measures depend on relevant shots only; without the others, trec_eval takes half the time.
         least = 1 if all(m.NAME in _RELEVANT_ALONE and {"cutoff", "rel"} >= set(m.params) for m in plain) else -1
         relevances = {
             topic: {shot: max(relevance, -1) for shot, (relevance, _) in judgments.items() if relevance >= least}
             for topic, judgments in self.qrels.items()
         }
-        # pytrec_eval passes over a topic without judgments, and crashes on one where nothing was judged of a pool.
+        # pytrec_eval skips topics without judgments, and crashes on topics whose pool is unjudged.
         for topic, found in relevances.items():
             if not any(relevance >= 0 for relevance in found.values()):
                 relevances[topic] = dict.fromkeys(itertools.islice(self.qrels[topic], 1), 0)
@@ -234,7 +234,7 @@ def usual(qrels: Qrels) -> str:
     kinds: set[Judgment] = set()
     for topic in qrels.values():
         kinds.update(topic.values())
-        # Of sampled qrels the first topic tells.
+        # In sampled qrels, the first topic suffices.
         if any(judgment.relevance < 0 for judgment in kinds) or len({judgment.stratum for judgment in kinds}) > 1:
             return "xinfAP"
     return "AP"
@@ -243,7 +243,7 @@ def usual(qrels: Qrels) -> str:
 def measure_named(name: str, captions: bool = False) -> Measure:
     """The measure that `name` asks for: `xinfAP`, `iP@100`, `iP100`, `ip:k=100`, `nDCG@20`, `P(rel=2)@10` …
 
-    captions  whether R@k is caption retrieval's (is a right answer among the first k) and not recall
+    captions  whether R@k is that of caption retrieval (a relevant shot among the first k) rather than recall
     """
     spec = name
     if captions and name.startswith("R@"):
@@ -252,7 +252,7 @@ def measure_named(name: str, captions: bool = False) -> Measure:
     if spec[:2] == "iP" and spec[2:].isdigit():
         spec = f"ip@{spec[2:]}"
     if (called := _CALLED.fullmatch(spec)) and called[1].lower() in measures.names():
-        # RBP(p=0.9)@20, as ir_measures writes parameters.
+        # RBP(p=0.9)@20, the notation of ir_measures.
         spec = f"{called[1]}:{called[2].replace(' ', '')}" + (f",k={called[3]}" if called[3] else "")
     own, colon, rest = spec.partition(":")
     own, at, cutoff = own.partition("@")
@@ -274,12 +274,12 @@ def measure_named(name: str, captions: bool = False) -> Measure:
 
 _CALLED = re.compile(r"(\w+)\(([^()]*)\)(?:@(\d+))?")
 
-# How NIST's script writes its 11 points.
+# Names of the 11 points in NIST's script.
 _NIST_SPELLING = {f"iprec@rec{level / 10:.2f}": f"iprec-rec@{level / 10}" for level in range(11)}
 
 
 def _plain_measure(name: str) -> Any:
-    """What ir_measures makes of the name, or of trec_eval's own spelling: map, P_10, bpref …"""
+    """The measure of ir_measures with this name, or with that of trec_eval: map, P_10, bpref, …"""
     import ir_measures
 
     measure = None
@@ -291,11 +291,11 @@ def _plain_measure(name: str) -> Any:
         raise UnknownName("measure", name, [*own, *PLAIN])
     try:
         supported = ir_measures.pytrec_eval.supports(measure)
-    except AssertionError:  # how ir_measures refuses parameters
+    except AssertionError:  # raised by ir_measures for invalid parameters
         supported = False
     if not supported:
         raise SpecError(f"measure {name!r} is unknown to trec_eval or lacks a cutoff, as in P@10")
-    # trec_eval's C code ends the whole process on a cutoff of 0 and on some that do not fit its integers.
+    # trec_eval aborts the process for a cutoff of 0 and for some that overflow its integers.
     for parameter in ("cutoff", "rel"):
         if not 1 <= measure.params.get(parameter, 1) <= _LARGEST:
             raise SpecError(f"measure {name!r}: {parameter} is not between 1 and {_LARGEST}")
@@ -308,7 +308,7 @@ _LARGEST = 1_000_000
 def _one_of_trec_eval(name: str) -> Any:
     import ir_measures
 
-    (measure,) = ir_measures.parse_trec_measure(name)  # ValueError for a nickname of several
+    (measure,) = ir_measures.parse_trec_measure(name)  # ValueError for a name of several measures
     return measure
 
 

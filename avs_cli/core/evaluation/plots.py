@@ -1,4 +1,4 @@
-"""The two pictures of an evaluation: a bar per topic with the median, and precision over recall."""
+"""The figure of an evaluation: values per topic, and precision-recall curves."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ _BLUE, _GREY = "#3b6ea5", "#444444"
 
 
 def figure(report: Report, curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Left, the best run's value per topic by the first measure; right, a precision-recall curve for each of `curves`.
+    """Left: values of the best run per topic, by the first measure. Right: precision-recall curves.
 
-    With one run a line shows its median over topics; with several, a dash on each topic shows the median over runs.
+    For one run, a line shows its median over topics; for several, a dash per topic shows the median over runs.
     """
     measure, best = report.measures[0].name, report.entries[0]
     values = best.scores.by_topic[measure]
@@ -33,7 +33,7 @@ def figure(report: Report, curves: Mapping[str, Sequence[tuple[float, float]]]) 
         ]
         label = f"median of {len(report.entries)} runs"
         bars.plot(range(len(values)), medians, "_", color="black", markersize=9, markeredgewidth=2, label=label)
-    # Room for the legend above the tallest bar, whatever that is.
+    # Space for the legend above the highest bar.
     bars.set_ylim(top=bars.get_ylim()[1] * 1.18)
     bars.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     _draw_curves(recall, curves)
@@ -42,7 +42,7 @@ def figure(report: Report, curves: Mapping[str, Sequence[tuple[float, float]]]) 
 
 def _draw_bars(axes: Any, values: Mapping[str, float], run: str, measure: str) -> None:
     axes.bar(range(len(values)), list(values.values()), width=0.7, color=_BLUE, label=run)
-    # More names than this would print over each other.
+    # More names than this would overlap.
     labels = list(values) if len(values) <= 100 else []
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axes.set_xlim(-0.7, len(values) - 0.3)

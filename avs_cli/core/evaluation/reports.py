@@ -1,4 +1,4 @@
-"""Runs side by side: ranked, tested against a baseline, and written for a program, a paper or NIST's tools."""
+"""Comparison of runs: ranking, tests against a baseline, and output as JSON, CSV, LaTeX and NIST's format."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from avs_cli.errors import MismatchError, UnknownName
 
 Test = Literal["randomization", "t", "tukey"]
 
-# The row's name in the output of NIST's script, our measure, and how the value is printed.
+# Name of the row in the output of NIST's script, measure, and format of the value.
 NIST_ROWS = (
     ("infAP\t\t{}\t\t{:.4f}", "xinfAP"),
     ("infNDCG\t\t{}\t\t{:.4f}", "infNDCG"),
@@ -37,9 +37,9 @@ class QrelsValues(NamedTuple):
 
 @dataclass(frozen=True)
 class RunEntry:
-    """One run's line of the report.
+    """A run in the report.
 
-    scores   with several qrels, its means are those of the columns' means: each qrels counts alike
+    scores   with several qrels, means are means over the columns, so that each qrels has equal weight
     p        per measure, the corrected p of its difference from the baseline
     columns  with several qrels, the name of each -> the values on its topics
     """
@@ -64,7 +64,7 @@ class Report:
     parts: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def best(self, measure: Measure, part: str = "") -> float:
-        """The best value of the runs, in the mean or in the column of one qrels."""
+        """The best value over the runs, of the mean or of the column of one qrels."""
         values = [entry.columns[part].means if part else entry.scores.means for entry in self.entries]
         known = [value[measure.name] for value in values if not math.isnan(value[measure.name])]
         return (min if measure.ascending else max)(known, default=math.nan)
@@ -78,11 +78,11 @@ def compare(
     seed: int = 0,
     parts: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Report:
-    """Rank runs by the first measure and test each against `baseline`, or against the best of them.
+    """Rank runs by the first measure and test each against `baseline`, by default the best run.
 
     parts  the name of each of several qrels -> its topics; the mean is then that of their means, and topics count
            accordingly in the tests of it
-    Raises UnknownName for a baseline that is none of the runs, MismatchError for runs without a topic in common.
+    Raises UnknownName for a baseline that is not among the runs, MismatchError for runs without common topics.
     """
     first = measures[0]
     if baseline and baseline not in scores:
@@ -97,7 +97,7 @@ def compare(
         }
         scores = {run: replace(own, means=means[run]) for run, own in scores.items()}
     sign = 1 if first.ascending else -1
-    # Of equal runs the one named first stays first; those without a value are last.
+    # The order of equal runs is kept; runs without a value are last.
     order = sorted(scores, key=lambda run: _place(sign * scores[run].means[first.name]))
     if len(scores) == 1:
         return Report(measures, [_entry(order[0], scores, columns, {}, {})], "", "", parts)
@@ -106,7 +106,7 @@ def compare(
     def tested(measure: Measure, part: str = "") -> dict[str, float]:
         name, topics = measure.name, parts[part] if part else None
         if part and len(parts[part]) < 2 and test != "randomization":
-            return {}  # a year of one topic has a value, and no variance
+            return {}  # a year with one topic has a value, but no variance
         known = [run for run in order if not math.isnan((columns[run][part] if part else scores[run].means)[name])]
         values = {run: _only(scores[run].by_topic[name], topics) for run in known}
         return _tested(values, baseline, test, seed, {} if part else parts) if baseline in known else {}
@@ -140,7 +140,7 @@ def _only(values: Mapping[str, float], topics: Collection[str] | None) -> dict[s
 
 
 def _means_on(scores: Scores, measures: list[Measure], topics: Collection[str]) -> dict[str, float]:
-    """Measure -> its summary over some topics; nan where the run has none of them."""
+    """Measure -> summary over some topics; nan if the run has none of them."""
     values = {measure.name: list(_only(scores.by_topic[measure.name], topics).values()) for measure in measures}
     return {m.name: m.summary(values[m.name]) if values[m.name] else math.nan for m in measures}
 
@@ -152,7 +152,7 @@ def _tested(
     seed: int,
     parts: Mapping[str, Collection[str]],
 ) -> dict[str, float]:
-    """Each other run's p against the baseline on the topics that they share, corrected for there being several.
+    """p of each other run against the baseline on their common topics, corrected for multiple tests.
 
     With `parts` topics are weighted so that their mean is the mean of the parts' means.
     """
@@ -171,14 +171,14 @@ def _tested(
         if not weights:
             raise MismatchError(f"{run} and {baseline} have no topic in common, so nothing can be tested")
         differences = [weight * (by_topic[baseline][topic] - values[topic]) for topic, weight in weights.items()]
-        # Two infinite ranks are no difference; nan would be one with everything.
+        # The difference of two infinite ranks is 0, not nan.
         differences = [0.0 if math.isnan(difference) else difference for difference in differences]
         p[run] = significance.t_test(differences) if test == "t" else significance.randomization(differences, seed)
     return significance.holm(p)
 
 
 def _weights(topics: Sequence[str], parts: Mapping[str, Collection[str]]) -> dict[str, float]:
-    """Topic -> how much it counts: 1, or with parts what makes each part count alike."""
+    """Topic -> weight: 1, or with parts a weight that gives each part equal weight."""
     if not parts:
         return dict.fromkeys(topics, 1.0)
     weights: dict[str, float] = {}
@@ -189,7 +189,7 @@ def _weights(topics: Sequence[str], parts: Mapping[str, Collection[str]]) -> dic
 
 
 def rows(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Column names and one row per run, for a terminal; p stands beside the mean of each measure."""
+    """Column names and one row per run, for a terminal, with p after the mean of each measure."""
     tested = len(report.entries) > 1
     columns = ["run"]
     for measure in report.measures:
@@ -208,14 +208,14 @@ def rows(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def _heading(report: Report, measure: Measure, part: str = "") -> str:
-    """What a column of values is called: its measure, or its qrels, or both when there are several of both."""
+    """The name of a column: its measure, its qrels, or both if there are several of both."""
     if not report.parts:
         return measure.name
     return (f"{measure.name} " if len(report.measures) > 1 else "") + (part or mean_name(list(report.parts)))
 
 
 def caption(report: Report) -> str:
-    """A legend of the table: the measure, if columns are named by qrels, and the test; or ""."""
+    """A caption of the table: the measure, if columns are named by qrels, and the test; may be ""."""
     measure = report.measures[0].name if report.parts and len(report.measures) == 1 else ""
     tested = f"p against {report.baseline}: {TESTS[report.test]}" if report.baseline else ""
     return "; ".join(filter(None, [measure, tested]))
@@ -248,7 +248,7 @@ def topic_rows(report: Report) -> Iterator[tuple[str, list[str], list[list[str]]
 
 
 def _topic_lines(report: Report, columns: Sequence[tuple[RunEntry, Measure]]) -> list[list[str]]:
-    """A row for each topic and, below those of each qrels and below all, of the means."""
+    """One row per topic, followed by the means of each qrels and of all topics."""
     values = [entry.scores.by_topic[measure.name] for entry, measure in columns]
     topics = sorted(set().union(*values), key=lambda topic: (len(topic), topic))
     lines = []
@@ -297,7 +297,7 @@ def _json_entry(entry: RunEntry, by_topic: bool) -> dict[str, Any]:
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no infinity."""
+    """None for infinity and NaN, which JSON does not have."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -360,7 +360,7 @@ def as_nist(scores: Scores, by_topic: bool) -> str:
     lines = []
     topics = next(iter(scores.by_topic.values())) if by_topic else {}
     for topic in topics:
-        # NIST prints the 11 points in the mean alone.
+        # NIST prints the 11 points only for the mean.
         shown = [(row, name) for row, name in NIST_ROWS if not name.startswith("iprec")]
         lines += [row.format(topic, scores.by_topic[name][topic]) for row, name in shown]
     lines += [row.format("all", scores.means[name]) for row, name in NIST_ROWS]
@@ -368,9 +368,9 @@ def as_nist(scores: Scores, by_topic: bool) -> str:
 
 
 def system_agreement(report: Report, truth: Mapping[str, float]) -> list[tuple[str, float, float]]:
-    """For each measure, Kendall's tau and tau_AP of its ranking of the runs with theirs by `truth` (greater is better).
+    """For each measure, Kendall's tau and tau_AP of its ranking of the runs with that by `truth` (higher is better).
 
-    Raises MismatchError when `truth` lacks a run.
+    Raises MismatchError if `truth` lacks a run.
     """
     absent = [entry.run for entry in report.entries if entry.run not in truth]
     if absent:
@@ -388,13 +388,13 @@ def system_agreement(report: Report, truth: Mapping[str, float]) -> list[tuple[s
 
 
 def names(paths: Sequence[str]) -> list[str]:
-    """What to call the run of each path: the file's name without endings; the whole path where that is not unique."""
+    """Names of runs by path: the name of the file without suffixes, or the whole path if that is not unique."""
     short = [_stem(path) for path in paths]
     return [name if short.count(name) == 1 else path for name, path in zip(short, paths, strict=True)]
 
 
 def qrels_names(paths: Sequence[str]) -> list[str]:
-    """What to call each qrels: TV19 for tv19.qrels and avs.qrels.main.tv19; the path where that is not unique."""
+    """Names of qrels: TV19 for tv19.qrels and avs.qrels.main.tv19; the path if that is not unique."""
     short = [_year(path) for path in paths]
     return [name if short.count(name) == 1 else path for name, path in zip(short, paths, strict=True)]
 
@@ -405,12 +405,12 @@ def _year(path: str) -> str:
     return name.upper() if re.fullmatch(r"tv[0-9]+", name) else name
 
 
-# What files of judgments have in their names, whatever the year.
+# Common parts of the names of qrels files.
 _COMMON = ("avs", "main", "qrel", "qrels", "trec", "txt")
 
 
 def mean_name(names: Sequence[str]) -> str:
-    """What to call the mean over several qrels: MEAN(TV19–21) where their names count up, else MEAN."""
+    """The name of the mean over several qrels: MEAN(TV19–21) for consecutive names, else MEAN."""
     found = [re.fullmatch(r"(.*?)([0-9]+)", name) for name in names]
     if not all(found) or len({one[1] for one in found if one}) > 1:
         return "MEAN"

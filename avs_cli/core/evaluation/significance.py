@@ -22,15 +22,15 @@ SAMPLES = 20_000
 
 
 def randomization(differences: Sequence[float], seed: int = 0) -> float:
-    """Two-sided p: the share of sign patterns whose mean is as far from 0 as the one seen.
+    """Two-sided p: the share of sign patterns whose mean is at least as far from 0 as the observed one.
 
-    Exact with at most `EXACT` topics that differ; else from `SAMPLES` seeded patterns, the one seen counted in.
+    Exact for at most `EXACT` topics that differ; otherwise from `SAMPLES` random patterns, including the observed one.
     """
     values = np.asarray(differences, dtype=np.float64)
     values = values[values != 0]
     if not len(values):
         return 1.0
-    # What is equal on paper may differ in the last bits, depending on the order of summation.
+    # Equal means may differ in the last bits, depending on the order of summation.
     seen = abs(values.sum()) - 1e-12 * np.abs(values).sum()
     if len(values) <= EXACT:
         sums = np.zeros(1)
@@ -60,9 +60,9 @@ def t_test(differences: Sequence[float]) -> float:
 
 
 def tukey_hsd(values: Mapping[str, Sequence[float]], baseline: str) -> dict[str, float]:
-    """p of every other run's difference from `baseline`, all pairs of runs being looked at; topics are blocks.
+    """p of the difference of each run from `baseline`, corrected for all pairs of runs; topics are blocks.
 
-    values  run -> its values, topic by topic in one order
+    values  run -> values per topic, in the same order
     """
     from scipy.stats import studentized_range
 
@@ -83,7 +83,7 @@ def tukey_hsd(values: Mapping[str, Sequence[float]], baseline: str) -> dict[str,
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """p values corrected for there being several, by Holm's step-down method; in the order given."""
+    """p values with Holm's step-down correction for multiple tests, in the same order."""
     corrected: dict[str, float] = {}
     largest = 0.0
     for position, name in enumerate(sorted(p, key=p.__getitem__)):
@@ -93,9 +93,9 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def agreement(truth: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, float]:
-    """Kendall's tau and tau_AP of two rankings of the same runs by value; `other` is judged, `truth` is believed.
+    """Kendall's tau and tau_AP of two rankings of the same runs by value; `truth` is the reference.
 
-    Equal values stand in the order of the names, as in trectools, which computes both.
+    Equal values are ordered by name, as in trectools, which computes both.
     """
     if len(truth) < 2:
         raise SpecError("agreement of rankings needs at least two runs")

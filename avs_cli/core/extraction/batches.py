@@ -1,4 +1,4 @@
-"""From frames on their way to vectors ready to store: batches across shots, pooling within each."""
+"""Encoding of frames: batches across shots, and pooling within each shot."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from avs_cli.types import Failure, Frames
 
 
 class Encoded(NamedTuple):
-    """One shot's vectors: (D,) float32 when pooled, (K, D) float32 when all are kept."""
+    """The vectors of one shot: (D,) float32 if pooled, else (K, D) float32."""
 
     shot: str
     vectors: np.ndarray
@@ -19,11 +19,11 @@ class Encoded(NamedTuple):
 
 
 class _OpenShot:
-    """A shot whose frames are still coming: what pooling has made of them so far."""
+    """A shot with more frames to come, and its partial pooling."""
 
     def __init__(self, shot: str, pooling: str):
         self.shot, self.pooling = shot, pooling
-        self.expected: int | None = None  # units in all; known with the last piece
+        self.expected: int | None = None  # total number of units; known with the last piece
         self.given = self.encoded = self.vectors = 0
         self.thumbnail: bytes | None = None
         self.kept: list[np.ndarray] = []
@@ -36,7 +36,7 @@ class _OpenShot:
             self.kept.append(vectors)
             return
         for vector in vectors:
-            # One by one, and sums in double: a pooled vector must not depend on how its frames fell into batches.
+            # One by one, and in double precision: pooled vectors must not depend on the batches.
             if self.pooled is None:
                 self.pooled = vector.astype(np.float64)
             elif self.pooling == "mean":
@@ -63,13 +63,13 @@ def encode(
     batch_size: int = 32,
     unit_frames: bool = False,
 ) -> Iterator[Encoded | Failure]:
-    """Every shot's vectors, in the order in which the shots' frames come; failures pass through.
+    """The vectors of each shot, in the order of the input; failures are passed through.
 
-    pooling      "mean", "max" or "none" (keep every vector) over a shot's frames
-    unit_frames  bring each frame's vector to unit length before pooling
+    pooling      over the frames of a shot: "mean", "max" or "none"
+    unit_frames  normalise the vector of each frame before pooling
 
-    A batch always has `batch_size` frames (or clips), the last one padded: a frame's vector is then the same to the
-    last bit whatever other frames share its batch, and an interrupted job that goes on ends in the same bytes.
+    Batches always have `batch_size` frames (or clips); the last one is padded. Then the vector of a frame is
+    bit-identical whatever else is in its batch, and a resumed job gives the same bytes.
     """
     unit = _pictures_per_unit(feature)
     waiting: deque[tuple[_OpenShot, np.ndarray]] = deque()
@@ -77,7 +77,7 @@ def encode(
     open_shots: deque[_OpenShot | Failure] = deque()
     for piece in pieces:
         if isinstance(piece, Failure):
-            # What a failed shot has given so far is forgotten; its frames in the batch are encoded in vain.
+            # Discard the vectors of a failed shot; its frames in the current batch are still encoded.
             if open_shots and isinstance(open_shots[-1], _OpenShot) and open_shots[-1].shot == piece.id:
                 open_shots.pop()
             open_shots.append(piece)
@@ -102,7 +102,7 @@ def encode(
 
 
 def _pictures_per_unit(feature: Encoder) -> int:
-    """How many pictures the encoder takes for one frame or clip."""
+    """Number of images per frame or clip."""
     return feature.sampling.clip * (feature.pixels.crops if feature.pixels else 1)
 
 
@@ -115,7 +115,7 @@ def _finished(open_shots: "deque[_OpenShot | Failure]") -> Iterator[Encoded | Fa
 def _encode_batch(
     feature: Encoder, waiting: "deque[tuple[_OpenShot, np.ndarray]]", batch_size: int, unit_frames: bool
 ) -> int:
-    """Encode the next `batch_size` units, or what there is, and hand the vectors to their shots; says how many."""
+    """Encode the next `batch_size` units, or fewer, for their shots; returns their number."""
     unit, rows = _pictures_per_unit(feature), feature.rows
     shares: list[tuple[_OpenShot, int]] = []
     pictures: list[np.ndarray] = []

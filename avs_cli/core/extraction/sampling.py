@@ -1,8 +1,7 @@
 """Frame sampling: times in a shot, in seconds of the video.
 
-Two pictures a second from the shot's first frame on is what the AVS literature does (Li et al., W2VV++,
-doi:10.1145/3343031.3350906); theirs counts frames with a rounded rate, ours goes by time, so that every rate gives two
-a second.
+The default of two frames per second from the first frame is that of the AVS literature (Li et al., W2VV++,
+doi:10.1145/3343031.3350906), which counts frames at a rounded rate; here frames are selected by time stamp.
 """
 
 from avs_cli.core.models.clip.sampling import kept, one_a_second
@@ -12,13 +11,13 @@ MOST_CLIPS = 10
 
 
 def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float) -> list[float]:
-    """Times to look at between `start` and `end` (seconds), in the order in which the encoder wants their frames.
+    """Sampling times between `start` and `end`, in seconds, in the order of the encoder's input.
 
-    At least one; with `clip` > 1 a multiple of it. A time may come twice where a shot has fewer frames than the
-    encoder needs.
+    At least one; with `clip` > 1, a multiple of it. Times are repeated if a shot has fewer frames than the encoder
+    needs.
 
-    - `fps`: 0, 1/fps, 2/fps … after the start; a shot shorter than one step gives its middle.
-    - `count` (with `fps` None): that many, evenly spaced from the first frame on.
+    - `fps`: 0, 1/fps, 2/fps, … after the start; the middle of a shot that is shorter than one step.
+    - `count` (with `fps` None): `count` times, evenly spaced from the first frame.
     - `count` with `fps`: the first frame of every second (as `clip_sampling.one_a_second`), of more than that many
       those that `clip_sampling.kept` spreads, of fewer the last one again and again.
     - `clip` > 1 (without `count`): clips of `clip` frames that lie `interval` source frames apart; as many clips as fit
@@ -37,7 +36,7 @@ def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float
         wanted = [index / frame_rate if frame_rate else 0.0 for index in _clip_indices(frames, sampling)]
     else:
         wanted = _thinned(_steps(end - start, sampling.fps or 2.0), sampling.max_frames)
-    # A time closer to the end than half a frame would show the next shot's first frame.
+    # Within half a frame of the end, the nearest frame is the first one of the next shot.
     latest = max(0.0, end - start - 0.5 / frame_rate) if frame_rate else 0.0
     return [start + min(time, latest) for time in wanted]
 
@@ -45,7 +44,7 @@ def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float
 def _steps(seconds: float, fps: float) -> list[float]:
     if seconds * fps <= 1:
         return [seconds / 2]
-    # 1e-6: a shot of 1.5 s that arithmetic made 1.5000000001 s long has no fourth step.
+    # 1e-6: rounding errors must not add a step, as in a shot of 1.5000000001 s.
     count = int(seconds * fps - 1e-6) + 1
     return [step / fps for step in range(count)]
 
@@ -57,14 +56,14 @@ def _seconds(frames: int, frame_rate: float, count: int) -> list[int]:
 
 
 def _thinned(times: list[float], most: int | None) -> list[float]:
-    """At most `most` of the times, the middles of equal parts."""
+    """At most `most` of the times, at the middles of equal parts."""
     if most is None or len(times) <= most:
         return times
     return [times[(2 * part + 1) * len(times) // (2 * most)] for part in range(most)]
 
 
 def _clip_indices(frames: int, sampling: Sampling) -> list[int]:
-    """Frame numbers of every clip, one clip after the other."""
+    """The frame numbers of all clips, concatenated."""
     span = sampling.clip * sampling.interval
     most = sampling.max_frames // sampling.clip if sampling.max_frames is not None else MOST_CLIPS
     clips = max(1, min(most, frames // span))

@@ -11,13 +11,13 @@ Sums = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def sums(rankings: Sequence[Rankings], by_rank: Sequence[float]) -> Sums:
-    """What each shot gets from all rankings, `by_rank[0]` for a first place and so on."""
+    """The sum of each shot over all rankings: `by_rank[0]` for rank 1 and so on."""
     values = np.array(by_rank)
     return added([{topic: (shots, values[: len(shots)]) for topic, shots in one.items()} for one in rankings])
 
 
 def added(parts: Sequence[Sums]) -> Sums:
-    """Several sums in one."""
+    """The total of several sums."""
     total = {}
     for topic in dict.fromkeys(topic for part in parts for topic in part):
         found = [part[topic] for part in parts if topic in part]
@@ -27,15 +27,15 @@ def added(parts: Sequence[Sums]) -> Sums:
 
 
 def _distinct(shots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each shot once, and where each of `shots` is among them."""
-    # Whole numbers sort several times faster than bytes.
+    """The distinct shots, and the index of each of `shots` among them."""
+    # Integers sort several times faster than bytes.
     words = shots.view(np.uint64) if shots.itemsize == 8 else shots
     found, places = np.unique(words, return_inverse=True)
     return found.view(shots.dtype), places
 
 
 def best(total: Sums, depth: int) -> Run:
-    """Of each topic the `depth` largest sums, and all that equal the last of them."""
+    """The `depth` largest sums of each topic, and those equal to the last one."""
     run = {}
     for topic, (shots, values) in total.items():
         if len(values) > depth:

@@ -1,9 +1,9 @@
-"""Exact search: the best shots for each query, in one pass over a gallery that need not fit into memory.
+"""Exact search: the top shots of each query, in one pass over a gallery that may exceed the memory.
 
-The pass computes cosines in float32; their last digits depend on the block, the number of queries and the processor.
-It keeps every shot that may be among the best, given the largest possible rounding error, and those few are scored
-again in float64, by additions whose order depends on nothing. So shards, threads and machines give the same rankings
-with the same scores, and equal vectors have equal scores.
+The pass computes cosines in float32, whose last digits depend on the block, the number of queries and the processor. It
+keeps all shots that may be among the top ones given the maximum rounding error. These few are scored again in float64,
+in a fixed order of additions. So rankings and scores are the same for any shards, threads and machines, and equal
+vectors have equal scores.
 
 The bound on the error of a dot product: N. Higham, Accuracy and Stability of Numerical Algorithms, section 3.1,
 doi:10.1137/1.9780898718027. For vectors of unit length and D dimensions it is D u, whatever the order of the additions.
@@ -26,9 +26,9 @@ SLAB = 1 << 17
 
 
 class Searchable(Protocol):
-    """Shots to search: all of them in blocks, or some of them by their position in the order of the blocks.
+    """Shots to search: all of them in blocks, or some of them by position, in the order of the blocks.
 
-    A block is what the scorers take: a Block of one feature, or a Joined of several.
+    A block is a Block of one feature, or a Joined of several, depending on the scorers.
     """
 
     def blocks(self) -> Iterator[Any]: ...
@@ -38,41 +38,41 @@ class Searchable(Protocol):
 class Scorer(Protocol):
     """Scores shots for Q queries; heads provide their own scorers.
 
-    queries  Q
-    error    the most by which `scan` may miss `exact`; 0 when it never does, and then `exact` is not asked
+    queries  the number of queries, Q
+    error    the maximum difference of `scan` and `exact`; if 0, `exact` is not called
     """
 
     queries: int
     error: float
 
     def scan(self, block: Any) -> torch.Tensor:
-        """(Q, N) float32: the block's shots for every query, fast. Called from several threads at once."""
+        """(Q, N) float32: approximate scores of the shots of a block for each query. Must be thread-safe."""
         ...
 
     def exact(self, block: Any, query: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """(P,) float32: shot `item[i]` of the block for query `query[i]`, the same in whatever company."""
+        """(P,) float32: exact scores of shot `item[i]` for query `query[i]`, independent of the other items."""
         ...
 
 
 class Cosine:
-    """Cosine of query and shot; a shot with several vectors has the best of them. A zero vector has cosine 0."""
+    """Cosine of query and shot; for shots with several vectors, the maximum. A zero vector has cosine 0."""
 
     def __init__(self, queries: np.ndarray):
-        """queries (Q, D), of any length but zero."""
-        # Products of the numbers as given are exact in float64, so those of orthogonal vectors cancel out to zero;
-        # with a query brought to unit length first they would not.
+        """queries (Q, D), not normalised, not zero."""
+        # Products of the given values are exact in float64, so those of orthogonal vectors sum to zero, which they
+        # would not after normalisation.
         self._queries = queries.astype(np.float64)
         self._sizes = _lengths(self._queries)
         self._fast = torch.from_numpy((self._queries / self._sizes[:, None]).astype(np.float32))
         self._room = threading.local()
         self.queries, dim = queries.shape
-        # The dot product, half of the squared length's error, and the roundings of query, root, quotient and product.
+        # Errors of the dot product, half of that of the squared norm, and roundings of query, root, quotient, product.
         self.error = (1.5 * dim + 8) * UNIT_ROUNDOFF
 
     def scan(self, block: Block) -> torch.Tensor:
         """(Q, N) float32."""
         vectors = self._widened(torch.from_numpy(block.vectors))
-        # Squares of float32 may leave float32's range; those of float16 cannot.
+        # Squares of float32 may overflow; those of float16 cannot.
         wide = torch.float64 if block.vectors.dtype == np.float32 else torch.float32
         lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=wide)
         lengths[lengths == 0] = 1
@@ -82,7 +82,7 @@ class Cosine:
         return torch.from_numpy(np.maximum.reduceat(scores.numpy(), block.offsets[:-1], axis=1))
 
     def _widened(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The vectors in float32; room for them is asked of the system once per thread, since that takes longer."""
+        """The vectors in float32, in a buffer per thread, since allocating it takes longer than the conversion."""
         if vectors.dtype == torch.float32:
             return vectors
         room = getattr(self._room, "room", None)
@@ -111,17 +111,17 @@ class Cosine:
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """(N,) Euclidean lengths, 1 for zero vectors. NumPy adds up each row by itself, so neighbours do not matter."""
+    """(N,) Euclidean lengths, 1 for zero vectors. Each row is summed separately, independent of the others."""
     lengths: np.ndarray = np.sqrt((vectors * vectors).sum(axis=1))
     lengths[lengths == 0] = 1
     return lengths
 
 
 class _Candidates:
-    """The shots that may be among the best of one scorer, as the pass goes on.
+    """The shots that may be among the top ones of one scorer, during the pass.
 
     query, position, score  parallel columns
-    floor                   per query, the score below which a shot cannot be among the best
+    floor                   per query, the score below which a shot cannot be among the top ones
     """
 
     def __init__(self, scorer: Scorer, gallery: Searchable, depth: int):
@@ -132,7 +132,7 @@ class _Candidates:
         self._limit = 2 * scorer.queries * depth
 
     def find(self, block: Any, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The block's candidates; reads `floor` alone, so blocks may be looked through in parallel."""
+        """The candidates of a block; reads only `floor`, so it may run in parallel."""
         scores = self.scorer.scan(block)
         floor = self.floor
         if np.isneginf(floor).any() and scores.shape[1] > self.depth:
@@ -143,7 +143,7 @@ class _Candidates:
         return query, column + first, table[query, column]
 
     def add(self, found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-        """Take a block's candidates in; drop those that are none any more when there are many."""
+        """Add the candidates of a block; if there are many, drop those below the new floor."""
         self._columns.append(found)
         self._count += len(found[0])
         if self._count > self._limit:
@@ -154,13 +154,13 @@ class _Candidates:
             self.floor[query[last], 0] = score[last] - self._slack
             keep = score >= self.floor[query, 0]
             if keep.sum() > self._limit * 3 // 4:
-                # So many are so close that only exact scores, and then ids, can tell them apart.
+                # Too many close scores: only exact scores, and then ids, order them.
                 self._keep(*self._settled(query[keep], position[keep], score[keep])[:3])
             else:
                 self._keep(query[keep], position[keep], score[keep])
 
     def rankings(self) -> list[dict[str, float]]:
-        """Per query its best shots and their scores, best first."""
+        """The top shots of each query with their scores, best first."""
         columns = (np.concatenate(column) for column in zip(*self._columns, strict=True))
         query, _, score, ids = self._settled(*columns)
         ranked: list[dict[str, float]] = [{} for _ in range(self.scorer.queries)]
@@ -170,7 +170,7 @@ class _Candidates:
 
     @property
     def _slack(self) -> np.float32:
-        """Two scores that are further apart than this have their true order."""
+        """The minimum difference of two approximate scores in their true order."""
         return np.float32(2 * self.scorer.error)
 
     def _keep(self, query: np.ndarray, position: np.ndarray, score: np.ndarray) -> None:
@@ -185,14 +185,14 @@ class _Candidates:
     def _settled(
         self, query: np.ndarray, position: np.ndarray, score: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-        """The best `depth` of each query, in order, with exact scores and ids: score descending, then id descending."""
+        """The top `depth` of each query with exact scores and ids: score descending, then id descending."""
         places, item = np.unique(position, return_inverse=True)
         block = self.gallery.take(places)
         if self.scorer.error:
             score = self.scorer.exact(block, query, item)
         order = np.lexsort((-score, query))
         query, item, score = query[order], item[order], score[order]
-        # Ids matter where scores are equal; the last place is the only one where they decide who stays.
+        # Ids order equal scores; they decide about membership only at the last rank.
         stays = score >= _last(query, score, self.depth)
         query, item, score = query[stays], item[stays], score[stays]
         ids = [block.ids[i] for i in item.tolist()]
@@ -205,9 +205,9 @@ class _Candidates:
 def top_shots(
     queries: Sequence[np.ndarray], gallery: Searchable, depth: int, threads: int = 0
 ) -> list[list[dict[str, float]]]:
-    """The `depth` shots of the highest cosine for every query of several sets of queries, in one pass.
+    """The top `depth` shots by cosine for each query of several sets of queries, in one pass.
 
-    queries  sets of (Q, D) vectors of any length but zero; one matrix product serves them all
+    queries  sets of (Q, D) vectors, not normalised, not zero; scored in one matrix product
     threads  0: all cores
     returns  per set Q rankings, shot -> cosine, best first: score descending, then shot id descending
     """
@@ -219,10 +219,10 @@ def top_shots(
 def best_shots(
     scorers: Sequence[Scorer], gallery: Searchable, depth: int, threads: int = 0
 ) -> list[list[dict[str, float]]]:
-    """Per scorer and query the `depth` best shots, best first, in one pass over the gallery for all scorers.
+    """The top `depth` shots per scorer and query, best first, in one pass over the gallery.
 
-    A thread takes whole blocks, which stay in its core's cache from the first operation to the last; threads that
-    shared an operation would wait for each other at the end of each.
+    Threads process whole blocks, which stay in the cache of their core; threads that shared an operation would wait for
+    each other after each.
     """
     threads = threads or os.cpu_count() or 1
     candidates = [_Candidates(scorer, gallery, depth) for scorer in scorers]
@@ -241,7 +241,7 @@ Found = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def _in_parallel(candidates: Sequence[_Candidates], blocks: Iterable[Any], threads: int) -> Iterator[Found]:
-    """What every scorer finds in each block, in the blocks' order; at most two blocks per thread are held."""
+    """The candidates of each scorer in each block, in order; at most two blocks per thread are in memory."""
 
     def find(block: Any, first: int) -> Found:
         return [mine.find(block, first) for mine in candidates]
@@ -259,13 +259,13 @@ def _in_parallel(candidates: Sequence[_Candidates], blocks: Iterable[Any], threa
 
 
 def _ranks(query: np.ndarray) -> np.ndarray:
-    """Each place's rank within its query, from 0; `query` is sorted."""
+    """The rank of each position within its query, from 0; `query` is sorted."""
     starts = np.flatnonzero(np.diff(query, prepend=-1))
     return np.arange(len(query)) - np.repeat(starts, np.diff(starts, append=len(query)))
 
 
 def _last(query: np.ndarray, score: np.ndarray, depth: int) -> np.ndarray:
-    """Per place, the score at rank `depth` of its query, or -inf where fewer are there; sorted by query, best first."""
+    """Per position, the score at rank `depth` of its query, or -inf if there are fewer; sorted by query, best first."""
     floor = np.full(int(query.max(initial=-1)) + 1, -np.inf, np.float32)
     last = _ranks(query) == depth - 1
     floor[query[last]] = score[last]
@@ -273,7 +273,7 @@ def _last(query: np.ndarray, score: np.ndarray, depth: int) -> np.ndarray:
 
 
 def blend(vectors: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """(D,) the weighted sum of the unit vectors of (W, D) wordings of one query; zero when they cancel out."""
+    """(D,) weighted sum of the unit vectors of (W, D) wordings of a query; may be zero."""
     exact = vectors.astype(np.float64)
     units = exact / _lengths(exact)[:, None]
     return np.asarray((units * np.asarray(weights)[:, None]).sum(axis=0))

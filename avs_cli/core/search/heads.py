@@ -1,9 +1,9 @@
-"""A head's scores in a search: a block of shots is read once and scored by every head for every topic.
+"""Scores of heads in a search: each block of shots is read once and scored by all heads for all topics.
 
-A head always sees `rows` shots, the last block padded by zeros, on one thread: a product of the same shape is done in
-the same order, so a shot has the same score whatever its neighbours and however many threads there are. Its row in the
-block does matter, to the last bits, so a gallery comes in an order that depends on its shots alone. A gallery that is
-searched part by part may have other last digits.
+Blocks always have `rows` shots, the last one padded with zeros, and are processed by one thread each: products of the
+same shape have the same order of operations, so scores do not depend on the number of threads. The row of a shot in its
+block affects the last bits, so the order of a gallery depends only on its shots. Parts of a gallery that are searched
+separately may differ in the last digits.
 """
 
 import time
@@ -19,9 +19,9 @@ from avs_cli.types import Joined
 
 
 class HeadScorer:
-    """Scores of shots for Q topics by one head; minus infinity for a shot that it leaves out.
+    """Scores of shots for Q topics by one head; minus infinity for shots without a score.
 
-    spent  the seconds that each call of `scan` took
+    spent  seconds per call of `scan`
     """
 
     error = 0.0
@@ -35,13 +35,14 @@ class HeadScorer:
         skip: bool = True,
         name: str = "head",
     ):
-        """How a topic's wordings come together is the caller's: a head's score need not be linear in its texts.
+        """The caller merges the wordings of a topic, since the score of a head need not be linear in its texts.
 
-        texts  (F, S, d) as the head embedded them
-        merge  (F, …) of the texts to (Q, …) of the topics, linear
-        skip   leave out shots that lack one of the head's features; otherwise only those that lack all of them
-        name   the head's, for a message
-        Raises MismatchError for texts that are not finite, as they are with damaged weights.
+        texts  (F, S, d) embeddings
+        merge  linear function from (F, …) of the texts to (Q, …) of the topics
+        skip   skip shots that lack a feature of the head; otherwise only those that lack all of them
+        name   name of the head, for messages
+
+        Raises MismatchError for embeddings that are NaN or infinite, as with damaged weights.
         """
         self.head, self.texts, self.rows, self.merge = head, texts, rows, merge
         self.skip, self.name = skip, name
@@ -65,7 +66,7 @@ class HeadScorer:
         return scores
 
     def _left_out(self, block: Joined) -> np.ndarray | None:
-        """(N,) the shots that have no score."""
+        """(N,) bool, the shots without a score."""
         if block.lacking is None:
             return None
         none = np.zeros(len(block.ids), bool)
@@ -74,7 +75,7 @@ class HeadScorer:
         return together
 
     def exact(self, block: Joined, query: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """(P,) float32: what `scan` gives, but for its last bits."""
+        """(P,) float32: as `scan`, up to rounding."""
         scores = np.empty(len(query), np.float32)
         for low in range(0, len(block.ids), self.rows):
             inside = np.flatnonzero((item >= low) & (item < low + self.rows))
@@ -84,7 +85,7 @@ class HeadScorer:
 
 
 def padded(head: Head, block: Joined, rows: int) -> list[Vectors]:
-    """The head's features of a block, filled up with shots of zeros to `rows`."""
+    """The features of a block, padded with zeros to `rows` shots."""
     device = next(head.parameters()).device
     lacking = rows - len(block.ids)
     vectors = []

@@ -18,7 +18,7 @@ detectors = Registry("shot detector", __name__, "detect")
 
 
 def shots_between(cuts: Iterable[float], duration: float) -> list[tuple[float, float]]:
-    """The (start, end) of every shot, one against the other from 0 to the video's end; at least one."""
+    """The (start, end) of each shot, without gaps from 0 to the end of the video; at least one."""
     inside = sorted({round(cut, 6) for cut in cuts if 0 < cut < duration})
     edges = [0.0, *inside, round(duration, 6)]
     return list(itertools.pairwise(edges))

@@ -6,10 +6,10 @@ import numpy as np
 from scenedetect.common import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
-# PySceneDetect looks at frames of this width too, also scaled without smoothing.
+# The width to which PySceneDetect scales frames, also without smoothing.
 SIZE = (256, 144)
 INTERPOLATION = "fast"
-# The detector counts frames of a constant rate; counting milliseconds makes its times true at any rate.
+# The detector assumes a constant frame rate; with one "frame" per millisecond, times are exact at any rate.
 TICKS = 1000
 
 

@@ -10,7 +10,7 @@ SIZE = (16, 16)
 INTERPOLATION = "fast"
 
 
-# Seconds; a shot of less is no frame of any video, and a table of such would fill the disk.
+# Seconds; shorter shots contain no frame, and their table would fill the disk.
 SHORTEST = 0.001
 
 

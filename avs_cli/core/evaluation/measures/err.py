@@ -2,7 +2,7 @@
 
 Chapelle, Metzler, Zhang and Grinspan, CIKM 2009, doi:10.1145/1645953.1646033. A shot of grade g satisfies the user
 with probability (2^g - 1) / 2^max; as in TREC's gdeval.pl, the highest grade is 4 unless `max` says otherwise.
-ir_measures runs that script, which needs Perl, prints five decimals and takes ten times as long.
+ir_measures runs that script, which needs Perl, has five decimals and takes ten times as long.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from avs_cli.core.evaluation.measures.xinfap import Inferred, infer
 from avs_cli.types import Judgment
 
 NAMES = ("inum_rel",)
-# NIST sums them over all judged topics, including those that a run lacks.
+# NIST sums over all judged topics, including those that are missing from a run.
 EVERY_TOPIC = True
 
 

@@ -28,5 +28,5 @@ def part(inferred: Inferred, recall: float = 0.0) -> float:
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment], recall: float = 0.0) -> float:
-    """The best precision from the last rank of less than `recall` on; 0 when the ranking never comes so far."""
+    """The maximum precision from the last rank with a recall below `recall`; 0 if the ranking does not reach it."""
     return part(infer(ranking, judgments), recall)

@@ -14,5 +14,5 @@ def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
 
 
 def summary(values: Sequence[float]) -> float:
-    """All topics' shots that count: NIST prints the whole length of a topic, but adds up to 1000 of it."""
+    """Sum over topics of at most 1000 shots each, as in NIST's script, which prints full lengths per topic."""
     return sum(min(value, DEPTH) for value in values)

@@ -31,14 +31,14 @@ _DISCOUNTS = 1 / np.log2(_RANKS + 1)
 
 
 class Sample(NamedTuple):
-    """What a topic's judgments say before there is a ranking.
+    """Quantities of a topic that do not depend on a ranking.
 
-    codes       shot -> the place of its judgment in `relevances` and `strata`, whose last row is for shots not pooled
+    codes       shot -> index of its judgment in `relevances` and `strata`; their last entry is for unpooled shots
     relevances  (J,) of the distinct judgments
-    strata      (J,) places in `weights`; the last row's is -1
-    weights     (S + 1,) w_s, 0 when no shot of the stratum was judged; the last is 0, for shots not pooled
+    strata      (J,) indices in `weights`; the last one is -1
+    weights     (S + 1,) w_s, 0 if no shot of the stratum was judged; the last is 0, for unpooled shots
     relevant    R
-    gain        the greatest discounted cumulative gain that a ranking of the R shots can have
+    gain        ideal discounted cumulative gain
     """
 
     codes: dict[str, int]
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """What is estimated of one ranking.
+    """Estimates for one ranking.
 
     ap        xinfAP
     ndcg      infNDCG
@@ -67,7 +67,7 @@ class Inferred(NamedTuple):
 
 
 def sample(judgments: Mapping[str, Judgment]) -> Sample:
-    """Strata and estimated totals of one topic; the same for every run, so it pays to keep it."""
+    """Strata and estimated totals of a topic; they are the same for all runs and may be cached."""
     numbering: defaultdict[Judgment, int] = defaultdict(itertools.count().__next__)
     codes = dict(zip(judgments, map(numbering.__getitem__, judgments.values()), strict=True))
     counts = np.bincount(np.fromiter(codes.values(), np.intp, len(codes)), minlength=len(numbering))
@@ -80,12 +80,12 @@ def sample(judgments: Mapping[str, Judgment]) -> Sample:
     weights = np.append(np.divide(pooled, sampled, out=np.zeros(len(places)), where=sampled > 0), 0.0)
     found: dict[str, int] = {}
     grades: dict[int, float] = {}
-    # In the order of the strata, so that the order of the rows changes no bit of the sums.
+    # In the order of the strata, so that sums do not depend on the order of the rows.
     for judgment in sorted(numbering, key=lambda judgment: judgment.stratum):
         if judgment.relevance > 0:
             count, place = int(counts[numbering[judgment]]), places[judgment.stratum]
             found[judgment.stratum] = found.get(judgment.stratum, 0) + count
-            # The product first, as NIST's script has it: 11 · (15 / 11) is less than 15.
+            # Multiply first, as in NIST's script: 11 · (15 / 11) is less than 15.
             estimate = float(count * pooled[place] / sampled[place])
             grades[judgment.relevance] = grades.get(judgment.relevance, 0.0) + estimate
     relevant = sum(float(count * pooled[places[s]] / sampled[places[s]]) for s, count in found.items())
@@ -93,14 +93,14 @@ def sample(judgments: Mapping[str, Judgment]) -> Sample:
 
 
 def infer(ranking: Sequence[str], judgments: Mapping[str, Judgment], known: Sample | None = None) -> Inferred:
-    """xinfAP and its company of one ranking; `known` is `sample(judgments)`, when the caller has it."""
+    """The estimates for a ranking; `known` is a cached `sample(judgments)`."""
     known = known or sample(judgments)
     ranking = ranking[:DEPTH]
     codes = np.fromiter(map(known.codes.get, ranking, itertools.repeat(-1)), np.intp, len(ranking))
     relevance, stratum = known.relevances[codes], known.strata[codes]
     ranks, discounts = _RANKS[: len(ranking)], _DISCOUNTS[: len(ranking)]
 
-    # (S, K): what each stratum has shown down to each rank.
+    # (S, K): cumulative counts per stratum and rank.
     here = stratum == np.arange(len(known.weights) - 1)[:, None]
     judged, is_relevant = relevance >= 0, relevance > 0
     pooled = here.cumsum(axis=1)
@@ -127,22 +127,22 @@ def part(inferred: Inferred) -> float:
 
 
 def score(ranking: Sequence[str], judgments: Mapping[str, Judgment]) -> float:
-    """xinfAP of one topic: 0 when no shot is relevant; strata of which nothing was judged count as not relevant."""
+    """xinfAP of one topic: 0 if no shot is relevant; unjudged strata count as not relevant."""
     return infer(ranking, judgments).ap
 
 
 def _ideal_gain(grades: Mapping[int, float]) -> float:
     """The gain of the estimated relevant shots, from the highest grade to the lowest.
 
-    As in NIST's script, grades are compared as text, the estimated counts keep their fractions, so that the ranks of
-    lower grades have fractions too, and rank 1000 ends its own grade alone: every later grade adds its first gain.
+    As in NIST's script, grades are compared as strings, estimated counts are not rounded, so that the ranks of lower
+    grades have fractions, and rank 1000 ends only its own grade: each later grade still adds its first gain.
     """
     gain, start = 0.0, 0.0
     for grade in sorted(grades, key=str, reverse=True):
         end = start + grades[grade]
         steps = np.ones(int(min(grades[grade], max(DEPTH - start, 0.0))) + 2)
         steps[0] = start + 1
-        # One is added to the rank before, rounding each time as the script does.
+        # Add 1 to the previous rank, with rounding at each step, as the script does.
         ranks = np.cumsum(steps)
         ranks = ranks[ranks <= end][: int(np.searchsorted(ranks, DEPTH)) + 1]
         gain += float((grade / np.log2(ranks + 1)).sum())

@@ -1,7 +1,7 @@
 """Measures of many rankings of the same topics at once, for learning to rank.
 
-A shot's judgment is a small whole number, its code. A ranking is a row of codes, best shot first, and a measure looks
-only at those. The values are those of core/evaluation/evaluator.py for rankings that hold the same shots.
+Judgments are coded as small integers, and a ranking is a row of codes, best shot first. Values are those of
+core/evaluation/evaluator.py for the same rankings.
 """
 
 import math
@@ -18,17 +18,17 @@ UNPOOLED = 0
 
 
 class BatchedMeasure:
-    """One measure of T topics, whose judgments it knows.
+    """One measure on the judgments of T topics.
 
     codes      judgment -> code, from 1; `UNPOOLED` is for shots without one
     relevance  (C,) by code; -1 for shots not pooled or not judged
     """
 
     def __init__(self, name: str, topics: Sequence[TopicMatrix]):
-        """Raises SpecError for a measure that is none of `OPTIMISED`."""
+        """Raises SpecError for a measure that is not in `OPTIMISED`."""
         self.name = name
         self.kind, self.depth = parsed(name)
-        # Sorted by relevance first, so that the codes of relevant shots are those from some number on.
+        # Sorted by relevance first, so that codes from some number on are those of relevant shots.
         kinds = sorted({judgment for topic in topics for judgment in topic.totals})
         self.codes = {judgment: code for code, judgment in enumerate(kinds, start=1)}
         self.relevance = np.array([-1, *(judgment.relevance for judgment in kinds)])
@@ -39,17 +39,17 @@ class BatchedMeasure:
         self._relevant = counts @ (self.relevance > 0)
         here = self._stratum == np.arange(len(strata))[:, None]  # (S, C)
         pooled, sampled = counts @ here.T, (counts * (self.relevance >= 0)) @ here.T
-        # (T, S): how many pooled shots a judged one stands for.
+        # (T, S): number of pooled shots per judged one.
         self._weights = np.divide(pooled, sampled, out=np.zeros(pooled.shape), where=sampled > 0)
         estimated = (self._weights * ((counts * (self.relevance > 0)) @ here.T)).sum(axis=1)
         self._estimated = np.minimum(estimated, DEPTH)
         self._ideal = np.array([self._ideal_gain(row) for row in counts]) if self.kind == "nDCG" else None
-        # Per stratum and code, what a shot adds to the counts of pooled, judged and relevant ones; 20 bits for each.
+        # Per stratum and code, increments of the counts of pooled, judged and relevant shots; 20 bits each.
         added = 1 + ((self.relevance >= 0) << 20) + ((self.relevance > 0).astype(np.int64) << 40)
         self._added = np.where(here, added, 0)
 
     def coded(self, topic: TopicMatrix) -> np.ndarray:
-        """(N,) int32 codes of a topic's shots; a topic of those that the measure was made with."""
+        """(N,) int32 codes of the shots of one of the T topics."""
         codes = np.zeros(len(topic.shots), np.int32)
         codes[topic.judged] = [self.codes[judgment] for judgment in topic.judgments]
         return codes
@@ -58,7 +58,7 @@ class BatchedMeasure:
         """(B,) values of B rankings.
 
         codes   (B, K), best shot first
-        topics  (B,) which topic each ranking is of, as a place in what the measure was made with
+        topics  (B,) index of the topic of each ranking
         """
         codes = codes[:, : self.depth] if self.depth else codes
         count, length = codes.shape
@@ -81,7 +81,7 @@ class BatchedMeasure:
     def _inferred_precisions(
         self, codes: np.ndarray, flat: np.ndarray, row: np.ndarray, place: np.ndarray, topics: np.ndarray
     ) -> np.ndarray:
-        """xinfAP's summands (core/evaluation/measures/xinfap.py) at the relevant shots."""
+        """The terms of xinfAP (core/evaluation/measures/xinfap.py) at relevant shots."""
         own = codes.ravel()[flat]
         seen = np.zeros(len(flat))
         low = (1 << 20) - 1
@@ -93,13 +93,13 @@ class BatchedMeasure:
 
     def _ideal_gain(self, counts: np.ndarray) -> float:
         gains = np.sort(np.repeat(np.maximum(self.relevance, 0), counts))[::-1]
-        # Without a cutoff trec_eval's ideal ranking holds every relevant shot, also those beyond rank 1000.
+        # Without a cutoff, the ideal ranking of trec_eval has all relevant shots, also beyond rank 1000.
         gains = gains[: self.depth] if "@" in self.name else gains
         return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
 
 
 def parsed(name: str) -> tuple[str, int]:
-    """A measure's kind and how many ranks it looks at. Raises SpecError for one that is none of `OPTIMISED`."""
+    """The kind and the cutoff of a measure. Raises SpecError for one that is not in `OPTIMISED`."""
     kind, at, cutoff = name.partition("@")
     plain = {"xinfap": "xinfAP", "ap": "AP", "map": "AP", "ndcg": "nDCG", "p": "P"}.get(kind.lower(), "")
     well = not at or (cutoff.isascii() and cutoff.isdigit() and 0 < int(cutoff) <= 1_000_000)

@@ -11,9 +11,9 @@ AVS_EDITIONS = (501, 531, 561, 591, 611, 641, 661, 681, 701, 731, 751, 771, 791)
 
 
 def split(topics: Sequence[str], folds: int, seed: int) -> list[list[str]]:
-    """Topics in `folds` parts of nearly equal size, drawn at random; as many parts as topics when there are fewer.
+    """Split topics at random into `folds` parts of nearly equal size, or one per topic if there are fewer.
 
-    The order of `topics` makes no difference. Raises MismatchError for fewer than two topics.
+    The result does not depend on the order of `topics`. Raises MismatchError for fewer than two topics.
     """
     if len(topics) < 2:
         raise MismatchError(f"{len(topics)} judged topic: out-of-fold rankings need at least two")
@@ -22,9 +22,9 @@ def split(topics: Sequence[str], folds: int, seed: int) -> list[list[str]]:
 
 
 def by_year(topics: Sequence[str]) -> list[list[str]]:
-    """Topics by the edition of TRECVID's AVS task that their numbers belong to.
+    """Split topics by the edition of TRECVID's AVS task of their numbers.
 
-    Raises MismatchError for an id that is no AVS topic's, and for topics of one edition only.
+    Raises MismatchError for other ids, and if all topics are of one edition.
     """
     parts: dict[int, list[str]] = {}
     for topic in sorted(topics):

@@ -1,7 +1,7 @@
 """LambdaMART over scores and ranks of the runs (Burges, MSR-TR-2010-82), with XGBoost.
 
-It is trained on judged shots only. Treating unpooled ones as not relevant, as a measure does, would raise AP further,
-but for the wrong reason: the trees would learn which shots are pooled, as a gain from random labels shows.
+It is trained on judged shots only. With unpooled shots as not relevant, AP would be higher, but the trees would learn
+which shots are pooled: there is a gain even for random labels.
 """
 
 import functools
@@ -14,7 +14,7 @@ import xgboost
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix
 
-# Few topics make few and shallow trees, each from a part of the shots and of the features.
+# Few topics allow only few and shallow trees, with subsampled shots and features.
 PARAMETERS = {
     "objective": "rank:ndcg",
     "lambdarank_pair_method": "mean",
@@ -27,7 +27,7 @@ PARAMETERS = {
     "reg_lambda": 5,
     "max_bin": 32,
     "tree_method": "hist",
-    # Sums of floats depend on how many threads share them; boosters side by side do not.
+    # Floating-point sums depend on the number of threads, so boosters run in parallel instead.
     "nthread": 1,
     "verbosity": 0,
 }
@@ -36,14 +36,14 @@ BOOSTERS = 2
 
 
 def features(block: TopicMatrix, step1: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(P, 2R + 10) float32 of the shots at P places: each run's score and log-rank, Step 1's, and what runs agree on.
+    """(P, 2R + 10) float32 of the shots at P places: scores and log-ranks of runs, scores of Step 1, agreement of runs.
 
-    step1  (N,) Step 1's scores of the whole block
+    step1  (N,) scores of all shots by Step 1
     """
     order = np.empty(len(block.shots), np.intp)
     order[np.lexsort((np.arange(len(step1)), -step1))] = np.arange(1, len(step1) + 1)
     ranks = block.ranks[:, places]
-    # A run that lacks the shot has it somewhere beyond the end of its list.
+    # Missing shots have a rank beyond the end of the run.
     logs = np.log2(np.where(ranks, ranks, 2 * DEPTH)).astype(np.float32)
     scores, discounted = block.scores[:, places], block.evidence("power", places)
     several = [
@@ -78,7 +78,7 @@ def fit(
 
 
 def predict(boosters: Sequence[str], table: np.ndarray) -> np.ndarray:
-    """(P,) mean of what the boosters give for P shots' features."""
+    """(P,) mean predictions of the boosters for the features of P shots."""
     matrix = xgboost.DMatrix(table, nthread=1)
     total = sum(_loaded(booster).predict(matrix).astype(np.float64) for booster in boosters)
     return np.asarray(total / len(boosters))

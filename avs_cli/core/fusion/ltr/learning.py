@@ -1,8 +1,8 @@
 """Late fusion by learning to rank; a topic is never ranked by a model fitted on its own judgments.
 
 Step 1 gives each run a weight (run_weights.py). Step 2 reorders Step 1's best shots by LambdaMART (lambdamart.py); the
-two are mixed in standard deviations, and how much each counts is chosen by cross-validation
-within the training topics. Without a gain greater than its standard error, only Step 1 is used, unless the caller
+two scores are standardised and interpolated, with a share chosen by cross-validation within
+the training topics. Without a gain greater than its standard error, only Step 1 is used, unless the caller
 requests Step 2.
 """
 
@@ -21,12 +21,12 @@ from avs_cli.types import Fuser
 
 MIXES = (0.25, 0.5, 0.75)
 INNER = 3
-# Fewer topics than this do not show how well trees generalise.
+# Minimum number of topics to estimate the generalisation of trees.
 LEAST = 2 * INNER
 
 
 def steps(fuser: Fuser, block: TopicMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) scores of a topic's shots by Step 1, and by both steps."""
+    """(N,) scores of the shots of a topic by Step 1, and by both steps."""
     step1 = _weighed(fuser.weights, block, fuser.kind)
     if not fuser.mix or not len(step1):
         return step1, step1
@@ -49,7 +49,7 @@ def learn(
     """A fuser from judged topics.
 
     wanted  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
-    keep   keep what Step 2 would be also where "auto" leaves it out (`Fuser.trial`)
+    keep    keep the model of Step 2 even if "auto" does not use it (`Fuser.trial`)
 
     With fewer than `LEAST` topics "auto" uses Step 1 only, and "2" raises MismatchError. Raises SpecError for a
     measure that cannot be optimised.
@@ -78,7 +78,7 @@ def cross_fit(
     threads: int = 1,
     keep: bool = False,
 ) -> list[Fuser]:
-    """For each fold, a fuser that learned from the topics of all the others; see `learn`."""
+    """For each fold, a fuser trained on the topics of the other folds; see `learn`."""
 
     def fit(fold: Sequence[str]) -> Fuser:
         others = {topic: block for topic, block in blocks.items() if topic not in fold}
@@ -89,12 +89,12 @@ def cross_fit(
 
 
 def with_both(fuser: Fuser) -> Fuser:
-    """The fuser with Step 2 also where cross-validation left it out, if it was kept."""
+    """The fuser with Step 2, even if cross-validation rejected it, if its model was kept."""
     return replace(fuser, mix=fuser.mix or fuser.trial)
 
 
 def as_scores(block: TopicMatrix, scores: np.ndarray, depth: int) -> dict[str, float]:
-    """The best `depth` shots of a topic by (N,) scores, as a run has them."""
+    """The top `depth` shots of a topic by (N,) scores, as in a run."""
     return {block.shots[place]: float(scores[place]) for place in best_first(scores)[:depth]}
 
 
@@ -108,7 +108,7 @@ def _second_step(
     threads: int,
     keep: bool,
 ) -> Fuser:
-    """Step 2 on top of Step 1, whose weights in `left_out`, (T, R), never saw the topic that they are used on."""
+    """Train Step 2 on the scores of Step 1 with its out-of-sample weights `left_out`, (T, R)."""
     from avs_cli.core.fusion.ltr import lambdamart
 
     scores = [_weighed(w, block, step1.kind) for w, block in zip(left_out, blocks, strict=True)]
@@ -151,7 +151,7 @@ def _second_step(
 
 
 def _weighed(weights: Sequence[float] | np.ndarray, block: TopicMatrix, kind: str) -> np.ndarray:
-    """(N,) float64 weighted sums of the runs; one after the other, so that no library decides the order."""
+    """(N,) float64 weighted sums of the runs, added one by one in a fixed order."""
     total = np.zeros(len(block.shots))
     for weight, evidence in zip(weights, block.evidence(kind), strict=True):
         if weight:
@@ -160,14 +160,14 @@ def _weighed(weights: Sequence[float] | np.ndarray, block: TopicMatrix, kind: st
 
 
 def _mixed(step1: np.ndarray, best: np.ndarray, second: np.ndarray, mix: float) -> np.ndarray:
-    """(N,) scores: at the places `best` both steps in standard deviations, below them Step 1's order.
+    """(N,) scores: standardised scores of both steps for the shots `best`; then the others in the order of Step 1.
 
-    best    (P,) places of Step 1's best shots, best first
-    second  (P,) Step 2's scores of those
+    best    (P,) indices of the top shots of Step 1, best first
+    second  (P,) their scores by Step 2
     """
     mean, sigma = step1[best].mean(), step1[best].std() or 1.0
     both = (1 - mix) * (step1[best] - mean) / sigma + mix * (second - second.mean()) / (second.std() or 1.0)
-    # What Step 2 did not look at stays behind what it did.
+    # Shots that Step 2 did not rank follow those that it did.
     scores = (step1 - step1[best[-1]]) / sigma + both.min() - 1.0
     scores[best] = both
     return np.asarray(scores)

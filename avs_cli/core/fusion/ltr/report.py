@@ -17,11 +17,11 @@ from avs_cli.types import Fuser
 
 @dataclass(frozen=True)
 class Step:
-    """One way to fuse: its mean over the judged topics, its gain over the way before it, and that gain's p.
+    """A fusion step: its mean over the judged topics, its gain over the previous step, and the p of the gain.
 
-    Both rows with Step 2 are compared with Step 1.
+    Rows with Step 2 are compared with Step 1.
 
-    others  other measures' means, by name
+    others  means of other measures, by name
     """
 
     name: str
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Part:
-    """One run: its mean weight over the folds, its own value, what Step 1 loses without it, and the p of that."""
+    """A run: its mean weight over the folds, its own value, its ablation loss in Step 1, and the p of the loss."""
 
     run: str
     weight: float
@@ -44,11 +44,11 @@ class Part:
 
 @dataclass(frozen=True)
 class LearningReport:
-    """Everything is out of fold: each topic's value is that of a model fitted on the other folds.
+    """Out-of-fold results: the value of each topic is that of a model fitted on the other folds.
 
-    steps     the best run, RRF, Step 1, and Step 1 + 2 where a fold uses Step 2; `TRIAL` where a fold left it out
-    fused     the name of the step by which the runs were fused
-    verdicts  why each fold uses Step 2 or not
+    steps     the best run, RRF, Step 1, and Step 1 + 2 if a fold uses Step 2, or `TRIAL` if a fold does not
+    fused     the step that was used
+    verdicts  the reasons for using Step 2 or not, per fold
     """
 
     measure: str
@@ -77,7 +77,7 @@ def report(
     fuser_of = {topic: fuser for fold, fuser in zip(folds, fusers, strict=True) for topic in fold}
     ways: dict[str, list[float]] = {"RRF": [], STEP_1: [], BOTH: [], TRIAL: []}
     alone, without = np.zeros((len(topics), len(runs))), np.zeros((len(topics), len(runs)))
-    # Of each run and then of each way, for each topic.
+    # Of each run and then of each step, for each topic.
     beside = np.zeros((len(others), len(runs) + len(ways), len(topics)))
     for place, topic in enumerate(topics):
         block, fuser = blocks[topic], fuser_of[topic]
@@ -119,7 +119,7 @@ def report(
 
 
 def step_rows(found: LearningReport) -> tuple[list[str], list[list[str]]]:
-    """Column names and lines: the ways to fuse, each with its gain; the one that was used is marked."""
+    """Column names and rows of the steps, with their gains; the step that was used is marked."""
     others = list(found.steps[0].others)
     lines = [
         [
@@ -135,7 +135,7 @@ def step_rows(found: LearningReport) -> tuple[list[str], list[list[str]]]:
 
 
 def part_rows(found: LearningReport) -> tuple[list[str], list[list[str]]]:
-    """Column names and lines: the runs, heaviest first."""
+    """Column names and rows of the runs, by descending weight."""
     lines = [[p.run, f"{p.weight:.4f}", f"{p.alone:.4f}", f"{p.loss:+.4f}", _p(p.p)] for p in found.parts]
     return ["run", "weight", found.measure, "ablation loss", "p"], lines
 
@@ -151,7 +151,7 @@ def as_text(found: LearningReport) -> str:
 
 
 def legend(found: LearningReport) -> str:
-    """What the lines of `step_rows` are."""
+    """A legend of `step_rows`."""
     text = f"{found.topics} judged topics, out of fold; * the fused run"
     trial = next((step for step in found.steps if step.name == TRIAL), None)
     if trial:
@@ -161,7 +161,7 @@ def legend(found: LearningReport) -> str:
 
 
 def figure(found: LearningReport) -> Any:
-    """Left, the runs' weights; middle, the ablation loss of each; right, the value of each way to fuse."""
+    """Left: weights of the runs. Middle: their ablation losses. Right: values of the steps."""
     from matplotlib.figure import Figure
 
     shown = found.parts[:60]
@@ -190,13 +190,13 @@ def _value(judge: BatchedMeasure, codes: np.ndarray, place: int) -> float:
 def _ablated(
     judge: BatchedMeasure, codes: np.ndarray, block: TopicMatrix, fuser: Fuser, step1: np.ndarray, place: int
 ) -> np.ndarray:
-    """(R,) the topic's value by Step 1 without each run, among the shots that Step 1 puts in its first 2 × 1000."""
+    """(R,) values of a topic by Step 1 without each run, over the top 2 × 1000 shots of Step 1."""
     best = best_first(step1)[: 2 * DEPTH]
     evidence = block.evidence(fuser.kind, best) * np.array(fuser.weights, np.float32)[:, None]
     scores = np.maximum(evidence.sum(axis=0) - evidence, 0)  # (R, 2000)
     ranking = run_weights.sorted_codes(scores, codes[best], 1.0)[:, :DEPTH]
     values = judge.values(ranking, np.full(len(scores), place))
-    # A run of no weight changes nothing, and no rounding should say otherwise.
+    # Removing a run with weight 0 changes nothing; avoid rounding errors.
     return np.where(np.array(fuser.weights) > 0, values, _value(judge, codes[best[:DEPTH]], place))
 
 

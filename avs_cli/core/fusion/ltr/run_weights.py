@@ -1,10 +1,9 @@
 """One weight per run, by coordinate ascent on the measure itself.
 
-Coordinate ascent for linear rankers: Metzler and Croft, Information Retrieval 2007, doi:10.1007/s10791-006-9019-z. Ours
-differs where few topics make it overfit. It does not search for one best point: several seeded ascents, each without
-one third of the topics and in an order of its own, stop after one pass over the runs (more passes fit the training
-topics better, and others no better), and their weights are averaged. So every topic also has weights that never saw it,
-and these, not the fit, choose what goes in: a discount of ranks, or scores.
+Coordinate ascent for linear rankers: Metzler and Croft, Information Retrieval 2007, doi:10.1007/s10791-006-9019-z. This
+version is regularised for few topics: weights are averaged over several ascents, each without one third of the topics,
+in random order, and with one pass over the runs (more passes fit the training topics better, and others no better). So
+there are out-of-sample weights for each topic, and these select the input: a discount of ranks, or scores.
 """
 
 from collections.abc import Sequence
@@ -25,9 +24,9 @@ ROUNDS = 3
 class RunWeights(NamedTuple):
     """The result of coordinate ascent.
 
-    kind      what goes in, one of `FUSER_INPUTS`
-    weights   (R,), they sum to 1
-    left_out  (T, R) for each training topic, the mean weights of the ascents that never saw it
+    kind      the input, one of `FUSER_INPUTS`
+    weights   (R,), with sum 1
+    left_out  (T, R) for each training topic, the mean weights of the ascents without it
     """
 
     kind: str
@@ -36,10 +35,10 @@ class RunWeights(NamedTuple):
 
 
 class BestShots(NamedTuple):
-    """T topics' best shots by an unweighted sum, M of each, in one array.
+    """The top M shots of T topics by an unweighted sum, in one array.
 
-    evidence  (R, T, M) float32; 0 behind the last shot of a topic with fewer
-    codes     (T, M) int32, judgments as `BatchedMeasure` codes them
+    evidence  (R, T, M) float32; padded with 0
+    codes     (T, M) int32, judgments as coded by `BatchedMeasure`
     """
 
     evidence: np.ndarray
@@ -47,7 +46,7 @@ class BestShots(NamedTuple):
 
 
 def learn(blocks: Sequence[TopicMatrix], measure: BatchedMeasure, seed: int) -> RunWeights:
-    """Weights for the runs from T judged topics, those that `measure` was made with."""
+    """Learn weights of the runs from T judged topics, those of `measure`."""
     rng = np.random.default_rng(seed)
     topics, runs = len(blocks), len(blocks[0].ranks)
     parts = [rng.permutation(topics) % min(PARTS, topics) for _ in range(ROUNDS)]
@@ -88,13 +87,13 @@ def _candidates(blocks: Sequence[TopicMatrix], codes: Sequence[np.ndarray], kind
 def _round(
     candidates: BestShots, measure: BatchedMeasure, part: np.ndarray, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """One ascent for each part of the topics, on the others; a single topic has no others."""
+    """One ascent per part of the topics, on the other parts; a single topic is its own training set."""
     alone = len(part) == 1
     return [_ascend(candidates, measure, (part != number) | alone, rng) for number in range(part.max() + 1)]
 
 
 def _ascend(candidates: BestShots, measure: BatchedMeasure, seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(R,) weights from equal ones upwards, one run at a time; they sum to 1."""
+    """(R,) weights by coordinate ascent from equal weights; with sum 1."""
     topics = np.flatnonzero(seen)
     evidence, codes = candidates.evidence[:, topics], candidates.codes[topics]
     runs, moves = len(evidence), len(GRID)
@@ -109,7 +108,7 @@ def _ascend(candidates: BestShots, measure: BatchedMeasure, seen: np.ndarray, rn
         values = measure.values(ranking.reshape(moves * len(topics), -1), rows)
         values = values.reshape(moves, -1).mean(axis=1)
         if np.count_nonzero(weights) == 1 and weights[run]:
-            values[GRID == 0] = -1.0  # not all runs can be silent
+            values[GRID == 0] = -1.0  # at least one weight must be positive
         move = int(values.argmax())
         if values[move] > best + 1e-12:
             best, weights[run] = float(values[move]), GRID[move]
@@ -125,8 +124,8 @@ def _order(weights: np.ndarray, candidates: BestShots, some: np.ndarray) -> np.n
 def sorted_codes(scores: np.ndarray, codes: np.ndarray, most: float) -> np.ndarray:
     """Codes in the order of the scores, best first.
 
-    One sort of whole numbers does it: the score, 0 … `most`, in the high bits, and the code of the shot's judgment in
-    the low ones. That takes a third of the time of sorting places and fetching codes, and is the same on every machine.
+    One sort of integers: the score, from 0 to `most`, in the high bits, and the code of the judgment in the low bits.
+    This takes a third of the time of an argsort and a lookup, and is deterministic on all machines.
     """
     bits = int(codes.max(initial=1)).bit_length()
     keys = (scores * np.float32(-(2.0 ** (30 - bits)) / most)).astype(np.int32) << bits

@@ -1,4 +1,4 @@
-"""Scores and ranks of several runs for one topic, as arrays that are built once and fused many times."""
+"""Scores and ranks of several runs for one topic, as arrays."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +16,12 @@ _OFFSET = 60
 class TopicMatrix:
     """N shots × R runs of one topic.
 
-    shots      N ids, descending, so that a stable sort by score keeps the tie policy
+    shots      N ids, descending, so that a stable sort by score breaks ties by id
     ranks      (R, N) int32 from 1; 0 where the run does not return the shot
     scores     (R, N) float32, min-max normalised; 0 where the run does not return the shot
-    judged     (J,) places of the shots that have a judgment
+    judged     (J,) indices of judged shots
     judgments  J judgments, of those shots
-    totals     judgment -> how many shots have it, returned by a run or not; empty for a topic without judgments
+    totals     judgment -> number of shots with it, returned by a run or not; empty for unjudged topics
     """
 
     shots: list[str]
@@ -40,7 +40,7 @@ class TopicMatrix:
 
 
 def pool(runs: Sequence[Run], topic: str, judgments: Mapping[str, Judgment]) -> TopicMatrix:
-    """The block of every shot that any of the runs returns for `topic`, with the topic's judgments, if it has any."""
+    """The matrix of all shots that any run returns for `topic`, with the judgments of the topic, if any."""
     shots = sorted({shot for run in runs for shot in run.get(topic, ())}, reverse=True)
     places = {shot: place for place, shot in enumerate(shots)}
     ranks = np.zeros((len(runs), len(shots)), np.int32)
@@ -57,12 +57,12 @@ def pool(runs: Sequence[Run], topic: str, judgments: Mapping[str, Judgment]) -> 
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
-    """Places of a block's shots by (N,) scores: descending, ties by shot id descending."""
+    """Indices of shots sorted by (N,) scores, descending; ties by shot id, descending."""
     return np.argsort(-scores, kind="stable")
 
 
 def _discounts(kind: str, longest: int) -> np.ndarray:
-    """(longest + 1,) float32: the number for each rank; 0 at rank 0, which is no rank."""
+    """(longest + 1,) float32: the discount of each rank; 0 for rank 0, a missing shot."""
     ranks = np.arange(1, longest + 1)
     discounts: dict[str, Callable[[], np.ndarray]] = {
         "log": lambda: 1 / np.log2(ranks + 1),

@@ -1,8 +1,8 @@
 """Late fusion: one module per method, each with `fuse(runs, ...) -> Run`.
 
-The result has all shots that any run returns. A shot that a run does not return has score 0 in it after normalisation.
-The result does not depend on the order of the runs, even in the last bit: sums are exact and rounded once. trectools
-(0.0.50) sums as the runs come, fails to add up three of them under pandas 3, and has no Borda count.
+The result has all shots of all runs. A shot that a run does not return has score 0 there after normalisation. The
+result does not depend on the order of the runs, even in the last bit: sums are exact and rounded once. trectools
+(0.0.50) sums in the order of the runs, fails for three of them with pandas 3, and has no Borda count.
 """
 
 from avs_cli.core.registry import Registry

@@ -1,4 +1,4 @@
-"""What the combiners share: for every shot, the normalised scores of the runs that return it."""
+"""Common part of the Comb methods: the normalised scores of each shot in the runs that return it."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from avs_cli.types import Run
 
 
 def combine(runs: Sequence[Run], norm: str, combined: Callable[[list[float]], float]) -> Run:
-    """Each shot's scores as one: `combined` of those of the runs that return it, in no particular order."""
+    """Combine the scores of each shot: `combined` gets those of the runs that return it, in any order."""
     normalise = normalisations.load(norm)
     fused: Run = {}
     for topic in dict.fromkeys(topic for run in runs for topic in run):

@@ -7,8 +7,8 @@ from avs_cli.types import Run, ranked
 def rank_scores(runs: int, longest: int, k: int = 60) -> list[float]:
     """The scores of ranks 1 to `longest`: 1 / (k + rank).
 
-    The reciprocals are rounded to a power of two (2^-46 for 43 runs) of which a float holds every sum that they can
-    have: plain additions are exact then, and their order makes no difference.
+    The reciprocals are rounded to multiples of a power of two (2^-46 for 43 runs), so that sums are exact in floats and
+    do not depend on the order of the runs.
     """
     if k < 0:
         raise SpecError(f"rrf: k must be at least 0, not {k}")

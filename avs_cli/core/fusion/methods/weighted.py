@@ -8,7 +8,7 @@ from avs_cli.types import Run
 
 
 class Weights(tuple[float, ...]):
-    """Weights as in a spec: 2/1/0.5."""
+    """Weights in the notation of specs: 2/1/0.5."""
 
     def __new__(cls, text: str) -> "Weights":
         try:

@@ -1,7 +1,7 @@
-"""Normalisations: one module per way to make different runs' scores comparable, each with `normalise(scores, ...)`.
+"""Score normalisations: one module per method, each with `normalise(scores, ...)`.
 
-A normalisation sees one topic of one run and gives a number for every shot that the run returns. A shot that it does
-not return has 0 everywhere: not the least of the run's scores, since not returning a shot says little about it.
+A normalisation maps the scores of one topic of one run. Shots that the run does not return have 0, rather than the
+minimum of its scores, since their absence says little about them.
 """
 
 from avs_cli.core.registry import Registry

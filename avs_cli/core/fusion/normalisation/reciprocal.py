@@ -1,4 +1,4 @@
-"""Reciprocal ranks with an offset, as RRF has them."""
+"""Reciprocal ranks with an offset, as in RRF."""
 
 from collections.abc import Mapping
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores moved so that the last shot has 0, then divided by their sum; equal shares when all scores are equal."""
+    """(score - min) / sum of these; equal values if all scores are equal."""
     if not scores:
         return {}
     unit = max(map(abs, scores.values())) or 1.0

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
-    """(score - mean) / σ over the shots that the run returns; 0 for all when all scores are equal.
+    """(score - mean) / σ over the shots of the run; 0 if all scores are equal.
 
-    A shot worse than the average of its list has less than a shot that the list lacks.
+    Shots below the mean have lower values than missing shots.
     """
     if not scores:
         return {}
-    # In units of the largest score, so that squares of huge or tiny numbers are still numbers.
+    # Divide by the largest score, so that squares do not overflow or underflow.
     unit = max(map(abs, scores.values())) or 1.0
     mean = math.fsum(score / unit for score in scores.values()) / len(scores)
     sigma = math.sqrt(math.fsum((score / unit - mean) ** 2 for score in scores.values()) / len(scores))

@@ -11,15 +11,15 @@ from avs_cli.core.search.exact import Cosine
 from avs_cli.errors import SpecError
 from avs_cli.types import Block, ranked
 
-# Cosines with a bank that are held at once.
+# Number of cosines with a bank in memory.
 CELLS = 1 << 23
 
 
 class Bank(NamedTuple):
     """A query bank, to estimate the popularity of shots.
 
-    vectors     (B, D), of any length but zero
-    favourites  the shots of the whole gallery that are some query's best
+    vectors     (B, D), not normalised, not zero
+    favourites  shots that are the top shot of a query in the whole gallery
     """
 
     vectors: np.ndarray
@@ -28,13 +28,13 @@ class Bank(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """K shots of one topic, in the order of the run; raises SpecError for evidence that is needed and not given.
+    """K shots of one topic, in the order of the run. Methods raise SpecError for missing evidence.
 
-    scores   (K,) the run's
-    block    the shots' vectors, if a gallery is given
-    query    (D,) the topic's vector, if topics are given
-    bank     other queries, if they are given
-    outside  (K,) scores from a file, if it is given
+    scores   (K,) scores of the run
+    block    vectors of the shots, if there is a gallery
+    query    (D,) vector of the topic, if there is one
+    bank     the query bank, if there is one
+    outside  (K,) external scores, if there are any
     """
 
     shots: Sequence[str]
@@ -45,13 +45,13 @@ class Candidates:
     outside: np.ndarray | None = None
 
     def vectors(self) -> Block:
-        """The shots' vectors; raises SpecError without a gallery."""
+        """The vectors of the shots. Raises SpecError without a gallery."""
         if self.block is None:
             raise SpecError("this method needs the shots' vectors; give --gallery STORE")
         return self.block
 
     def units(self) -> np.ndarray:
-        """(K, D) float64, rows of unit length: a shot's vector, or the mean of its vectors."""
+        """(K, D) float64 unit vectors of the shots, or of the means of their vectors."""
         block = self.vectors()
         vectors: np.ndarray = block.vectors.astype(np.float64)
         if block.offsets is not None:
@@ -62,7 +62,7 @@ class Candidates:
         return units
 
     def cosines(self) -> np.ndarray:
-        """(K,) float64: query and shot; of several vectors of a shot the best counts. SpecError without queries."""
+        """(K,) float64 cosines of query and shots, maximum over vectors. Raises SpecError without topics."""
         if self.query is None:
             raise SpecError("this method needs topic vectors; give --topics FILE or --vectors STORE")
         block = self.vectors()
@@ -70,9 +70,9 @@ class Candidates:
         return Cosine(self.query[None]).exact(block, np.zeros_like(places), places).astype(np.float64)
 
     def popularity(self, summary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """(K,) a summary of each shot's cosines with the bank's queries; raises SpecError without a bank.
+        """(K,) summary of the cosines of each shot with the query bank. Raises SpecError without a bank.
 
-        summary  (B, n) float64 of some shots to (n,)
+        summary  function from the cosines (B, n) of n shots to (n,)
         """
         block, scorer = self.vectors(), Cosine(self.others().vectors)
         step = max(1, CELLS // scorer.queries)
@@ -80,22 +80,22 @@ class Candidates:
         return np.concatenate([summary(scorer.scan(part).numpy().astype(np.float64)) for part in some])
 
     def others(self) -> Bank:
-        """The bank; raises SpecError without one."""
+        """The query bank. Raises SpecError without one."""
         if self.bank is None:
             raise SpecError("this method needs a query bank, such as training captions; give --bank STORE")
         return self.bank
 
     def judged(self) -> np.ndarray:
-        """(K,) the scores from a file; raises SpecError without one."""
+        """(K,) external scores. Raises SpecError without them."""
         if self.outside is None:
             raise SpecError("this method needs external scores; give --scores FILE")
         return self.outside
 
 
 def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
-    """The evidence that a method uses besides the run: some of "gallery", "queries", "bank" and "scores".
+    """The evidence that a method needs besides the run: of "gallery", "queries", "bank" and "scores".
 
-    It is tried on two made-up shots; raises SpecError for parameters that it cannot take.
+    Determined by a call with two dummy shots. Raises SpecError for invalid parameters.
     """
     seen: set[str] = set()
 
@@ -130,10 +130,10 @@ def check_least(method: str, least: float, **given: float) -> None:
 
 
 def joined(scores: Mapping[str, float], shots: Sequence[str], opinion: np.ndarray, weight: float) -> dict[str, float]:
-    """A topic's shots with new scores: `weight` times the reranker's score plus 1 - `weight` times the run's.
+    """New scores of the shots of a topic: `weight` times that of the reranker plus 1 - `weight` times that of the run.
 
-    Both are min-max normalised over `shots`, so new scores are within 0 … 1; the run's other shots come below, within
-    -2 … -1 and in their order.
+    Both are min-max normalised over `shots`, so new scores are from 0 to 1; other shots of the run follow in their
+    order, with scores from -2 to -1.
     """
     run = normalise({shot: scores[shot] for shot in shots})
     new = normalise(dict(zip(shots, opinion.tolist(), strict=True)))

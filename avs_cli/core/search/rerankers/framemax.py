@@ -8,7 +8,7 @@ from avs_cli.errors import MismatchError
 
 
 def rerank(candidates: Candidates) -> np.ndarray:
-    """(K,) the highest cosine of the topic and one of the shot's vectors."""
+    """(K,) maximum cosine of the topic and the vectors of each shot."""
     if candidates.vectors().offsets is None:
         raise MismatchError(
             "framemax needs a frame-level gallery, and this one has one vector per shot; create it with "

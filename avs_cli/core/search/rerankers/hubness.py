@@ -32,6 +32,6 @@ def rerank(
 
 
 def _highest(others: np.ndarray, k: int) -> np.ndarray:
-    """(k, K) of each column of (B, K); fewer where there are not so many."""
+    """(k, K) largest values of each column of (B, K); fewer if B < k."""
     k = min(k, len(others))
     return np.partition(others, len(others) - k, axis=0)[len(others) - k :]

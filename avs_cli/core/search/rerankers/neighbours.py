@@ -32,7 +32,7 @@ def rerank(
 
 
 def hubs(likeness: np.ndarray, k: int) -> np.ndarray:
-    """(G,) log(1 + n), where a shot is on n - 1 of the lists of the `k` that are most like one of (G, G)."""
+    """(G,) log(1 + n), where a shot is among the `k` nearest neighbours of n - 1 others, by cosines (G, G)."""
     nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
     return np.log1p(1 + np.bincount(nearest.ravel(), minlength=len(likeness)))
 
@@ -47,7 +47,7 @@ def reciprocal(
     distance = distance / np.where(farthest > 0, farthest, 1)
     order = np.argsort(distance, axis=1, kind="stable")
     mutual, closer = (_mutual(order, some) for some in (k, int(np.around(k / 2))))
-    # A neighbour brings its own close neighbours when more than two thirds of them are neighbours already.
+    # Expand by the neighbours of a neighbour if more than two thirds of them are neighbours already.
     shared = mutual.astype(np.float64) @ closer.T
     bringing = mutual & (3 * shared > 2 * closer.sum(axis=1))
     kept = mutual | (bringing.astype(np.float64) @ closer > 0)
@@ -60,7 +60,7 @@ def reciprocal(
 
 
 def _mutual(order: np.ndarray, k: int) -> np.ndarray:
-    """(N, N) whether two have each other among themselves and their `k` nearest."""
+    """(N, N) whether two items are mutually among their `k` nearest neighbours (and themselves)."""
     near = np.zeros(order.shape, bool)
     np.put_along_axis(near, order[:, : k + 1], True, axis=1)
     return near & near.T
