@@ -1,1 +1,1 @@
-"""What is trained: heads, teachers, text encoders, CLIP's towers and what is built on them."""
+"""Trainable models: heads, teachers, text encoders, and CLIP's towers with the models that are built on them."""

@@ -31,9 +31,9 @@ def describe(
     corpus: Corpus,
     provenances: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> Description:
-    """The description of a head that is to be trained; counts the encoders' vocabularies.
+    """The description of a new head, with the vocabularies of its encoders.
 
-    provenances  "videos" or "texts" -> feature -> where its vectors come from; both ends may name a feature alike
+    provenances  "videos" or "texts" -> feature -> provenance; features of both ends may have the same name
     """
     seen, written = (provenances.get(end, {}) for end in ("videos", "texts"))
     return {
@@ -46,9 +46,9 @@ def describe(
 
 
 def rebuild(description: Description, corpus: Corpus | None = None) -> Head:
-    """The head that a description is of, with fresh weights; pretrained word vectors come from `corpus`.
+    """The head of a description, with new weights; pretrained word vectors are those of `corpus`.
 
-    Raises MismatchError for a description that lacks something, or that this version cannot build.
+    Raises MismatchError for an incomplete description, and for one that this version does not support.
     """
     try:
         videos, texts = (
@@ -67,12 +67,12 @@ def rebuild(description: Description, corpus: Corpus | None = None) -> Head:
 
 
 def rebuilt(description: Description, weights: Mapping[str, torch.Tensor], name: str) -> Head:
-    """The head that a description is of, with its weights. Raises MismatchError where they do not fit together.
+    """The head of a description, with its weights. Raises MismatchError if they do not match.
 
-    name  of its file
+    name  of the file, for messages
     """
     try:
-        # Without memory first: what a description claims may be more than there is.
+        # On the meta device first: sizes in an invalid description may exceed the memory.
         with torch.device("meta"):
             check_weights(rebuild(description), weights, name)
         head = rebuild(description)
@@ -83,13 +83,13 @@ def rebuilt(description: Description, weights: Mapping[str, torch.Tensor], name:
 
 
 def load_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Put weights into a head, all and no others; raises MismatchError that names the first that does not fit."""
+    """Load the weights of a head. Raises MismatchError with the first one that is missing, unknown or different."""
     check_weights(head, weights, name)
     head.load_state_dict(dict(weights))
 
 
 def check_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Raises MismatchError that names the first weight which the head lacks, or has in another shape or type."""
+    """Raises MismatchError with the first weight that is missing, unknown, or has another shape or type."""
     state = head.state_dict()
     for key in sorted(state.keys() ^ weights.keys()):
         raise MismatchError(
@@ -105,7 +105,7 @@ def check_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: st
 
 
 def described_encoder(spec: str, corpus: Corpus) -> dict[str, Any]:
-    """The description of a text encoder, with the vocabulary that it has over a corpus."""
+    """The description of a text encoder, with its vocabulary for a corpus."""
     build = text_encoders.load(spec)
     return {
         "name": spec.partition(":")[0],

@@ -20,7 +20,7 @@ class Input(NamedTuple):
 
 
 class Ragged(NamedTuple):
-    """Vectors of items that have several each: (M, n) rows, item i owns rows offsets[i] to offsets[i + 1]."""
+    """Items with several vectors each: (M, n) rows; item i has rows offsets[i] to offsets[i + 1]."""
 
     vectors: torch.Tensor
     offsets: torch.Tensor
@@ -30,10 +30,10 @@ Vectors = torch.Tensor | Ragged
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
-    """Rows along the last axis at unit length, computed in float32; a zero row stays zero and gets no gradient.
+    """Normalise along the last axis, in float32; zero rows stay zero, without a gradient.
 
-    The published code divides by the length plus 1e-14: the same but at zero, where its gradient is not a number, and
-    in half precision, where 1e-14 is zero.
+    The published code divides by the norm plus 1e-14, which gives NaN gradients at zero and in half precision, where
+    1e-14 is zero.
     """
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     square = (x * x).sum(-1, keepdim=True)
@@ -41,9 +41,9 @@ def unit(x: torch.Tensor) -> torch.Tensor:
 
 
 def linear(x: torch.Tensor, fc: nn.Linear) -> torch.Tensor:
-    """`fc` of (N, n) rows. Of a bag of words, most columns are zero in all rows of a batch; on a CPU they are left out.
+    """`fc` of (N, n) rows; on the CPU, without columns that are zero in the whole batch, as most are for bags of words.
 
-    That takes a quarter of the time, forward and back, for 256 captions and a vocabulary of 2,700.
+    This takes a quarter of the time, forward and backward, for 256 captions and a vocabulary of 2,700.
     """
     if x.device.type == "cpu" and len(x) and 2 * int(x[0].count_nonzero()) < x.shape[1]:
         used = x.any(0).nonzero().squeeze(1)
@@ -70,10 +70,10 @@ def dropout(x: torch.Tensor, share: float, training: bool) -> torch.Tensor:
 
 
 class Transform(nn.Module):
-    """One feature into the common space: (N, n) to (N, D).
+    """Map a feature to the common space: (N, n) to (N, D).
 
-    Linear, tanh, dropout, batch normalisation, in this order; with `norm_first` the normalisation precedes the tanh. A
-    raw feature is repeated until it has D numbers, so that every head sees all of it, and only normalised.
+    Linear, tanh, dropout and batch normalisation, in this order; with `norm_first`, the normalisation precedes the
+    tanh. A raw feature is repeated up to D dimensions, so that each head has all of it, and only normalised.
     """
 
     def __init__(self, source: int, dim: int, dropout: float, norm: bool, raw: bool = False, norm_first: bool = False):
@@ -102,15 +102,15 @@ class Transform(nn.Module):
 class Attention(nn.Module):
     """Lightweight attention over L features, for H heads at once: L times (N, D) to (N, H, d), rows of unit length.
 
-    A head weighs the features by a softmax of one dot product with each. `split` gives each head its own d = D / H
-    numbers of every feature, else each sees all D. `mul` lets it look at a feature times the mean of all. `ave` adds
-    the features' sum, `r` times; r is lowered at the start of each epoch by 1 - `rate`, and never below 0.
-    `unit_first` brings the features to unit length before.
+    A head weights the features by a softmax over dot products. With `split`, each head has its own d = D / H dimensions
+    of each feature, else all D. With `mul`, the dot products are with the feature times the mean of all features. With
+    `ave`, the sum of the features is added, times `r`, which decreases by 1 - `rate` per epoch, to 0. With
+    `unit_first`, features are normalised before.
 
-    The features stay apart, since an array of all of them is larger than the cache, and slower by as much.
+    Features are separate arrays, since an array of all of them would exceed the cache and be slower.
 
-    The published code adds a bias to the dot products, which cannot change a softmax; here is none. It reports weights
-    that, with `ave`, are not those it computes with; `weights` gives the latter, brought to a sum of 1.
+    The published code adds a bias to the dot products, which has no effect on a softmax and is omitted here. With
+    `ave`, the weights that it reports are not those that it applies; `weights` gives the latter, with sum 1.
     """
 
     r: torch.Tensor
@@ -128,16 +128,16 @@ class Attention(nn.Module):
         self.r.fill_(max(0.0, float(self.r) + self.rate - 1))
 
     def shares(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What `heads_of` gives of each feature to the (N, L, H) factors of the sum."""
-        # A feature times the mean, times a head's vector, is the feature times the two others' product.
+        """(N, L, H) weights from the outputs of `heads_of` for each feature."""
+        # (feature * mean) · head = feature · (mean * head).
         looks = self.a * (sum(xs[1:], xs[0]) / len(xs)) if self.mul else self.a
-        # vecdot takes less than half of an einsum's time here, and less than a product and a sum.
+        # vecdot takes less than half of the time of einsum here, and less than a product and a sum.
         logits = [torch.linalg.vecdot(x, looks) if self.split or self.mul else x[:, 0] @ self.a.T for x in xs]
         weights = torch.stack(logits, dim=1).softmax(1)
         return weights + self.r if self.ave else weights
 
     def heads_of(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, D) as what the heads see: (N, H, d), or (N, 1, D) when all see the same."""
+        """(N, D) split for the heads: (N, H, d), or (N, 1, D) if all heads have all dimensions."""
         x = x.view(len(x), self.heads, self.width) if self.split else x.unsqueeze(1)
         return unit(x) if self.unit_first else x
 
@@ -150,15 +150,15 @@ class Attention(nn.Module):
         return unit(fused)
 
     def weights(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """L times (N, D) to (N, H, L): how much each feature counts, adding up to 1."""
+        """L times (N, D) to (N, H, L) weights of the features, with sum 1."""
         shares = self.shares([self.heads_of(x) for x in xs]).transpose(1, 2)
         return shares / shares.sum(2, keepdim=True)
 
 
 class FramePooling(nn.Module):
-    """Lightweight attention over an item's vectors: ragged to (N, n), rows of unit length.
+    """Lightweight attention over the vectors of each item: ragged to (N, n), rows of unit length.
 
-    Only an item's own vectors take part; the published code lets padding in, which changes nothing as it is used there.
+    Without padding; the published code includes it, without an effect as it is used there.
     """
 
     def __init__(self, dim: int, most: int):
@@ -173,7 +173,7 @@ class FramePooling(nn.Module):
         count = len(x.offsets) - 1
         highest = logits.new_full((count,), -torch.inf).scatter_reduce(0, owner, logits.detach(), "amax")
         shares = (logits - highest[owner]).exp()
-        # The division by the sum of the shares would be undone by the unit length.
+        # Not divided by the sum of the weights, since the result is normalised.
         return unit(x.vectors.new_zeros(count, x.vectors.shape[1]).index_add(0, owner, shares[:, None] * x.vectors))
 
 
@@ -193,7 +193,7 @@ def first_rows(x: Ragged, most: int) -> Ragged:
 
 
 def mean_rows(x: Vectors) -> torch.Tensor:
-    """(N, n) each item's mean vector."""
+    """(N, n) mean vectors of the items."""
     if isinstance(x, torch.Tensor):
         return x
     lengths = x.offsets.diff()
@@ -202,11 +202,11 @@ def mean_rows(x: Vectors) -> torch.Tensor:
 
 
 class Watching(NamedTuple):
-    """What a student makes of a batch of N pairs.
+    """Outputs of a student for a batch of N pairs.
 
-    texts, videos  (N, D), of which the dot product times `scale` is a score
-    logits         (N, F) whose softmax says how much each frame counts; None for a student without
-    items          (N,) which video each row is
+    texts, videos  (N, D); a score is their dot product times `scale`
+    logits         (N, F) logits of the weights of frames; None for a student without them
+    items          (N,) index of the video of each row
     """
 
     texts: torch.Tensor
@@ -217,13 +217,13 @@ class Watching(NamedTuple):
 
 
 class Head(nn.Module):
-    """Videos and texts into S shared spaces of d dimensions each; a score is `weight` times the sum of the S cosines.
+    """Maps videos and texts to S shared spaces of d dimensions; a score is `weight` times the sum of the S cosines.
 
-    videos      the features of a video that it takes, in this order
-    texts       the stored features of a text, in this order
-    encoders    text encoders that belong to it; their outputs come after the stored features
-    text_names  what the features of a text are called, the encoders' included
-    one_product whether that is so; if not, `scores` computes something else of embeddings of any length
+    videos      input features of videos, in order
+    texts       stored input features of texts, in order
+    encoders    text encoders of the head; their outputs follow the stored features
+    text_names  names of all text features, including the encoders
+    one_product whether scores are such sums; if not, `scores` is another function, and embeddings are not normalised
     """
 
     spaces: int
@@ -245,34 +245,34 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def watch_videos(self, vectors: Sequence[Vectors]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What `embed_videos` gives, and (N, F) logits whose softmax says how much each frame counts.
+        """The embeddings of `embed_videos`, and (N, F) logits of the weights of frames.
 
-        None for a head that has no such weights to be taught.
+        The logits are None for a head without such weights.
         """
         return self.embed_videos(vectors), None
 
     def video_weights(self, vectors: Sequence[Vectors]) -> torch.Tensor | None:
-        """(N, S, L) how much each video feature counts; None for a head without attention."""
+        """(N, S, L) weights of the video features; None for a head without attention."""
         return None
 
     def text_weights(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor | None:
-        """(N, S, L) how much each text feature and encoder counts; None for a head without attention."""
+        """(N, S, L) weights of the text features and encoders; None for a head without attention."""
         return None
 
     def relevance(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor | None:
-        """(N, F) how much each frame of video i has to do with text i, of embedded texts and videos.
+        """(N, F) relevance of the frames of video i for text i, from embedded texts and videos.
 
-        Rows add up to 1. None for a head that does not look at frames.
+        Rows sum to 1. None for a head without frames.
         """
         return None
 
     def begin_epoch(self) -> None:
-        """What changes from epoch to epoch without being trained."""
+        """Update settings that change per epoch without being trained."""
 
     def encoded(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> list[torch.Tensor]:
-        """(N, n) of the text features, stored and encoded; a text with several vectors counts with their mean."""
+        """(N, n) of each text feature, stored and encoded; several vectors of a text are averaged."""
         return [*map(mean_rows, vectors), *(encoder(sentences) for encoder in self.encoders)]
 
     def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
-        """(T, S, d) and (V, S, d) to (T, V): one product serves all spaces."""
+        """(T, S, d) and (V, S, d) to (T, V): one matrix product for all spaces."""
         return self.weight * (texts.flatten(1) @ videos.flatten(1).T)

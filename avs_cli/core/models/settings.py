@@ -1,4 +1,4 @@
-"""Settings of registry entries as files hold them: all are written, and what a file claims is checked."""
+"""Settings of registry entries in files: all are written, and those that are read are validated."""
 
 import inspect
 import math
@@ -11,15 +11,15 @@ from typing import Any, Literal
 from avs_cli.core.registry import Registry
 from avs_cli.errors import MismatchError
 
-# What a setting may be at most: those of these names are repeated in memory or time that no weight has.
+# Limits of settings that determine memory or time independently of the weights.
 LARGEST = {"layers": 256, "frames": 4096, "words": 4096, "max_frames": 4096}
 LARGEST_NUMBER = 1 << 20
 
 
 def settings_for(what: str, kind: str, registry: Registry, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a registry entry, those that are not given at their defaults.
+    """All settings of a registry entry, with defaults.
 
-    Raises MismatchError for an entry or a setting that is unknown, and for a value of another type or beyond all use.
+    Raises MismatchError for an unknown entry or setting, and for an invalid value.
     """
     if kind not in registry.names():
         raise MismatchError(f"unknown {what} {kind!r}; this version of avs has {', '.join(registry.names())}")
@@ -28,7 +28,7 @@ def settings_for(what: str, kind: str, registry: Registry, given: Mapping[str, A
 
 
 def checked_settings(who: str, given: Mapping[str, Any], build: Callable[..., Any]) -> dict[str, Any]:
-    """The settings. Raises MismatchError for one that a function does not have, or cannot take."""
+    """The settings. Raises MismatchError for an unknown one, and for an invalid value."""
     hints, known = typing.get_type_hints(build), inspect.signature(build).parameters
     for name, value in given.items():
         if name not in known or name not in hints:
@@ -39,7 +39,7 @@ def checked_settings(who: str, given: Mapping[str, Any], build: Callable[..., An
 
 
 def _fits(value: Any, hint: Any, most: int) -> bool:
-    """Whether a value of JSON is of an annotated type, and a number of sane size."""
+    """Whether a JSON value has an annotated type, and a number is in range."""
     if typing.get_origin(hint) is Literal:
         return isinstance(value, str) and value in typing.get_args(hint)
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
@@ -63,5 +63,5 @@ def settings_of(build: Any) -> dict[str, Any]:
 
 
 def chosen_in(build: Any) -> dict[str, Any]:
-    """The parameters of a registry entry that its spec chose."""
+    """The parameters of a registry entry that are bound by its spec."""
     return dict(build.keywords) if isinstance(build, partial) else {}

@@ -1,4 +1,4 @@
-"""The optimizer, schedule and groups of parameters that CLIP4Clip's family trains with."""
+"""The optimizer, schedule and parameter groups of CLIP4Clip's family."""
 
 import math
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from torch import nn
 
 
 class BertAdam(torch.optim.Optimizer):
-    """Adam (Kingma and Ba, arXiv:1412.6980) as BERT's code has it: no correction of the moments' start.
+    """Adam (Kingma and Ba, arXiv:1412.6980) as in BERT's code: without bias correction of the moments.
 
-    The decay is added to the step, as in AdamW. Each tensor's gradient is first brought to a norm of at most `most` by
-    itself. The moments have the parameters' precision: give it float32, in half precision they underflow.
+    Weight decay is decoupled, as in AdamW. The gradient of each tensor is first clipped to a norm of `most`. Moments
+    have the precision of the parameters, which should be float32, since they underflow in half precision.
     """
 
     def __init__(
@@ -52,26 +52,26 @@ class BertAdam(torch.optim.Optimizer):
 
 @dataclass
 class WarmupCosine:
-    """From 0 in a straight line to 1 over the first `warmup` of all epochs, then half a cosine wave down to 0.
+    """Linear warm-up over the first `warmup` of all epochs, then cosine decay to 0.
 
-    The wave is that of the whole training, as published: where the line ends it has come down to 0.9755 already.
+    As published, the cosine spans the whole training: it starts at 0.9755 after the warm-up.
     """
 
     epochs: int
     warmup: float = 0.1
 
     def factor(self, progress: float = 0.0) -> float:
-        """Changes with every batch; the first has 0."""
+        """Changes per batch; 0 for the first one."""
         done = progress / self.epochs
         if done < self.warmup:
             return done / self.warmup
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def step(self, value: float) -> None:
-        """Nothing depends on the value."""
+        """Does not depend on the value."""
 
     def state(self) -> dict[str, Any]:
-        """Nothing to keep."""
+        """Stateless."""
         return {}
 
 
@@ -82,10 +82,10 @@ def parameter_groups(
     attention: float = 10.0,
     weight_decay: float = 0.2,
 ) -> list[dict[str, Any]]:
-    """Groups for an optimizer, of what takes a gradient, by the beginnings of its name.
+    """Parameter groups of an optimizer, by prefix of the name.
 
-    `towers.` and any `logit_scale` learn at `lr` times `clip`, `student.attention.` at `lr` times `attention`, all else
-    at `lr`. Biases do not decay.
+    The learning rate is `lr`, times `clip` for `towers.` and any `logit_scale`, times `attention` for
+    `student.attention.`. Biases have no weight decay.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named:

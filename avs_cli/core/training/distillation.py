@@ -25,8 +25,8 @@ class Recipe:
     """The losses and their weights; None is the published weight for the coarse method.
 
     coarse  "pear": Pearson's distance of softmaxes, "ce": their cross-entropy, "l1": smooth L1 of the scores
-    fine    the same three, of frames' weights
-    beta    scores are divided by it
+    fine    the same, for weights of frames
+    beta    temperature of scores
     """
 
     coarse: Method = "pear"
@@ -38,7 +38,7 @@ class Recipe:
 
     @property
     def weights(self) -> tuple[float, float, float]:
-        """Of matching, coarse and fine."""
+        """The weights of the matching, coarse and fine losses."""
         own = (self.matching_weight, self.coarse_weight, self.fine_weight)
         matching, coarse, fine = (
             published if given is None else given for given, published in zip(own, WEIGHTS[self.coarse], strict=True)
@@ -47,14 +47,14 @@ class Recipe:
 
 
 class Targets(NamedTuple):
-    """The targets of a teacher: (B, B) scaled scores, texts are rows, and (B, F) frames' relevance, if any."""
+    """The targets of a teacher: (B, B) scaled scores, texts are rows, and (B, F) relevance of frames, if any."""
 
     scores: torch.Tensor
     relevance: torch.Tensor | None
 
 
 class Losses(NamedTuple):
-    """The weighted sum, and its parts before they are weighted."""
+    """The weighted sum, and its unweighted terms."""
 
     total: torch.Tensor
     matching: torch.Tensor
@@ -66,8 +66,8 @@ def distill(scores: torch.Tensor, logits: torch.Tensor | None, teachers: Sequenc
     """A student's losses on a batch of B pairs, text i belonging to video i.
 
     scores  (B, B) scaled, texts are rows
-    logits  (B, F) whose softmax are the frames' weights; None for a student that has none
-    Without teachers only the matching is learned.
+    logits  (B, F) logits of the weights of frames; None for a student without them
+    Without teachers, the loss is the matching loss.
     """
     scores = scores / recipe.beta
     matching = matching_loss(scores)
@@ -83,13 +83,13 @@ def distill(scores: torch.Tensor, logits: torch.Tensor | None, teachers: Sequenc
 
 
 def matching_loss(scores: torch.Tensor) -> torch.Tensor:
-    """The mean of both directions' cross-entropies, the diagonal being right."""
+    """The mean cross-entropy of both directions, with targets on the diagonal."""
     right = torch.arange(len(scores), device=scores.device)
     return (cross_entropy(scores, right) + cross_entropy(scores.T, right)) / 2
 
 
 def coarse_loss(student: torch.Tensor, teacher: torch.Tensor, method: Method) -> torch.Tensor:
-    """Of (T, V) scores: both directions' losses added up; "l1" looks at the scores themselves, once."""
+    """The sum of the losses of both directions of (T, V) scores; "l1" is on the scores themselves, once."""
     if method == "l1":
         return smooth_l1_loss(student, teacher)
     return _directed(student, teacher, method) + _directed(student.T, teacher.T, method)
@@ -98,7 +98,7 @@ def coarse_loss(student: torch.Tensor, teacher: torch.Tensor, method: Method) ->
 def _directed(student: torch.Tensor, teacher: torch.Tensor, method: Method) -> torch.Tensor:
     if method == "pear":
         return pearson_distance(student.softmax(1), teacher.softmax(1)).mean()
-    # The mean over entries, as published: a row's cross-entropy divided by its length.
+    # As published, the mean over entries: the cross-entropy of a row divided by its length.
     return -(teacher.softmax(1) * student.log_softmax(1)).mean()
 
 

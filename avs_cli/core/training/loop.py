@@ -1,7 +1,7 @@
 """The training loop, a generator of epochs; schedules and optimizers.
 
-An epoch's random choices come from generators that are seeded by the run's seed and the epoch's number. So a run that
-goes on from the end of epoch n is the run that was never interrupted.
+Random generators are seeded by the seed of the run and the number of the epoch, so that a run that is resumed after
+epoch n gives the same result as an uninterrupted one.
 """
 
 import math
@@ -44,21 +44,21 @@ class Schedule(Protocol):
     """The factor of the learning rate."""
 
     def factor(self, progress: float = 0.0) -> float:
-        """After `progress` epochs."""
+        """The factor after `progress` epochs."""
         ...
 
     def step(self, value: float) -> None:
-        """An epoch has ended with this value of the validation measure."""
+        """Update at the end of an epoch, with the value of the validation measure."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """The state that `step` changes, as JSON values."""
+        """The state that `step` updates, as JSON values."""
         ...
 
 
 @dataclass
 class Plateau:
-    """The published schedule: times 0.99 each epoch, and halved after three epochs in a row without a better value.
+    """The published schedule: times 0.99 per epoch, and halved after three successive epochs without improvement.
 
     Not torch's ExponentialLR and ReduceLROnPlateau, which multiply the last rate: in 47 of 50 epochs it differs in its
     last bit, and so would a head that is resumed. Of negative values theirs takes a lower one for a better one.
@@ -70,11 +70,11 @@ class Plateau:
     waiting: int = 0
 
     def factor(self, progress: float = 0.0) -> float:
-        """The same throughout an epoch."""
+        """Constant within an epoch."""
         return float(0.99**self.epochs * 0.5**self.halvings)
 
     def step(self, value: float) -> None:
-        """Better is by more than a ten-thousandth of the best."""
+        """An improvement is more than 1e-4 of the best value."""
         self.epochs += 1
         if self.best == -math.inf or value > self.best + 1e-4 * abs(self.best):
             self.best, self.waiting = value, 0
@@ -100,25 +100,25 @@ class CosineSchedule:
     warmup: float = 1.0
 
     def factor(self, progress: float = 0.0) -> float:
-        """Changes with every batch."""
+        """Changes per batch."""
         if progress < self.warmup:
             return (progress + 1e-3) / (self.warmup + 1e-3)
         done = (progress - self.warmup) / max(self.epochs - self.warmup, 1e-9)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def step(self, value: float) -> None:
-        """Nothing depends on the value."""
+        """Does not depend on the value."""
 
     def state(self) -> dict[str, Any]:
-        """Nothing to keep."""
+        """Stateless."""
         return {}
 
 
 class RMSprop(torch.optim.Optimizer):
-    """torch's RMSprop (Tieleman and Hinton 2012) with the clipping in it, piece by piece, each while in cache.
+    """torch's RMSprop (Tieleman and Hinton 2012), fused with gradient clipping in cache-sized pieces.
 
-    The arrays are larger than any cache and the arithmetic is light: a pass over memory costs more than its operations.
-    36 million parameters take 76 ms of one core, where torch's clipping and RMSprop take 141 to the same bits.
+    Arrays exceed the cache and operations are few, so that passes over memory dominate. 36 million parameters take
+    76 ms on one core, and 141 ms with torch's clipping and RMSprop; the results are bit-identical.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, alpha: float = 0.99, eps: float = 1e-8):
@@ -151,7 +151,7 @@ class RMSprop(torch.optim.Optimizer):
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW (Loshchilov and Hutter, arXiv:1711.05101), all of a step in one pass over memory."""
+    """torch's AdamW (Loshchilov and Hutter, arXiv:1711.05101), fused to one pass over memory."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.01):
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
@@ -168,7 +168,7 @@ class AdamW(torch.optim.AdamW):
 
 
 Optimizer = RMSprop | AdamW | BertAdam
-# The arrays that each keeps of a parameter: of its shape, but for the count of steps.
+# State arrays per parameter: of its shape, except for the step count.
 REMEMBERED: dict[type, set[str]] = {
     RMSprop: {"square_avg"},
     AdamW: {"step", "exp_avg", "exp_avg_sq"},
@@ -200,7 +200,7 @@ def restore_optimizer(optimizer: Optimizer, arrays: Mapping[str, torch.Tensor]) 
 
 
 def gradient_norm(groups: Iterable[dict[str, Any]]) -> float:
-    """The Euclidean length of all gradients together."""
+    """The global Euclidean norm of all gradients."""
     gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
     return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
 
@@ -219,10 +219,10 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train epoch by epoch; validation, saving and stopping are up to the caller.
 
-    batches  gives an epoch's batches by its number, `steps` of them
+    batches  function from the number of an epoch to its batches, `steps` of them
     epochs   numbers from 1; the caller calls `schedule.step` between them
     scaler   of the loss, for fp16; by default none
-    Raises AvsError when a loss is not finite.
+    Raises AvsError if a loss is not finite.
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     device = next(iter(model.parameters())).device.type
@@ -238,7 +238,7 @@ def fit(
             factor = schedule.factor(number - 1 + step / steps)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-            # Not after the forward pass: the last gradients would be in memory beside all that it keeps.
+            # Before the forward pass, whose activations would otherwise be in memory together with the old gradients.
             optimizer.zero_grad()
             with torch.autocast(device, kind, enabled=precision != "fp32"):
                 loss = model(batch)
@@ -247,7 +247,7 @@ def fit(
                 raise AvsError(f"epoch {number}: the loss is {losses[-1]}; a lower learning rate may help")
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             add_gradients(model.parameters())
-            # The published code clips before it unscales, which leaves steps next to nothing.
+            # The published code clips before unscaling, which makes steps almost zero.
             scaler.unscale_(optimizer)
             optimizer.clip(clip)
             scaler.step(optimizer)
@@ -256,7 +256,7 @@ def fit(
 
 
 def add_gradients(parameters: Iterator[nn.Parameter]) -> None:
-    """The sum over the processes of a distributed run, each of which has its own rows' share; of one: nothing."""
+    """Sum the gradients over the processes of a distributed run; without effect for one process."""
     if not torch.distributed.is_initialized():
         return
     for parameter in parameters:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Rows(Protocol):
-    """A feature's items, by their position."""
+    """Items of a feature, by position."""
 
     def take(self, positions: np.ndarray) -> Block: ...
 
@@ -30,12 +30,12 @@ class Column(NamedTuple):
     positions: np.ndarray
 
     def take(self, which: np.ndarray) -> Vectors:
-        """Their vectors in float32."""
+        """The vectors of items, in float32."""
         return as_vectors(self.rows.take(self.positions[which]))
 
 
 def as_vectors(block: Block) -> Vectors:
-    """A block's vectors for a head."""
+    """The vectors of a block as input of a head."""
     vectors = torch.from_numpy(block.vectors.astype(np.float32))
     return vectors if block.offsets is None else Ragged(vectors, torch.from_numpy(block.offsets.astype(np.int64)))
 
@@ -88,9 +88,9 @@ class Pairs:
     captions   ids
     sentences  their texts
     items      ids of the videos
-    item       (C,) which video each caption is of
-    videos     per video feature of the head its rows, by video
-    texts      per text feature its rows, by caption
+    item       (C,) index of the video of each caption
+    videos     per video feature, its rows by video
+    texts      per text feature, its rows by caption
     negated    index of a caption -> its negated captions
     """
 
@@ -136,10 +136,10 @@ class Pairs:
         return max(1, (len(self.captions) - 2) // size + 1)
 
     def epoch(self, number: int, size: int, seed: int, process: int = 0, processes: int = 1) -> Iterator[Batch]:
-        """Every caption once, in an order determined by seed and number; the next batches are prefetched.
+        """All captions once, in an order determined by seed and number of the epoch; batches are prefetched.
 
-        A last batch of one caption, which has no negatives, is left out. Several processes have different captions and
-        the same number of whole batches.
+        A last batch of one caption, which has no negatives, is dropped. In a distributed run, processes have different
+        captions and the same number of full batches.
         """
         generator = np.random.default_rng([seed, number, 1])
         return read_ahead(lambda span: self.batch(span, generator), self.spans(number, size, seed, process, processes))
@@ -164,7 +164,7 @@ def read_ahead(read: Callable[[np.ndarray], T], spans: Sequence[np.ndarray]) -> 
 
 
 def plain(block: Block) -> torch.Tensor:
-    """(N, n) float32 vectors of items that have one each."""
+    """(N, n) float32 vectors of items with one vector each."""
     return torch.from_numpy(block.vectors.astype(np.float32))
 
 
@@ -190,7 +190,7 @@ class Matching(nn.Module):
         items = batch.items
         if torch.distributed.is_initialized():
             texts, videos, items = (gathered(x) for x in (texts, videos, items))
-        # Half precision is for the products of the head, not for the differences of cosines.
+        # Half precision is for the matrix products of the head, not for differences of cosines.
         with torch.autocast(texts.device.type, enabled=False):
             scores = None if self.head.one_product else self.head.scores
             return self.objective(
@@ -229,9 +229,9 @@ def embed_captions(head: Head, pairs: Pairs, which: np.ndarray, size: int = 256)
 
 @torch.inference_mode()
 def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, float]]:
-    """Per end, "videos" and "texts", each feature's attention weight in the mean over items (or captions) and spaces.
+    """Mean attention weights per feature of "videos" and "texts", over items (or captions) and spaces.
 
-    Empty for a head without attention. The paper chooses features by it.
+    Empty for a head without attention. The paper selects features by these weights.
     """
     head.eval()
     device = next(head.parameters()).device

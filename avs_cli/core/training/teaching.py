@@ -20,25 +20,25 @@ from avs_cli.core.training.objectives.base import Embedded, twins
 from avs_cli.core.training.pairs import Batch, Column, Pairs, gathered, plain, read_ahead
 from avs_cli.errors import MismatchError
 
-# The score of a pair that is positive though it is not on the diagonal: excluded by softmax, and finite.
+# The score of positive pairs off the diagonal: excluded by softmax, and finite.
 NEVER = -1e4
 B = TypeVar("B")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def packed(arrays: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Arrays whose rows are N items as one (N, n), in the order of their names."""
+    """Concatenate arrays of N items to (N, n), in the order of their names."""
     return torch.cat([arrays[name].flatten(1) for name in sorted(arrays)], dim=1)
 
 
 def unpacked(rows: torch.Tensor, shapes: Shapes) -> dict[str, torch.Tensor]:
-    """The arrays again; `shapes` are those of one item."""
+    """The inverse of `packed`; `shapes` are those of one item."""
     parts = rows.split([prod(shapes[name]) for name in sorted(shapes)], dim=1)  # type: ignore[no-untyped-call]
     return {name: part.reshape(-1, *shapes[name]) for name, part in zip(sorted(shapes), parts, strict=True)}
 
 
 class Tutor(Protocol):
-    """A teacher over its cached vectors."""
+    """A teacher on cached vectors."""
 
     def targets(self, texts: torch.Tensor, videos: torch.Tensor) -> Targets:
         """The targets for N texts and N videos, from their (N, n) rows in the cache."""

@@ -1,1 +1,1 @@
-"""CLIP's two towers, and the student and teachers that are built on them."""
+"""CLIP's two towers, and the student and the teachers based on them."""

@@ -1,7 +1,6 @@
-"""Which frames of a video CLIP4Clip's family looks at: the first of every second, and of these at most F.
+"""Frame sampling of CLIP4Clip's family: the first frame of each second, and at most F of these.
 
-Frames are counted with the whole part of the rate, as published: at 29.97 a second is 29 frames, and the pictures drift
-ahead of the clock.
+As published, frame rates are rounded down: at 29.97, a second has 29 frames, so that samples drift ahead of time.
 """
 
 import math
@@ -13,9 +12,9 @@ Kept = Literal["spread", "first", "last"]
 
 
 def one_a_second(frames: int, rate: float, start: int = 0, end: int | None = None) -> list[int]:
-    """Numbers of a video's frames, from 0, one for each second from `start` to `end`, which is included.
+    """Frame numbers, from 0, one per second from `start` to `end`, inclusive.
 
-    A rate below 1 counts as 1.
+    Rates below 1 are treated as 1.
     """
     whole = max(1, int(rate))
     last = math.ceil(frames / whole) if end is None else end
@@ -23,17 +22,17 @@ def one_a_second(frames: int, rate: float, start: int = 0, end: int | None = Non
 
 
 def kept(count: int, most: int, which: Kept = "spread") -> list[int]:
-    """At most `most` of `count` pictures, in their order: evenly spread from the first to the last, or from one end."""
+    """Indices of at most `most` of `count` frames, in order: evenly spaced, or from one end."""
     if count <= most:
         return list(range(count))
     if which == "spread":
-        # A single picture is the first, as linspace has it.
+        # One frame is the first one, as in linspace.
         return [int(place) for place in np.linspace(0, count - 1, most)]
     return list(range(most)) if which == "first" else list(range(count - most, count))
 
 
 def padded(vectors: np.ndarray, most: int, which: Kept = "spread") -> tuple[np.ndarray, np.ndarray]:
-    """(L, ...) pictures, or their vectors, to (most, ...), zeros at the end, and the (most,) mask of what is there."""
+    """(L, ...) frames, or their vectors, zero-padded to (most, ...), and the (most,) mask."""
     chosen = vectors[kept(len(vectors), most, which)]
     frames = np.zeros((most, *vectors.shape[1:]), vectors.dtype)
     frames[: len(chosen)] = chosen
@@ -41,7 +40,7 @@ def padded(vectors: np.ndarray, most: int, which: Kept = "spread") -> tuple[np.n
 
 
 def counted(pictures: np.ndarray) -> np.ndarray:
-    """(F,) whether each picture is one: those at the end that repeat the one before them fill a short video up."""
+    """(F,) mask of frames; repetitions of the last frame are padding."""
     there = np.ones(len(pictures), bool)
     for place in range(len(pictures) - 1, 0, -1):
         if not np.array_equal(pictures[place], pictures[place - 1]):

@@ -2,10 +2,10 @@
 arXiv:2308.01217): a temporal transformer (CLIP4Clip's seqTransf, Luo et al., arXiv:2104.08860), then attention over
 frames; also CLIP4Clip's two means.
 
-Frames are (B, F, D) as CLIP gives them, not of unit length; a mask is (B, F), 1 for a frame and 0 for padding at the
-end. All of it runs in the type of its weights.
+Frames are (B, F, D), not normalised; a mask is (B, F), 1 for frames and 0 for padding at the end. Computation is in the
+dtype of the weights.
 
-As published, the attention ignores the mask, so that padding takes part and is taught; `masked` leaves it out.
+As published, the attention ignores the mask and includes padding; with `masked` it is excluded.
 """
 
 import math
@@ -22,13 +22,13 @@ from avs_cli.errors import MismatchError, SpecError
 
 LARGEST_SCALE = math.log(100)
 HIDDEN = -1e6
-# exp of it is zero, and times a target of zero it is zero too, which minus infinity is not.
+# exp(-1e6) is zero, and 0 * -1e6 is zero too, unlike with minus infinity.
 UNCOUNTED = -1e4
 Header = Literal["seqtransf", "meanp"]
 
 
 class SelfAttention(nn.Module):
-    """Every frame looks at every frame; parameters are laid out as in torch's MultiheadAttention and in CLIP."""
+    """Self-attention over frames, with the parameters of torch's MultiheadAttention and of CLIP."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B, F, D); hidden frames are given the score -1e6 more, not minus infinity: a row may have no other."""
+        """(B, F, D). Masked frames get -1e6 instead of minus infinity, since all frames of a row may be masked."""
         joint = nn.functional.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in joint.chunk(3, dim=-1))
         hidden = (1 - mask[:, None, None, :].to(q.dtype)) * max(HIDDEN, torch.finfo(q.dtype).min)
@@ -55,7 +55,7 @@ class QuickGELU(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """One pre-norm transformer block with the names of CLIP's text blocks and eps 1e-12, which is not CLIP's."""
+    """A pre-norm transformer block with the parameter names of CLIP's text blocks, but with eps 1e-12."""
 
     def __init__(self, dim: int, heads: int, eps: float = 1e-12):
         super().__init__()
@@ -72,10 +72,10 @@ class TransformerBlock(nn.Module):
 
 
 class Temporal(nn.Module):
-    """The seqTransf header: (B, F, D) and a mask to (B, F, D), the frames plus what they learn from each other.
+    """The seqTransf header: (B, F, D) and a mask to (B, F, D), with a residual connection.
 
-    positions  most frames of an item
-    heads      of attention; 0: one for every 64 numbers, or fewer if those do not share them equally
+    positions  maximum number of frames
+    heads      of attention; 0: one per 64 dimensions, or fewer if that does not divide them
     """
 
     def __init__(self, dim: int, positions: int = 77, layers: int = 4, heads: int = 0):
@@ -87,9 +87,9 @@ class Temporal(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(dim, heads) for _ in range(layers))
 
     def start_from_text(self, clip: Mapping[str, torch.Tensor]) -> None:
-        """Take the positions and the first blocks of CLIP's text tower, named as OpenAI's CLIP and open_clip do.
+        """Initialise from positions and first blocks of CLIP's text tower, named as in OpenAI's CLIP and open_clip.
 
-        Raises MismatchError where the text tower has other sizes, or fewer blocks.
+        Raises MismatchError if the text tower has other sizes, or fewer blocks.
         """
         for place, block in enumerate(self.blocks):
             prefix = f"transformer.resblocks.{place}."
@@ -100,9 +100,9 @@ class Temporal(nn.Module):
             self.positions[:count] = clip["positional_embedding"][:count]
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
-        """`positions` (F,) says which place each frame has, by default its own number.
+        """`positions` (F,) are the positions of the frames, by default 0, 1, …
 
-        Raises MismatchError for more frames than there are places.
+        Raises MismatchError for more frames than positions.
         """
         if positions is None and frames.shape[1] > len(self.positions):
             raise MismatchError(f"at most {len(self.positions)} frames a video, not {frames.shape[1]}; take fewer")
@@ -114,7 +114,7 @@ class Temporal(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """How much each frame counts: (B, F, D) to logits (B, F), from a layer of D ReLUs."""
+    """Logits of frame weights: (B, F, D) to (B, F), with a hidden layer of D ReLUs."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -129,11 +129,11 @@ class FrameAttention(nn.Module):
 
 
 class Watched(NamedTuple):
-    """What a student makes of B videos.
+    """Outputs of a student for B videos.
 
-    vectors  (B, D) not of unit length
-    logits   (B, F) whose softmax are the weights that teachers teach; None for a mean
-    frames   (B, F, D) the frames after the header, not of unit length
+    vectors  (B, D), not normalised
+    logits   (B, F) logits of the distilled weights; None for mean pooling
+    frames   (B, F, D) frames after the header, not normalised
     """
 
     vectors: torch.Tensor
@@ -142,18 +142,18 @@ class Watched(NamedTuple):
 
     @property
     def weights(self) -> torch.Tensor | None:
-        """(B, F) the taught weights, adding up to 1."""
+        """(B, F) distilled weights, with sum 1."""
         return None if self.logits is None else self.logits.softmax(1)
 
 
 class Student(nn.Module):
-    """Frames to one vector per video, and the scale of its scores.
+    """Maps frames to one vector per video; has the scale of scores.
 
     header              "seqtransf", or "meanp" for none
     pooling             "attention" (TeachCLIP) or "mean" (CLIP4Clip)
-    temperature         of the weights that pool
-    taught_temperature  of the weights that are taught
-    masked              leave padding out of the attention's weights; the mean and the header always do
+    temperature         of the pooling weights
+    taught_temperature  of the distilled weights
+    masked              exclude padding from attention weights; the mean and the header always exclude it
     positions, heads    see Temporal
     """
 
@@ -188,13 +188,13 @@ class Student(nn.Module):
         return Watched((shares[:, :, None] * unit(seen)).sum(1), logits / self.taught_temperature, seen)
 
     def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:
-        """(T, D) and (V, D) vectors of any length to (T, V): cosines times the scale."""
+        """(T, D) and (V, D) vectors to (T, V): cosines times the scale."""
         return self.logit_scale.exp() * unit(texts) @ unit(videos).T
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Take the weights of TeachCLIP's or CLIP4Clip's checkpoint; returns CLIP's, named as OpenAI's CLIP does.
+        """Load a checkpoint of TeachCLIP or CLIP4Clip; returns the weights of CLIP, with the names of OpenAI's CLIP.
 
-        Raises MismatchError for a weight that has no place here, or that is missing.
+        Raises MismatchError for an unknown or missing weight.
         """
         clip, own = checkpoints.parts(state, checkpoints.STUDENT, "the student")
         fill(self, own, "the student")
@@ -202,12 +202,12 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def limit_scale(self) -> None:
-        """Bring the scale back to at most 100, as is done after every step of training."""
+        """Limit the scale to 100, after each training step."""
         self.logit_scale.clamp_(max=LARGEST_SCALE)
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(B, F, D) to (B, D): the mean of the frames that are there; zero where there is none."""
+    """(B, F, D) to (B, D): mean over unmasked frames; zero without frames."""
     counted = mask.unsqueeze(-1)
     total = counted.sum(1)
     return (x * counted).sum(1) / torch.where(total == 0, 1, total)

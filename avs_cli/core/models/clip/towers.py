@@ -1,4 +1,4 @@
-"""CLIP's two towers (Radford et al. 2021, arXiv:2103.00020) as retrieval models over frames and words use them.
+"""CLIP's two towers (Radford et al. 2021, arXiv:2103.00020), with the vectors of frames, patches and words.
 
 The networks are open_clip's. Its own `encode_text` wants all 77 positions and gives the sentence alone.
 """
@@ -14,24 +14,24 @@ from torch import nn
 from avs_cli.errors import MismatchError, SpecError, UnknownName
 
 DEFAULT = "ViT-B-32-quickgelu"
-# Mean and deviation of the pixels of OpenAI's CLIP.
+# Mean and standard deviation of the pixels of OpenAI's CLIP.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SHIFTED_PARTS = 7
 NO_CLIP = "these are not the weights of a CLIP with a vision transformer"
-# How a network fails to be built of sizes that do not go together.
+# Errors of building a network with inconsistent sizes.
 UNBUILT = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError, AttributeError)
-# What a configuration of open_clip's may set and still be OpenAI's architecture in other sizes.
+# Settings of open_clip that only change the sizes of OpenAI's architecture.
 _MODEL = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
 _VISION = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout"}
 _TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
-# What learns beside the blocks, wherever CLIP is trained on: not the embeddings and the first convolution.
+# Trainable parameters beside the blocks; embeddings and the first convolution are frozen.
 _TRAINED = ("ln_final.", "text_projection", "logit_scale", "visual.ln_post.", "visual.proj")
 
 
 class Towers(nn.Module):
-    """One CLIP; vectors are as it gives them, not of unit length.
+    """A CLIP model; vectors are not normalised.
 
-    shifted  blocks of the image tower in which patches of neighbouring frames trade places (TS2-Net)
+    shifted  blocks of the image tower that exchange patches between neighbouring frames (TS2-Net)
     """
 
     def __init__(self, network: Any, shifted: Sequence[int] = ()):
@@ -51,7 +51,7 @@ class Towers(nn.Module):
         return vectors.unflatten(0, pixels.shape[:2])  # type: ignore[no-untyped-call, no-any-return]
 
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, F, 3, S, S) to (B, F, 1 + P, D): the frame's own vector, which is that of `frames`, then its patches'."""
+        """(B, F, 3, S, S) to (B, F, 1 + P, D): the vector of the frame, as in `frames`, then those of its patches."""
         visual, count = self.network.visual, pixels.shape[1]
         x = visual._embeds(pixels.flatten(0, 1))
         if not self.shifted:
@@ -67,7 +67,7 @@ class Towers(nn.Module):
         return x.view(len(pixels), count, *x.shape[1:])  # type: ignore[no-any-return]
 
     def texts(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, W) token ids to sentences (N, D) and words (N, W, D), those of start, end and padding included."""
+        """(N, W) token ids to sentences (N, D) and words (N, W, D), including start, end and padding."""
         network, width = self.network, tokens.shape[1]
         x = network.token_embedding(tokens) + network.positional_embedding[:width]
         x = network.transformer(x, attn_mask=network.attn_mask[:width, :width])
@@ -76,10 +76,10 @@ class Towers(nn.Module):
 
 
 def shifted(x: torch.Tensor, frames: int) -> torch.Tensor:
-    """(B * F, 1 + P, n) tokens where some patches are the previous frame's and some the next one's.
+    """(B * F, 1 + P, n) tokens with some patches replaced by those of the previous and the next frame.
 
-    Liu et al. 2022, TS2-Net, arXiv:2207.07852: every seventh of a frame's tokens gives one patch to the next frame and,
-    three places on, one to the previous. The first and the last frame keep what nobody gives them. Padding takes part.
+    Liu et al. 2022, TS2-Net, arXiv:2207.07852: in each seven tokens, one patch is passed to the next frame and, three
+    positions later, one to the previous frame. The first and the last frame keep theirs. Padding frames are included.
     """
     clips = x.view(-1, frames, *x.shape[1:])
     moved, step = clips.clone(), max(1, x.shape[1] // SHIFTED_PARTS)
@@ -102,9 +102,9 @@ def _tokenizer() -> Any:
 
 
 def named(name: str = DEFAULT) -> Any:
-    """open_clip's network of this name with random weights.
+    """The network of open_clip with this name, with random weights.
 
-    Raises UnknownName, and SpecError for a model whose towers are not two plain transformers.
+    Raises UnknownName, and SpecError for a model other than two plain transformers.
     """
     import open_clip
 
@@ -119,23 +119,23 @@ def named(name: str = DEFAULT) -> Any:
 
 
 def is_plain(config: Mapping[str, Any]) -> bool:
-    """Whether an architecture of open_clip's is OpenAI's in other sizes: two plain transformers."""
+    """Whether an architecture of open_clip is that of OpenAI, possibly with other sizes: two plain transformers."""
     parts = {"vision_cfg": _VISION, "text_cfg": _TEXT}
     known = all(isinstance(config.get(part), Mapping) and config[part].keys() <= names for part, names in parts.items())
     return known and config.keys() <= _MODEL and isinstance(config["vision_cfg"].get("layers"), int)
 
 
 def network_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any] | None = None) -> Any:
-    """A network of the sizes that these weights have, with them in it; half precision becomes single.
+    """A network with these weights, in float32.
 
-    config  its architecture, where that is known
-    Raises MismatchError for weights that are not those of two plain transformers.
+    config  the architecture, if known; by default from the shapes of the weights
+    Raises MismatchError for weights other than those of two plain transformers.
     """
     import open_clip
 
     sizes = dict(config or config_of(state))
     try:
-        # First without memory: sizes that one tensor has may ask for more than all the others hold.
+        # On the meta device first: sizes from one tensor may exceed the memory.
         with torch.device("meta"):
             own = open_clip.CLIP(**deepcopy(sizes)).state_dict()
     except UNBUILT as error:
@@ -147,9 +147,9 @@ def network_of(state: Mapping[str, torch.Tensor], config: Mapping[str, Any] | No
 
 
 def config_of(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """open_clip's architecture of the sizes that these weights have; heads are 64 wide, as in all of OpenAI's.
+    """The architecture in the notation of open_clip, from the shapes of the weights; heads have 64 dimensions.
 
-    state  named as OpenAI's CLIP and open_clip do
+    state  weights with the names of OpenAI's CLIP and open_clip
     Raises MismatchError for weights that are not those of two plain transformers.
     """
     if missing := {"visual.proj", "visual.conv1.weight", "text_projection", "token_embedding.weight"} - state.keys():

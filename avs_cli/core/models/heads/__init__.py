@@ -6,6 +6,6 @@ and numbers stored per video (see `core.footprint`).
 
 from avs_cli.core.registry import Registry
 
-# Modules that the entries share.
+# Modules that are not entries.
 SHARED = ("framed",)
 heads = Registry("head", "avs_cli.core.models.heads", "build")

@@ -17,7 +17,7 @@ from avs_cli.core.models.text.words import TextEncoder
 
 
 class AFA(FramedHead):
-    """One space; the score is its cosine."""
+    """One space; the score is the cosine."""
 
     def __init__(
         self,
@@ -31,11 +31,11 @@ class AFA(FramedHead):
     ):
         super().__init__(videos, texts, encoders, "afa", dim, frames, dropout)
         self.pool = pool
-        # A score is a cosine, and what it is divided by is the objective's.
+        # Scores are cosines; the temperature is a setting of the objective.
         self.pool.logit_scale.requires_grad_(False)
 
     def watch_videos(self, vectors: Sequence[Vectors]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(N, 1, d), rows of unit length, and (N, F); None where frames count equally."""
+        """(N, 1, d), rows of unit length, and (N, F) logits; None with mean pooling."""
         watched: Watched = self.pool(*self.seen(vectors))
         return unit(watched.vectors).unsqueeze(1), watched.logits
 

@@ -1,4 +1,4 @@
-"""Heads that look at a video's frames one by one: as many frames of each video, and what they share."""
+"""The base class of heads over single frames, with a fixed number of frames per video."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,14 +11,14 @@ from avs_cli.core.models.layers import Head, Input, Ragged, Vectors, dropout
 from avs_cli.core.models.text.words import TextEncoder
 from avs_cli.errors import SpecError
 
-# Numbers of a head's largest array, over texts and videos, that are made at once where no gradient is wanted.
+# Maximum size of the largest array over texts and videos when there is no gradient.
 MOST = 1 << 24
 
 
 def framed(x: Ragged, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ragged items of n numbers to (N, count, n) and the (N, count) mask of the frames that are there.
+    """Ragged items of n dimensions to (N, count, n), and the (N, count) mask of frames.
 
-    Of more frames those of `clip_sampling.kept` stay; fewer are followed by zeros.
+    Items with more frames are sampled by `clip.sampling.kept`; those with fewer are padded with zeros.
     """
     lengths = x.offsets.diff()
     device = x.offsets.device
@@ -30,18 +30,18 @@ def framed(x: Ragged, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @cache
 def _places(length: int, count: int) -> tuple[int, ...]:
-    """Which of `length` frames are taken; where there are fewer, the rest of `count` are zeros."""
+    """Indices of the sampled frames of `length`, at most `count`."""
     chosen = kept(length, count)
     return (*chosen, *[0] * (count - len(chosen)))
 
 
 class FramedHead(Head):
-    """Texts and the frames of one feature, each through a linear map into one space of `dim` numbers.
+    """Linear maps of texts and of the frames of one feature to a space of `dim` dimensions.
 
-    Features of whole videos, if there are any, are put to each of the video's frames.
+    Features of whole videos, if any, are concatenated to each frame.
 
-    frames   a video's frames that count; of more, so many are taken, evenly spread
-    dropout  the share of each mapped vector that is left out in training
+    frames   maximum number of frames; of more, evenly spaced ones are sampled
+    dropout  dropout rate of mapped vectors
     """
 
     spaces = 1
@@ -68,19 +68,19 @@ class FramedHead(Head):
         self.text = nn.Linear(sum(text.dim for text in texts) + sum(encoder.dim for _, encoder in encoders), dim)
 
     def seen(self, vectors: Sequence[Vectors]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, F, dim) frames and their (N, F) mask; where there is no frame, zeros."""
+        """(N, F, dim) frames, padded with zeros, and their (N, F) mask."""
         (ragged,) = (x for x in vectors if isinstance(x, Ragged))
         whole = [x for x in vectors if isinstance(x, torch.Tensor)]
-        # A row of zeros is no frame either: a search fills its last block up with such shots.
+        # Zero rows are masked too: a search pads its last block with such shots.
         frames, there = framed(ragged, self.frames)
         there = there & frames.any(-1)
         frames = torch.cat([frames, *(x[:, None].expand(-1, self.frames, -1) for x in whole)], dim=2)
         return self.dropped(self.video(frames)) * there[:, :, None], there
 
     def written(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
-        """(N, dim) texts, of no certain length."""
+        """(N, dim) texts, not normalised."""
         return self.dropped(self.text(torch.cat(self.encoded(vectors, sentences), dim=1)))
 
     def dropped(self, x: torch.Tensor) -> torch.Tensor:
-        """Mapped vectors without those numbers that training leaves out."""
+        """Mapped vectors with dropout."""
         return dropout(x, self.dropout, self.training)

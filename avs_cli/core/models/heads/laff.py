@@ -20,7 +20,7 @@ from avs_cli.errors import SpecError
 
 
 class Mean(nn.Module):
-    """The plain mean of the features, one head, not brought to unit length: what attention is compared with."""
+    """The mean of the features as one head, not normalised: the baseline of attention."""
 
     def forward(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
         return torch.stack(list(xs), dim=1).mean(1, keepdim=True)
@@ -58,7 +58,7 @@ class Side(nn.Module):
 
 
 class LAFF(Head):
-    """The two ends, and the attention over frames before the video's."""
+    """Both ends, and the attention over frames of video features."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class LAFF(Head):
         return _weights(self.text, self.encoded(vectors, sentences))
 
     def begin_epoch(self) -> None:
-        """Lower the part of the plain sum in `ave`."""
+        """Decrease the weight of the sum in `ave`."""
         for side in (self.video, self.text):
             if isinstance(side.fusion, Attention):
                 side.fusion.begin_epoch()
@@ -152,7 +152,7 @@ def build(
 
 
 def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
-    """One dot product of all heads together."""
+    """One dot product of the concatenated heads."""
     apart = settings["fusion"] == "attention" and not settings["split"]
     numbers = settings["dim"] * (settings["heads"] if apart else 1)
     return numbers, 0, numbers

@@ -1,7 +1,7 @@
 """SEA: sentence encoder assembly, one shared space per text feature (Li, Zhou, Xu, Ji, Xie and Yang, IEEE Transactions
 on Multimedia 2021, doi:10.1109/TMM.2020.3042067).
 
-The score is the sum of the spaces' cosines. Several video features are concatenated; frame-level
+The score is the sum of the cosines of the spaces. Several video features are concatenated; frame-level
 features are averaged.
 """
 
@@ -16,7 +16,7 @@ from avs_cli.core.models.text.words import TextEncoder
 
 
 class SEA(Head):
-    """As many spaces as text features."""
+    """One space per text feature."""
 
     weight = 1.0
 

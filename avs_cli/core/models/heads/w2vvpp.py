@@ -14,7 +14,7 @@ from avs_cli.core.models.text.words import TextEncoder
 
 
 class W2VVPP(Head):
-    """One space; the score is its cosine."""
+    """One space; the score is the cosine."""
 
     spaces = 1
     weight = 1.0

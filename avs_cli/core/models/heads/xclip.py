@@ -45,15 +45,15 @@ class XClipHead(FramedHead):
         self.words = len(model.video_words)
         self.word = nn.Linear(spoken[0], dim)
         self.model = model
-        # What scores are divided by is the objective's.
+        # The temperature is a setting of the objective.
         self.model.logit_scale.requires_grad_(False)
 
     def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:
-        """(N, F, d): the frames, not of unit length; zeros where there is none."""
+        """(N, F, d): the frames, not normalised; padded with zeros."""
         return self.seen(vectors)[0]
 
     def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
-        """(N, 1 + W, d): the sentence and its first W words, not of unit length; zeros where there is none."""
+        """(N, 1 + W, d): the sentence and its first W words, not normalised; padded with zeros."""
         (ragged,) = (x for x in vectors if isinstance(x, Ragged))
         words, there = framed(first_rows(ragged, self.words), self.words)
         words = self.dropped(self.word(words)) * there[:, :, None]

@@ -17,7 +17,7 @@ from avs_cli.core.models.text.words import TextEncoder
 
 
 class XPoolHead(FramedHead):
-    """A score is a cosine, as of the other heads, but the video's vector is made for the text."""
+    """A score is the cosine of a text and a vector of the video that depends on the text."""
 
     one_product = False
 
@@ -36,11 +36,11 @@ class XPoolHead(FramedHead):
         self.pool.logit_scale.requires_grad_(False)
 
     def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:
-        """(N, F, d): the frames, not of unit length; zeros where there is none."""
+        """(N, F, d): the frames, not normalised; padded with zeros."""
         return self.seen(vectors)[0]
 
     def embed_texts(self, vectors: Sequence[Vectors], sentences: Sequence[str]) -> torch.Tensor:
-        """(N, 1, d), not of unit length."""
+        """(N, 1, d), not normalised."""
         return self.written(vectors, sentences).unsqueeze(1)
 
     def scores(self, texts: torch.Tensor, videos: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,6 @@
 
 from avs_cli.core.registry import Registry
 
-# Modules that the entries share.
+# Modules that are not entries.
 SHARED = ("words",)
 text_encoders = Registry("text encoder", "avs_cli.core.models.text", "build")

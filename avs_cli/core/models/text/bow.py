@@ -9,7 +9,7 @@ from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 
 class BagOfWords(TextEncoder):
-    """(N, V) counts. "not" is a stop word, so negation is lost on it."""
+    """(N, V) counts. "not" is a stop word, so negation is ignored."""
 
     place: torch.Tensor
 

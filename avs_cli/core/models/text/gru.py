@@ -13,9 +13,9 @@ PAD, START, END, UNKNOWN = range(4)
 
 
 class Recurrent(TextEncoder):
-    """Word vectors through one recurrent layer, in one direction or both; the mean of the outputs, or the last ones.
+    """A recurrent layer over word vectors, in one or both directions; the mean of its outputs, or the last ones.
 
-    Stop words stay, so "not" is seen. The start and end marks count in the mean.
+    Stop words such as "not" are included. The mean includes the start and end marks.
     """
 
     def __init__(self, words: list[str], dim: int, hidden: int, pooling: str, both_ways: bool):
@@ -54,7 +54,7 @@ class Recurrent(TextEncoder):
 
 
 def recurrent(corpus: Corpus, min_count: int, hidden: int, pooling: str, both_ways: bool) -> Recurrent:
-    """The encoder with its word vectors started from pretrained ones, where there are any."""
+    """The encoder, with word vectors initialised from pretrained ones if there are any."""
     words = corpus.vocabulary(min_count, stop_words=True)
     encoder = Recurrent(words, corpus.dim, hidden, pooling, both_ways)
     if corpus.vectors is not None:

@@ -14,7 +14,7 @@ from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 
 class NetVLAD(TextEncoder):
-    """(N, clusters * D), unit length; zeros without any known word."""
+    """(N, clusters * D), unit length; zeros without known words."""
 
     table: torch.Tensor
 

@@ -8,7 +8,7 @@ from avs_cli.core.models.text.words import Corpus, TextEncoder, tokens
 
 
 class MeanWordVector(TextEncoder):
-    """(N, D) means of frozen vectors; a word counts once however often it occurs; zeros without any known word."""
+    """(N, D) means of frozen vectors; repeated words count once; zeros without known words."""
 
     table: torch.Tensor
 
@@ -22,7 +22,7 @@ class MeanWordVector(TextEncoder):
         """(N, D) float32."""
         vectors = self.table.new_zeros(len(sentences), self.dim)
         for row, sentence in enumerate(sentences):
-            # In the table's order, so that equal sets of words give equal sums.
+            # In the order of the table, so that equal sets of words give equal sums.
             known = sorted({self.index[word] for word in tokens(sentence, self.stop_words) if word in self.index})
             if known:
                 vectors[row] = self.table[known].mean(0)

@@ -12,7 +12,7 @@ from torch import nn
 from avs_cli.errors import SpecError
 from avs_cli.types import WordVectors
 
-# The English list that came with NLTK for many years; it holds "no", "nor" and "not", as published heads expect.
+# The former English list of NLTK, which contains "no", "nor" and "not"; published heads were trained with it.
 STOP_WORDS = frozenset(
     """
     i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it
@@ -27,7 +27,7 @@ STOP_WORDS = frozenset(
 
 
 def tokens(sentence: str, stop_words: bool = True) -> list[str]:
-    """Its words in lower case: runs of the letters A to Z and digits; without the stop words if they are not wanted."""
+    """The words of a sentence in lower case: runs of letters A to Z and digits; on request without stop words."""
     found = re.findall(r"[a-z0-9]+", re.sub(r"[^A-Za-z0-9]", " ", sentence).lower())
     return found if stop_words else [word for word in found if word not in STOP_WORDS]
 
@@ -42,12 +42,12 @@ def vocabulary(sentences: Iterable[str], least: int, stop_words: bool = True) ->
 
 @dataclass(frozen=True)
 class Corpus:
-    """What an encoder is built from.
+    """Data to build a text encoder.
 
-    sentences  those to count words in
-    words      a vocabulary that was counted before, for a head that is loaded again
-    vectors    pretrained word vectors, where there are any
-    dim        length of a word vector
+    sentences  training sentences, for the vocabulary
+    words      the vocabulary of a head that is loaded
+    vectors    pretrained word vectors, if any
+    dim        dimension of word vectors
     """
 
     sentences: Sequence[str] = ()
@@ -57,7 +57,7 @@ class Corpus:
     _counted: dict[tuple[int, bool], list[str]] = field(default_factory=dict)
 
     def vocabulary(self, least: int, stop_words: bool) -> list[str]:
-        """The words that an encoder knows."""
+        """The vocabulary of an encoder."""
         if self.words is not None:
             return list(self.words)
         key = least, stop_words
@@ -68,7 +68,7 @@ class Corpus:
         return self._counted[key]
 
     def known(self, name: str) -> list[str]:
-        """The words with a vector, for an encoder that cannot do without."""
+        """The words with a pretrained vector, for encoders that require it."""
         if self.words is not None:
             return list(self.words)
         if self.vectors is None:
@@ -76,7 +76,7 @@ class Corpus:
         return list(self.vectors.rows)
 
     def table(self, words: Sequence[str]) -> torch.Tensor:
-        """(V, dim) the vectors of words that all have one; zeros when they are loaded later."""
+        """(V, dim) pretrained vectors of words; zeros if they are loaded later."""
         if self.vectors is None:
             return torch.zeros(len(words), self.dim)
         return torch.from_numpy(self.vectors.vectors[[self.vectors.rows[word] for word in words]].astype(np.float32))
