@@ -117,7 +117,7 @@ class Sampling:
 class Source:
     """Where the weights of a model are published.
 
-    gigabytes  to download; 0 when nobody has said
+    gigabytes  to download; 0 if unknown
     repo       a Hugging Face repository; "" when they are files on a web server
     files      the repository's files that are needed, as patterns
     urls       the files on a web server; all are pickles

@@ -24,7 +24,7 @@ from avs_cli.types import WordVectors
 
 Weights = Mapping[str, torch.Tensor]
 
-# A trained head of each kind has such a weight.
+# A weight that identifies each kind of head.
 MARKS = {
     "laff": re.compile(r"(vis_net|txt_net)\.(vis_)?attention_layer\..*embedding_common\.0\.weight"),
     "w2vvpp": re.compile(r"1\.encoder\.rnn_encoder\.we\.weight"),
@@ -57,7 +57,7 @@ _NETVLAD = {"netvlad.centeroids": "centres", "netvlad.fc1.weight": "assign.weigh
 
 
 class Known(NamedTuple):
-    """What the weights do not tell.
+    """Information that the weights do not contain.
 
     words    vocabularies by encoder, "bow" and "gru"; the recurrent network's special words may come first
     vectors  pretrained word vectors
@@ -110,8 +110,8 @@ def adopt(
 
     spec        settings that the weights do not tell, as `laff:ave=true`
     attentions  published names of the attention layers, where the checkpoint says them
-    Raises MismatchError for weights that have no place in a head of ours, and for what has to be known and is not;
-    SpecError for a spec of another head; UnknownName for a name of no feature.
+    Raises MismatchError for unknown weights, and for missing information, SpecError for a spec of another head,
+    UnknownName for an unknown feature.
     """
     kind = kind_of(weights)
     if kind is None:

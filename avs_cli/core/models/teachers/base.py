@@ -48,15 +48,15 @@ class Teacher(nn.Module):
         return self.similarities(texts, videos)
 
     def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
-        """(N, D) sentences, (N, W, D) words, neither of unit length, to arrays whose rows are texts."""
+        """(N, D) sentences, (N, W, D) words, not normalised, to arrays with one row per text."""
         raise NotImplementedError
 
     def embed_videos(
         self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
     ) -> Arrays:
-        """(M, F, D) frames (or tokens) and their (M, F) mask to arrays whose rows are videos.
+        """(M, F, D) frames (or tokens) and their (M, F) mask to arrays with one row per video.
 
-        `generator` serves a teacher that draws noise.
+        `generator` is for teachers with random noise.
         """
         raise NotImplementedError
 
@@ -65,18 +65,18 @@ class Teacher(nn.Module):
         raise NotImplementedError
 
     def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(N, F) how much each frame of video i has to do with text i; rows add up to 1. N texts, N videos."""
+        """(N, F) relevance of the frames of video i for text i; rows sum to 1."""
         raise NotImplementedError
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
-        """Take the weights of the authors' checkpoint; returns those of CLIP's towers, named as OpenAI's CLIP does.
+        """Load a checkpoint of the authors; returns the weights of CLIP's towers, with the names of OpenAI's CLIP.
 
         Raises MismatchError for a weight that has no place here, or that is missing.
         """
         raise NotImplementedError
 
     def counted(self, logits: torch.Tensor, videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(N, F) logits, so much lower where video i has no frame that a softmax gives zero, if that is wanted."""
+        """(N, F) logits; if masked, low enough for padding that its softmax is zero."""
         return logits + (1 - videos["mask"].to(logits.dtype)) * UNCOUNTED if self.masked else logits
 
     def need_frames(self, frames: torch.Tensor, count: int) -> None:
@@ -86,7 +86,7 @@ class Teacher(nn.Module):
 
 
 def need_words(teacher: str, words: torch.Tensor | None, count: int) -> torch.Tensor:
-    """The words. Raises MismatchError where there are none, or another number of them than `count`."""
+    """The words. Raises MismatchError unless there are `count` words."""
     if words is None:
         raise MismatchError(f"{teacher} needs word-level text features, and these are sentence-level")
     if words.shape[1] != count:

@@ -17,15 +17,15 @@ from avs_cli.core.models.settings import settings_for
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
 
-# Texts that are scored together against all videos.
+# Number of texts per batch of scores.
 TEXTS = 64
 
 
 class ClipTeacher(ClipModel):
-    """Two towers and a teacher over them; the scale of its scores is CLIP's.
+    """CLIP's towers and a teacher on top; the scale of scores is that of CLIP.
 
     teacher   its name among the teachers
-    settings  of the teacher, as its spec has them
+    settings  of the teacher, from its spec
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ClipTeacher(ClipModel):
 
     @torch.no_grad()
     def limit_scale(self) -> None:
-        """Bring the scale back to at most 100, as is done after every step of training."""
+        """Limit the scale to 100, after each training step."""
         self.teacher.logit_scale.clamp_(max=LARGEST_SCALE)
 
     def sentences(self, texts: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ class ClipTeacher(ClipModel):
         return torch.cat([sentences[:, None], words if self.teacher.reads_words else words[:, :0]], 1)
 
     def embed_texts(self, texts: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The teacher's arrays."""
+        """The arrays of the teacher."""
         vectors = _whole(self.sentences(texts))
         arrays: dict[str, torch.Tensor] = self.teacher.embed_texts(vectors[:, 0], vectors[:, 1:])
         return arrays
@@ -79,7 +79,7 @@ class ClipTeacher(ClipModel):
         return arrays
 
     def scores(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The teacher's, without its scale."""
+        """The scores of the teacher, without its scale."""
         count = len(next(iter(texts.values())))
         parts = [{key: x[low : low + TEXTS] for key, x in texts.items()} for low in range(0, count, TEXTS)]
         scale: torch.Tensor = self.teacher.logit_scale.exp()

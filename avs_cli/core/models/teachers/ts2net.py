@@ -41,7 +41,7 @@ class SoftTopK(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, noise: torch.Tensor, count: int, scale: float) -> torch.Tensor:
-        """Mean over the draws."""
+        """The mean over random draws."""
         best = (scores[:, None] + scale * noise).topk(count, sorted=False).indices.sort().values
         ctx.save_for_backward(best, noise)
         ctx.scale = scale
@@ -61,7 +61,7 @@ class SoftTopK(torch.autograd.Function):
 
 
 class Selector(nn.Module):
-    """The score of each token, in the light of its frame's."""
+    """The score of each token, given the token of its frame."""
 
     def __init__(self, dim: int):
         super().__init__()
