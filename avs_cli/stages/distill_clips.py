@@ -28,6 +28,7 @@ from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages import clip_teachers
 from avs_cli.stages.clip_frames import CacheSettings, decode_clips
 from avs_cli.stages.footage import ClipValidation, Footage, FrozenFootage, footage_of
+from avs_cli.stages.inputs import FilePath, Paths, path_names
 from avs_cli.stages.runtime import runtime
 from avs_cli.stages.teachers import LossWeights, recipe_of
 from avs_cli.stages.team import joined
@@ -59,13 +60,13 @@ class StudentSettings(NamedTuple):
 
 
 def distill(
-    inputs: Sequence[str],
-    captions: Sequence[str],
+    inputs: Paths,
+    captions: Paths,
     *,
-    output: str,
+    output: FilePath,
     teachers: Sequence[str] = (),
     student: str = "clip",
-    weights: str | None = None,
+    weights: FilePath | None = None,
     frames: int = 12,
     words: int = 32,
     aggregate: Aggregate | None = None,
@@ -73,12 +74,12 @@ def distill(
     masked: bool = False,
     tower_rate: float = 1e-3,
     chunk: int = 48,
-    validate: Sequence[str] = (),
+    validate: Paths = (),
     metric: TwoWayMetric = "SumR",
     coarse: Method = "pear",
     fine: Method = "ce",
     loss_weights: LossWeights | None = None,
-    cache: str = "",
+    cache: FilePath = "",
     cache_frames: Literal["raw", "jpeg"] = "raw",
     cache_limit: float = 100.0,
     optimizer: Literal["adamw", "bertadam"] = "bertadam",
@@ -90,7 +91,7 @@ def distill(
     seed: int = 0,
     time_limit: float = 0.0,
     skip_missing: bool = False,
-    tensorboard: str = "",
+    tensorboard: FilePath = "",
     device: str = "auto",
     threads: int = 0,
     workers: int = 0,
@@ -124,6 +125,8 @@ def distill(
     `unreadable` of the result. Raises SpecError for models that are no students or teachers and for frames beyond the
     limit, MismatchError for weights that do not fit and for captions without a video.
     """
+    inputs, captions, validate = map(path_names, (inputs, captions, validate))
+    output, weights = str(output), None if weights is None else str(weights)
     chosen = aggregate or ("attention" if teachers else "mean")
     model_to_train = StudentSettings(student, weights, frames, words, chosen, float(pool_temperature), masked, chunk)
     if teachers and model_to_train.is_teacher:
@@ -180,7 +183,7 @@ def distill(
         description["teachers"] = {Path(path).stem: clip_teachers.cost(path, frames, words) for _, path in known}
         trained = Training(
             # The schedule ends with the last epoch, so nothing stops earlier.
-            Plan(output, settings, epochs, seed, precision, epochs, time_limit, tensorboard),
+            Plan(output, settings, epochs, seed, precision, epochs, time_limit, str(tensorboard)),
             team,
             description,
             model,

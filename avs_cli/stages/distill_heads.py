@@ -22,7 +22,7 @@ from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.provenance import digest
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import comparison
+from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.teachers import HeadTeacher, LossWeights, recipe_of
 from avs_cli.stages.team import joined
 from avs_cli.stages.training import SAMPLE, Plan, Trained, Training, optimizer_of, schedule_of, settings_of
@@ -32,23 +32,23 @@ from avs_cli.stages.validation import TwoWayMetric, TwoWayValidation
 
 
 def distill(
-    captions: Sequence[str],
-    videos: Sequence[str],
-    texts: Sequence[str],
+    captions: Paths,
+    videos: Paths,
+    texts: Paths,
     *,
-    output: str,
-    teachers: Sequence[str] = (),
+    output: FilePath,
+    teachers: Paths = (),
     student: str = "afa",
-    teacher_videos: Sequence[str] = (),
-    teacher_texts: Sequence[str] = (),
-    word_vectors: str = "",
-    validate: Sequence[str] = (),
+    teacher_videos: Paths = (),
+    teacher_texts: Paths = (),
+    word_vectors: FilePath = "",
+    validate: Paths = (),
     metric: TwoWayMetric = "SumR",
     coarse: Method = "pear",
     fine: Method = "ce",
     loss_weights: LossWeights | None = None,
     temperature: float = 0.05,
-    cache: str = "",
+    cache: FilePath = "",
     optimizer: Literal["adamw", "bertadam"] = "adamw",
     learning_rate: float = 1e-3,
     weight_decay: float | None = None,
@@ -59,7 +59,7 @@ def distill(
     time_limit: float = 0.0,
     skip_missing: bool = False,
     allow_mismatch: bool = False,
-    tensorboard: str = "",
+    tensorboard: FilePath = "",
     device: str = "auto",
     threads: int = 0,
     report: Reporter = LOGGED,
@@ -87,6 +87,9 @@ def distill(
     The other parameters are those of `train.train`. Raises SpecError for a student that cannot be trained on stores,
     MismatchError for data that lack something and for the state of another training in `output`.last.
     """
+    captions, videos, texts, validate = map(path_names, (captions, videos, texts, validate))
+    teachers, teacher_videos, teacher_texts = map(path_names, (teachers, teacher_videos, teacher_texts))
+    output = str(output)
     if clip_teachers.knows(student):
         raise SpecError(
             f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "
@@ -119,7 +122,7 @@ def distill(
         # Captions with the features of teachers and student: all of them learn from the same pairs.
         whole = every.pairs(captions)
         pairs = own.same(whole)
-        corpus = corpus_of(pairs, word_vectors)
+        corpus = corpus_of(pairs, str(word_vectors))
         description = described(student, texts, own, corpus)
         validation = TwoWayValidation(own.same(every.pairs(validate)), metric) if validate else None
         digests = {Path(path).stem: digest(path) for path in teachers}
@@ -135,7 +138,7 @@ def distill(
         shown = validation.pairs if validation else pairs
         return Training(
             # The schedule ends with the last epoch, so nothing stops earlier.
-            Plan(output, settings, epochs, seed, precision, epochs, time_limit, tensorboard),
+            Plan(output, settings, epochs, seed, precision, epochs, time_limit, str(tensorboard)),
             team,
             description,
             head,

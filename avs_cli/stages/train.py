@@ -1,6 +1,5 @@
 """Train a text-to-video retrieval head on stored features."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,7 +13,7 @@ from avs_cli.core.training.pairs import Matching, mean_weights
 from avs_cli.errors import SpecError
 from avs_cli.io.head_file import load_head
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import comparison
+from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.team import joined, processes
 from avs_cli.stages.training import SAMPLE, Plan, Trained, Training, optimizer_of, schedule_of, settings_of
 from avs_cli.stages.training_data import TrainingData
@@ -25,19 +24,19 @@ CAPTION_METRICS = ("mir", "mAP", "SumR")
 
 
 def train(
-    captions: Sequence[str],
-    videos: Sequence[str],
-    texts: Sequence[str] = (),
+    captions: Paths,
+    videos: Paths,
+    texts: Paths = (),
     *,
-    output: str,
+    output: FilePath,
     head: str = "",
     objective: str = "triplet",
-    validate: Sequence[str] = (),
-    qrels: str = "",
+    validate: Paths = (),
+    qrels: FilePath = "",
     metric: str = "",
-    init: str = "",
-    negated: str = "",
-    word_vectors: str = "",
+    init: FilePath = "",
+    negated: FilePath = "",
+    word_vectors: FilePath = "",
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop",
     learning_rate: float = 1e-4,
     weight_decay: float = 0.01,
@@ -50,24 +49,24 @@ def train(
     time_limit: float = 0.0,
     skip_missing: bool = False,
     allow_mismatch: bool = False,
-    tensorboard: str = "",
+    tensorboard: FilePath = "",
     device: str = "auto",
     threads: int = 0,
     report: Reporter = LOGGED,
 ) -> Trained:
     """Train a head until validation stops improving; interrupted and called again, it resumes.
 
-    captions        files of training captions
+    captions        training captions
     videos          stores of video features
     texts           stores of caption features, and names of text encoders that are trained with the head, such as bow
-    output          file of the best head; `.last` beside it has the state for resuming, `.csv` the values of each epoch
+    output          the best head; `.last` beside it has the state for resuming, `.csv` the values of each epoch
     head            spec of the head: laff by default; "" with `init`
     objective       spec of the loss
-    validate        files of validation captions; of topics, with `qrels`
+    validate        validation captions; topics, with `qrels`
     qrels           judgments of these topics
     metric          for model selection: mir (the default), mAP or SumR; with `qrels` any measure, by default xinfAP
-    init            file of a head to start from, with its vocabularies
-    negated         file of negated captions, for the objective negation
+    init            head to start from, with its vocabularies
+    negated         negated captions (JSON lines), for the objective negation
     word_vectors    pretrained word vectors: a BigFile folder or a text file
     learning_rate   its peak
     weight_decay    decoupled; of adamw only
@@ -82,6 +81,8 @@ def train(
     In the processes of torchrun, training is data-parallel. Raises SpecError for settings that do not go together,
     MismatchError for data that lack something and for the state of another training in `output`.last.
     """
+    captions, videos, texts, validate = map(path_names, (captions, videos, texts, validate))
+    output, qrels, init, negated = map(str, (output, qrels, init, negated))
     if (qrels or metric) and not validate:
         raise SpecError("qrels and metric have no effect without captions or topics to validate on")
     metric = metric or ("xinfAP" if qrels else "mir")
@@ -111,7 +112,7 @@ def train(
         if init:
             data.arrange(init)
         pairs = data.pairs(captions, negated)
-        corpus = None if init else corpus_of(pairs, word_vectors)
+        corpus = None if init else corpus_of(pairs, str(word_vectors))
         description = _initial(init) if corpus is None else described(head or "laff", texts, data, corpus)
         validation: HeadValidation | None = None
         if qrels:
@@ -124,7 +125,7 @@ def train(
         model = model.to(team.device)
         shown = validation.pairs if validation else pairs
         return Training(
-            Plan(output, settings, epochs, seed, precision, patience, time_limit, tensorboard),
+            Plan(output, settings, epochs, seed, precision, patience, time_limit, str(tensorboard)),
             team,
             description,
             model,

@@ -368,3 +368,10 @@ def test_the_readmes_notebook_lines_run_as_they_stand(tmp_path: Path) -> None:
     assert one == pytest.approx(0.75, abs=1e-3)
     assert both == pytest.approx(1.0, abs=1e-3)
     assert p == 1.0
+
+
+@pytest.mark.parametrize(("name", "option"), [("extract", "model"), ("fuse", "method"), ("shots", "detector")])
+def test_the_help_of_an_option_names_every_entry_of_its_registry(name: str, option: str) -> None:
+    (given,) = [each for each in cli.build([name]).commands[name].params if each.name == option]
+    words = re.findall(r"[\w-]+", given.help)  # type: ignore[attr-defined]
+    assert set(docgen.REGISTRIES[name, option].names()) <= set(words)

@@ -77,7 +77,13 @@ def test_a_teacher_that_it_has_trained_teaches_a_student(avs_here: Avs, films: l
     distill_clips.distill(films, ["c.txt"], output="t.safetensors", student="xclip", **TINY)
     line = ["distill", *films, "--captions", "c.txt", *LINE, "--teacher", "xclip=t.safetensors"]
     assert avs_here(*line, "-o", "command.safetensors").returncode == 0
-    distill_clips.distill(films, ["c.txt"], output="function.safetensors", teachers=["xclip=t.safetensors"], **TINY)
+    distill_clips.distill(
+        [*map(Path, films)],
+        Path("c.txt"),
+        output=Path("function.safetensors"),
+        teachers=["xclip=t.safetensors"],
+        **TINY,
+    )
     assert Path("function.safetensors").read_bytes() == Path("command.safetensors").read_bytes()
     head = load_head("function.safetensors").head
     assert (head["settings"]["aggregate"], [*head["teachers"]]) == ("attention", ["t"])

@@ -54,7 +54,7 @@ def test_the_function_writes_the_bytes_of_the_command(
 
 def test_without_teachers_too(avs_here: Avs, data: Path) -> None:
     assert avs_here(*LINE, "-o", "command.safetensors").returncode == 0
-    trained = distill_heads.distill(CAPTIONS, VIDEOS, TEXTS, output="function.safetensors", **TINY)
+    trained = distill_heads.distill(Path("a.txt"), VIDEOS, TEXTS, output=Path("function.safetensors"), **TINY)
     assert Path("function.safetensors").read_bytes() == Path("command.safetensors").read_bytes()
     assert (trained.best, trained.best_epoch, len(trained.rows)) == (None, 2, 2)
     assert not Path("function.safetensors.kept").exists()

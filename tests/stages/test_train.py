@@ -94,6 +94,14 @@ def test_a_head_that_does_not_improve_stays_the_untrained_one(data: Path, hearin
     assert "no improvement for more than 1 epochs" in heard.notes[-1]
 
 
+def test_paths_may_be_one_or_several_texts_or_paths(data: Path) -> None:
+    train.train(["a.txt"], ["a-clip.h5"], ["a-text.h5"], output="texts.st", validate=["a.txt"], epochs=1, **TINY)
+    one = {"output": data / "paths.st", "validate": data / "a.txt", "epochs": 1, **TINY}
+    trained = train.train(data / "a.txt", "a-clip.h5", [Path("a-text.h5")], **one)
+    assert trained.path == str(data / "paths.st")
+    assert Path("paths.st").read_bytes() == Path("texts.st").read_bytes()
+
+
 def test_fine_tuning_needs_no_head_and_takes_none(data: Path) -> None:
     train.train(["a.txt"], VIDEOS[:1], TEXTS[:1], output="pre.safetensors", epochs=1, **TINY)
     own = {key: value for key, value in TINY.items() if key != "head"}
