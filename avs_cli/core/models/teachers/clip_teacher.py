@@ -1,6 +1,6 @@
-"""A teacher together with the CLIP below it, to be trained on clips as its authors do.
+"""A teacher and the CLIP model below it, trained together on clips, as the authors do.
 
-Weights are saved under the authors' names, and CLIP's under OpenAI's, so that a file is read as one of the authors'.
+Weights are saved by the authors' names, and CLIP's by OpenAI's, so that a file can be read like the authors' own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ TEXTS = 64
 
 
 class ClipTeacher(ClipModel):
-    """CLIP's towers and a teacher on top; the scale of scores is that of CLIP.
+    """CLIP's towers and a teacher on top; scores are scaled by CLIP's scale.
 
-    teacher   its name among the teachers
+    teacher   name of the teacher
     settings  of the teacher, from its spec
     """
 
@@ -48,7 +48,7 @@ class ClipTeacher(ClipModel):
         self.register_load_state_dict_pre_hook(_unpublish)  # type: ignore[no-untyped-call]
 
     def start(self, clip: Mapping[str, torch.Tensor]) -> bool:
-        """Take CLIP's weights; whether the header could take those of the text tower, which must be as wide."""
+        """Load CLIP's weights; returns whether the header could be initialised from the text tower (equal widths)."""
         self.take(clip)
         self.limit_scale()
         return start_header(getattr(self.teacher, "temporal", None), clip, self.towers.dim)
@@ -59,7 +59,7 @@ class ClipTeacher(ClipModel):
         self.teacher.logit_scale.clamp_(max=LARGEST_SCALE)
 
     def sentences(self, texts: torch.Tensor) -> torch.Tensor:
-        """(N, W) token ids to (N, 1, D) sentences, or (N, 1 + W, D) with their words; vectors stay."""
+        """(N, W) token ids to (N, 1, D) sentences, or (N, 1 + W, D) with their words; vectors stay unchanged."""
         if texts.is_floating_point():
             return texts
         sentences, words = self.towers.texts(texts)
@@ -72,7 +72,7 @@ class ClipTeacher(ClipModel):
         return arrays
 
     def embed_videos(self, frames: torch.Tensor, there: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The teacher's arrays; noise, where it draws some, is new for each video while it learns."""
+        """The arrays of the teacher; in training, noise is drawn anew for each video."""
         vectors = _whole(frames if frames.is_floating_point() else self.frame_vectors(frames, there))
         noise = torch.default_generator if self.training else None
         arrays: dict[str, torch.Tensor] = self.teacher.embed_videos(vectors, there.to(vectors.dtype), noise)
@@ -87,7 +87,7 @@ class ClipTeacher(ClipModel):
 
 
 def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises MismatchError unless settings from a file build a teacher, and one whose weights have these shapes."""
+    """Raises MismatchError unless settings from a file build a teacher with weights of these shapes."""
     if isinstance(settings, Mapping):
         name = settings.get("teacher")
         if name not in teachers.names():
@@ -99,12 +99,12 @@ def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _whole(vectors: torch.Tensor) -> torch.Tensor:
-    """Half precision is for the products of the towers, not for the differences of cosines."""
+    """Disable autocast: half precision is sufficient for the towers, not for differences of cosines."""
     return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
 
 
 def _publish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any) -> None:
-    """Our names to the authors'; the scale, which teacher and CLIP share, is under CLIP's alone."""
+    """Rename from our names to the authors'; the shared scale is saved by CLIP's name only."""
     assert isinstance(model, ClipTeacher)
     for key in list(state):
         value, own = state.pop(key), key.removeprefix(prefix)
@@ -115,7 +115,7 @@ def _publish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, meta
 
 
 def _unpublish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, *others: Any) -> None:
-    """The authors' names to ours."""
+    """Rename from the authors' names to ours."""
     assert isinstance(model, ClipTeacher)
     ours = {theirs: own for own, theirs in model._theirs.items()}
     for key in list(state):
