@@ -72,7 +72,7 @@ class ClipTeacher(ClipModel):
         return arrays
 
     def embed_videos(self, frames: torch.Tensor, there: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The arrays of the teacher; in training, noise is drawn anew for each video."""
+        """The arrays of the teacher; in training, noise is resampled for each video."""
         vectors = _whole(frames if frames.is_floating_point() else self.frame_vectors(frames, there))
         noise = torch.default_generator if self.training else None
         arrays: dict[str, torch.Tensor] = self.teacher.embed_videos(vectors, there.to(vectors.dtype), noise)
