@@ -2,8 +2,8 @@
 
 import json
 import logging
+import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,26 +31,25 @@ from avs_cli.stages.rerank import rerank_runs  # noqa: E402
 from avs_cli.stages.search import search, search_heads, searching_heads  # noqa: E402
 
 DATA = Path(__file__).with_name("data")
+# Workers know the tests' own encoders.
+PRELOAD = f"from avs_cli.core import encoders\nencoders.__path__ = [*encoders.__path__, {str(DATA / 'encoders')!r}]\n"
 Here = Callable[..., Any]
-
-
-def started(workers: int, daemon: bool) -> Any:
-    """A scheduler and workers on loopback, as the command line of Dask starts them."""
-    settings = {"distributed.worker.daemon": daemon, "distributed.scheduler.allowed-failures": 0}
-    with dask.config.set(settings):
-        return distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            preload=[str(DATA / "dask_worker.py")],
-        )
 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a scheduler with two workers; a task is given up when one worker died of it."""
-    with dask.config.set({"distributed.worker.daemon": False}), started(2, False) as running:
+    settings = {"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 0}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            preload=[PRELOAD],
+        ) as running,
+    ):
         yield running.scheduler_address
 
 
@@ -114,16 +113,6 @@ def test_a_shot_that_kills_every_worker_is_a_line_of_the_ledger_and_can_be_retri
     Path("deadly").unlink()
     extract("images", "there.h5", "deadly", workers=1, retry_failed=True, engine=engine)
     assert Path("there.h5").read_bytes() == Path("here.h5").read_bytes()
-
-
-def test_without_a_scheduler_a_cluster_runs_on_this_machine(avs_here: Here, folder: Path) -> None:
-    # Its workers know the package's encoders only.
-    (folder / "t.txt").write_text("1 a dog\n")
-    assert avs_here("extract", "--text", "t.txt", "--model", "minilm", "-o", "gallery.h5").returncode == 0
-    line = ("search", "gallery.h5", "--vectors", "gallery.h5", "-o")
-    assert avs_here(*line, "here.run").returncode == 0
-    assert avs_here(*line, "there.run", "--engine", "dask").returncode == 0
-    assert Path("there.run").read_bytes() == Path("here.run").read_bytes()
 
 
 def test_an_error_of_a_worker_is_that_of_this_machine(folder: Path, engine: Cluster) -> None:
@@ -231,6 +220,13 @@ def test_the_commands_write_what_they_write_here(avs_here: Here, stores: Path, s
         assert (tmp_path / f"there{number}").read_bytes() == (tmp_path / f"here{number}").read_bytes()
 
 
+def test_without_a_scheduler_a_cluster_runs_on_this_machine(avs_here: Here, stores: Path, tmp_path: Path) -> None:
+    line = ("search", "odd.h5", "--vectors", "topics.h5", "-o")
+    assert avs_here(*line, tmp_path / "here", cwd=stores).returncode == 0
+    assert avs_here(*line, tmp_path / "there", "--engine", "dask", cwd=stores).returncode == 0
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+
+
 # The cluster itself
 
 
@@ -247,6 +243,10 @@ def fail_twice(path: str) -> str:
 
 def refuse(path: str) -> None:
     raise FormatError(path, "no such run", 3)
+
+
+def be_daemons(daemon: bool) -> None:
+    multiprocessing.current_process()._config["daemon"] = daemon  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -280,13 +280,15 @@ def test_a_worker_that_does_not_see_the_files_says_so(
         list(engine.map(len, ["ab"]))
 
 
-def test_daemonic_workers_are_told_how_to_be_started(folder: Path) -> None:
-    with (
-        started(1, True) as running,
-        cluster(running.scheduler_address) as engine,
-        pytest.raises(UnavailableError, match="DASK_DISTRIBUTED__WORKER__DAEMON=False"),
-    ):
-        extract("images", "s.h5", "colour", engine=engine)
+def test_daemonic_workers_are_told_how_to_be_started(folder: Path, scheduler: str, by_value: None) -> None:
+    with distributed.Client(scheduler) as client, cluster(scheduler) as engine:
+        client.run(be_daemons, True)
+        try:
+            with pytest.raises(UnavailableError, match="DASK_DISTRIBUTED__WORKER__DAEMON=False"):
+                list(engine.map(len, ["ab"], starts_processes=True))
+        finally:
+            client.run(be_daemons, False)
+        assert list(engine.map(len, ["ab"], starts_processes=True)) == [("ab", 2)]
 
 
 @pytest.mark.parametrize(
@@ -315,11 +317,9 @@ def test_a_scheduler_is_named_by_hand_only(avs_here: Here, folder: Path) -> None
     assert ran.returncode == 3 and "on the command line only" in ran.stderr
 
 
-def test_a_missing_package_is_named_with_its_cure() -> None:
-    program = (
-        "import sys; sys.modules['distributed'] = None; from avs_cli.cli import exit_code;"
-        "sys.exit(exit_code(['search', 'g.h5', '-q', 'a dog', '--engine', 'dask', '-o', 'a.run']))"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+def test_a_missing_package_is_named_with_its_cure(avs_here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "avs_cli.cluster")
+    ran = avs_here("search", "g.h5", "-q", "a dog", "--engine", "dask", "-o", "a.run")
     assert ran.returncode == 4
     assert ran.stderr == "avs: --engine dask needs a package: pip install 'avs-cli[dask]'\n"
