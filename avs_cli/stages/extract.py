@@ -1,6 +1,7 @@
 """Extraction: shots, images or texts encoded into a feature store.
 
     gallery = extract(["videos/"], "gallery.h5", "clip", shots="shots.tsv")
+    features = extract(["videos/"], "features.h5", ["clip", "blip2", "ircsn"], shots="shots.tsv")
     topics = extract_texts("tv22.txt", "topics.h5", "clip")
 
 The store is written in parts, so that the same call resumes an interrupted extraction. What only an encoder needs is
@@ -9,24 +10,26 @@ imported when one is loaded: a finished store is recognised without.
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from avs_cli import __version__
 from avs_cli.core.encoders import Encoder, encoders
 from avs_cli.core.extraction import FRAME_RATE, THUMBNAIL
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.io.facts import keep, recall
-from avs_cli.io.store.writer import Item, StoreWriter, is_finished
+from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import FilePath, Paths, find_frames, named_shots, path_names
-from avs_cli.types import Facts, Failure, Sampling, Shot, feature_name
+from avs_cli.types import Facts, Failure, Frames, Pixels, Sampling, Shot, feature_name
 
 if TYPE_CHECKING:
+    from avs_cli.core.extraction.batches import Encoded, ShotEncoder
     from avs_cli.stages.topics import Topics
 
 # At most this much work is lost when the process is killed: a part is closed when either limit is reached.
@@ -41,6 +44,10 @@ Dtype = Literal["float16", "float32"]
 Pooling = Literal["mean", "max", "none"]
 
 
+Weights = FilePath | Mapping[str, FilePath]
+"""A local checkpoint of the one model, or of each of several models by its spec."""
+
+
 @dataclass(frozen=True)
 class _Extraction:
     """What is asked of the encoder `spec` and of its feature in a store; None is the encoder's own choice."""
@@ -48,18 +55,38 @@ class _Extraction:
     spec: str
     path: str
     feature: str
+    weights: FilePath | None
+    device: str
+    precision: Precision
     fps: float | None
     max_frames: int | None
     pool: Pooling | None
     frame_norm: Literal["none", "l2"]
     dtype: Dtype
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the encoder, apart from the content of its weight files."""
+        return {
+            "spec": self.spec,
+            "weights": str(Path(self.weights).absolute()) if self.weights else self.weights,
+            "device": self.device,
+            "precision": self.precision,
+            "packages": {"avs": __version__, **versions(*PACKAGES, "open_clip_torch")},
+            "places": {name: os.environ.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME")},
+        }
+
+    @property
+    def name(self) -> str:
+        """The feature as other stages take it."""
+        return f"{self.path}::{self.feature}"
+
     def sampling(self, encoder: Encoder | Facts) -> Sampling:
         """The encoder's sampling with the user's changes."""
         sampling = encoder.sampling
         if self.fps is not None:
             if sampling.fps is None or sampling.clip > 1:
-                raise SpecError("this model has a fixed number of frames; --fps does not apply")
+                raise SpecError(f"{self.spec} has a fixed number of frames; --fps does not apply")
             sampling = replace(sampling, fps=self.fps)
         return sampling if self.max_frames is None else replace(sampling, max_frames=self.max_frames)
 
@@ -81,10 +108,39 @@ class _Extraction:
         return StoreWriter(self.path, self.feature, encoder.dim, provenance, self.dtype, frame_level=pooling == "none")
 
 
+class Settings(TypedDict, total=False):
+    """The keyword parameters of `extract`."""
+
+    shots: FilePath
+    frames: Literal["name", "folder"] | None
+    fps: float | None
+    max_frames: int | None
+    pool: Pooling | None
+    frame_norm: Literal["none", "l2"]
+    dtype: Dtype
+    weights: Weights | None
+    device: str
+    precision: Precision
+    batch_size: int
+    workers: int
+    threads: int
+    timeout: float
+    shard: tuple[int, int]
+    thumbnails: int | None
+    retry_failed: bool
+    report: Reporter
+
+
+@overload
+def extract(inputs: Paths, output: FilePath, model: str = "conse", **settings: Unpack[Settings]) -> str: ...
+@overload
+def extract(
+    inputs: Paths, output: FilePath, model: list[str] | tuple[str, ...], **settings: Unpack[Settings]
+) -> list[str]: ...
 def extract(
     inputs: Paths,
     output: FilePath,
-    model: str = "conse",
+    model: str | list[str] | tuple[str, ...] = "conse",
     *,
     shots: FilePath = "",
     frames: Literal["name", "folder"] | None = None,
@@ -93,7 +149,7 @@ def extract(
     pool: Pooling | None = None,
     frame_norm: Literal["none", "l2"] = "none",
     dtype: Dtype = "float16",
-    weights: FilePath | None = None,
+    weights: Weights | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     batch_size: int = 32,
@@ -104,25 +160,29 @@ def extract(
     thumbnails: int | None = None,
     retry_failed: bool = False,
     report: Reporter = LOGGED,
-) -> str:
+) -> str | list[str]:
     """Encode the shots of videos, or images, into a store, and return its name as other stages take it.
 
     inputs        videos, images, folders of them, or shot tables (.tsv)
     output        FILE or FILE::FEATURE; the feature is named by the model if not by the output
-    model         a module of `core.encoders`, with parameters as in "clip:ViT-L-14"
+    model         a module of `core.encoders`, with parameters as in "clip:ViT-L-14"; or several of them, each of which
+                  gives a feature of FILE: all are loaded at once, and each frame is decoded only once
     shots         a shot table; without one each video is one shot
     frames        images are extracted frames: "name", they are called <shot>_<number>; "folder", one folder per shot
     fps           frames per second to sample, or the rate of extracted frames; default: the model's own, and 2
     max_frames    per shot
     pool          of frame vectors; "none" stores every frame; default: the model's own
     frame_norm    of frame vectors before pooling
-    weights       a local checkpoint instead of the published weights
+    weights       a local checkpoint instead of the published weights; of several models by model: {"clip": "clip.pt"}
     batch_size    frames (or clips) per forward pass
     workers       decoding processes; 0 chooses from the cores
     timeout       seconds without a decoded frame before a file is given up
     shard         (i, n) processes part i, from 1, of n equal parts of the videos
     thumbnails    width in pixels; 0 stores none; default: 320
     retry_failed  process only the shots that failed before
+
+    The other parameters apply to every model. The bytes of a store of several features are those of one call per model,
+    in their order; what is there already is not encoded again. Returns a list of names for several models.
 
     Raises IncompleteError when the store is written and shots are missing from it, which its ledger
     (FILE.errors.jsonl) lists.
@@ -131,45 +191,48 @@ def extract(
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     if not 1 <= shard[0] <= shard[1]:
         raise SpecError(f"part {shard[0]} of {shard[1]}: parts count from 1")
-    path, feature = _target(str(output), model)
-    wanted = _Extraction(model, path, feature, fps, max_frames, pool, frame_norm, dtype)
-    identity = _identity(model, weights, device, precision)
-    # Missing files are reported, and a finished store is recognised, before a model is loaded.
+    specs = [model] if isinstance(model, str) else list(model)
+    wanted = [
+        _Extraction(spec, path, feature, own, device, precision, fps, max_frames, pool, frame_norm, dtype)
+        for spec, (path, feature), own in zip(specs, _targets(str(output), specs), _each(weights, specs), strict=True)
+    ]
+    path, names = wanted[0].path, [one.name for one in wanted]
+    # Missing files are reported, and a finished feature is recognised, before a model is loaded.
     given = path_names(inputs)
     images = find_frames(given, frames, fps or FRAME_RATE) if frames else {}
     found = _part([*images] or named_shots(given, str(shots)), *shard)
-    failed = _failed_of_finished(identity, wanted, found, retry_failed, report)
-    if failed is not None:
-        if thumbnails is not None:
-            report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
-        _complete(path, failed, found)
-        return f"{path}::{feature}"
-    encoder, decoders = _loaded(model, device, threads, weights, precision)
-    if encoder.pixels is None:
-        raise SpecError(f"{model} encodes text only; give --text FILE")
-    if model == "conse":
-        report.note(
-            "conse needs no download: it is good at objects and animals, weak at people, actions and written text"
-        )
-    writer = wanted.writer(encoder)
-    with writer:
-        _keep_facts(identity, encoder)
-        _encode_shots(
-            encoder,
-            writer,
-            found,
-            images,
-            wanted,
-            batch_size=batch_size,
-            workers=workers or decoders,
-            timeout=timeout,
-            thumbnail=THUMBNAIL if thumbnails is None else thumbnails,
-            retry_failed=retry_failed,
-            report=report,
-        )
-        failed = _report_failures(writer, found, report)
-    _complete(path, failed, found)
-    return f"{path}::{feature}"
+    failures = _failures_of_finished(wanted, found, retry_failed)
+    finished = failures is not None
+    if failures is None:
+        ready = _finished_features(wanted, found, retry_failed) if len(wanted) > 1 else {}
+        loaded, decoders = _loaded_each([one for one in wanted if one.feature not in ready], threads, report)
+        sources: dict[str, Encoder | Facts] = {**ready, **loaded}
+        with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
+            features = [
+                _Feature(one, loaded[one.feature], writer)
+                for one, writer in zip(wanted, writers.writers, strict=True)
+                if one.feature in loaded
+            ]
+            for each in features:
+                _keep_facts(each.wanted.identity, each.encoder)
+            _encode_shots(
+                features,
+                found,
+                images,
+                batch_size=batch_size,
+                workers=workers or decoders,
+                timeout=timeout,
+                thumbnail=THUMBNAIL if thumbnails is None else thumbnails,
+                retry_failed=retry_failed,
+                report=report,
+            )
+            writers.finish([item.id for item in found])
+            failures = [_failures(writer, found) for writer in writers.writers]
+    report.note_each(failure.message for own in failures for failure in own)
+    if finished and thumbnails is not None:
+        report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
+    _complete(path, {one.feature: len(own) for one, own in zip(wanted, failures, strict=True)}, len(found))
+    return names[0] if isinstance(model, str) else names
 
 
 def extract_texts(
@@ -192,7 +255,7 @@ def extract_texts(
     An encoder gives a text one vector, several wordings are combined; a word-level one gives a vector per word. The
     other parameters are those of `extract`. Raises SpecError for an encoder without text.
     """
-    path, feature = _target(str(output), model)
+    ((path, feature),) = _targets(str(output), [model])
     if isinstance(texts, str | Path) and str(texts) != "-":
         Path(texts).stat()  # a missing file is reported before a model is loaded
     encoder, _ = _loaded(model, device, threads, weights, precision)
@@ -215,14 +278,58 @@ def extract_texts(
     return f"{path}::{feature}"
 
 
-def _target(output: str, model: str) -> tuple[str, str]:
-    """The store's path and the feature's name in it: `file.h5::name`, else the model's own name."""
+def _targets(output: str, models: Sequence[str]) -> list[tuple[str, str]]:
+    """The store's path and the name of each model's feature in it: `file.h5::name`, else the model's own name.
+
+    Raises SpecError without models, and where two of them would write one feature.
+    """
     path, _, name = output.partition("::")
+    if not models:
+        raise SpecError("no model to encode with")
+    if len(models) == 1:
+        return [(path, name or _own_name(models[0]))]
     if name:
-        return path, name
+        raise SpecError(f"{output} names one feature, and {len(models)} models give one each; write to {path}")
+    given: dict[str, str] = {}
+    for model in models:
+        own = _own_name(model)
+        if own in given:
+            what = f"{model} is given twice" if given[own] == model else f"{given[own]} and {model} are both {own!r}"
+            raise SpecError(f"{what}; a store has one feature of a name")
+        given[own] = model
+    return [(path, own) for own in given]
+
+
+def _own_name(model: str) -> str:
     first, _, rest = model.partition(":")
     values = [piece.partition("=")[2] or piece for piece in rest.split(",") if piece]
-    return path, feature_name("-".join([first, *values]))
+    return feature_name("-".join([first, *values]))
+
+
+def _each(weights: Weights | None, models: Sequence[str]) -> list[FilePath | None]:
+    """The checkpoint of each model. Raises SpecError for one that is not said to be of a model."""
+    if not isinstance(weights, Mapping):
+        if weights and len(models) > 1:
+            raise SpecError(f"{weights}: weights of which of the {len(models)} models? write {models[0]}=PATH")
+        return [weights] * len(models)
+    if other := next((name for name in weights if name not in models), ""):
+        raise SpecError(f"weights of {other}, which is none of the models: {', '.join(models)}")
+    return [weights.get(model) for model in models]
+
+
+def _loaded_each(wanted: Sequence[_Extraction], threads: int, report: Reporter) -> tuple[dict[str, Encoder], int]:
+    """As `_loaded`, the encoder of each feature. Raises SpecError for one without images."""
+    loaded, decoders = {}, 1
+    for one in wanted:
+        encoder, decoders = _loaded(one.spec, one.device, threads, one.weights, one.precision)
+        if encoder.pixels is None:
+            raise SpecError(f"{one.spec} encodes text only; give --text FILE")
+        if one.spec == "conse":
+            report.note(
+                "conse needs no download: it is good at objects and animals, weak at people, actions and written text"
+            )
+        loaded[one.feature] = encoder
+    return loaded, decoders
 
 
 def _loaded(model: str, device: str, threads: int, weights: FilePath | None, precision: str) -> tuple[Encoder, int]:
@@ -237,43 +344,43 @@ def _loaded(model: str, device: str, threads: int, weights: FilePath | None, pre
     return encoder, chosen.workers
 
 
-def _identity(model: str, weights: FilePath | None, device: str, precision: str) -> dict[str, Any]:
-    """Everything that determines the encoder, apart from the content of its weight files."""
-    return {
-        "spec": model,
-        "weights": str(Path(weights).absolute()) if weights else weights,
-        "device": device,
-        "precision": precision,
-        "packages": {"avs": __version__, **versions(*PACKAGES, "open_clip_torch")},
-        "places": {name: os.environ.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME")},
-    }
+def _recalled(wanted: _Extraction) -> Facts | None:
+    """The facts that the encoder gave when it was last loaded, if the store may be finished."""
+    facts = recall(wanted.identity) if Path(wanted.path).exists() else None
+    return facts if facts and facts.pixels else None
 
 
-def _failed_of_finished(
-    identity: Mapping[str, Any],
-    wanted: _Extraction,
-    found: Sequence[Shot | Failure],
-    retry_failed: bool,
-    report: Reporter,
-) -> int | None:
-    """The number of failed shots of a finished store; None if the model is needed to continue or to decide.
-
-    The decision uses the facts that the encoder gave when it was last loaded.
-    """
-    facts = recall(identity)
-    if facts is None or facts.pixels is None:
-        return None
-    store = wanted.writer(facts)
-    if not is_finished(store.path):
+def _failures_of_finished(
+    wanted: Sequence[_Extraction], found: Sequence[Shot | Failure], retry_failed: bool
+) -> list[list[Failure]] | None:
+    """The failed shots of each feature of a finished store; None if a model is needed to continue or to decide."""
+    recalled = [_recalled(one) for one in wanted]
+    facts = [each for each in recalled if each is not None]
+    if len(facts) < len(wanted):
         return None
     try:
-        with store as writer:
-            if _remaining(writer, found, retry_failed):
+        with StoreWriters([one.writer(each) for one, each in zip(wanted, facts, strict=True)]) as writers:
+            if any(_remaining(writer, found, retry_failed) for writer in writers.writers):
                 return None
-            writer.finish([item.id for item in found])
-            return _report_failures(writer, found, report)
+            writers.finish([item.id for item in found])
+            return [_failures(writer, found) for writer in writers.writers]
     except MismatchError:
         return None  # the model itself will decide, and report it
+
+
+def _finished_features(
+    wanted: Sequence[_Extraction], found: Sequence[Shot | Failure], retry_failed: bool
+) -> dict[str, Facts]:
+    """The features that lack no shot, so that their models are not needed, and the facts on these."""
+    finished = {}
+    for one in wanted:
+        facts = _recalled(one)
+        if facts is None:
+            continue
+        with suppress(MismatchError), one.writer(facts) as writer:
+            if not _remaining(writer, found, retry_failed):
+                finished[one.feature] = facts
+    return finished
 
 
 def _keep_facts(identity: Mapping[str, Any], encoder: Encoder) -> None:
@@ -300,12 +407,25 @@ def _remaining(writer: StoreWriter, found: Sequence[Shot | Failure], retry_faile
     return [item for item in found if item.id not in writer.done and item.id not in writer.failed]
 
 
+@dataclass
+class _Feature:
+    """A feature that is being written: its encoder, its writer, and the shots of its next part."""
+
+    wanted: _Extraction
+    encoder: Encoder
+    writer: StoreWriter
+    part: list[Item] = field(default_factory=list)
+
+    def save(self) -> None:
+        """Write the part."""
+        self.writer.add(self.part)
+        self.part = []
+
+
 def _encode_shots(
-    encoder: Encoder,
-    writer: StoreWriter,
+    features: Sequence[_Feature],
     found: Sequence[Shot | Failure],
     images: Mapping[Shot, tuple[str, ...]],
-    wanted: _Extraction,
     *,
     batch_size: int,
     workers: int,
@@ -314,55 +434,92 @@ def _encode_shots(
     retry_failed: bool,
     report: Reporter,
 ) -> None:
-    """Encode the remaining shots, and save them part by part.
+    """Encode the remaining shots of each feature, and save them part by part.
 
     images  the files of shots that are given as extracted frames
     """
-    from avs_cli.core.extraction.batches import encode
+    from avs_cli.core.extraction.batches import ShotEncoder
     from avs_cli.core.extraction.sampling import sample_times
     from avs_cli.io.video.find import measured
-    from avs_cli.io.video.frames import Job, decode, jobs_of
+    from avs_cli.io.video.frames import Job, View, decode_views, jobs_of
 
-    assert encoder.pixels is not None
-    remaining = list(measured(_remaining(writer, found, retry_failed), workers, timeout))
-    shots = {item.id: item for item in remaining if isinstance(item, Shot)}
-    for item in remaining:
-        if isinstance(item, Failure):
-            writer.fail(item)
-    jobs = [Job(shot.video, (shot,), images[shot]) for shot in shots.values()] if images else []
-    pieces = decode(
-        jobs or jobs_of(shots.values()),
-        partial(sample_times, sampling=wanted.sampling(encoder)),
-        encoder.pixels,
-        encoder.sampling.clip,
-        workers,
-        timeout,
-        thumbnail,
-    )
-    part: list[Item] = []
+    # Encoders that see the same frames in the same size share a view.
+    seen: dict[tuple[Sampling, Pixels], list[int]] = {}
+    encoders = []
+    for number, one in enumerate(features):
+        assert one.encoder.pixels is not None
+        seen.setdefault((one.wanted.sampling(one.encoder), one.encoder.pixels), []).append(number)
+        unit = one.wanted.frame_norm == "l2"
+        encoders.append(ShotEncoder(one.encoder, one.wanted.pooling(one.encoder), batch_size, unit))
+    views = [View(partial(sample_times, sampling=sampling), pixels, sampling.clip) for sampling, pixels in seen]
+    viewers = list(seen.values())
+
+    missing = [{item.id for item in _remaining(one.writer, found, retry_failed)} for one in features]
+    remaining = [item for item in found if any(item.id in ids for ids in missing)]
+    shots: dict[str, Shot] = {}
+    for item in measured(remaining, workers, timeout):
+        if isinstance(item, Shot):
+            shots[item.id] = item
+            continue
+        for one, ids in zip(features, missing, strict=True):
+            if item.id in ids:
+                one.writer.fail(item)
+    jobs = [Job(shot.video, (shot,), images[shot]) for shot in shots.values()] if images else jobs_of(shots.values())
+    wanted_by = {
+        id: tuple(view for view, numbers in enumerate(viewers) if any(id in missing[number] for number in numbers))
+        for id in shots
+    }
+    pieces = decode_views(jobs, views, wanted_by, workers, timeout, thumbnail)
     started = time.monotonic()
     with report.progress("encoding", len(shots)) as advance:
-        for result in encode(encoder, pieces, wanted.pooling(encoder), batch_size, wanted.frame_norm == "l2"):
-            advance()
+        for number, result in _encoded(encoders, viewers, missing, pieces):
+            one = features[number]
+            id = result.id if isinstance(result, Failure) else result.shot
+            advance(1 / sum(id in ids for ids in missing))
             if isinstance(result, Failure):
-                writer.fail(result)
+                one.writer.fail(result)
                 continue
-            part.append(Item(shots[result.shot], result.shot, result.vectors, result.thumbnail))
-            if len(part) >= PART_SHOTS or time.monotonic() - started >= PART_SECONDS:
-                writer.add(part)
-                part, started = [], time.monotonic()
-    writer.add(part)
-    writer.finish([item.id for item in found])
+            one.part.append(Item(shots[id], id, result.vectors, result.thumbnail))
+            if len(one.part) >= PART_SHOTS or time.monotonic() - started >= PART_SECONDS:
+                for each in features:
+                    each.save()
+                started = time.monotonic()
+    for each in features:
+        each.save()
 
 
-def _report_failures(writer: StoreWriter, found: Sequence[Shot | Failure], report: Reporter) -> int:
-    """Report failures, each message once, and return the number of failed shots."""
-    failures = [writer.failed[item.id] for item in found if item.id in writer.failed]
-    report.note_each(failure.message for failure in failures)
-    return len(failures)
+def _encoded(
+    encoders: Sequence["ShotEncoder"],
+    viewers: Sequence[Sequence[int]],
+    missing: Sequence[Container[str]],
+    pieces: Iterable[tuple[int, Frames | Failure]],
+) -> "Iterator[tuple[int, Encoded | Failure]]":
+    """The vectors of each shot from each encoder, with the encoder's number.
+
+    viewers  the encoders of each view
+    missing  the shots that each encoder is to encode
+    """
+    for view, piece in pieces:
+        shot = piece.id if isinstance(piece, Failure) else piece.shot
+        for number in viewers[view]:
+            if shot in missing[number]:
+                for result in encoders[number].add(piece):
+                    yield number, result
+    for number, encoder in enumerate(encoders):
+        for result in encoder.rest():
+            yield number, result
 
 
-def _complete(path: str, failed: int, found: Sequence[Shot | Failure]) -> None:
-    """Raises IncompleteError for a finished store that lacks shots."""
-    if failed:
-        raise IncompleteError(f"{path}: {failed} of {len(found)} shots are missing; see {path}.errors.jsonl")
+def _failures(writer: StoreWriter, found: Sequence[Shot | Failure]) -> list[Failure]:
+    return [writer.failed[item.id] for item in found if item.id in writer.failed]
+
+
+def _complete(path: str, failed: Mapping[str, int], total: int) -> None:
+    """Raises IncompleteError for a finished store that lacks shots; `failed` has their number per feature."""
+    if not any(failed.values()):
+        return
+    if len(failed) == 1:
+        (count,) = failed.values()
+        raise IncompleteError(f"{path}: {count} of {total} shots are missing; see {path}.errors.jsonl")
+    lacking = ", ".join(f"{count} of {feature}" for feature, count in failed.items() if count)
+    raise IncompleteError(f"{path}: of {total} shots, {lacking} are missing; see {path}.errors.jsonl")
