@@ -541,7 +541,7 @@ def test_what_is_done_is_found_done_without_the_model_until_its_weights_change(
 # how-manieth call of what; how many shots are then kept, and whether the store is there.
 WRITER = "avs_cli.io.store.writer"
 KILLS = [
-    ("avs_cli.core.extraction.batches.encode", 1, False, 0, False),
+    ("avs_cli.core.extraction.batches.ShotEncoder.add", 1, False, 0, False),
     (f"{WRITER}._flush", 1, False, 0, False),
     (f"{WRITER}.StoreWriter.add", 1, True, 4, False),
     (f"{WRITER}.StoreWriter.add", 1, False, 4, False),
