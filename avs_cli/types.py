@@ -48,7 +48,7 @@ class Topic:
 
 
 class TopicResult(NamedTuple):
-    """One topic's answer in a submission, as its XML says it: texts, not yet known to be right.
+    """The results of one topic in a submission: unchecked text from its XML.
 
     items  (seqNum, shotId) in the file's order
     """
@@ -59,14 +59,14 @@ class TopicResult(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """One run as TRECVID's XML holds it: the run's attributes by their XML names, and a result per topic."""
+    """One run in TRECVID's XML: its attributes by their XML names, and a result per topic."""
 
     attributes: dict[str, str]
     results: list[TopicResult]
 
 
 def feature_name(text: str) -> str:
-    """A name that a feature may have in a store, as specs, folders and published names are not always."""
+    """A valid name of a feature in a store, from a spec, a folder or a published name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", text)
 
 
@@ -117,11 +117,11 @@ class Sampling:
 class Source:
     """Where the weights of a model are published.
 
-    gigabytes  to download; 0 when nobody has said
-    repo       a Hugging Face repository; "" when they are files on a web server
+    gigabytes  to download; 0 if unknown
+    repo       a Hugging Face repository; "" for files on a web server
     files      the repository's files that are needed, as patterns
     urls       the files on a web server; all are pickles
-    trained    none are published for download: the user trains them
+    trained    no weights are published; users train them
     """
 
     gigabytes: float
@@ -132,7 +132,7 @@ class Source:
 
 
 class Facts(NamedTuple):
-    """Facts on an encoder, enough to recognise its stores; see `core.encoders.Encoder`."""
+    """Facts about an encoder that identify its stores; see `core.encoders.Encoder`."""
 
     dim: int
     pixels: Pixels | None
@@ -157,7 +157,7 @@ class Frames(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some items of a feature store, each of them whole.
+    """Some items of a feature store, with all rows of each.
 
     ids      N shot, topic or caption ids
     vectors  (M, D) float16 or float32, rows as the encoder gave them (not normalised)
@@ -208,7 +208,7 @@ class Failure(NamedTuple):
     message: str
 
 
-# How learning to rank takes a run's opinion of a shot: its rank, with a slow, fast or late discount, or its score.
+# Inputs of learning to rank: the rank of a shot in a run, with a slow, fast or late discount, or its score.
 FUSER_INPUTS = ("log", "power", "reciprocal", "minmax")
 
 
@@ -223,13 +223,13 @@ class Fuser:
 
     runs      their names, in the order of the weights
     measure   the measure that was optimised
-    kind      how a run's opinion of a shot becomes a number, one of `FUSER_INPUTS`
+    kind      the input of Step 1, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
-    mix       Step 2's share; 0 uses Step 1 only
+    mix       weight of Step 2; 0 uses Step 1 only
     boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
-    topics    the judged topics that it learned from
-    verdict   why `mix` is what it is, as a sentence
-    trial     Step 2's share if it were used, where `mix` is 0 and reports want to know; never saved
+    topics    the judged topics that it was fitted on
+    verdict   the reason for `mix`, as a sentence
+    trial     weight of Step 2 if it were used, for reports where `mix` is 0; never saved
     """
 
     runs: tuple[str, ...]
@@ -256,6 +256,6 @@ def rows_of_items(starts: "np.ndarray", lengths: "np.ndarray") -> "tuple[np.ndar
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
     """Shots in descending order of score, ties by descending shot id, as in NIST's scripts."""
-    # Most runs have no ties and come in order, which makes one sort by score cheap where two sorts are not.
+    # Most runs are sorted and have no ties: one stable sort by score is then cheap, and two sorts are not.
     shots: Iterable[str] = scores if len(set(scores.values())) == len(scores) else sorted(scores, reverse=True)
     return sorted(shots, key=scores.__getitem__, reverse=True)

@@ -73,7 +73,7 @@ class WeightReader(Protocol):
         ...
 
     def given(self, path: Path) -> NetworkWeights:
-        """The weights at `path`. Raises FormatError for what holds no safetensors."""
+        """The weights at `path`. Raises FormatError for other files than safetensors."""
         ...
 
     def pickled(self, path: Path) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
-"""One HTML page that shows what runs return: values in, text out.
+"""The HTML page of results, rendered from values.
 
-The page needs nothing but itself. A Content-Security-Policy allows its style and script by their hashes, and nothing
-else. A thumbnail is a style rule, so it is in the page once, however many topics show it. Without the script the page
-is a plain list with every run's rank beside each shot; the script sorts, compares, sifts and enlarges what it holds.
+The page is self-contained: its Content-Security-Policy allows only its own style and script, by their hashes. Each
+thumbnail is a style rule and is embedded once, however many topics show it. Without the script, the page is a plain
+list with every run's rank beside each shot; the script sorts, compares, filters and enlarges.
 """
 
 import base64
@@ -29,22 +29,22 @@ def clock(seconds: float) -> str:
 
 
 def stretch(shot: Shot) -> str:
-    """From when to when a shot runs, in seconds rounded outwards; "" for a still picture."""
+    """Start and end of a shot, in seconds rounded outwards; "" for a still picture."""
     return f"{clock(shot.start)}–{clock(math.ceil(shot.end))}" if shot.end > shot.start else ""
 
 
 class Card(NamedTuple):
-    """A shot in the sheet of one topic, as it is written down.
+    """A shot in the results of one topic.
 
-    id      the shot's
-    style   the class of its thumbnail; "" without one
-    label   what it shows, for those who do not see it
-    video   its video's name, "" where that says nothing new
-    times   from when to when it runs there, "" for a still picture
-    judged  "relevant", "not relevant", "unjudged"; "" where judgments are not asked for
+    id      of the shot
+    style   CSS class of its thumbnail; "" without one
+    label   text alternative of its thumbnail
+    video   name of its video; "" if it equals the shot's id
+    times   start and end; "" for a still picture
+    judged  "relevant", "not relevant", "unjudged"; "" without judgments
     ranks   in each run
     scores  in each run
-    home    the first run that has it
+    home    the first run that returns it
     """
 
     id: str
@@ -59,7 +59,7 @@ class Card(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """One run's ranks at which a shot was judged to be relevant or not, and how many of each, in words."""
+    """The judged ranks of one run, relevant and not, with their counts in words."""
 
     relevant: Sequence[int]
     irrelevant: Sequence[int]
@@ -67,7 +67,7 @@ class Strip(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """One topic of the page: its id, its query (its id again without one), a strip for each run, its shots."""
+    """One topic of the page: its id, its query (or its id), a strip per run, and its shots."""
 
     id: str
     query: str
@@ -107,7 +107,7 @@ def _asset(name: str) -> str:
 
 
 def _policy(styles: Iterable[str], script: str) -> str:
-    """A Content-Security-Policy: these styles and this script, pictures inside the page, nothing from elsewhere."""
+    """A Content-Security-Policy: only these styles, this script and embedded images."""
 
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -119,7 +119,7 @@ def _policy(styles: Iterable[str], script: str) -> str:
 
 
 def _picture_rules(page: Page, classes: Mapping[str, str]) -> str:
-    """A rule for each thumbnail, and the frames' shape: the one that most thumbnails fill."""
+    """A style rule per thumbnail, and the aspect ratio of the frames: the most frequent one."""
     shape = statistics.median(picture.aspect for picture in page.pictures.values()) if page.pictures else 1.6
     shape = min(max(shape, 0.8), 1.8)
     rules = [f":root{{--aspect:{shape:.3f}}}"]
@@ -166,7 +166,7 @@ def _card(page: Page, classes: Mapping[str, str], judgments: Mapping[str, Judgme
 
 
 def _video(shot: Shot) -> str:
-    """The video's name, unless the shot's id already says it, as a picture's does."""
+    """The name of the video; "" if it equals the shot's id, as for pictures."""
     return "" if shot.id in (shot.video, PurePath(shot.video).stem) else shot.video
 
 

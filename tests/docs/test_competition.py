@@ -9,11 +9,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
 
 from avs_cli.cli import exit_code
+from avs_cli.core.encoders import conse
 from avs_cli.io.text.trec import read_run
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -145,6 +147,15 @@ def test_the_competition_script_goes_from_videos_to_a_submission(
     for name in ("ask", "answer"):
         os.mkfifo(bin / name)
     monkeypatch.chdir(tmp_path)
+    # Every command of the script is a process of its own, and here all are one, which loads the network once.
+    lite0, networks = conse._lite0, {}
+
+    def once(tensors: Any, path: Path) -> Any:
+        if path not in networks:
+            networks[path] = lite0(tensors, path)
+        return networks[path]
+
+    monkeypatch.setattr(conse, "_lite0", once)
     # A batch is always filled up, and the shards have few frames.
     monkeypatch.setenv("AVS_EXTRACT_BATCH_SIZE", "4")
     ran: list[subprocess.CompletedProcess[str]] = []

@@ -356,20 +356,6 @@ def test_the_readmes_first_session_runs_as_it_stands(shared_data: Callable[[str]
         assert ran.returncode == 0, f"$ {line}\n{ran.stderr}"
 
 
-def test_the_readmes_notebook_lines_run_as_they_stand(tmp_path: Path) -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    (tmp_path / "q.qrels").write_text("1 0 x 1 1\n1 0 y 1 0\n2 0 x 1 0\n2 0 y 1 1\n")
-    (tmp_path / "a.trec").write_text("1 Q0 x 1 2 a\n1 Q0 y 2 1 a\n2 Q0 x 1 2 a\n2 Q0 y 2 1 a\n")
-    (tmp_path / "b.trec").write_text("1 Q0 x 1 2 b\n1 Q0 y 2 1 b\n2 Q0 y 1 2 b\n")
-    ran = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    # By hand, but for NIST's epsilons: topic 1 is right in both, topic 2 goes from rank 2 to rank 1.
-    one, both, p = map(float, ran.stdout.split()[:3])
-    assert one == pytest.approx(0.75, abs=1e-3)
-    assert both == pytest.approx(1.0, abs=1e-3)
-    assert p == 1.0
-
-
 @pytest.mark.parametrize(("name", "option"), [("extract", "model"), ("fuse", "method"), ("shots", "detector")])
 def test_the_help_of_an_option_names_every_entry_of_its_registry(name: str, option: str) -> None:
     (given,) = [each for each in cli.build([name]).commands[name].params if each.name == option]

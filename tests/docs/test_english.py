@@ -46,6 +46,22 @@ PHRASES = {
     r"told each other|tell each other": "temporal transformer, attention",
     r"combinations? that mean nothing": "invalid combinations",
     r"what is in hand": "current item",
+    r"\bcomes? twice\b|\bhas twice\b": "duplicate",
+    r"\bthat is read already\b": "the content of the file",
+    r"\bwhole or (?:not at all|absent)\b": "atomically",
+    r"\badd(?:s|ing)? up to 1\b": "with sum 1",
+    r"\bin a straight line\b": "linear warm-up",
+    r"\bsane size\b": "plausible size, in range",
+    r"\bthe right way up\b|\bput (?:right|upright)\b": "rotation is applied",
+    r"\bnobody\b|\bwhoever\b": "none, unknown",
+    r"\bsa(?:ys|id|y) of (?:itself|its|themselves|theirs)\b": "properties, description",
+    r"\b(?:file|books?|row) that (?:is|are) none\b|\bfor what is none\b": "other files, invalid",
+    r"\bas (?:it|they) comes?\b": "in file order",
+    r"\bleft to chance\b": "random weights",
+    r"\bof (?:any|no certain) length(?: but zero)?\b": "not normalised",
+    r"\bhow much (?:each|every) \w+ counts\b": "weights of",
+    r"\bModules that the entries share\b": "modules that are not entries",
+    r"\bkept, whole\b|\bKeep a finished\b": "written atomically",
 }
 
 
@@ -69,6 +85,13 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 TEXTS = list(texts())
+
+
+def test_the_texts_are_docstrings_comments_and_strings_with_fields() -> None:
+    said = [text for _, text in TEXTS]
+    assert len(said) > 5000
+    assert " ".join((avs_cli.cli.__doc__ or "").split()) in said
+    assert any(text.startswith("# ") for text in said) and any("{}" in text for text in said)
 
 
 @pytest.mark.parametrize("phrase", PHRASES)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from avs_cli.core.weights import WeightReader
 
-# Modules that the entries share.
+# Modules that are not entries.
 SHARED = ("base", "catalogue", "open_clip_models")
 # Ni et al. (Microsoft) and Ma et al. both call their model X-CLIP; the latter is the teacher and head `xclip`.
 RENAMED = {"x-clip": "microsoft-xclip"}

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019, arXiv:1810.04805), the encoder alone, from a Hugging Face folder: what MiniLM is built on.
+"""BERT (Devlin et al. 2019, arXiv:1810.04805), the encoder alone, from a Hugging Face folder; used by MiniLM.
 
 transformers takes 2.8 s of a core to import, longer than a small gallery takes to search. This is the same arithmetic
 in the same order, so that the hidden states are the same to the last bit.
@@ -12,7 +12,7 @@ from torch import nn
 from avs_cli.core.weights import NetworkWeights, empty, fill
 from avs_cli.errors import FormatError
 
-# What this module computes; a folder that asks for anything else is left to transformers.
+# Supported configurations; others are loaded with transformers.
 PLAIN = {
     "model_type": "bert",
     "hidden_act": "gelu",
@@ -20,7 +20,7 @@ PLAIN = {
     "is_decoder": False,
     "add_cross_attention": False,
 }
-# Where a configuration does not say it.
+# Defaults of a configuration.
 DEFAULTS = {**PLAIN, "model_type": "", "layer_norm_eps": 1e-12, "type_vocab_size": 2, "pad_token_id": 0}
 SIZES = (
     "vocab_size",
@@ -31,12 +31,12 @@ SIZES = (
     "max_position_embeddings",
 )
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
-# What transformers makes the same tokens of as its file says.
+# Tokenizers for which transformers follows their files.
 TOKENIZERS = ("BertTokenizer", "BertTokenizerFast")
 
 
 class Tokens(NamedTuple):
-    """The tokens of B texts, K of the longest, each (B, K): numbers, which are there, which frame a sentence."""
+    """The tokens of B texts, K of the longest, each (B, K): ids, mask of tokens, mask of special tokens."""
 
     ids: torch.Tensor
     there: torch.Tensor
@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 class Bert(nn.Module):
-    """Token numbers to the last layer's hidden states."""
+    """Maps token ids to the hidden states of the last layer."""
 
     def __init__(self, config: dict[str, Any]):
         super().__init__()
@@ -57,7 +57,7 @@ class Bert(nn.Module):
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """(B, K, D) float32."""
         states: torch.Tensor = self.embeddings(tokens.ids)
-        # Attention without a mask has a faster kernel, whose last digits differ.
+        # Attention without a mask uses another, faster kernel, whose last digits differ.
         mask = None if bool(tokens.there.all()) else tokens.there[:, None, None, :]
         for layer in self.encoder["layer"]:
             states = layer(states, mask)
@@ -79,7 +79,7 @@ class _Embeddings(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention, then two dense layers, each added to what it was given and normalised."""
+    """Attention and a feed-forward network, each with a residual connection and layer normalisation."""
 
     def __init__(self, config: dict[str, Any]):
         super().__init__()
@@ -109,7 +109,7 @@ class _Layer(nn.Module):
 
 
 def is_plain(files: NetworkWeights) -> bool:
-    """Whether a folder holds a BERT, with its tokenizer, that this module computes."""
+    """Whether a folder contains a BERT and a tokenizer that this module supports."""
     config = {**DEFAULTS, **(files.json(CONFIG) or {})}
     tokenizer = files.json("tokenizer_config.json") or {}
     normalizer = (files.json(TOKENIZER) or {}).get("normalizer") or {}
@@ -125,19 +125,19 @@ def is_plain(files: NetworkWeights) -> bool:
 
 
 def load(files: NetworkWeights, device: str) -> Bert:
-    """The network with its weights, which may carry a prefix, as those of a model for a task do."""
+    """The network with its weights, which may have a prefix, as in task-specific models."""
     config = {**DEFAULTS, **(files.json(CONFIG) or {})}
     with empty():
         network = Bert(config).eval()
     tensors = {key.removeprefix("bert."): tensor for key, tensor in files.read().items()}
-    # Published before 2019, a normalisation calls its tensors gamma and beta.
+    # Weights from before 2019 have gamma and beta for layer normalisation.
     renamed = {key.replace(".gamma", ".weight").replace(".beta", ".bias"): value for key, value in tensors.items()}
     fill(network, renamed, files.root, device)
     return network
 
 
 class Tokenizer:
-    """Word pieces of a folder's tokenizer, cut at a number of tokens and padded to the longest of a batch."""
+    """A WordPiece tokenizer with truncation, and padding to the longest text of a batch."""
 
     def __init__(self, files: NetworkWeights, most: int):
         from tokenizers import Tokenizer as Pieces
@@ -145,7 +145,7 @@ class Tokenizer:
         path = files.root / TOKENIZER
         try:
             self.pieces = Pieces.from_str(files.text(TOKENIZER) or "")
-        except Exception as error:  # the only class that the library raises
+        except Exception as error:  # the only class of errors of the library
             raise FormatError(path, f"not a tokenizer ({error})") from None
         self.pieces.enable_truncation(most)
         self.pieces.enable_padding(pad_id=(files.json(CONFIG) or {}).get("pad_token_id", 0))

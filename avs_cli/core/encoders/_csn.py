@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-EPSILON = 1e-3  # of every batch normalisation; the usual 1e-5 moves the features by a tenth of their size
+EPSILON = 1e-3  # of all batch normalisations; with the default 1e-5, features differ by a tenth
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -77,7 +77,7 @@ def shape(keys: Mapping[str, Sequence[int]]) -> tuple[tuple[int, ...], int, bool
 
 
 def bare(key: str) -> str:
-    """A name without what trainers put before it."""
+    """A name without prefixes of training code."""
     return re.sub(r"^(module\.)?(backbone\.)?", "", key)
 
 

@@ -1,4 +1,4 @@
-"""BLIP, BLIP-2 and Video-LLaMA as their authors' files name them, under the names that transformers has."""
+"""Conversion of the names of tensors of BLIP, BLIP-2 and Video-LLaMA to those of transformers."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ import torch
 from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import UnavailableError
 
-# Applied one after another.
+# Applied in order.
 _VISION = (
     (r"^visual_encoder\.cls_token$", "vision_model.embeddings.class_embedding"),
     (r"^visual_encoder\.pos_embed$", "vision_model.embeddings.position_embedding"),
@@ -40,7 +40,7 @@ def blip_name(key: str) -> str:
 def lavis_name(key: str) -> str:
     """The name in transformers' BLIP-2 models of a tensor of LAVIS or Video-LLaMA; others as they are.
 
-    eva_vit_g.pth names the vision tower's tensors without a beginning.
+    In eva_vit_g.pth, the tensors of the vision tower have no prefix.
     """
     return _renamed(f"visual_encoder.{key}" if key.startswith(_EVA_TOP) else key, _VISION + _QFORMER)
 

@@ -1,4 +1,4 @@
-"""Encoders of pictures that timm builds: the network's pooled output before any classifier."""
+"""Image encoders of timm: the pooled output before the classifier."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,20 +13,20 @@ from avs_cli.core.encoders.catalogue import Model
 from avs_cli.errors import FormatError
 from avs_cli.types import Pixels, Source
 
-# What is needed of a repository of timm's.
+# Required files of a repository of timm.
 FILES = ("config.json", "model.safetensors")
 LOADING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
 class Timm(PublishedEncoder):
-    """A network of timm by its name; a folder given as weights that has a config.json decides by itself."""
+    """A network of timm; with a folder of weights, its config.json determines the architecture."""
 
     def __init__(self, runtime: Runtime, name: str, source: Source):
         super().__init__(runtime, name, source)
 
     @cached_property
     def own_config(self) -> Mapping[str, Any]:
-        """What a folder of the user's says of its model: `architecture`, `model_args`, `pretrained_cfg`."""
+        """The config.json of a local folder: `architecture`, `model_args`, `pretrained_cfg`."""
         return (self.files.json("config.json") if self.runtime.weights is not None else None) or {}
 
     @cached_property
@@ -50,7 +50,7 @@ class Timm(PublishedEncoder):
 
     @cached_property
     def pixels(self) -> Pixels:  # type: ignore[override]
-        """The square that the model was trained on."""
+        """The input size of the training."""
         size = self.preprocessing["input_size"][-1]
         squash = self.preprocessing["crop_mode"] == "squash"
         resize = None if squash else int(size / self.preprocessing["crop_pct"])
@@ -58,7 +58,7 @@ class Timm(PublishedEncoder):
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
-        """Length of the vectors."""
+        """Dimension of the vectors."""
         return int(self.network.num_features)
 
     def build(self) -> nn.Module:
@@ -67,7 +67,7 @@ class Timm(PublishedEncoder):
 
         name = self.own_config.get("architecture", self.model.partition(".")[0])
         arguments = self.own_config.get("model_args", {})
-        # timm would load other files by these, a pickle among them.
+        # With these, timm would load other files, including pickles.
         if (
             not isinstance(name, str)
             or not timm.is_model(name)

@@ -1,4 +1,4 @@
-"""What encoders of published weights have in common: weights found when first needed, pixels made into tensors."""
+"""The base class of encoders with published weights: lazy loading, and conversion of pixels to tensors."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +23,7 @@ class PublishedEncoder:
     """A frozen encoder; a subclass builds its network, names the tensors of its towers, and computes.
 
     model   the published model's name
-    half    the 16-bit type that is safe for this network
+    half    the 16-bit type in which this network is stable
     """
 
     pixels: Pixels | None
@@ -36,7 +36,7 @@ class PublishedEncoder:
     half = torch.bfloat16
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
-    # Beginnings of the names of each tower's tensors in the network.
+    # Prefixes of the names of the tensors of each tower.
     image_part: tuple[str, ...] = ("",)
     text_part: tuple[str, ...] = ()
 
@@ -50,12 +50,12 @@ class PublishedEncoder:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """The weights, and the configurations beside them."""
+        """The weight files and their configurations."""
         return self.files.sources
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What of the spec, beside the model, decides the vectors."""
+        """Settings of the spec that determine the vectors, besides the model."""
         return {}
 
     @cached_property
@@ -70,14 +70,14 @@ class PublishedEncoder:
             **self.settings,
         }
 
-    # Towers take their weights when they are first needed: a search encodes text alone.
+    # Towers are loaded on first use, since a search needs only the text tower.
 
     def build(self) -> nn.Module:
-        """The network, its weights left to chance."""
+        """The network, with random weights."""
         raise NotImplementedError
 
     def tensors(self, part: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
-        """The weights under the network's own names, at least those that begin with `part`."""
+        """The weights by their names in the network, at least those that begin with `part`."""
         return self.files.read(lambda key: key.startswith(part))
 
     @cached_property
@@ -88,12 +88,12 @@ class PublishedEncoder:
 
     @cached_property
     def image_tower(self) -> Any:
-        """The network with what it takes to encode pictures."""
+        """The network with the weights of the image tower."""
         return self._filled(self.image_part)
 
     @cached_property
     def text_tower(self) -> Any:
-        """The network with what it takes to encode text."""
+        """The network with the weights of the text tower."""
         return self._filled(self.text_part)
 
     def _filled(self, part: tuple[str, ...]) -> Any:
@@ -106,14 +106,14 @@ class PublishedEncoder:
 
     @property
     def precision(self) -> str:
-        """The arithmetic of the towers: "fp32", "bf16" or "fp16"; weights, statistics and projections stay fp32."""
+        """The precision of the towers: "fp32", "bf16" or "fp16"; weights, statistics and projections stay fp32."""
         if self.runtime.precision != "auto":
             return self.runtime.precision
         on_cpu = torch.device(self.runtime.device).type == "cpu"
         return "fp32" if on_cpu else "bf16" if self.half == torch.bfloat16 else "fp16"
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Inside, matrix products and convolutions have the runtime's precision."""
+        """A context in which matrix products and convolutions have the precision of the runtime."""
         if self.precision == "fp32":
             return nullcontext()
         kind = torch.device(self.runtime.device).type

@@ -58,7 +58,7 @@ class Blip(PublishedEncoder):
 
     @cached_property
     def pixels(self) -> Pixels:  # type: ignore[override]
-        """The frame squashed to the square that the model was trained on."""
+        """The frame, resized to the square of the training."""
         return Pixels(size=self.config.vision_config.image_size, resize=None)
 
     @cached_property
@@ -73,7 +73,7 @@ class Blip(PublishedEncoder):
         return BlipForImageTextRetrieval(self.config)  # type: ignore[no-any-return]
 
     def tensors(self, part: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
-        """The weights by transformers' names."""
+        """The weights, with the names of transformers."""
         found = self.files.read(lambda key: _lavis.blip_name(key).startswith(part))
         return {_lavis.blip_name(key): tensor for key, tensor in found.items()}
 

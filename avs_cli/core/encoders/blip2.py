@@ -52,7 +52,7 @@ class Blip2(PublishedEncoder):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """How queries become vectors."""
+        """The reduction of queries."""
         return {"reduce": self.reduce}
 
     @cached_property
@@ -90,7 +90,7 @@ class Blip2(PublishedEncoder):
         return network  # type: ignore[no-any-return]
 
     def tensors(self, part: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
-        """The weights by transformers' names."""
+        """The weights, with the names of transformers."""
         found = self.files.read(lambda key: _lavis.lavis_name(key).startswith(part))
         return _lavis.joined_biases({_lavis.lavis_name(key): tensor for key, tensor in found.items()})
 

@@ -2,8 +2,8 @@
 
 An encoder's module lists its own as `MODELS`, by the variant of its spec ("" where there is but one); the first is the
 default. A module for any model of a library has a `REMARK` instead. Dimensions, parameters and multiply-adds were
-measured on the models' full-size code; sizes follow from the parameters. What a feature stores is read from the loaded
-model, never from here.
+measured on the models' full-size code; sizes follow from the parameters. Stores use the values of the
+loaded model, not these.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

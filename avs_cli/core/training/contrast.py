@@ -2,7 +2,7 @@
 
 X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285), TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852) and X-Pool (Gorti
 et al. 2022, CVPR, arXiv:2203.15086) have the loss of CLIP4Clip: the mean of both directions' cross-entropies over the
-scaled scores of a batch. Captions of one video in a batch are no negatives of it, which in the published code they are.
+scaled scores of a batch. Other captions of the same video are masked; the published code treats them as negatives.
 """
 
 import torch
@@ -17,14 +17,14 @@ from avs_cli.core.training.teaching import NEVER, Lesson
 
 
 class Contrast(nn.Module):
-    """Captions and their videos to the loss. In a distributed run every process sees all processes' pairs."""
+    """Contrastive loss of captions and their videos, over the pairs of all processes."""
 
     def __init__(self, model: ClipTeacher):
         super().__init__()
         self.model = model
 
     def begin_epoch(self) -> None:
-        """The model's own."""
+        """Call `begin_epoch` of the model."""
         self.model.begin_epoch()
 
     def forward(self, lesson: Lesson[ClipBatch]) -> torch.Tensor:
@@ -41,8 +41,8 @@ class Contrast(nn.Module):
             if torch.distributed.is_initialized():
                 texts, videos = ({key: gathered(x) for key, x in arrays.items()} for arrays in (texts, videos))
                 items = gathered(items)
-                # Each process computes the whole loss; gradients are added up, so those of one are enough for what
-                # all share. What is below learns from its own rows in each.
+                # Each process computes the whole loss and gradients are summed, so one process's gradient suffices for
+                # shared parameters; the layers below learn from the rows of their own process.
                 if torch.distributed.get_rank():
                     own = {key: parameter.detach() for key, parameter in own.items()}
             scores = functional_call(model.teacher, own, (texts, videos))

@@ -7,6 +7,6 @@ authors' names of its weights to ours; `SIGN` is a weight that no other checkpoi
 
 from avs_cli.core.registry import Registry
 
-# Modules that the entries share.
+# Modules that are not entries.
 SHARED = ("base", "clip_teacher")
 teachers = Registry("teacher", "avs_cli.core.models.teachers", "build")

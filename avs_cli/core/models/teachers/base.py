@@ -1,15 +1,15 @@
 """The common interface of teachers.
 
 A teacher scores texts against videos and weights the frames of each video for its own text. The scores
-depend on which texts and videos come together; what it computes of each alone does not, and can be kept:
+depend on the pair; the arrays that it computes of each text and each video do not, and can be cached:
 
     texts = teacher.embed_texts(sentences, words)     # name -> (N, ...), row i is text i's
     videos = teacher.embed_videos(frames, mask)       # name -> (M, ...), row j is video j's
     teacher.similarities(texts, videos)               # (N, M)
     teacher.relevance(texts, videos)                  # (N, F), text i with video i
 
-It takes what CLIP's towers give (`core/models/clip/towers.py`), or any vectors of frames, words and sentences in one
-space.
+The inputs are outputs of CLIP's towers (`core/models/clip/towers.py`), or any vectors of frames, words and sentences in
+a joint space.
 """
 
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ Arrays = dict[str, torch.Tensor]
 
 
 class Teacher(nn.Module):
-    """A model that scores pairs; all its scores are multiplied by its own scale.
+    """A model that scores pairs of texts and videos, multiplied by a learnt scale.
 
     takes         "frames": `embed_videos` takes (M, F, D) vectors of frames; "tokens": (M, F, 1 + P, D), the frame's
                   own vector and then those of its P patches
-    reads_words   whether `embed_texts` looks at words
-    shifted       blocks of its image tower in which patches of neighbouring frames trade places
-    masked        whether padding is left out of what is taught and of every attention over frames, which as published
-                  it is not
+    reads_words   whether `embed_texts` uses words
+    shifted       blocks of its image tower that shift patches between neighbouring frames
+    masked        whether padding is excluded from the targets and from attention over frames; the published models
+                  include it
     """
 
     takes: Literal["frames", "tokens"] = "frames"
@@ -48,15 +48,15 @@ class Teacher(nn.Module):
         return self.similarities(texts, videos)
 
     def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
-        """(N, D) sentences, (N, W, D) words, neither of unit length, to arrays whose rows are texts."""
+        """(N, D) sentences, (N, W, D) words, not normalised, to arrays with one row per text."""
         raise NotImplementedError
 
     def embed_videos(
         self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
     ) -> Arrays:
-        """(M, F, D) frames (or tokens) and their (M, F) mask to arrays whose rows are videos.
+        """(M, F, D) frames (or tokens) and their (M, F) mask to arrays with one row per video.
 
-        `generator` serves a teacher that draws noise.
+        `generator` is for teachers with random noise.
         """
         raise NotImplementedError
 
@@ -65,18 +65,18 @@ class Teacher(nn.Module):
         raise NotImplementedError
 
     def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(N, F) how much each frame of video i has to do with text i; rows add up to 1. N texts, N videos."""
+        """(N, F) relevance of the frames of video i for text i; rows sum to 1."""
         raise NotImplementedError
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
-        """Take the weights of the authors' checkpoint; returns those of CLIP's towers, named as OpenAI's CLIP does.
+        """Load a checkpoint of the authors; returns the weights of CLIP's towers, by the names of OpenAI's CLIP.
 
-        Raises MismatchError for a weight that has no place here, or that is missing.
+        Raises MismatchError for an unexpected or missing weight.
         """
         raise NotImplementedError
 
     def counted(self, logits: torch.Tensor, videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(N, F) logits, so much lower where video i has no frame that a softmax gives zero, if that is wanted."""
+        """(N, F) logits; if masked, with padding set so low that its softmax is zero."""
         return logits + (1 - videos["mask"].to(logits.dtype)) * UNCOUNTED if self.masked else logits
 
     def need_frames(self, frames: torch.Tensor, count: int) -> None:
@@ -86,7 +86,7 @@ class Teacher(nn.Module):
 
 
 def need_words(teacher: str, words: torch.Tensor | None, count: int) -> torch.Tensor:
-    """The words. Raises MismatchError where there are none, or another number of them than `count`."""
+    """The words. Raises MismatchError unless there are `count` words."""
     if words is None:
         raise MismatchError(f"{teacher} needs word-level text features, and these are sentence-level")
     if words.shape[1] != count:

@@ -1,6 +1,6 @@
-"""A teacher together with the CLIP below it, to be trained on clips as its authors do.
+"""A teacher and the CLIP model below it, trained together on clips, as the authors do.
 
-Weights are saved under the authors' names, and CLIP's under OpenAI's, so that a file is read as one of the authors'.
+Weights are saved by the authors' names, and CLIP's by OpenAI's, so that a file can be read like the authors' own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ from avs_cli.core.models.settings import settings_for
 from avs_cli.core.models.teachers import teachers
 from avs_cli.errors import MismatchError
 
-# Texts that are scored together against all videos.
+# Number of texts per batch of scores.
 TEXTS = 64
 
 
 class ClipTeacher(ClipModel):
-    """Two towers and a teacher over them; the scale of its scores is CLIP's.
+    """CLIP's towers and a teacher on top; scores are scaled by CLIP's scale.
 
-    teacher   its name among the teachers
-    settings  of the teacher, as its spec has them
+    teacher   name of the teacher
+    settings  of the teacher, from its spec
     """
 
     def __init__(
@@ -48,38 +48,38 @@ class ClipTeacher(ClipModel):
         self.register_load_state_dict_pre_hook(_unpublish)  # type: ignore[no-untyped-call]
 
     def start(self, clip: Mapping[str, torch.Tensor]) -> bool:
-        """Take CLIP's weights; whether the header could take those of the text tower, which must be as wide."""
+        """Load CLIP's weights; returns whether the header could be initialised from the text tower (equal widths)."""
         self.take(clip)
         self.limit_scale()
         return start_header(getattr(self.teacher, "temporal", None), clip, self.towers.dim)
 
     @torch.no_grad()
     def limit_scale(self) -> None:
-        """Bring the scale back to at most 100, as is done after every step of training."""
+        """Limit the scale to 100, after each training step."""
         self.teacher.logit_scale.clamp_(max=LARGEST_SCALE)
 
     def sentences(self, texts: torch.Tensor) -> torch.Tensor:
-        """(N, W) token ids to (N, 1, D) sentences, or (N, 1 + W, D) with their words; vectors stay."""
+        """(N, W) token ids to (N, 1, D) sentences, or (N, 1 + W, D) with their words; vectors stay unchanged."""
         if texts.is_floating_point():
             return texts
         sentences, words = self.towers.texts(texts)
         return torch.cat([sentences[:, None], words if self.teacher.reads_words else words[:, :0]], 1)
 
     def embed_texts(self, texts: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The teacher's arrays."""
+        """The arrays of the teacher."""
         vectors = _whole(self.sentences(texts))
         arrays: dict[str, torch.Tensor] = self.teacher.embed_texts(vectors[:, 0], vectors[:, 1:])
         return arrays
 
     def embed_videos(self, frames: torch.Tensor, there: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The teacher's arrays; noise, where it draws some, is new for each video while it learns."""
+        """The arrays of the teacher; in training, noise is resampled for each video."""
         vectors = _whole(frames if frames.is_floating_point() else self.frame_vectors(frames, there))
         noise = torch.default_generator if self.training else None
         arrays: dict[str, torch.Tensor] = self.teacher.embed_videos(vectors, there.to(vectors.dtype), noise)
         return arrays
 
     def scores(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The teacher's, without its scale."""
+        """The scores of the teacher, without its scale."""
         count = len(next(iter(texts.values())))
         parts = [{key: x[low : low + TEXTS] for key, x in texts.items()} for low in range(0, count, TEXTS)]
         scale: torch.Tensor = self.teacher.logit_scale.exp()
@@ -87,7 +87,7 @@ class ClipTeacher(ClipModel):
 
 
 def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises MismatchError unless settings from a file build a teacher, and one whose weights have these shapes."""
+    """Raises MismatchError unless settings from a file build a teacher with weights of these shapes."""
     if isinstance(settings, Mapping):
         name = settings.get("teacher")
         if name not in teachers.names():
@@ -99,12 +99,12 @@ def check_teacher(settings: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _whole(vectors: torch.Tensor) -> torch.Tensor:
-    """Half precision is for the products of the towers, not for the differences of cosines."""
+    """Disable autocast: half precision is sufficient for the towers, not for differences of cosines."""
     return vectors.float() if vectors.dtype in (torch.bfloat16, torch.float16) else vectors
 
 
 def _publish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any) -> None:
-    """Our names to the authors'; the scale, which teacher and CLIP share, is under CLIP's alone."""
+    """Rename from our names to the authors'; the shared scale is saved by CLIP's name only."""
     assert isinstance(model, ClipTeacher)
     for key in list(state):
         value, own = state.pop(key), key.removeprefix(prefix)
@@ -115,7 +115,7 @@ def _publish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, meta
 
 
 def _unpublish(model: nn.Module, state: dict[str, torch.Tensor], prefix: str, *others: Any) -> None:
-    """The authors' names to ours."""
+    """Rename from the authors' names to ours."""
     assert isinstance(model, ClipTeacher)
     ours = {theirs: own for own, theirs in model._theirs.items()}
     for key in list(state):

@@ -1,11 +1,11 @@
 """TS2-Net (Liu et al. 2022, ECCV, arXiv:2207.07852): selects the three most informative patches of each frame.
 
-Patches are chosen by a differentiable top-k (Cordonnier et al. 2021, arXiv:2104.03059) over scores to which noise is
-added, in evaluation too. A temporal transformer follows; each text weights the frames individually.
+Patches are selected by a differentiable top-k (Cordonnier et al. 2021, arXiv:2104.03059) over scores with added noise,
+in evaluation too. A temporal transformer follows; the weights of the frames depend on the text.
 
-TeachCLIP runs it without the shift of patches between neighbouring frames in the image tower's last two blocks, with
-which it was published; `shift` says which. As published, the mask of the longer sequence is wrong for a video of fewer
-frames than there is room for (the frames' mask is repeated as a whole, not each of its numbers); `masked` mends that.
+The published model shifts patches between neighbouring frames in the last two blocks of the image tower; TeachCLIP runs
+it without (`shift`). The published mask of the longer sequence is wrong for videos that do not fill all frames (it
+tiles the frame mask instead of repeating each element); `masked` corrects it.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ _UNUSED = (*checkpoints.UNUSED, "text_token_selector.", "visual_prompt_encoder."
 
 
 class SoftTopK(torch.autograd.Function):
-    """Scores (n, P) and noise (n, S, P) to (n, k, P): how often each is the j-th of the best k, in their own order."""
+    """(n, P) scores and (n, S, P) noise to (n, k, P): the frequency of each as j-th of the top k, by position."""
 
     @staticmethod
     def forward(ctx: Any, scores: torch.Tensor, noise: torch.Tensor, count: int, scale: float) -> torch.Tensor:
-        """Mean over the draws."""
+        """Average over the noise samples."""
         best = (scores[:, None] + scale * noise).topk(count, sorted=False).indices.sort().values
         ctx.save_for_backward(best, noise)
         ctx.scale = scale
@@ -51,7 +51,7 @@ class SoftTopK(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        """From the same draws. As published a score moves its own share alone, not those of patches it displaces."""
+        """Gradient from the same samples. As published, it ignores the patches that a score displaces."""
         best, noise = ctx.saved_tensors
         gradient = gradients[0]
         drawn = noise.gather(2, best).to(gradient.dtype).transpose(1, 2)
@@ -61,7 +61,7 @@ class SoftTopK(torch.autograd.Function):
 
 
 class Selector(nn.Module):
-    """The score of each token, in the light of its frame's."""
+    """Score of each token, given the token of its frame."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -80,7 +80,7 @@ class Selector(nn.Module):
 class TS2Net(Teacher):
     """Arrays are unit vectors `sentence` and `frames`, and the mask.
 
-    shifted  the blocks in which its image tower shifts patches
+    shifted  blocks of the image tower that shift patches
     """
 
     takes = "tokens"
@@ -92,13 +92,13 @@ class TS2Net(Teacher):
         self.temporal = Temporal(dim, positions, layers, heads)
 
     def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
-        """Words are not looked at."""
+        """Embed sentences; words are ignored."""
         return {"sentence": unit(sentences)}
 
     def embed_videos(
         self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
     ) -> Arrays:
-        """Without a generator all videos get the same noise, so that none depends on those it comes with."""
+        """Embed videos; without a generator, all videos get the same noise, independent of the batch."""
         if frames.ndim != 4 or frames.shape[2] <= CHOSEN:
             raise MismatchError(f"ts2net takes at least {CHOSEN} patches beside each frame; these frames have none")
         videos, count, tokens, _ = frames.shape
@@ -108,14 +108,14 @@ class TS2Net(Teacher):
         return self.embed_chosen(self.chosen(frames, noise.expand(videos, -1, -1, -1)), mask)
 
     def chosen(self, tokens: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """(M, F, 1 + P, D) tokens and (M, F, S, P) noise to (M, F, 4, D): the frame's own and the three patches'."""
+        """(M, F, 1 + P, D) tokens and (M, F, S, P) noise to (M, F, 4, D): those of the frame and its three patches."""
         scores = self.selector(tokens)[..., 1:]
         chosen: torch.Tensor = SoftTopK.apply(scores.flatten(0, 1), noise.flatten(0, 1), CHOSEN, NOISE)
         patches = chosen.view(*scores.shape[:2], CHOSEN, -1) @ tokens[:, :, 1:]
         return torch.cat([tokens[:, :, :1], patches], dim=2)
 
     def embed_chosen(self, tokens: torch.Tensor, mask: torch.Tensor) -> Arrays:
-        """(M, F, 4, D) chosen tokens through the header; frames keep the first of their four."""
+        """(M, F, 4, D) selected tokens through the header, which returns the first of each frame's four."""
         count, each = tokens.shape[1:3]
         mask = mask.to(tokens.dtype)
         longer = mask.repeat_interleave(each, dim=1) if self.masked else mask.repeat(1, each)
@@ -124,22 +124,22 @@ class TS2Net(Teacher):
         return {"frames": unit(seen[:, ::each]), "mask": longer[:, ::each]}
 
     def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Cosines of frames, each text's weighted by a softmax of its own."""
+        """Softmax-weighted sum of the cosines between a text and the frames."""
         cosines = torch.einsum("id,jfd->ijf", texts["sentence"], videos["frames"])
         there = videos["mask"].to(cosines.dtype)
         logits = unit(cosines * there).masked_fill(there == 0, -1e18)
         return self.logit_scale.exp() * ((SHARPNESS * logits).softmax(-1) * cosines).sum(-1)
 
     def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Of frames after the header."""
+        """Relevance of the frames after the header."""
         cosines = torch.einsum("nd,nfd->nf", texts["sentence"], videos["frames"])
         return self.counted(cosines, videos).softmax(1)
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
-        """From the authors' checkpoint, in which shifted blocks call their attention `attn.net`.
+        """Load the authors' checkpoint, in which shifted blocks name their attention `attn.net`.
 
-        Without the shift those are left out of what is returned: TeachCLIP, which does not know the name, runs these
-        blocks with the attention of CLIP as OpenAI trained it.
+        Without the shift, these weights are omitted: TeachCLIP does not know the name and runs these blocks with the
+        attention of OpenAI's CLIP.
         """
         clip, own = checkpoints.parts(state, PUBLISHED, "TS2-Net", _UNUSED)
         fill(self, own, "TS2-Net")

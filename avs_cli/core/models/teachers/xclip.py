@@ -1,10 +1,9 @@
 """X-CLIP (Ma et al. 2022, ACM MM, arXiv:2207.07285): sentence and words matched with video and frames.
 
 Four scores: video-sentence, video-word, sentence-frame, frame-word; those over words or frames are sums weighted by
-the scores themselves. Words at all positions take part, padding too, and so does padding among frames; `masked`, frames
-that are not there are left out, and words of which a mask says so.
-Numbers of words and frames are those it was trained with. What is taught of frames is the softmax of plain cosines of
-CLIP's frames with the sentence, at temperature 1, as TeachCLIP does.
+the scores themselves. As published, padded words and frames are included; `masked` excludes padded frames, and words
+that a mask excludes. The numbers of words and frames are those of training. The relevance of frames is the softmax of
+the cosines between CLIP's frames and the sentence, at temperature 1, as in TeachCLIP.
 """
 
 from collections.abc import Mapping
@@ -61,9 +60,9 @@ class XClip(Teacher):
     def embed_texts(
         self, sentences: torch.Tensor, words: torch.Tensor | None = None, spoken: torch.Tensor | None = None
     ) -> Arrays:
-        """`spoken` is the (N, W) mask of words; CLIP's are all there.
+        """`spoken` is the (N, W) mask of words; None: all are valid.
 
-        Raises MismatchError without words, or with another number of them than it was made for.
+        Raises MismatchError without words, or for another number of words than in training.
         """
         words = need_words("xclip", words, len(self.video_words))
         arrays = {"sentence": unit(sentences), "words": unit(words)}
@@ -72,7 +71,7 @@ class XClip(Teacher):
     def embed_videos(
         self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
     ) -> Arrays:
-        """Raises MismatchError for another number of frames than it was made for."""
+        """Raises MismatchError for another number of frames than in training."""
         self.need_frames(frames, len(self.sentence_frames))
         mask = mask.to(frames.dtype)
         seen = frames if self.temporal is None else self.temporal(frames, mask)
@@ -94,17 +93,17 @@ class XClip(Teacher):
         )
 
     def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The mean of the four."""
+        """Mean of the four scores."""
         found = self.terms(texts, videos)
         return self.logit_scale.exp() * torch.stack(list(found)).sum(0) / len(found)
 
     def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Of frames as CLIP gives them, before the header."""
+        """Relevance of CLIP's frames, before the header."""
         cosines = torch.einsum("nd,nfd->nf", texts["sentence"], videos["frames"])
         return self.counted(cosines, videos).softmax(1)
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
-        """From the authors' `pytorch_model.bin`."""
+        """Load the authors' `pytorch_model.bin`."""
         clip, own = checkpoints.parts(state, PUBLISHED, "X-CLIP", _UNUSED)
         fill(self, own, "X-CLIP")
         return clip
@@ -113,7 +112,7 @@ class XClip(Teacher):
 def gated(x: torch.Tensor, mixing: torch.Tensor, there: torch.Tensor | None = None) -> torch.Tensor:
     """The last axis, of K scores, as their sum weighted by softmax(100 x) times the (K, K) matrix.
 
-    there  1 where a score counts, broadcast to x; None: all do
+    there  1 for valid scores, broadcast to x; None: all are valid
     """
     if there is None:
         return (x * ((x * SHARPNESS).softmax(-1) @ mixing)).sum(-1)

@@ -1,6 +1,6 @@
-"""X-Pool (Gorti et al. 2022, CVPR, arXiv:2203.15086): each text pools the frames of a video by its own attention.
+"""X-Pool (Gorti et al. 2022, CVPR, arXiv:2203.15086): text-conditioned attention pooling of the frames of a video.
 
-Padding frames take part, as published, unless `masked`.
+As published, padded frames are included, unless `masked`.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ PUBLISHED = {
 
 
 class XPool(Teacher):
-    """One head of attention; projections start as the identity. Arrays: `sentence`; `frames`, and the mask; as given.
+    """Single-head attention, projections initialised to the identity. Arrays: `sentence`; unchanged `frames` and mask.
 
     dropout  of the last layer, in training
     """
@@ -44,17 +44,17 @@ class XPool(Teacher):
         self.norm_in, self.norm_out, self.norm_last = (nn.LayerNorm(dim) for _ in range(3))
 
     def embed_texts(self, sentences: torch.Tensor, words: torch.Tensor | None = None) -> Arrays:
-        """Words are not looked at."""
+        """Embed sentences; words are ignored."""
         return {"sentence": sentences}
 
     def embed_videos(
         self, frames: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
     ) -> Arrays:
-        """Frames stay as they are."""
+        """Return the frames unchanged."""
         return {"frames": frames, "mask": mask.to(frames.dtype)}
 
     def shares(self, sentences: torch.Tensor, videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(M, N, D) sentences, or (1, N, D) for all videos, to (M, N, F): what each text looks at in each video."""
+        """(M, N, D) sentences, or (1, N, D) for all videos, to (M, N, F): attention of each text to frames."""
         query, key = self.query(self.norm_in(sentences)), self.key(self.norm_in(videos["frames"]))
         logits = query @ key.transpose(1, 2) * key.shape[-1] ** -0.5
         if self.masked:
@@ -63,30 +63,30 @@ class XPool(Teacher):
         return shares
 
     def pooled(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(M, N, D) each video as each text sees it."""
+        """(M, N, D) vectors of each video, pooled for each text."""
         seen = self.shares(texts["sentence"][None], videos) @ self.value(self.norm_in(videos["frames"]))
         out = self.norm_out(self.out(seen))
         pooled: torch.Tensor = self.norm_last(out + self.dropout(self.linear(out)))
         return pooled
 
     def similarities(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Cosines with what the text itself pooled."""
+        """Cosines between texts and the videos pooled for them."""
         pooled = unit(self.pooled(texts, videos))
         return self.logit_scale.exp() * torch.einsum("id,jid->ij", unit(texts["sentence"]), pooled)
 
     def relevance(self, texts: Mapping[str, torch.Tensor], videos: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The attention itself."""
+        """The attention weights."""
         return self.shares(texts["sentence"][:, None], videos).squeeze(1)
 
     def load_published(self, state: Mapping[str, torch.Tensor]) -> Arrays:
-        """From the `state_dict` of the authors' checkpoint."""
+        """Load the `state_dict` of the authors' checkpoint."""
         clip, own = checkpoints.parts(state, PUBLISHED, "X-Pool")
         fill(self, own, "X-Pool")
         return clip
 
 
 def identity(dim: int) -> nn.Linear:
-    """A layer that changes nothing yet."""
+    """A linear layer initialised to the identity."""
     layer = nn.Linear(dim, dim)
     nn.init.eye_(layer.weight)
     nn.init.zeros_(layer.bias)

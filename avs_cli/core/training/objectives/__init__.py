@@ -2,6 +2,6 @@
 
 from avs_cli.core.registry import Registry
 
-# Modules that the entries share.
+# Modules that are not entries.
 SHARED = ("base",)
 objectives = Registry("objective", "avs_cli.core.training.objectives", "build")
