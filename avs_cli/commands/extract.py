@@ -30,7 +30,6 @@ Models = Annotated[
         metavar="SPEC",
         help="Encoder, as NAME or NAME:KEY=VALUE; repeatable: each model gives a feature of the store, and frames are "
         f"decoded once for all: {', '.join(encoders.names())}.",
-        show_default="conse",
     ),
 ]
 Weights = Annotated[
@@ -139,8 +138,7 @@ def extract(
 
     \b
     Examples:
-      avs extract videos/ --shots shots.tsv --model clip -o gallery.h5
-      avs extract videos/ --shots shots.tsv --model clip --model blip2 --model ircsn -o features.h5
+      avs extract videos/ --shots shots.tsv --model clip --model blip2 -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
     """
     listed = {parameter.name for parameter in context.command.params} - {"inputs", "list_models", "json"}

@@ -231,9 +231,12 @@ def here(avs_here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
     import avs_cli.core.encoders as package
 
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(ENCODERS)])
-    return lambda command, *arguments: avs_here(
-        command, *(["--model", "colour"] if command == "extract" else []), *arguments
-    )
+
+    def run(command: str, *arguments: object) -> Any:
+        usual = command == "extract" and "--model" not in arguments
+        return avs_here(command, *(["--model", "colour"] if usual else []), *arguments)
+
+    return run
 
 
 CAPTIONS = {
