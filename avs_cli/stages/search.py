@@ -193,7 +193,7 @@ def search_heads(
 ) -> dict[str, Run]:
     """The run of each head, by the head's name, in one pass over the gallery for all of them.
 
-    gallery         feature stores that hold the heads' features, FILE or FILE::FEATURE
+    gallery         feature stores of the heads' features, or of their vectors (`extract_heads`); FILE or FILE::FEATURE
     heads           files of trained heads
     vectors         stores of the heads' text features; features that they lack are encoded
     weights         text feature -> a local checkpoint of its encoder
@@ -235,20 +235,31 @@ class HeadSearch:
     """A search with heads in a gallery that is open.
 
     runs       head name -> its run
-    gallery    the shots, with the features of all heads
+    gallery    the shots, with the features of all heads; with the vectors of one, if all of them are stored
     heads      the heads, and `texts` of each the text features of `wordings`
+    stored     the paths of heads whose vectors are stored
     """
 
     runs: Mapping[str, TimedRun]
-    gallery: "JoinedGallery"
+    gallery: "JoinedGallery | Gallery"
     heads: "Sequence[TrainedHead]"
     wordings: Wordings
     texts: Sequence[TextFeatures]
+    stored: Sequence[str] = ()
 
     def explanation(self) -> Iterator[FeatureWeight]:
-        """The weights of features, as means over a head's spaces: of each topic, and of its best shots."""
+        """The weights of features, as means over a head's spaces: of each topic, and of its best shots.
+
+        Raises MismatchError for a head whose vectors are stored: the weights are those of the features.
+        """
         from avs_cli.core.search.heads import padded
 
+        if self.stored:
+            raise MismatchError(
+                f"{self.stored[0]}: no weights of features, since its vectors are stored; give the stores of its "
+                "features instead"
+            )
+        assert not isinstance(self.gallery, Gallery)
         positions = {id: position for position, id in enumerate(self.gallery.ids)}
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
@@ -288,7 +299,7 @@ def searching_heads(
 ) -> Iterator[HeadSearch]:
     """As `search_heads`, with all that the search knows; its stores are open as long as the context is."""
     from avs_cli.io.store.galleries import Galleries
-    from avs_cli.stages.heads import load_heads
+    from avs_cli.stages.heads import load_heads, stored_vectors
 
     compared = comparison(allow_mismatch, report)
     given = read(topics)
@@ -298,14 +309,26 @@ def searching_heads(
     with Galleries(path_names(gallery), compared) as shots, Galleries(path_names(vectors), compared) as text_stores:
         chosen = field_of_heads(loaded, text_stores, field)
         wordings = all_wordings(of_field(given, chosen, _file(topics)))
-        joined = join(shots, loaded, missing, report)
+        stored_of = stored_vectors(loaded, shots)
+        computed = [one for one in loaded if one.path not in stored_of]
+        joined = join(shots, computed, missing, report) if computed else None
         texts = text_features(loaded, wordings, text_stores, machine.device, machine.threads, weights)
-        runs = rank(loaded, [one.vectors for one in texts], wordings, joined, depth, machine.threads, missing)
+        vectors_of = {one.path: features.vectors for one, features in zip(loaded, texts, strict=True)}
+        found: dict[str, TimedRun] = {}
+        if joined is not None:
+            of_computed = [vectors_of[one.path] for one in computed]
+            runs = rank(computed, of_computed, wordings, joined, depth, machine.threads, missing)
+            found |= {one.path: run for one, run in zip(computed, runs, strict=True)}
+        for one in loaded:
+            if one.path in stored_of:
+                held = shots.features[stored_of[one.path]]
+                found[one.path] = rank_stored(one, vectors_of[one.path], wordings, held, depth, machine.threads)
         timed = {
-            one.name: TimedRun(found.run, features.seconds + found.seconds)
-            for one, features, found in zip(loaded, texts, runs, strict=True)
+            one.name: TimedRun(found[one.path].run, features.seconds + found[one.path].seconds)
+            for one, features in zip(loaded, texts, strict=True)
         }
-        yield HeadSearch(timed, joined, loaded, wordings, texts)
+        shown = joined or shots.features[stored_of[loaded[0].path]]
+        yield HeadSearch(timed, shown, loaded, wordings, texts, [*stored_of])
 
 
 def join(
@@ -375,6 +398,37 @@ def rank(
         run = dict(zip((topic.id for topic in wordings.topics), scored, strict=True))
         found.append(TimedRun(run, took + whole * own / sum(spent)))
     return found
+
+
+def rank_stored(
+    head: "TrainedHead",
+    texts: "Sequence[Vectors]",
+    wordings: Wordings,
+    gallery: Gallery,
+    depth: int,
+    threads: int,
+) -> TimedRun:
+    """The run of a head over its stored vectors: the score of a shot is the dot product with the topic's vector.
+
+    A topic's vector is the weighted mean over its wordings, times the head's weight. So scores are the head's, apart
+    from the rounding of the stored vectors.
+    """
+    from avs_cli.core.search.exact import Dot
+
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        embedded = head.head.embed_texts(texts, wordings.texts).flatten(1).double().cpu()
+        queries = (head.head.weight * merged(wordings, embedded)).numpy()
+    if not np.isfinite(queries).all():
+        raise MismatchError(f"{head.path}: its text vectors are NaN or infinite: damaged weights")
+    where = f"{gallery.stores[0].path}::{gallery.feature}"
+    if gallery.frame_level or queries.shape[1] != gallery.dim:
+        raise MismatchError(f"{where} has vectors of {gallery.dim} dimensions, and {head.path} of {queries.shape[1]}")
+    if not len(gallery):
+        raise MismatchError(f"{where}: no shots to search")
+    (rankings,) = best_shots([Dot(queries, math.sqrt(head.head.spaces), where)], gallery, depth, threads)
+    run = dict(zip((topic.id for topic in wordings.topics), rankings, strict=True))
+    return TimedRun(run, time.perf_counter() - begun)
 
 
 def merged(wordings: Wordings, values: torch.Tensor, sizes: bool = False) -> torch.Tensor:
