@@ -133,8 +133,8 @@ def extract(
     --head computes the video side of a head once. avs search takes the store instead of those of the features, with the
     same --head, and embeds only the topics: a score is one dot product. Each cosine in it differs from that of a search
     over the features by less than 0.0005, the rounding of the stored vectors, and with --dtype float32 by less than
-    0.000001. Heads that look at a shot's frames for each query (xclip, xpool) have no such vector. Thumbnails stay in the
-    stores of the features.
+    0.000001. Heads that look at a shot's frames for each query (xclip, xpool) have no such vector. Thumbnails stay in
+    the stores of the features.
 
     \b
     Examples:

@@ -20,8 +20,8 @@ Method = Annotated[
     typer.Option(
         metavar="METHOD",
         help=f"Fusion method: {', '.join(methods.names())}, with parameters as in rrf:k=60 or combsum:norm=zscore; "
-        "average is that of raw scores; merge joins runs over the parts of a gallery, each as deep as the result; weighted "
-        "learns one weight per run from --qrels (Step 1 of --ltr) unless given as in weighted:weights=2/1.",
+        "average is that of raw scores; merge joins runs over the parts of a gallery, each as deep as the result; "
+        "weighted learns one weight per run from --qrels (Step 1 of --ltr) unless given as in weighted:weights=2/1.",
     ),
 ]
 Steps = Annotated[

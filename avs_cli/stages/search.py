@@ -311,6 +311,8 @@ def searching_heads(
         wordings = all_wordings(of_field(given, chosen, _file(topics)))
         stored_of = stored_vectors(loaded, shots)
         computed = [one for one in loaded if one.path not in stored_of]
+        if missing != "error" and not computed:
+            report.note("no feature can be missing from the stored vectors of heads, so --missing has no effect")
         joined = join(shots, computed, missing, report) if computed else None
         texts = text_features(loaded, wordings, text_stores, machine.device, machine.threads, weights)
         vectors_of = {one.path: features.vectors for one, features in zip(loaded, texts, strict=True)}
