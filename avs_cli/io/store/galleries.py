@@ -27,7 +27,6 @@ class Galleries(Resource):
                 by_feature.setdefault(store.feature, []).append(store)
             self.features = {feature: Gallery(stores, self.comparison) for feature, stores in by_feature.items()}
             self._resources = stack.pop_all()
-        self._places: dict[str, dict[str, int]] = {}
 
     def check(self, who: str, wanted: Sequence[Mapping[str, Any]]) -> None:
         """Raises MismatchError unless the galleries have the features with which `who` was trained.
@@ -68,9 +67,7 @@ class Galleries(Resource):
 
     def places(self, feature: str, ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of ids in the gallery of a feature; -1 for missing ids."""
-        if feature not in self._places:
-            self._places[feature] = {id: place for place, id in enumerate(self.features[feature].ids)}
-        return np.array([self._places[feature].get(id, -1) for id in ids], dtype=np.int64)
+        return self.features[feature].positions(ids)
 
     def stores_of(self, feature: str) -> str:
         """The stores of a feature, for messages."""
