@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 
 from avs_cli.core.device import prepare
@@ -249,7 +248,6 @@ class HeadSearch:
         """The weights of features, as means over a head's spaces: of each topic, and of its best shots."""
         from avs_cli.core.search.heads import padded
 
-        positions = {id: position for position, id in enumerate(self.gallery.ids)}
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
             names = [part["name"] for part in (*one.description["texts"], *one.description["encoders"])]
@@ -261,7 +259,7 @@ class HeadSearch:
                     for name, weight in zip(names, of_texts[row].mean(0).tolist(), strict=True):
                         yield FeatureWeight(one.name, topic.id, "", name, weight)
                 best = [*run[topic.id]][:EXPLAINED]
-                block = self.gallery.take(np.array([positions[shot] for shot in best], np.int64))
+                block = self.gallery.take(self.gallery.places(best))
                 with torch.inference_mode():
                     of_shots = one.head.video_weights(padded(one.head, block, len(best)))
                 if of_shots is not None:
