@@ -10,13 +10,13 @@ from avs_cli.console import TERMINAL, table
 from avs_cli.core.encoders import encoders
 from avs_cli.core.extraction import THUMBNAIL
 from avs_cli.errors import SpecError
-from avs_cli.options import Device, Json, Output, Threads, Weights, Workers
+from avs_cli.options import Device, Engine, Json, Output, Scheduler, Threads, Weights, workers_of
 from avs_cli.outputs import Writes, spare
 
 # What has no effect on texts.
 OF_PICTURES = (
     "shots", "fps", "frames", "max_frames", "pool", "frame_norm", "batch_size", "workers", "timeout", "shard",
-    "thumbnails", "retry_failed",
+    "thumbnails", "retry_failed", "engine", "scheduler",
 )  # fmt: skip
 
 Inputs = Annotated[
@@ -75,7 +75,14 @@ def extract(
         ),
     ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Frames (or clips) per forward pass.")] = 32,
-    workers: Workers = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Video decoding processes; 0 chooses from the available cores. With --engine dask and no --scheduler, "
+            "workers of the cluster, one per core by default.",
+        ),
+    ] = 0,
     threads: Threads = 0,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a decoded frame before a file is skipped.")
@@ -96,6 +103,8 @@ def extract(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Process only the shots that failed before.")
     ] = False,
+    engine: Engine = "local",
+    scheduler: Scheduler = "",
     list_models: Annotated[
         bool, typer.Option("--list-models", help="List the models: output, cost, licence and download.")
     ] = False,
@@ -133,6 +142,7 @@ def extract(
         context,
         (bool(text), OF_PICTURES, "with --text"),
         (not text, ["field"], "without --text"),
+        (engine == "local", ["scheduler"], "without --engine dask"),
     )
     from avs_cli.stages import extract as stage
     from avs_cli.stages.inputs import media_around
@@ -153,29 +163,32 @@ def extract(
             threads=threads,
         )
         return
-    stage.extract(
-        inputs,
-        output,
-        model,
-        shots=shots,
-        frames=frames,
-        fps=fps,
-        max_frames=max_frames,
-        pool=pool,
-        frame_norm=frame_norm,
-        dtype=dtype,
-        weights=weights,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        threads=threads,
-        timeout=timeout,
-        shard=part,
-        thumbnails=thumbnails,
-        retry_failed=retry_failed,
-        report=TERMINAL,
-    )
+    with workers_of(engine, scheduler, workers, device) as cluster:
+        stage.extract(
+            inputs,
+            output,
+            model,
+            shots=shots,
+            frames=frames,
+            fps=fps,
+            max_frames=max_frames,
+            pool=pool,
+            frame_norm=frame_norm,
+            dtype=dtype,
+            weights=weights,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            # Those of a cluster on this machine are its workers, and each chooses its own processes.
+            workers=workers if cluster is None or scheduler else 0,
+            threads=threads,
+            timeout=timeout,
+            shard=part,
+            thumbnails=thumbnails,
+            retry_failed=retry_failed,
+            engine=cluster,
+            report=TERMINAL,
+        )
 
 
 def _part(shard: str) -> tuple[int, int]:

@@ -8,21 +8,24 @@ imported when one is loaded: a finished store is recognised without.
 """
 
 import os
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from avs_cli import __version__
 from avs_cli.core.encoders import Encoder, encoders
 from avs_cli.core.extraction import FRAME_RATE, THUMBNAIL
-from avs_cli.errors import IncompleteError, MismatchError, SpecError
+from avs_cli.errors import IncompleteError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.facts import keep, recall
 from avs_cli.io.store.writer import Item, StoreWriter, is_finished
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.engine import Engine
 from avs_cli.stages.inputs import FilePath, Paths, find_frames, named_shots, path_names
 from avs_cli.types import Facts, Failure, Sampling, Shot, feature_name
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 # At most this much work is lost when the process is killed: a part is closed when either limit is reached.
 PART_SHOTS = 1024
 PART_SECONDS = 5.0
+# Of a task on a cluster: as much is lost with a worker. There are several per worker, so that all end together.
+SLICE_SHOTS = 64
+SLICES_PER_WORKER = 4
 # Packages whose versions are recorded in a store of frames, and in one of texts.
 PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
 TEXT_PACKAGES = ("numpy", "torch", "transformers")
@@ -81,6 +87,21 @@ class _Extraction:
         return StoreWriter(self.path, self.feature, encoder.dim, provenance, self.dtype, frame_level=pooling == "none")
 
 
+@dataclass(frozen=True)
+class _Encoding:
+    """How shots are encoded for `wanted`; the others are the parameters of `extract`."""
+
+    wanted: _Extraction
+    weights: str | None
+    device: str
+    precision: Precision
+    threads: int
+    batch_size: int
+    workers: int
+    timeout: float
+    thumbnail: int
+
+
 def extract(
     inputs: Paths,
     output: FilePath,
@@ -103,6 +124,7 @@ def extract(
     shard: tuple[int, int] = (1, 1),
     thumbnails: int | None = None,
     retry_failed: bool = False,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> str:
     """Encode the shots of videos, or images, into a store, and return its name as other stages take it.
@@ -123,6 +145,7 @@ def extract(
     shard         (i, n) processes part i, from 1, of n equal parts of the videos
     thumbnails    width in pixels; 0 stores none; default: 320
     retry_failed  process only the shots that failed before
+    engine        workers of a cluster that encode instead of this process; the store is the same
 
     Raises IncompleteError when the store is written and shots are missing from it, which its ledger
     (FILE.errors.jsonl) lists.
@@ -144,29 +167,38 @@ def extract(
             report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
         _complete(path, failed, found)
         return f"{path}::{feature}"
-    encoder, decoders = _loaded(model, device, threads, weights, precision)
+    how = _Encoding(
+        wanted,
+        None if weights is None else str(weights),
+        device,
+        precision,
+        threads,
+        batch_size,
+        workers,
+        timeout,
+        THUMBNAIL if thumbnails is None else thumbnails,
+    )
+    encoder: Encoder | Facts
+    if engine is None:
+        encoder, decoders = _loaded(model, device, threads, weights, precision)
+        how = replace(how, workers=workers or decoders)
+    else:
+        decoders = max(1, engine.cores // 2) if engine.cores else 0
+        how = replace(how, threads=threads or engine.cores, workers=workers or decoders)
+        encoder = _facts_elsewhere(engine, how)
     if encoder.pixels is None:
         raise SpecError(f"{model} encodes text only; give --text FILE")
     if model == "conse":
         report.note(
             "conse needs no download: it is good at objects and animals, weak at people, actions and written text"
         )
-    writer = wanted.writer(encoder)
-    with writer:
-        _keep_facts(identity, encoder)
-        _encode_shots(
-            encoder,
-            writer,
-            found,
-            images,
-            wanted,
-            batch_size=batch_size,
-            workers=workers or decoders,
-            timeout=timeout,
-            thumbnail=THUMBNAIL if thumbnails is None else thumbnails,
-            retry_failed=retry_failed,
-            report=report,
-        )
+    with wanted.writer(encoder) as writer:
+        if isinstance(encoder, Facts):
+            assert engine is not None
+            _encode_elsewhere(engine, writer, found, images, how, retry_failed, report)
+        else:
+            _keep_facts(identity, encoder)
+            _encode_shots(encoder, writer, found, images, how, retry_failed, report)
         failed = _report_failures(writer, found, report)
     _complete(path, failed, found)
     return f"{path}::{feature}"
@@ -305,12 +337,7 @@ def _encode_shots(
     writer: StoreWriter,
     found: Sequence[Shot | Failure],
     images: Mapping[Shot, tuple[str, ...]],
-    wanted: _Extraction,
-    *,
-    batch_size: int,
-    workers: int,
-    timeout: float,
-    thumbnail: int,
+    how: _Encoding,
     retry_failed: bool,
     report: Reporter,
 ) -> None:
@@ -324,7 +351,7 @@ def _encode_shots(
     from avs_cli.io.video.frames import Job, decode, jobs_of
 
     assert encoder.pixels is not None
-    remaining = list(measured(_remaining(writer, found, retry_failed), workers, timeout))
+    remaining = list(measured(_remaining(writer, found, retry_failed), how.workers, how.timeout))
     shots = {item.id: item for item in remaining if isinstance(item, Shot)}
     for item in remaining:
         if isinstance(item, Failure):
@@ -332,17 +359,19 @@ def _encode_shots(
     jobs = [Job(shot.video, (shot,), images[shot]) for shot in shots.values()] if images else []
     pieces = decode(
         jobs or jobs_of(shots.values()),
-        partial(sample_times, sampling=wanted.sampling(encoder)),
+        partial(sample_times, sampling=how.wanted.sampling(encoder)),
         encoder.pixels,
         encoder.sampling.clip,
-        workers,
-        timeout,
-        thumbnail,
+        how.workers,
+        how.timeout,
+        how.thumbnail,
     )
     part: list[Item] = []
     started = time.monotonic()
     with report.progress("encoding", len(shots)) as advance:
-        for result in encode(encoder, pieces, wanted.pooling(encoder), batch_size, wanted.frame_norm == "l2"):
+        for result in encode(
+            encoder, pieces, how.wanted.pooling(encoder), how.batch_size, how.wanted.frame_norm == "l2"
+        ):
             advance()
             if isinstance(result, Failure):
                 writer.fail(result)
@@ -353,6 +382,119 @@ def _encode_shots(
                 part, started = [], time.monotonic()
     writer.add(part)
     writer.finish([item.id for item in found])
+
+
+# On the workers of a cluster
+
+
+class _Slice(NamedTuple):
+    """Some shots for one task.
+
+    room    the folder for its store
+    images  the files of shots that are given as extracted frames
+    """
+
+    how: _Encoding
+    room: str
+    shots: tuple[Shot, ...]
+    images: Mapping[Shot, tuple[str, ...]]
+
+
+class _EncodedSlice(NamedTuple):
+    """The store that a task has written, "" for none, and the shots that are not in it."""
+
+    store: str
+    failures: list[Failure]
+
+
+def _encode_elsewhere(
+    engine: Engine,
+    writer: StoreWriter,
+    found: Sequence[Shot | Failure],
+    images: Mapping[Shot, tuple[str, ...]],
+    how: _Encoding,
+    retry_failed: bool,
+    report: Reporter,
+) -> None:
+    """Encode the remaining shots in tasks, each of which writes a store of its own, and join these."""
+    by_video: dict[str, list[Shot]] = {}
+    remaining = _remaining(writer, found, retry_failed)
+    for item in remaining:
+        if isinstance(item, Failure):
+            writer.fail(item)
+        else:
+            by_video.setdefault(item.video, []).append(item)
+    shots = list(chain.from_iterable(by_video.values()))
+    size = min(SLICE_SHOTS, max(1, len(shots) // (SLICES_PER_WORKER * engine.workers)))
+    room = str(writer.room())
+
+    def sliced(some: Sequence[Shot], size: int) -> list[_Slice]:
+        parts = (tuple(some[low : low + size]) for low in range(0, len(some), size))
+        return [_Slice(how, room, part, {shot: images[shot] for shot in part if images}) for part in parts]
+
+    with report.progress("encoding", len(shots)) as advance:
+
+        def encoded(slices: Sequence[_Slice]) -> Iterator[Shot]:
+            """Encode slices; the shots of those that lost all their workers."""
+            for task, result in engine.map(_encode_slice, slices, starts_processes=True):
+                if result is None:
+                    yield from task.shots
+                    continue
+                if result.store:
+                    writer.adopt(result.store)
+                for failure in result.failures:
+                    writer.fail(failure)
+                advance(len(task.shots))
+
+        # A worker that dies takes the other shots of its task with it: each has a task of its own then.
+        lost = list(encoded(sliced(shots, size)))
+        for shot in encoded(sliced(lost, 1)):
+            writer.fail(Failure(shot.id, "encode", f"{shot.video}: killed its workers (out of memory?)"))
+            advance()
+    writer.finish([item.id for item in found])
+
+
+def _encode_slice(task: _Slice) -> _EncodedSlice:
+    """In a worker: write a store of some shots."""
+    encoder, how = _resident(task.how)
+    folder = Path(tempfile.mkdtemp(dir=task.room))  # another attempt at this task may still run
+    how = replace(how, wanted=replace(how.wanted, path=str(folder / "slice.h5")))
+    with how.wanted.writer(encoder) as writer:
+        _encode_shots(encoder, writer, task.shots, task.images, how, False, LOGGED)
+        return _EncodedSlice(str(writer.path) if writer.done else "", list(writer.failed.values()))
+
+
+def _facts_elsewhere(engine: Engine, how: _Encoding) -> Facts:
+    """The facts on the encoder, from a worker."""
+    ((_, facts),) = engine.map(_facts_of, [how])
+    if facts is None:
+        raise UnavailableError(f"{how.wanted.spec} cannot be loaded: it killed the workers that tried (out of memory?)")
+    return facts
+
+
+def _facts_of(how: _Encoding) -> Facts:
+    """In a worker: the facts on the encoder."""
+    encoder, _ = _resident(how)
+    return Facts(encoder.dim, encoder.pixels, encoder.sampling, encoder.pooling, dict(encoder.provenance))
+
+
+def _resident(how: _Encoding) -> tuple[Encoder, _Encoding]:
+    """The encoder, which a worker loads once, and `how` with the number of decoding processes."""
+    from avs_cli.core.device import prepare
+
+    # Of the weights their state too: a worker may live longer than a file.
+    state = Path(how.weights).stat() if how.weights else None
+    files = (Path(how.weights).absolute(), state.st_mtime_ns, state.st_size) if how.weights and state else None
+    key = (how.wanted.spec, how.device, how.threads, how.precision, files)
+    if key not in _RESIDENT:
+        _RESIDENT.clear()
+        _RESIDENT[key] = _loaded(how.wanted.spec, how.device, how.threads, how.weights, how.precision)
+    encoder, decoders = _RESIDENT[key]
+    prepare(how.device, how.threads)  # each thread has its own number of torch's threads
+    return encoder, replace(how, workers=how.workers or decoders)
+
+
+_RESIDENT: dict[object, tuple[Encoder, int]] = {}
 
 
 def _report_failures(writer: StoreWriter, found: Sequence[Shot | Failure], report: Reporter) -> int:

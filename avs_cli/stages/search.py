@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -19,9 +19,10 @@ import torch
 
 from avs_cli.core.device import prepare
 from avs_cli.core.search.exact import best_shots, top_shots
-from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.topics import (
     NO_WEIGHTS,
@@ -37,7 +38,7 @@ from avs_cli.stages.topics import (
     stored,
     text_features,
 )
-from avs_cli.types import Run
+from avs_cli.types import Joined, Run, ranked
 
 # A search by cosines imports nothing of heads.
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def search(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Run:
     """The `depth` shots of the highest cosine for each topic; of a shot with several vectors, the best counts.
@@ -88,6 +90,7 @@ def search(
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
+    engine          workers of a cluster that search instead of this process, one store each; the result is the same
     """
     with searching(
         gallery,
@@ -99,6 +102,7 @@ def search(
         allow_mismatch=allow_mismatch,
         device=device,
         threads=threads,
+        engine=engine,
         report=report,
     ) as found:
         return found.run
@@ -124,12 +128,14 @@ def searching(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Iterator[GallerySearch]:
     """As `search`, with all that the search knows; its gallery is open as long as the context is."""
     if topics is None and not vectors:
         raise SpecError("a search needs topics or their vectors")
     stores = path_names(gallery)
+    check_readable(engine, stores)
     with open_gallery(stores, comparison(allow_mismatch, report)) as shots:
         if not len(shots):
             raise MismatchError(f"{', '.join(stores)}: no shots to search")
@@ -143,11 +149,52 @@ def searching(
             queries = stored(str(vectors), shots, None if wanted is None else [topic.id for topic in wanted], field)
         else:
             queries = encoded(wanted or [], shots, machine.device, machine.threads, weights)
-        (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
+        if engine is None:
+            (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
+        else:
+            rankings = _top_elsewhere(
+                engine, [_InStore(name, queries.vectors, depth, threads or engine.cores) for name in stores]
+            )
         seconds = time.perf_counter() - begun
         run: Run = dict(zip(queries.ids, rankings, strict=True))
         doubt(run, shots.provenance, report)
         yield GallerySearch(run, seconds, shots)
+
+
+class _InStore(NamedTuple):
+    """A search in one store, for a task; `vectors` (Q, D)."""
+
+    store: str
+    vectors: np.ndarray
+    depth: int
+    threads: int
+
+
+def _top_elsewhere(engine: Engine, tasks: Sequence[_InStore]) -> list[dict[str, float]]:
+    """The rankings of a gallery whose stores are searched by a task each."""
+    found = []
+    for task, rankings in engine.map(_search_store, tasks):
+        if rankings is None:
+            raise AvsError(f"{task.store}: killed the workers that searched it (out of memory?)")
+        found.append(rankings)
+    return _best(found, tasks[0].depth)
+
+
+def _search_store(task: _InStore) -> list[dict[str, float]]:
+    """In a worker: the rankings of one store."""
+    threads = prepare("cpu", task.threads).threads
+    with open_gallery([task.store]) as shots:
+        (rankings,) = top_shots([task.vectors], shots, task.depth, threads)
+    return rankings
+
+
+def _best(parts: Sequence[Sequence[dict[str, float]]], depth: int) -> list[dict[str, float]]:
+    """The rankings of a gallery from those of its parts."""
+    best = []
+    for rankings in zip(*parts, strict=True):
+        together = {shot: score for ranking in rankings for shot, score in ranking.items()}
+        best.append({shot: together[shot] for shot in ranked(together)[:depth]})
+    return best
 
 
 def doubt(run: Run, provenance: Mapping[str, Any], report: Reporter = LOGGED) -> None:
@@ -188,6 +235,7 @@ def search_heads(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> dict[str, Run]:
     """The run of each head, by the head's name, in one pass over the gallery for all of them.
@@ -201,6 +249,8 @@ def search_heads(
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
+    engine          workers of a cluster that search instead of this process, some of the shots each; the result is
+                    the same
     """
     with searching_heads(
         gallery,
@@ -214,6 +264,7 @@ def search_heads(
         allow_mismatch=allow_mismatch,
         device=device,
         threads=threads,
+        engine=engine,
         report=report,
     ) as found:
         return {name: timed.run for name, timed in found.runs.items()}
@@ -282,12 +333,14 @@ def searching_heads(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Iterator[HeadSearch]:
     """As `search_heads`, with all that the search knows; its stores are open as long as the context is."""
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.stages.heads import load_heads
 
+    check_readable(engine, path_names(gallery))
     compared = comparison(allow_mismatch, report)
     given = read(topics)
     check_images(given, _file(topics))
@@ -298,7 +351,12 @@ def searching_heads(
         wordings = all_wordings(of_field(given, chosen, _file(topics)))
         joined = join(shots, loaded, missing, report)
         texts = text_features(loaded, wordings, text_stores, machine.device, machine.threads, weights)
-        runs = rank(loaded, [one.vectors for one in texts], wordings, joined, depth, machine.threads, missing)
+        if engine is None:
+            runs = rank(loaded, [one.vectors for one in texts], wordings, joined, depth, machine.threads, missing)
+        else:
+            names = path_names(gallery), path_names(heads)
+            how = _HeadSearching(*names, [], wordings, missing, depth, device, threads or engine.cores)
+            runs = _rank_elsewhere(engine, how, loaded, [one.vectors for one in texts], len(joined))
         timed = {
             one.name: TimedRun(found.run, features.seconds + found.seconds)
             for one, features, found in zip(loaded, texts, runs, strict=True)
@@ -369,10 +427,113 @@ def rank(
     spent = [sum(scorer.spent) for scorer in scorers]
     found = []
     for ranking, own, took in zip(rankings, spent, seconds, strict=True):
-        scored = ({shot: score for shot, score in scores.items() if score > -math.inf} for scores in ranking)
-        run = dict(zip((topic.id for topic in wordings.topics), scored, strict=True))
-        found.append(TimedRun(run, took + whole * own / sum(spent)))
+        found.append(TimedRun(_run_of(ranking, wordings), took + whole * own / sum(spent)))
     return found
+
+
+def _run_of(rankings: Sequence[Mapping[str, float]], wordings: Wordings) -> Run:
+    """The rankings of topics as a run, without the shots that have no score."""
+    scored = ({shot: score for shot, score in scores.items() if score > -math.inf} for scores in rankings)
+    return dict(zip((topic.id for topic in wordings.topics), scored, strict=True))
+
+
+@dataclass(frozen=True)
+class _HeadSearching:
+    """A search with heads, for tasks; `texts` are the embeddings of the wordings for each head."""
+
+    gallery: Sequence[str]
+    heads: Sequence[str]
+    texts: Sequence[torch.Tensor]
+    wordings: Wordings
+    missing: Missing
+    depth: int
+    device: str
+    threads: int
+
+
+class _Part(NamedTuple):
+    """The shots from `low` to before `high` of a gallery; whole blocks, as a score depends on its place in a block."""
+
+    how: _HeadSearching
+    low: int
+    high: int
+
+
+class _RankedPart(NamedTuple):
+    """Of each head, the rankings of a part and the seconds that they took."""
+
+    rankings: list[list[dict[str, float]]]
+    seconds: list[float]
+
+
+def _rank_elsewhere(
+    engine: Engine,
+    how: _HeadSearching,
+    heads: "Sequence[TrainedHead]",
+    texts: "Sequence[Sequence[Vectors]]",
+    count: int,
+) -> list[TimedRun]:
+    """As `rank`, for a gallery of `count` shots, part by part in tasks."""
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        embedded = [
+            one.head.embed_texts(vectors, how.wordings.texts).cpu() for one, vectors in zip(heads, texts, strict=True)
+        ]
+    how = replace(how, texts=embedded)
+    # Each task opens the stores, which takes longer than the search of some blocks.
+    step = max(1, math.ceil(count / ROWS / engine.workers)) * ROWS
+    parts = [_Part(how, low, min(low + step, count)) for low in range(0, count, step)]
+    found = []
+    for part, result in engine.map(_rank_part, parts):
+        if result is None:
+            raise AvsError(f"shots {part.low} to {part.high}: killed the workers that searched them (out of memory?)")
+        found.append(result)
+    whole = time.perf_counter() - begun
+    spent = np.array([result.seconds for result in found]).sum(axis=0)
+    best = [_best(rankings, how.depth) for rankings in zip(*(result.rankings for result in found), strict=True)]
+    return [
+        TimedRun(_run_of(ranking, how.wordings), whole * own / spent.sum())
+        for ranking, own in zip(best, spent.tolist(), strict=True)
+    ]
+
+
+def _rank_part(part: _Part) -> _RankedPart:
+    """In a worker: the rankings of a part of the shots."""
+    from avs_cli.core.search.heads import HeadScorer
+    from avs_cli.io.store.compatibility import Comparison
+    from avs_cli.io.store.galleries import Galleries, JoinedGallery
+    from avs_cli.stages.heads import load_heads
+
+    how = part.how
+    machine = prepare(how.device, how.threads)
+    heads = load_heads(how.heads, machine.device)
+    # The command has compared and reported.
+    with Galleries(how.gallery, Comparison(force=True)) as galleries:
+        features = dict.fromkeys(feature["name"] for one in heads for feature in one.description["videos"])
+        joined = JoinedGallery(galleries, list(features), ROWS)
+        merge = partial(merged, how.wordings)
+        scorers = [
+            HeadScorer(one.head, texts.to(machine.device), ROWS, merge, how.missing != "zero", one.path)
+            for one, texts in zip(heads, how.texts, strict=True)
+        ]
+        with torch.inference_mode():
+            rankings = best_shots(scorers, _Blocks(joined, part.low, part.high), how.depth, machine.threads)
+    return _RankedPart(rankings, [sum(scorer.spent) for scorer in scorers])
+
+
+class _Blocks(NamedTuple):
+    """The shots from `low` to before `high` of a gallery, as one to search."""
+
+    whole: "JoinedGallery"
+    low: int
+    high: int
+
+    def blocks(self) -> Iterator[Joined]:
+        for low in range(self.low, self.high, ROWS):
+            yield self.whole.take(np.arange(low, min(low + ROWS, self.high)))
+
+    def take(self, positions: np.ndarray) -> Joined:
+        return self.whole.take(positions + self.low)
 
 
 def merged(wordings: Wordings, values: torch.Tensor, sizes: bool = False) -> torch.Tensor:
