@@ -1,8 +1,9 @@
 """Errors, by exit code; only `cli.main` catches them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import islice
+from typing import Any
 
 FEW = 3  # names
 
@@ -17,6 +18,17 @@ class AvsError(Exception):
     """An error that the user can fix: one line, lower case, with the problem, the place and the cure."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Callable[..., "AvsError"], tuple[type["AvsError"], str, dict[str, Any]]]:
+        # From its message: the parameters of some classes are others, and an error may come from another process.
+        return _rebuilt, (type(self), str(self), vars(self))
+
+
+def _rebuilt(kind: type[AvsError], message: str, attributes: dict[str, Any]) -> AvsError:
+    """A copy of an error."""
+    error = kind.__new__(kind, message)
+    vars(error).update(attributes)
+    return error
 
 
 class UnknownName(AvsError):

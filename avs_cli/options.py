@@ -1,10 +1,15 @@
 """Options and arguments shared by several commands: one name and one help text each."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from avs_cli.outputs import WRITES, Writes
+from avs_cli.outputs import BY_HAND, WRITES, Writes
+
+if TYPE_CHECKING:
+    from avs_cli.cluster import Cluster
 
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Output file; - is stdout."), WRITES]
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="TREC runs, plain or .gz; - is stdin.")]
@@ -28,6 +33,19 @@ Workers = Annotated[int, typer.Option(min=0, help="Video decoding processes; 0 c
 Weights = Annotated[
     str | None, typer.Option(metavar="PATH", help="Local checkpoint of the model, instead of the published weights.")
 ]
+Engine = Annotated[
+    Literal["local", "dask"],
+    typer.Option(help="Where the work is done: in this process, or by the workers of a Dask cluster."),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS|FILE",
+        help="Scheduler of the Dask cluster, as tcp://HOST:PORT or its file; it is trusted with running any code.",
+        show_default="a cluster on this machine",
+    ),
+    BY_HAND,
+]
 Epochs = Annotated[int, typer.Option(min=1, help="Maximum number of epochs.")]
 BatchSize = Annotated[int, typer.Option(min=2, help="Captions per batch.")]
 TimeLimit = Annotated[
@@ -45,3 +63,18 @@ AllowMismatch = Annotated[
         help="Warn instead of failing when vectors come from different models, weights or preprocessing.",
     ),
 ]
+
+
+@contextmanager
+def workers_of(engine: str, scheduler: str = "", workers: int = 0, device: str = "auto") -> "Iterator[Cluster | None]":
+    """The workers that --engine and --scheduler choose, while the context is open; None is this process.
+
+    workers  of a cluster on this machine; 0: one per core
+    """
+    if engine == "local":
+        yield None
+        return
+    from avs_cli.cluster import cluster
+
+    with cluster(scheduler, workers, gpu=device.startswith("cuda")) as found:
+        yield found

@@ -9,7 +9,18 @@ from avs_cli import applies
 from avs_cli.console import TERMINAL
 from avs_cli.core.search.rerankers import rerankers
 from avs_cli.errors import SpecError
-from avs_cli.options import AllowMismatch, Device, Output, Runs, Tag, Threads, Weights
+from avs_cli.options import (
+    AllowMismatch,
+    Device,
+    Engine,
+    Output,
+    Runs,
+    Scheduler,
+    Tag,
+    Threads,
+    Weights,
+    workers_of,
+)
 from avs_cli.outputs import spare
 
 
@@ -55,6 +66,8 @@ def rerank(
     allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
+    engine: Engine = "local",
+    scheduler: Scheduler = "",
 ) -> None:
     """Rerank runs by vectors, a query bank or external scores.
 
@@ -96,23 +109,26 @@ def rerank(
         ("bank" not in used, ["bank"], f"with --method {method}"),
         (not gallery, ["allow_mismatch"], "without --gallery"),
         (not encodes, ["weights", "device"], "without topics to encode"),
+        (engine == "local", ["scheduler"], "without --engine dask"),
     )
-    reranked = rerank_runs(
-        {path: read_run(path) for path in runs},
-        gallery or [] if "gallery" in used else [],
-        method=method,
-        topics=topics,
-        vectors=vectors if "queries" in used else "",
-        bank=bank if "bank" in used else "",
-        scores=scores,
-        depth=depth,
-        weight=weight,
-        weights=weights,
-        allow_mismatch=allow_mismatch,
-        device=device,
-        threads=threads,
-        report=TERMINAL,
-    )
+    with workers_of(engine, scheduler) as cluster:
+        reranked = rerank_runs(
+            {path: read_run(path) for path in runs},
+            gallery or [] if "gallery" in used else [],
+            method=method,
+            topics=topics,
+            vectors=vectors if "queries" in used else "",
+            bank=bank if "bank" in used else "",
+            scores=scores,
+            depth=depth,
+            weight=weight,
+            weights=weights,
+            allow_mismatch=allow_mismatch,
+            device=device,
+            threads=threads,
+            engine=cluster,
+            report=TERMINAL,
+        )
     if len(runs) > 1:
         Path(output).mkdir(parents=True, exist_ok=True)
     for path, run in reranked.items():

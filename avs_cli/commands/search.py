@@ -10,7 +10,7 @@ import typer
 from avs_cli import applies
 from avs_cli.console import TERMINAL, table
 from avs_cli.errors import SpecError
-from avs_cli.options import AllowMismatch, Depth, Device, Threads
+from avs_cli.options import AllowMismatch, Depth, Device, Engine, Scheduler, Threads, workers_of
 from avs_cli.outputs import WRITES
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ Galleries = Annotated[
     list[str],
     typer.Argument(
         metavar="GALLERY...",
-        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature.",
+        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature; "
+        "with --head, stores of the head's features, or of its vectors (avs extract --head).",
     ),
 ]
 
@@ -104,6 +105,8 @@ def search(
     allow_mismatch: AllowMismatch = False,
     device: Device = "auto",
     threads: Threads = 0,
+    engine: Engine = "local",
+    scheduler: Scheduler = "",
 ) -> None:
     """Rank the shots of a gallery for a query or for each topic of a file.
 
@@ -112,10 +115,17 @@ def search(
     is read once. Topics are processed as one batch: the time of a topic in --times is the wall time of the batch
     (loading the text models, encoding, the head's part of the search) divided by the number of topics.
 
+    With --head, a store of the head's vectors (avs extract --head) may stand for those of its features: a score is then
+    one dot product per shot, and differs by what the vectors were rounded.
+
+    Parts of a gallery may be searched apart, also with heads: avs fuse --method merge joins their runs to the run over
+    all of it, byte for byte.
+
     \b
     Examples:
       avs search gallery.h5 --query 'a dog on a beach'
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
+      avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
@@ -128,6 +138,7 @@ def search(
         (shown, ["tag"], "on a table; give --output FILE"),
         (not head, ("explain", "missing"), "without --head"),
         (bool(vectors) and not head, ("weights", "device"), "with --vectors, which are encoded already"),
+        (engine == "local", ["scheduler"], "without --engine dask"),
     )
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
@@ -151,20 +162,24 @@ def search(
         from avs_cli.io.text.trec import write_run
         from avs_cli.stages.search import searching_heads
 
-        with searching_heads(
-            gallery,
-            wanted,
-            head,
-            vectors=vectors or [],
-            weights=checkpoints,
-            field=field,
-            missing=missing or "error",
-            depth=depth,
-            allow_mismatch=allow_mismatch,
-            device=device,
-            threads=threads,
-            report=TERMINAL,
-        ) as of_heads:
+        with (
+            workers_of(engine, scheduler, device=device) as cluster,
+            searching_heads(
+                gallery,
+                wanted,
+                head,
+                vectors=vectors or [],
+                weights=checkpoints,
+                field=field,
+                missing=missing or "error",
+                depth=depth,
+                allow_mismatch=allow_mismatch,
+                device=device,
+                threads=threads,
+                engine=cluster,
+                report=TERMINAL,
+            ) as of_heads,
+        ):
             if explain:
                 _write_weights(explain, of_heads.explanation())
             if shown:
@@ -184,18 +199,22 @@ def search(
     from avs_cli.io.text.trec import write_run
     from avs_cli.stages.search import searching
 
-    with searching(
-        gallery,
-        wanted or None,
-        vectors="".join(vectors or []),
-        weights=weights[0] if weights else None,
-        field=field,
-        depth=depth,
-        allow_mismatch=allow_mismatch,
-        device=device,
-        threads=threads,
-        report=TERMINAL,
-    ) as found:
+    with (
+        workers_of(engine, scheduler) as cluster,
+        searching(
+            gallery,
+            wanted or None,
+            vectors="".join(vectors or []),
+            weights=weights[0] if weights else None,
+            field=field,
+            depth=depth,
+            allow_mismatch=allow_mismatch,
+            device=device,
+            threads=threads,
+            engine=cluster,
+            report=TERMINAL,
+        ) as found,
+    ):
         tag = tag or "avs"
         if shown:
             _show(found.run["query"], found.gallery)

@@ -9,22 +9,25 @@ imported when one is loaded: a finished store is recognised without.
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
 
 from avs_cli import __version__
 from avs_cli.core.encoders import Encoder, encoders
 from avs_cli.core.extraction import FRAME_RATE, THUMBNAIL
-from avs_cli.errors import IncompleteError, MismatchError, SpecError
+from avs_cli.errors import IncompleteError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.facts import keep, recall
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.engine import Engine
 from avs_cli.stages.inputs import FilePath, Paths, find_frames, named_shots, path_names
 from avs_cli.types import Facts, Failure, Frames, Pixels, Sampling, Shot, feature_name
 
@@ -35,6 +38,13 @@ if TYPE_CHECKING:
 # At most this much work is lost when the process is killed: a part is closed when either limit is reached.
 PART_SHOTS = 1024
 PART_SECONDS = 5.0
+# Of a task on a cluster: as much is lost with a worker. There are several per worker, so that all end together; small
+# ones would encode more padding than frames.
+SLICE_SHOTS = 64
+LEAST_SHOTS = 8
+SLICES_PER_WORKER = 4
+# After as many shots in a row that killed workers by themselves, it is not the shots.
+DEATHS = 8
 # Packages whose versions are recorded in a store of frames, and in one of texts.
 PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
 TEXT_PACKAGES = ("numpy", "torch", "transformers")
@@ -128,6 +138,7 @@ class Settings(TypedDict, total=False):
     shard: tuple[int, int]
     thumbnails: int | None
     retry_failed: bool
+    engine: Engine | None
     report: Reporter
 
 
@@ -159,6 +170,7 @@ def extract(
     shard: tuple[int, int] = (1, 1),
     thumbnails: int | None = None,
     retry_failed: bool = False,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> str | list[str]:
     """Encode the shots of videos, or images, into a store, and return its name as other stages take it.
@@ -180,6 +192,7 @@ def extract(
     shard         (i, n) processes part i, from 1, of n equal parts of the videos
     thumbnails    width in pixels; 0 stores none; default: 320
     retry_failed  process only the shots that failed before
+    engine        workers of a cluster that encode instead of this process; the store is the same
 
     The other parameters apply to every model. The bytes of a store of several features are those of one call per model,
     in their order; what is there already is not encoded again. Returns a list of names for several models.
@@ -205,27 +218,28 @@ def extract(
     finished = failures is not None
     if failures is None:
         ready = _finished_features(wanted, found, retry_failed) if len(wanted) > 1 else {}
-        loaded, decoders = _loaded_each([one for one in wanted if one.feature not in ready], threads, report)
-        sources: dict[str, Encoder | Facts] = {**ready, **loaded}
+        needed = tuple(one for one in wanted if one.feature not in ready)
+        job = _Job(
+            needed, threads, batch_size, workers, timeout, THUMBNAIL if thumbnails is None else thumbnails, retry_failed
+        )
+        loaded: dict[str, Encoder] = {}
+        if engine is None:
+            loaded, decoders = _loaded_each(needed, threads)
+            job = job._replace(workers=workers or decoders)
+            sources: dict[str, Encoder | Facts] = {**ready, **loaded}
+        else:
+            job = job.shared(engine)
+            sources = {**ready, **_facts_elsewhere(engine, job)}
+        _check_each({one.spec: sources[one.feature] for one in needed}, report)
         with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
-            features = [
-                _Feature(one, loaded[one.feature], writer)
-                for one, writer in zip(wanted, writers.writers, strict=True)
-                if one.feature in loaded
-            ]
-            for each in features:
-                _keep_facts(each.wanted.identity, each.encoder)
-            _encode_shots(
-                features,
-                found,
-                images,
-                batch_size=batch_size,
-                workers=workers or decoders,
-                timeout=timeout,
-                thumbnail=THUMBNAIL if thumbnails is None else thumbnails,
-                retry_failed=retry_failed,
-                report=report,
-            )
+            writing = {writer.feature: writer for writer in writers.writers if writer.feature not in ready}
+            if engine is None:
+                features = [_Feature(one, loaded[one.feature], writing[one.feature]) for one in needed]
+                for each in features:
+                    _keep_facts(each.wanted.identity, each.encoder)
+                _encode_shots(features, found, images, job, report)
+            else:
+                _encode_elsewhere(engine, writing, found, images, job, report)
             writers.finish([item.id for item in found])
             failures = [_failures(writer, found) for writer in writers.writers]
     report.note_each(failure.message for own in failures for failure in own)
@@ -317,19 +331,23 @@ def _each(weights: Weights | None, models: Sequence[str]) -> list[FilePath | Non
     return [weights.get(model) for model in models]
 
 
-def _loaded_each(wanted: Sequence[_Extraction], threads: int, report: Reporter) -> tuple[dict[str, Encoder], int]:
-    """As `_loaded`, the encoder of each feature. Raises SpecError for one without images."""
+def _loaded_each(wanted: Sequence[_Extraction], threads: int) -> tuple[dict[str, Encoder], int]:
+    """As `_loaded`, the encoder of each feature."""
     loaded, decoders = {}, 1
     for one in wanted:
-        encoder, decoders = _loaded(one.spec, one.device, threads, one.weights, one.precision)
+        loaded[one.feature], decoders = _loaded(one.spec, one.device, threads, one.weights, one.precision)
+    return loaded, decoders
+
+
+def _check_each(encoders: Mapping[str, Encoder | Facts], report: Reporter) -> None:
+    """Raise SpecError for an encoder without images, and note what one is weak at; they come by their specs."""
+    for spec, encoder in encoders.items():
         if encoder.pixels is None:
-            raise SpecError(f"{one.spec} encodes text only; give --text FILE")
-        if one.spec == "conse":
+            raise SpecError(f"{spec} encodes text only; give --text FILE")
+        if spec == "conse":
             report.note(
                 "conse needs no download: it is good at objects and animals, weak at people, actions and written text"
             )
-        loaded[one.feature] = encoder
-    return loaded, decoders
 
 
 def _loaded(model: str, device: str, threads: int, weights: FilePath | None, precision: str) -> tuple[Encoder, int]:
@@ -407,6 +425,23 @@ def _remaining(writer: StoreWriter, found: Sequence[Shot | Failure], retry_faile
     return [item for item in found if item.id not in writer.done and item.id not in writer.failed]
 
 
+class _Job(NamedTuple):
+    """The features to write, and how: the parameters of `extract`."""
+
+    wanted: tuple[_Extraction, ...]
+    threads: int
+    batch_size: int
+    workers: int
+    timeout: float
+    thumbnail: int
+    retry_failed: bool
+
+    def shared(self, engine: Engine) -> "_Job":
+        """The job for each of the workers, which may share this machine."""
+        decoders = max(1, engine.cores // 2) if engine.cores else 0
+        return self._replace(threads=self.threads or engine.cores, workers=self.workers or decoders)
+
+
 @dataclass
 class _Feature:
     """A feature that is being written: its encoder, its writer, and the shots of its next part."""
@@ -426,12 +461,7 @@ def _encode_shots(
     features: Sequence[_Feature],
     found: Sequence[Shot | Failure],
     images: Mapping[Shot, tuple[str, ...]],
-    *,
-    batch_size: int,
-    workers: int,
-    timeout: float,
-    thumbnail: int,
-    retry_failed: bool,
+    job: _Job,
     report: Reporter,
 ) -> None:
     """Encode the remaining shots of each feature, and save them part by part.
@@ -450,14 +480,14 @@ def _encode_shots(
         assert one.encoder.pixels is not None
         seen.setdefault((one.wanted.sampling(one.encoder), one.encoder.pixels), []).append(number)
         unit = one.wanted.frame_norm == "l2"
-        encoders.append(ShotEncoder(one.encoder, one.wanted.pooling(one.encoder), batch_size, unit))
+        encoders.append(ShotEncoder(one.encoder, one.wanted.pooling(one.encoder), job.batch_size, unit))
     views = [View(partial(sample_times, sampling=sampling), pixels, sampling.clip) for sampling, pixels in seen]
     viewers = list(seen.values())
 
-    missing = [{item.id for item in _remaining(one.writer, found, retry_failed)} for one in features]
+    missing = [{item.id for item in _remaining(one.writer, found, job.retry_failed)} for one in features]
     remaining = [item for item in found if any(item.id in ids for ids in missing)]
     shots: dict[str, Shot] = {}
-    for item in measured(remaining, workers, timeout):
+    for item in measured(remaining, job.workers, job.timeout):
         if isinstance(item, Shot):
             shots[item.id] = item
             continue
@@ -469,7 +499,7 @@ def _encode_shots(
         id: tuple(view for view, numbers in enumerate(viewers) if any(id in missing[number] for number in numbers))
         for id in shots
     }
-    pieces = decode_views(jobs, views, wanted_by, workers, timeout, thumbnail)
+    pieces = decode_views(jobs, views, wanted_by, job.workers, job.timeout, job.thumbnail)
     started = time.monotonic()
     with report.progress("encoding", len(shots)) as advance:
         for number, result in _encoded(encoders, viewers, missing, pieces):
@@ -508,6 +538,147 @@ def _encoded(
     for number, encoder in enumerate(encoders):
         for result in encoder.rest():
             yield number, result
+
+
+# On the workers of a cluster
+
+
+class _Slice(NamedTuple):
+    """Some shots for one task.
+
+    room      the folder for its stores
+    features  those of the job that lack all these shots
+    images    the files of shots that are given as extracted frames
+    """
+
+    job: _Job
+    room: str
+    features: tuple[str, ...]
+    shots: tuple[Shot, ...]
+    images: Mapping[Shot, tuple[str, ...]]
+
+
+class _EncodedSlice(NamedTuple):
+    """The store that a task has written of each feature, if any, and the shots that a feature lacks."""
+
+    stores: dict[str, str]
+    failures: list[tuple[str, Failure]]
+
+
+def _encode_elsewhere(
+    engine: Engine,
+    writers: Mapping[str, StoreWriter],
+    found: Sequence[Shot | Failure],
+    images: Mapping[Shot, tuple[str, ...]],
+    job: _Job,
+    report: Reporter,
+) -> None:
+    """As `_encode_shots`, in tasks that write stores of their own, of some shots each; these become parts."""
+    lacking: dict[Shot, list[str]] = {}
+    for name, writer in writers.items():
+        for item in _remaining(writer, found, job.retry_failed):
+            if isinstance(item, Failure):
+                writer.fail(item)
+            else:
+                lacking.setdefault(item, []).append(name)
+    # Features -> video -> shots: a video is opened by few tasks.
+    groups: dict[tuple[str, ...], dict[str, list[Shot]]] = {}
+    for shot, names in lacking.items():
+        groups.setdefault(tuple(names), {}).setdefault(shot.video, []).append(shot)
+    room = str(next(iter(writers.values())).room())
+
+    def sliced(names: tuple[str, ...], shots: Sequence[Shot], size: int) -> Iterator[_Slice]:
+        for low in range(0, len(shots), size):
+            some = tuple(shots[low : low + size])
+            yield _Slice(job, room, names, some, {shot: images[shot] for shot in some if images})
+
+    with report.progress("encoding", len(lacking)) as advance:
+
+        def encoded(slices: Iterable[_Slice]) -> Iterator[_Slice]:
+            """Encode slices, and return those that lost all their workers."""
+            for task, result in engine.map(_encode_slice, list(slices), starts_processes=True):
+                if result is None:
+                    yield task
+                    continue
+                for name, store in result.stores.items():
+                    writers[name].adopt(store)
+                for name, failure in result.failures:
+                    writers[name].fail(failure)
+                advance(len(task.shots))
+
+        fair = len(lacking) // (SLICES_PER_WORKER * engine.workers)
+        size = min(SLICE_SHOTS, max(LEAST_SHOTS, fair))
+        slices = (sliced(names, [*chain(*videos.values())], size) for names, videos in groups.items())
+        lost = list(encoded(chain.from_iterable(slices)))
+        # A worker that dies takes the other shots of its task with it, and tasks that wait for it: now each shot has a
+        # task of its own, and then those that are left run alone.
+        lost = list(encoded(chain.from_iterable(sliced(task.features, task.shots, 1) for task in lost)))
+        deaths = 0
+        for task in lost:
+            alone = list(encoded([task])) if len(lost) > 1 and deaths < DEATHS else [task]
+            deaths = deaths + 1 if alone else 0
+            for shot in chain.from_iterable(one.shots for one in alone):
+                for name in task.features:
+                    message = f"{shot.video}: the workers that encoded it died (out of memory?)"
+                    writers[name].fail(Failure(shot.id, "encode", message))
+                advance()
+
+
+def _encode_slice(task: _Slice) -> _EncodedSlice:
+    """In a worker: write a store of some shots for each feature."""
+    job, encoders = _resident(task.job)
+    folder = Path(tempfile.mkdtemp(dir=task.room))  # another attempt at this task may still run
+    with ExitStack() as stack:
+        features: list[_Feature] = []
+        for one, encoder in zip(job.wanted, encoders, strict=True):
+            if one.feature in task.features:
+                own = replace(one, path=str(folder / f"{len(features)}.h5"))
+                features.append(_Feature(own, encoder, stack.enter_context(own.writer(encoder))))
+        _encode_shots(features, task.shots, task.images, job._replace(retry_failed=False), LOGGED)
+        whole = [each for each in features if each.writer.done]
+        for each in whole:
+            each.writer.finish([shot.id for shot in task.shots])
+        failures = [(each.wanted.feature, failure) for each in features for failure in each.writer.failed.values()]
+        return _EncodedSlice({each.wanted.feature: each.wanted.path for each in whole}, failures)
+
+
+def _facts_elsewhere(engine: Engine, job: _Job) -> dict[str, Facts]:
+    """The facts on the encoder of each feature, from a worker."""
+    ((_, facts),) = engine.map(_facts_of, [job])
+    names = [one.feature for one in job.wanted]
+    if facts is None:
+        raise UnavailableError(f"{', '.join(names)}: the workers that loaded the model died (out of memory?)")
+    return dict(zip(names, facts, strict=True))
+
+
+def _facts_of(job: _Job) -> list[Facts]:
+    """In a worker: the facts on the encoders."""
+    _, encoders = _resident(job)
+    return [Facts(one.dim, one.pixels, one.sampling, one.pooling, dict(one.provenance)) for one in encoders]
+
+
+def _resident(job: _Job) -> tuple[_Job, list[Encoder]]:
+    """The job with its number of decoding processes, and its encoders, which a worker loads once."""
+    from avs_cli.core.device import prepare
+
+    key = (job.threads, [(one.identity, _state(one.weights)) for one in job.wanted])
+    if not _RESIDENT or _RESIDENT[0][0] != key:
+        _RESIDENT.clear()  # before others are loaded: memory may not hold both
+        loaded, decoders = _loaded_each(job.wanted, job.threads)
+        _RESIDENT.append((key, [*loaded.values()], decoders))
+    _, encoders, decoders = _RESIDENT[0]
+    prepare(job.wanted[0].device, job.threads)  # each thread has its own number of torch's threads
+    return job._replace(workers=job.workers or decoders), encoders
+
+
+# The key of the job that a worker does, its encoders, and the number of decoding processes.
+_RESIDENT: list[tuple[object, list[Encoder], int]] = []
+
+
+def _state(weights: FilePath | None) -> tuple[int, int] | None:
+    """Of a file that may change while a worker lives."""
+    status = Path(weights).stat() if weights else None
+    return status and (status.st_mtime_ns, status.st_size)
 
 
 def _failures(writer: StoreWriter, found: Sequence[Shot | Failure]) -> list[Failure]:

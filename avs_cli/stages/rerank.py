@@ -6,6 +6,7 @@ The scores of the run and of the method are min-max normalised and interpolated;
 those that are, in their order.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -18,11 +19,13 @@ from avs_cli.core.device import prepare
 from avs_cli.core.search.exact import top_shots
 from avs_cli.core.search.rerankers import rerankers
 from avs_cli.core.search.rerankers.candidates import Bank, Candidates, evidence_of, joined
-from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.errors import AvsError, MismatchError, SpecError, few
+from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.io.text.scores import read_verdicts
 from avs_cli.io.text.topics import absent_topics, align_topics, is_topics_file, select_topics, topic_ids
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
 from avs_cli.stages.topics import Topics, check_images, encoded, read, stored
 from avs_cli.types import Run, Topic, ranked
@@ -45,6 +48,7 @@ def rerank(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Run:
     """The run with new scores for the first `depth` shots of each topic; see `rerank_runs`."""
@@ -62,6 +66,7 @@ def rerank(
         allow_mismatch=allow_mismatch,
         device=device,
         threads=threads,
+        engine=engine,
         report=report,
     ).values()
     return again
@@ -82,6 +87,7 @@ def rerank_runs(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> dict[str, Run]:
     """The runs with new scores for the first `depth` shots of each topic.
@@ -100,6 +106,7 @@ def rerank_runs(
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
+    engine          workers of a cluster that rerank instead of this process, some topics each; the result is the same
     Raises SpecError for evidence that the method lacks or does not use, MismatchError for a run without any of the
     topics, for a topic without a query, and for shots that the gallery lacks.
     """
@@ -108,6 +115,7 @@ def rerank_runs(
     for kind, given in {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores}.items():
         if given and kind not in used:
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
+    check_readable(engine, [*path_names(gallery), str(bank)])
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
     named = given_runs(runs)
@@ -127,10 +135,18 @@ def rerank_runs(
         evidence = _Evidence(
             shots,
             queries,
-            _bank(str(bank), shots, machine.threads) if bank and shots is not None else None,
             (scores if isinstance(scores, dict) else read_verdicts(str(scores))) if scores else None,
         )
-        again = {where: _again(where, run, score, evidence, depth, weight, report) for where, run in selected.items()}
+        asked = {where: _asked(where, run, evidence, depth, report) for where, run in selected.items()}
+        others = _bank(str(bank), shots, machine.threads) if bank and shots is not None else None
+        if engine is None:
+            again = {
+                where: {topic: _again(one, score, shots, others, weight) for topic, one in topics.items()}
+                for where, topics in asked.items()
+            }
+        else:
+            how = _Reranking(method, path_names(gallery), str(bank), weight, threads or engine.cores)
+            again = _again_elsewhere(engine, how, asked)
     return {one.name: again[one.where] for one in named}
 
 
@@ -169,12 +185,28 @@ class _Evidence(NamedTuple):
 
     shots: Gallery | None
     queries: Mapping[str, np.ndarray]
-    bank: Bank | None
     verdicts: Run | None
 
 
-def _again(name: str, run: Run, score: Method, evidence: _Evidence, depth: int, weight: float, report: Reporter) -> Run:
-    """One run, reranked."""
+class _Asked(NamedTuple):
+    """What is known of a topic to rerank.
+
+    scores  of the run
+    chosen  the shots to rerank, in the order of the run
+    places  of these in the gallery, if there is one
+    query   (D,)
+    judged  the external scores of the shots
+    """
+
+    scores: Mapping[str, float]
+    chosen: Sequence[str]
+    places: np.ndarray | None
+    query: np.ndarray | None
+    judged: np.ndarray | None
+
+
+def _asked(name: str, run: Run, evidence: _Evidence, depth: int, report: Reporter) -> dict[str, _Asked]:
+    """The topics of one run."""
     queries, renamed = align_topics(evidence.queries, run)
     verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
     if renamed:
@@ -182,42 +214,74 @@ def _again(name: str, run: Run, score: Method, evidence: _Evidence, depth: int, 
     if lost := [topic for topic in run if queries and topic not in queries]:
         raise MismatchError(f"{name}: no query for {len(lost)} of its topics: {few(lost)}")
     places = _places(evidence.shots, name, {shot for scores in run.values() for shot in ranked(scores)[:depth]})
-    again: Run = {}
+    asked: dict[str, _Asked] = {}
     without = 0
     for topic, scores in run.items():
-        best = ranked(scores)[:depth]
-        chosen, judged = best, None
+        chosen, judged = ranked(scores)[:depth], None
         if evidence.verdicts is not None:
-            judged = verdicts.get("", {}) | verdicts.get(topic, {})
-            chosen = [shot for shot in best if shot in judged]
+            known = verdicts.get("", {}) | verdicts.get(topic, {})
+            best, chosen = chosen, [shot for shot in chosen if shot in known]
             without += len(best) - len(chosen)
-        again[topic] = dict(scores)
-        if chosen:
-            candidates = _candidates(chosen, scores, queries.get(topic), evidence, places, judged)
-            again[topic] = joined(scores, chosen, score(candidates), weight)
+            judged = np.array([known[shot] for shot in chosen])
+        rows = np.array([places[shot] for shot in chosen], np.int64) if evidence.shots is not None else None
+        asked[topic] = _Asked(scores, chosen, rows, queries.get(topic), judged)
     if without:
         report.note(f"{name}: {without} shots have no score in --scores and stay below those that have one")
+    return asked
+
+
+def _again(asked: _Asked, score: Method, shots: Gallery | None, bank: Bank | None, weight: float) -> dict[str, float]:
+    """One topic, reranked."""
+    scores, chosen, places, query, judged = asked
+    if not chosen:
+        return dict(scores)
+    block = shots.take(places) if shots is not None and places is not None else None
+    candidates = Candidates(chosen, np.array([scores[shot] for shot in chosen]), block, query, bank, judged)
+    return joined(scores, chosen, score(candidates), weight)
+
+
+class _Reranking(NamedTuple):
+    """How topics are reranked, for tasks; the parameters of `rerank_runs`."""
+
+    method: str
+    gallery: Sequence[str]
+    bank: str
+    weight: float
+    threads: int
+
+
+class _Topics(NamedTuple):
+    """Some topics for one task, with the runs that they are from."""
+
+    how: _Reranking
+    topics: Sequence[tuple[str, str, _Asked]]
+
+
+def _again_elsewhere(engine: Engine, how: _Reranking, asked: Mapping[str, Mapping[str, _Asked]]) -> dict[str, Run]:
+    """The runs, reranked in tasks of some topics each."""
+    everything = [(where, topic, one) for where, topics in asked.items() for topic, one in topics.items()]
+    # Each task opens the gallery, and may search it for the queries of the bank.
+    step = math.ceil(len(everything) / engine.workers)
+    tasks = [_Topics(how, everything[low : low + step]) for low in range(0, len(everything), step)]
+    # In the order of the runs, whichever task ends first.
+    again: dict[str, Run] = {where: {topic: {} for topic in topics} for where, topics in asked.items()}
+    for task, result in engine.map(_rerank_topics, tasks):
+        if result is None:
+            raise AvsError(f"{how.method}: killed the workers that reranked (out of memory?)")
+        for (where, topic, _), scores in zip(task.topics, result, strict=True):
+            again[where][topic] = scores
     return again
 
 
-def _candidates(
-    shots: Sequence[str],
-    scores: Mapping[str, float],
-    query: np.ndarray | None,
-    evidence: _Evidence,
-    places: Mapping[str, int],
-    judged: Mapping[str, float] | None,
-) -> Candidates:
-    return Candidates(
-        shots,
-        np.array([scores[shot] for shot in shots]),
-        evidence.shots.take(np.array([places[shot] for shot in shots], np.int64))
-        if evidence.shots is not None
-        else None,
-        query,
-        evidence.bank,
-        np.array([judged[shot] for shot in shots]) if judged is not None else None,
-    )
+def _rerank_topics(task: _Topics) -> list[dict[str, float]]:
+    """In a worker: some topics, reranked."""
+    how = task.how
+    score, threads = rerankers.load(how.method), prepare("cpu", how.threads).threads
+    with ExitStack() as stack:
+        # The command has compared and reported.
+        shots = stack.enter_context(open_gallery(how.gallery, Comparison(force=True))) if how.gallery else None
+        bank = _bank(how.bank, shots, threads) if how.bank and shots is not None else None
+        return [_again(one, score, shots, bank, how.weight) for _, _, one in task.topics]
 
 
 def _places(shots: Gallery | None, name: str, wanted: set[str]) -> dict[str, int]:

@@ -8,21 +8,22 @@ Scores are cosines, or what a head computes; ties are broken by descending shot 
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from avs_cli.core.device import prepare
-from avs_cli.core.search.exact import best_shots, top_shots
-from avs_cli.errors import MismatchError, SpecError, few
+from avs_cli.core.search.exact import Dot, best_shots, top_shots
+from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.topics import (
     NO_WEIGHTS,
@@ -38,7 +39,7 @@ from avs_cli.stages.topics import (
     stored,
     text_features,
 )
-from avs_cli.types import Run
+from avs_cli.types import Joined, Run, ranked
 
 # A search by cosines imports nothing of heads.
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def search(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Run:
     """The `depth` shots of the highest cosine for each topic; of a shot with several vectors, the best counts.
@@ -89,6 +91,7 @@ def search(
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
+    engine          workers of a cluster that search instead of this process, one store each; the result is the same
     """
     with searching(
         gallery,
@@ -100,6 +103,7 @@ def search(
         allow_mismatch=allow_mismatch,
         device=device,
         threads=threads,
+        engine=engine,
         report=report,
     ) as found:
         return found.run
@@ -125,12 +129,14 @@ def searching(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Iterator[GallerySearch]:
     """As `search`, with all that the search knows; its gallery is open as long as the context is."""
     if topics is None and not vectors:
         raise SpecError("a search needs topics or their vectors")
     stores = path_names(gallery)
+    check_readable(engine, stores)
     with open_gallery(stores, comparison(allow_mismatch, report)) as shots:
         if not len(shots):
             raise MismatchError(f"{', '.join(stores)}: no shots to search")
@@ -144,11 +150,66 @@ def searching(
             queries = stored(str(vectors), shots, None if wanted is None else [topic.id for topic in wanted], field)
         else:
             queries = encoded(wanted or [], shots, machine.device, machine.threads, weights)
-        (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
+        if engine is None:
+            (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
+        else:
+            tasks = [_InStore(name, queries.vectors, depth, threads or engine.cores) for name in stores]
+            rankings = _in_stores(engine, _search_store, tasks, depth)
         seconds = time.perf_counter() - begun
         run: Run = dict(zip(queries.ids, rankings, strict=True))
         doubt(run, shots.provenance, report)
         yield GallerySearch(run, seconds, shots)
+
+
+class _InStore(NamedTuple):
+    """A search in one store, for a task; `vectors` (Q, D)."""
+
+    store: str
+    vectors: np.ndarray
+    depth: int
+    threads: int
+
+
+class _OfStore(Protocol):
+    """A task that is of one store."""
+
+    @property
+    def store(self) -> str: ...
+
+
+_StoreTask = TypeVar("_StoreTask", bound=_OfStore)
+
+
+def _in_stores(
+    engine: Engine,
+    search_in: Callable[[_StoreTask], list[dict[str, float]]],
+    tasks: Sequence[_StoreTask],
+    depth: int,
+) -> list[dict[str, float]]:
+    """The rankings of a gallery whose stores are searched by a task each."""
+    found = []
+    for task, rankings in engine.map(search_in, tasks):
+        if rankings is None:
+            raise AvsError(f"{task.store}: killed the workers that searched it (out of memory?)")
+        found.append(rankings)
+    return _best(found, depth)
+
+
+def _search_store(task: _InStore) -> list[dict[str, float]]:
+    """In a worker: the rankings of one store."""
+    threads = prepare("cpu", task.threads).threads
+    with open_gallery([task.store]) as shots:
+        (rankings,) = top_shots([task.vectors], shots, task.depth, threads)
+    return rankings
+
+
+def _best(parts: Sequence[Sequence[dict[str, float]]], depth: int) -> list[dict[str, float]]:
+    """The rankings of a gallery from those of its parts."""
+    best = []
+    for rankings in zip(*parts, strict=True):
+        together = {shot: score for ranking in rankings for shot, score in ranking.items()}
+        best.append({shot: together[shot] for shot in ranked(together)[:depth]})
+    return best
 
 
 def doubt(run: Run, provenance: Mapping[str, Any], report: Reporter = LOGGED) -> None:
@@ -189,11 +250,12 @@ def search_heads(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> dict[str, Run]:
     """The run of each head, by the head's name, in one pass over the gallery for all of them.
 
-    gallery         feature stores that hold the heads' features, FILE or FILE::FEATURE
+    gallery         feature stores of the heads' features, or of their vectors (`extract_heads`); FILE or FILE::FEATURE
     heads           files of trained heads
     vectors         stores of the heads' text features; features that they lack are encoded
     weights         text feature -> a local checkpoint of its encoder
@@ -202,6 +264,8 @@ def search_heads(
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
+    engine          workers of a cluster that search instead of this process, some of the shots each; the result is
+                    the same
     """
     with searching_heads(
         gallery,
@@ -215,6 +279,7 @@ def search_heads(
         allow_mismatch=allow_mismatch,
         device=device,
         threads=threads,
+        engine=engine,
         report=report,
     ) as found:
         return {name: timed.run for name, timed in found.runs.items()}
@@ -235,21 +300,31 @@ class HeadSearch:
     """A search with heads in a gallery that is open.
 
     runs       head name -> its run
-    gallery    the shots, with the features of all heads
+    gallery    the shots, with the features of all heads; with the vectors of one, if all of them are stored
     heads      the heads, and `texts` of each the text features of `wordings`
+    stored     the paths of heads whose vectors are stored
     """
 
     runs: Mapping[str, TimedRun]
-    gallery: "JoinedGallery"
+    gallery: "JoinedGallery | Gallery"
     heads: "Sequence[TrainedHead]"
     wordings: Wordings
     texts: Sequence[TextFeatures]
+    stored: Sequence[str] = ()
 
     def explanation(self) -> Iterator[FeatureWeight]:
-        """The weights of features, as means over a head's spaces: of each topic, and of its best shots."""
+        """The weights of features, as means over a head's spaces: of each topic, and of its best shots.
+
+        Raises MismatchError for a head whose vectors are stored: the weights are those of the features.
+        """
         from avs_cli.core.search.heads import padded
 
-        positions = {id: position for position, id in enumerate(self.gallery.ids)}
+        if self.stored:
+            raise MismatchError(
+                f"{self.stored[0]}: no weights of features, since its vectors are stored; give the stores of its "
+                "features instead"
+            )
+        assert not isinstance(self.gallery, Gallery)
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
             names = [part["name"] for part in (*one.description["texts"], *one.description["encoders"])]
@@ -261,7 +336,7 @@ class HeadSearch:
                     for name, weight in zip(names, of_texts[row].mean(0).tolist(), strict=True):
                         yield FeatureWeight(one.name, topic.id, "", name, weight)
                 best = [*run[topic.id]][:EXPLAINED]
-                block = self.gallery.take(np.array([positions[shot] for shot in best], np.int64))
+                block = self.gallery.take(self.gallery.places(best))
                 with torch.inference_mode():
                     of_shots = one.head.video_weights(padded(one.head, block, len(best)))
                 if of_shots is not None:
@@ -284,12 +359,14 @@ def searching_heads(
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Iterator[HeadSearch]:
     """As `search_heads`, with all that the search knows; its stores are open as long as the context is."""
     from avs_cli.io.store.galleries import Galleries
-    from avs_cli.stages.heads import load_heads
+    from avs_cli.stages.heads import load_heads, stored_vectors
 
+    check_readable(engine, path_names(gallery))
     compared = comparison(allow_mismatch, report)
     given = read(topics)
     check_images(given, _file(topics))
@@ -298,14 +375,33 @@ def searching_heads(
     with Galleries(path_names(gallery), compared) as shots, Galleries(path_names(vectors), compared) as text_stores:
         chosen = field_of_heads(loaded, text_stores, field)
         wordings = all_wordings(of_field(given, chosen, _file(topics)))
-        joined = join(shots, loaded, missing, report)
+        stored_of = stored_vectors(loaded, shots)
+        computed = [one for one in loaded if one.path not in stored_of]
+        if missing != "error" and not computed:
+            report.note("no feature can be missing from the stored vectors of heads, so --missing has no effect")
+        joined = join(shots, computed, missing, report) if computed else None
         texts = text_features(loaded, wordings, text_stores, machine.device, machine.threads, weights)
-        runs = rank(loaded, [one.vectors for one in texts], wordings, joined, depth, machine.threads, missing)
+        vectors_of = {one.path: features.vectors for one, features in zip(loaded, texts, strict=True)}
+        of_computed = [vectors_of[one.path] for one in computed]
+        runs: list[TimedRun] = []
+        if joined is not None and engine is None:
+            runs = rank(computed, of_computed, wordings, joined, depth, machine.threads, missing)
+        elif joined is not None and engine is not None:
+            names = path_names(gallery), [one.path for one in computed]
+            how = _HeadSearching(*names, [], wordings, missing, depth, device, threads or engine.cores)
+            runs = _rank_elsewhere(engine, how, computed, of_computed, len(joined))
+        found = {one.path: run for one, run in zip(computed, runs, strict=True)}
+        for one in loaded:
+            if one.path in stored_of:
+                held = shots.features[stored_of[one.path]]
+                some_threads = machine.threads if engine is None else threads or engine.cores
+                found[one.path] = rank_stored(one, vectors_of[one.path], wordings, held, depth, some_threads, engine)
         timed = {
-            one.name: TimedRun(found.run, features.seconds + found.seconds)
-            for one, features, found in zip(loaded, texts, runs, strict=True)
+            one.name: TimedRun(found[one.path].run, features.seconds + found[one.path].seconds)
+            for one, features in zip(loaded, texts, strict=True)
         }
-        yield HeadSearch(timed, joined, loaded, wordings, texts)
+        shown = joined or shots.features[stored_of[loaded[0].path]]
+        yield HeadSearch(timed, shown, loaded, wordings, texts, [*stored_of])
 
 
 def join(
@@ -371,10 +467,167 @@ def rank(
     spent = [sum(scorer.spent) for scorer in scorers]
     found = []
     for ranking, own, took in zip(rankings, spent, seconds, strict=True):
-        scored = ({shot: score for shot, score in scores.items() if score > -math.inf} for scores in ranking)
-        run = dict(zip((topic.id for topic in wordings.topics), scored, strict=True))
-        found.append(TimedRun(run, took + whole * own / sum(spent)))
+        found.append(TimedRun(_run_of(ranking, wordings), took + whole * own / sum(spent)))
     return found
+
+
+def rank_stored(
+    head: "TrainedHead",
+    texts: "Sequence[Vectors]",
+    wordings: Wordings,
+    gallery: Gallery,
+    depth: int,
+    threads: int,
+    engine: Engine | None = None,
+) -> TimedRun:
+    """The run of a head over its stored vectors: the score of a shot is the dot product with the topic's vector.
+
+    A topic's vector is the weighted mean over its wordings, times the head's weight. So scores are the head's, apart
+    from the rounding of the stored vectors.
+    """
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        embedded = head.head.embed_texts(texts, wordings.texts).flatten(1).double().cpu()
+        queries = (head.head.weight * merged(wordings, embedded)).numpy()
+    if not np.isfinite(queries).all():
+        raise MismatchError(f"{head.path}: its text vectors are NaN or infinite: damaged weights")
+    where = f"{gallery.stores[0].path}::{gallery.feature}"
+    if gallery.frame_level or queries.shape[1] != gallery.dim:
+        raise MismatchError(f"{where} has vectors of {gallery.dim} dimensions, and {head.path} of {queries.shape[1]}")
+    if not len(gallery):
+        raise MismatchError(f"{where}: no shots to search")
+    length = math.sqrt(head.head.spaces)
+    if engine is None:
+        (rankings,) = best_shots([Dot(queries, length, where)], gallery, depth, threads)
+    else:
+        stores = [f"{store.path}::{store.feature}" for store in gallery.stores]
+        rankings = _in_stores(
+            engine, _dots_in_store, [_DotsInStore(name, queries, length, depth, threads) for name in stores], depth
+        )
+    return TimedRun(_run_of(rankings, wordings), time.perf_counter() - begun)
+
+
+class _DotsInStore(NamedTuple):
+    """A search in one store of a head's vectors, for a task; `queries` (Q, D), `length` of a shot's vector."""
+
+    store: str
+    queries: np.ndarray
+    length: float
+    depth: int
+    threads: int
+
+
+def _dots_in_store(task: _DotsInStore) -> list[dict[str, float]]:
+    """In a worker: the rankings of one store of a head's vectors."""
+    threads = prepare("cpu", task.threads).threads
+    with open_gallery([task.store]) as shots:
+        (rankings,) = best_shots([Dot(task.queries, task.length, task.store)], shots, task.depth, threads)
+    return rankings
+
+
+def _run_of(rankings: Sequence[Mapping[str, float]], wordings: Wordings) -> Run:
+    """The rankings of topics as a run, without the shots that have no score."""
+    scored = ({shot: score for shot, score in scores.items() if score > -math.inf} for scores in rankings)
+    return dict(zip((topic.id for topic in wordings.topics), scored, strict=True))
+
+
+@dataclass(frozen=True)
+class _HeadSearching:
+    """A search with heads, for tasks; `texts` are the embeddings of the wordings for each head."""
+
+    gallery: Sequence[str]
+    heads: Sequence[str]
+    texts: Sequence[torch.Tensor]
+    wordings: Wordings
+    missing: Missing
+    depth: int
+    device: str
+    threads: int
+
+
+class _Part(NamedTuple):
+    """The shots from `low` to before `high` of a gallery."""
+
+    how: _HeadSearching
+    low: int
+    high: int
+
+
+class _RankedPart(NamedTuple):
+    """Of each head, the rankings of a part and the seconds that they took."""
+
+    rankings: list[list[dict[str, float]]]
+    seconds: list[float]
+
+
+def _rank_elsewhere(
+    engine: Engine,
+    how: _HeadSearching,
+    heads: "Sequence[TrainedHead]",
+    texts: "Sequence[Sequence[Vectors]]",
+    count: int,
+) -> list[TimedRun]:
+    """As `rank`, for a gallery of `count` shots, part by part in tasks."""
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        embedded = [
+            one.head.embed_texts(vectors, how.wordings.texts).cpu() for one, vectors in zip(heads, texts, strict=True)
+        ]
+    how = replace(how, texts=embedded)
+    # Each task opens the stores, which takes longer than the search of some blocks.
+    step = max(1, math.ceil(count / ROWS / engine.workers)) * ROWS
+    parts = [_Part(how, low, min(low + step, count)) for low in range(0, count, step)]
+    found = []
+    for part, result in engine.map(_rank_part, parts):
+        if result is None:
+            raise AvsError(f"shots {part.low} to {part.high}: killed the workers that searched them (out of memory?)")
+        found.append(result)
+    whole = time.perf_counter() - begun
+    spent = np.array([result.seconds for result in found]).sum(axis=0)
+    best = [_best(rankings, how.depth) for rankings in zip(*(result.rankings for result in found), strict=True)]
+    return [
+        TimedRun(_run_of(ranking, how.wordings), whole * own / spent.sum())
+        for ranking, own in zip(best, spent.tolist(), strict=True)
+    ]
+
+
+def _rank_part(part: _Part) -> _RankedPart:
+    """In a worker: the rankings of a part of the shots."""
+    from avs_cli.core.search.heads import HeadScorer
+    from avs_cli.io.store.compatibility import Comparison
+    from avs_cli.io.store.galleries import Galleries, JoinedGallery
+    from avs_cli.stages.heads import load_heads
+
+    how = part.how
+    machine = prepare(how.device, how.threads)
+    heads = load_heads(how.heads, machine.device)
+    # The command has compared and reported.
+    with Galleries(how.gallery, Comparison(force=True)) as galleries:
+        features = dict.fromkeys(feature["name"] for one in heads for feature in one.description["videos"])
+        joined = JoinedGallery(galleries, list(features), ROWS)
+        merge = partial(merged, how.wordings)
+        scorers = [
+            HeadScorer(one.head, texts.to(machine.device), ROWS, merge, how.missing != "zero", one.path)
+            for one, texts in zip(heads, how.texts, strict=True)
+        ]
+        with torch.inference_mode():
+            rankings = best_shots(scorers, _Blocks(joined, part.low, part.high), how.depth, machine.threads)
+    return _RankedPart(rankings, [sum(scorer.spent) for scorer in scorers])
+
+
+class _Blocks(NamedTuple):
+    """The shots from `low` to before `high` of a gallery, as one to search."""
+
+    whole: "JoinedGallery"
+    low: int
+    high: int
+
+    def blocks(self) -> Iterator[Joined]:
+        for low in range(self.low, self.high, ROWS):
+            yield self.whole.take(np.arange(low, min(low + ROWS, self.high)))
+
+    def take(self, positions: np.ndarray) -> Joined:
+        return self.whole.take(positions + self.low)
 
 
 def merged(wordings: Wordings, values: torch.Tensor, sizes: bool = False) -> torch.Tensor:

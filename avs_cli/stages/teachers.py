@@ -79,8 +79,13 @@ class HeadTeacher:
 
 def content(pairs: Pairs) -> str:
     """A digest of all vectors and sentences, since equal names do not imply equal inputs."""
-    listed = json.dumps([list(pairs.captions), list(pairs.sentences), list(pairs.items)])
-    digested = hashlib.sha256(listed.encode())
+    digested = hashlib.sha256(b"[")
+    for number, texts in enumerate((pairs.captions, pairs.sentences, pairs.items)):
+        digested.update(b", [" if number else b"[")
+        for low in range(0, len(texts), BLOCK):
+            digested.update(b", " * (low > 0) + json.dumps(list(texts[low : low + BLOCK]))[1:-1].encode())
+        digested.update(b"]")
+    digested.update(b"]")
     for columns in (pairs.videos, pairs.texts):
         for column in columns:
             for low in range(0, len(column.positions), BLOCK):

@@ -268,16 +268,16 @@ class Training(Generic[B]):
 
 def settings_of(given: Mapping[str, Any], pairs: Pairs) -> dict[str, Any]:
     """What determines the weights besides the head: settings and data, but not time, device or paths."""
-    lines = "".join(
-        f"{caption} {sentence}\n" for caption, sentence in zip(pairs.captions, pairs.sentences, strict=True)
-    )
+    digest = hashlib.sha256()
+    for caption, sentence in zip(pairs.captions, pairs.sentences, strict=True):
+        digest.update(f"{caption} {sentence}\n".encode())
     # A training whose schedule does not depend on the number of epochs may be continued to more of them.
     decisive = {key: value for key, value in given.items() if key != "epochs" or given["schedule"] != "plateau"}
     return {
         **decisive,
         "captions": len(pairs.captions),
         "videos": len(pairs.items),
-        "captions_sha256": hashlib.sha256(lines.encode()).hexdigest(),
+        "captions_sha256": digest.hexdigest(),
         "versions": versions("avs-cli", "numpy", "torch"),
     }
 

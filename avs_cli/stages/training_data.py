@@ -13,8 +13,9 @@ from avs_cli.io.head_file import load_head
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.galleries import Galleries
-from avs_cli.io.text.captions import item_of, read_all
+from avs_cli.io.text.captions import Captions, item_of, pack_captions
 from avs_cli.io.text.negated import read_negated
+from avs_cli.io.texts import PackedTexts, distinct, renumbered
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.types import Topic
 
@@ -61,37 +62,45 @@ class TrainingData(Resource):
 
         negated  file of negated captions, whose vectors are in the text stores; "": none
         """
-        sentences = read_all(files)
-        captions = self._complete([*sentences], [item_of(caption) for caption in sentences], ", ".join(files))
-        owners = [item_of(caption) for caption in captions]
-        items = list(dict.fromkeys(owners))
-        return self.pairs_of(captions, [sentences[c] for c in captions], items, owners, self._negated(negated))
+        captions, where = pack_captions(files), ", ".join(files)
+        owners = PackedTexts.of(map(item_of, captions.ids))
+        first, item = distinct(owners)
+        items, whole = owners.take(first), np.ones(len(captions.ids), bool)
+        self._require(whole, self.videos, items, item, where)
+        self._require(whole, self.texts, captions.ids, np.arange(len(whole)), where)
+        if not whole.all():
+            skipped = int((~whole).sum())
+            self.report.note(f"{where}: {skipped} of {len(whole)} captions skipped: missing from a store")
+            kept = np.flatnonzero(whole)
+            captions = Captions(captions.ids.take(kept), captions.sentences.take(kept))
+            first, item = renumbered(item[kept])
+            items = owners.take(kept).take(first)
+        if len(captions.ids) < 2:
+            raise MismatchError(f"{where}: fewer than two captions with a video in the stores")
+        return self.pairs_of(*captions, items, item, self._negated(negated))
 
     def pairs_of(
         self,
         texts: Sequence[str],
         sentences: Sequence[str],
         items: Sequence[str],
-        owners: Sequence[str],
+        item: np.ndarray,
         negated: Mapping[str, list[NegatedCaption]] | None = None,
     ) -> Pairs:
-        """Pairs of texts and videos; `owners` gives the video of each text."""
-        position = {name: index for index, name in enumerate(items)}
+        """Pairs of texts and videos; `item` is the index of the video of each text."""
         return Pairs(
             texts,
             sentences,
             items,
-            np.array([position[name] for name in owners], np.int64),
+            item,
             [Column(g, self.videos.places(feature, items)) for feature, g in self.videos.features.items()],
             [Column(g, self.texts.places(feature, texts)) for feature, g in self.texts.features.items()],
-            {k: negated[caption] for k, caption in enumerate(texts) if negated and caption in negated},
+            {k: negated[caption] for k, caption in enumerate(texts) if caption in negated} if negated else {},
         )
 
     def same(self, pairs: Pairs) -> Pairs:
         """The captions and videos of other pairs, with vectors from these stores."""
-        return self.pairs_of(
-            pairs.captions, pairs.sentences, pairs.items, [pairs.items[k] for k in pairs.item.tolist()]
-        )
+        return self.pairs_of(pairs.captions, pairs.sentences, pairs.items, pairs.item)
 
     def complete_items(self, items: Sequence[str]) -> list[str]:
         """The items that have all video features."""
@@ -121,41 +130,38 @@ class TrainingData(Resource):
             self.report.note(f"{files}: {skipped} of {len(topics)} topics skipped: missing from a text store")
         return complete
 
-    def _complete(self, captions: list[str], items: list[str], files: str) -> list[str]:
-        """The captions whose video and vector are in all stores."""
-        whole = np.ones(len(captions), bool)
-        for galleries, ids in ((self.videos, items), (self.texts, captions)):
-            for feature in galleries.features:
-                there = galleries.places(feature, ids) >= 0
-                if not there.all() and not self.skip_missing:
-                    lost = list(dict.fromkeys(ids[i] for i in np.flatnonzero(~there)))
-                    option = "--video" if galleries is self.videos else "--text"
-                    raise MismatchError(
-                        f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
-                        f"add a store that has them with {option} STORE, or skip their captions with --skip-missing"
-                    )
-                whole &= there
-        if not whole.all():
-            skipped = int((~whole).sum())
-            self.report.note(f"{files}: {skipped} of {len(captions)} captions skipped: missing from a store")
-        if whole.sum() < 2:
-            raise MismatchError(f"{files}: fewer than two captions with a video in the stores")
-        return [caption for caption, there in zip(captions, whole, strict=True) if there]
+    def _require(
+        self, whole: np.ndarray, galleries: Galleries, ids: Sequence[str], which: np.ndarray, files: str
+    ) -> None:
+        """Clear `whole` where a store lacks what caption i needs, which is `ids[which[i]]`.
+
+        Raises MismatchError for the first feature that lacks any, unless they are skipped.
+        """
+        for feature in galleries.features:
+            there = galleries.places(feature, ids) >= 0
+            if not there.all() and not self.skip_missing:
+                lost = [ids[k] for k in np.flatnonzero(~there).tolist()]
+                option = "--video" if galleries is self.videos else "--text"
+                raise MismatchError(
+                    f"{galleries.stores_of(feature)} lacks {len(lost)} of the items in {files}: {few(lost)}; "
+                    f"add a store that has them with {option} STORE, or skip their captions with --skip-missing"
+                )
+            whole &= there[which]
 
     def _negated(self, path: str) -> dict[str, list[NegatedCaption]]:
         """The negated captions of each caption, with their rows in the text stores."""
         read = read_negated(path) if path else {}
+        ids = [id for negated in read.values() for id, _ in negated]
+        places = [self.texts.places(feature, ids) for feature in self.texts.features]
+        for number, id in enumerate(ids):
+            for feature, rows in zip(self.texts.features, places, strict=True):
+                if rows[number] < 0:
+                    raise MismatchError(f"{self.texts.stores_of(feature)} lacks the negated caption {id!r} of {path}")
+        numbers = iter(range(len(ids)))
         return {
-            caption: [NegatedCaption(sentence, self._rows(id, path)) for id, sentence in negated]
+            caption: [
+                NegatedCaption(sentence, tuple(int(rows[number]) for rows in places))
+                for (_, sentence), number in zip(negated, numbers, strict=False)
+            ]
             for caption, negated in read.items()
         }
-
-    def _rows(self, id: str, path: str) -> tuple[int, ...]:
-        """The row of a negated caption in each text feature."""
-        rows = []
-        for feature in self.texts.features:
-            row = int(self.texts.places(feature, [id])[0])
-            if row < 0:
-                raise MismatchError(f"{self.texts.stores_of(feature)} lacks the negated caption {id!r} of {path}")
-            rows.append(row)
-        return tuple(rows)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from avs_cli.core.evaluation.captions import both_ways, measures, text_ranks
 from avs_cli.core.evaluation.evaluator import Evaluator
 from avs_cli.core.models.layers import Head
@@ -79,7 +81,7 @@ class TopicValidation:
         self.evaluator = Evaluator({topic: judgments[topic] for topic in topics}, [metric])
         self.topics = [*topics]
         ids, sentences = zip(*((topic.id, topic.query) for topic in topics.values()), strict=True)
-        self.pairs = data.pairs_of(ids, sentences, shots, shots[:1] * len(topics))
+        self.pairs = data.pairs_of(ids, sentences, shots, np.zeros(len(topics), np.int64))
 
     def values(self, model: Head) -> dict[str, float]:
         """The mean of the measure over topics."""

@@ -43,9 +43,10 @@ import numpy as np
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.pipe import spooled
 from avs_cli.io.resource import Resource
-from avs_cli.io.store.checked import check, features_in, twin
+from avs_cli.io.store.checked import check, features_in
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.schema import Ids, ids_of, offsets_of, opened, pictures_of, provenance_of, shots_of, structure
+from avs_cli.io.texts import Lookup, twin
 from avs_cli.types import Block, Shot, rows_of_items
 
 # Size of a block: it fits the cache of a core, also as float32.
@@ -109,8 +110,9 @@ class Store(Resource):
         return np.arange(len(self) + 1) if self._offsets is None else self._offsets
 
     @cached_property
-    def _position(self) -> dict[str, int]:
-        return {id: position for position, id in enumerate(self.ids)}
+    def positions(self) -> Lookup:
+        """The positions of ids; -1 for those that the store lacks."""
+        return Lookup([self._ids])
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -191,10 +193,10 @@ class Store(Resource):
 
     def read(self, ids: Sequence[str]) -> Block:
         """The items with these ids, in this order. Raises MismatchError for a missing id."""
-        for id in ids:
-            if id not in self._position:
-                raise MismatchError(f"{self._name} has no item {id!r}")
-        return self.take(np.array([self._position[id] for id in ids], dtype=np.int64))
+        places = self.positions(ids)
+        if (places < 0).any():
+            raise MismatchError(f"{self._name} has no item {ids[int((places < 0).argmax())]!r}")
+        return self.take(places)
 
     def shots(self) -> dict[str, Shot]:
         """The shots described in the file, by id; may be empty."""
@@ -243,8 +245,8 @@ class Gallery(Resource):
             if (first.dim, first.frame_level) != (other.dim, other.frame_level):
                 raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
             self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
-        found = twin([store._ids for store in stores])
-        if found:
+        # A store has no duplicates, which was checked when it was opened.
+        if len(stores) > 1 and (found := twin([store._ids for store in stores])):
             id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
             raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
         self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
@@ -261,6 +263,15 @@ class Gallery(Resource):
     def ids(self) -> list[str]:
         """The ids of all stores, in the order of the stores."""
         return [id for store in self.stores for id in store.ids]
+
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """The ids of each store, as NUL-padded bytes."""
+        return [store._ids for store in self.stores]
+
+    def places(self, ids: Sequence[str]) -> np.ndarray:
+        """(N,) positions of ids in the gallery; -1 for those that it lacks."""
+        return Lookup(self.columns)(ids)
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The blocks of each store in turn."""

@@ -4,6 +4,8 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +35,7 @@ from avs_cli.io.store.schema import (
 from avs_cli.types import Failure, Shot
 
 PIECE = 32 << 20
+ROOM = ".room-"
 
 
 class Item(NamedTuple):
@@ -160,6 +163,24 @@ class StoreWriter:
             _flush(temporary)
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
+    def room(self) -> Path:
+        """A new folder for the stores of other processes, which `adopt` takes over.
+
+        What is left in it is removed when the store is finished, and by the next writer.
+        """
+        self._folder.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=self._folder, prefix=ROOM))
+
+    def adopt(self, source: str | Path) -> None:
+        """Take over a store of this feature, which is on the same disk, as a finished batch; the file is moved.
+
+        Items that are done already keep their vectors. Raises MismatchError for another provenance.
+        """
+        self._folder.mkdir(exist_ok=True)
+        part = self._folder / f"{next(self._numbers):06d}.h5"
+        os.replace(source, part)
+        self._include(part)
+
     def differing(self, batch: Sequence[Item]) -> list[str]:
         """The ids of those items that are done with other vectors."""
         by_source: dict[int, list[Item]] = {}
@@ -219,6 +240,11 @@ class StoreWriter:
         """Remove temporary files of a killed writer; while the lock is held, there is no other writer."""
         for leftover in [*self._folder.glob(".*.part"), *self.path.parent.glob(f".{self.path.name}.*.part")]:
             leftover.unlink()
+        self._clear_rooms()
+
+    def _clear_rooms(self) -> None:
+        for room in self._folder.glob(f"{ROOM}*"):
+            shutil.rmtree(room, ignore_errors=True)  # a process that lost its work may still write there
 
     def _include(self, source: Path) -> bool:
         """Add the store, or a part of an earlier writer, to the sources; False for a part of another feature."""
@@ -391,6 +417,7 @@ class StoreWriter:
         for source in self._sources:
             if source != self.path and source not in self._borrowed:
                 source.unlink()
+        self._clear_rooms()
         with contextlib.suppress(OSError):  # there may be parts of another feature
             self._folder.rmdir()
         self.failed = {id: failure for id, failure in self.failed.items() if id not in self.done}

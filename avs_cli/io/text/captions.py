@@ -17,14 +17,17 @@ captions of an item from 0.
 """
 
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.atomic import writing
 from avs_cli.io.pipe import read_text
-from avs_cli.io.text.records import ITEMS, SENTENCES, Record, are_records, checked, contents, found, records_in
+from avs_cli.io.text.records import ITEMS, SENTENCES, Record, are_records, checked, contents, found, lines, records_in
+from avs_cli.io.texts import PackedTexts, Packer, repeated
 from avs_cli.types import Judgment, Qrels
 
 _ID = re.compile(r"[^\s#]+#\S+")
@@ -33,7 +36,7 @@ _TGIF = re.compile(r"https?://\S+\t")
 _SUFFIX = re.compile(r"\.(3gp|avi|flv|gif|jpe?g|m4v|mkv|mov|mp4|mpe?g|png|webm|webp|wmv)$", re.IGNORECASE)
 
 _Captions = Iterator[tuple[int | None, str, str]]
-"""Line, item, sentence."""
+"""Line, item or caption id, sentence."""
 
 
 def item_of(caption: str) -> str:
@@ -67,29 +70,72 @@ def read_all(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         for caption, sentence in read_captions(path).items():
             if caption in sentences:
-                raise MismatchError(f"duplicate caption {caption!r} in {path} and another file; ids must be unique")
+                raise _in_two_files(caption, path)
             sentences[caption] = sentence
     return sentences
 
 
+class Captions(NamedTuple):
+    """Captions in little memory: their ids, and a sentence for each."""
+
+    ids: PackedTexts
+    sentences: PackedTexts
+
+
+def pack_captions(paths: Iterable[str]) -> Captions:
+    """As `read_all`, for millions of captions."""
+    files = list(paths)
+    ids, sentences = Packer(), Packer()
+    places, firsts = array("q"), [0]
+    for path in files:
+        for line, caption, sentence in _captions_in(path, read_text(path)):
+            ids.add(caption)
+            sentences.add(sentence)
+            places.append(line or 0)
+        firsts.append(len(places))
+    packed = Captions(ids.packed(), sentences.packed())
+    if repeated(packed.ids):
+        seen: dict[str, int] = {}
+        for k, caption in enumerate(packed.ids):
+            file, other = (bisect_right(firsts, place) - 1 for place in (k, seen.setdefault(caption, k)))
+            if file != other:
+                raise _in_two_files(caption, files[file])
+            if seen[caption] != k:
+                raise FormatError(files[file], f"duplicate caption {caption!r}", places[k] or None)
+    return packed
+
+
+def _in_two_files(caption: str, path: str) -> MismatchError:
+    return MismatchError(f"duplicate caption {caption!r} in {path} and another file; ids must be unique")
+
+
 def parse_captions(path: str, text: str) -> dict[str, str]:
     """As `read_captions`, from the content of the file."""
-    first = text.lstrip()
     captions: dict[str, str] = {}
-    if are_records(first):
-        _number(path, captions, _in_records(path, text))
-    elif _FLICKR.match(first):
-        _number(path, captions, _in_flickr(path, text))
-    elif _TGIF.match(first):
-        _number(path, captions, _in_tgif(path, text))
-    else:
-        for line, caption, sentence in _in_lines(path, text):
-            if caption in captions:
-                raise FormatError(path, f"duplicate caption {caption!r}", line)
-            captions[caption] = sentence
-    if not captions:
-        raise FormatError(path, "contains no captions")
+    for line, caption, sentence in _captions_in(path, text):
+        if caption in captions:
+            raise FormatError(path, f"duplicate caption {caption!r}", line)
+        captions[caption] = sentence
     return captions
+
+
+def _captions_in(path: str, text: str) -> _Captions:
+    """Line, id and sentence of each caption. Raises FormatError if there is none."""
+    first = text.lstrip()
+    if are_records(first):
+        captions = _numbered(path, _in_records(path, text))
+    elif _FLICKR.match(first):
+        captions = _numbered(path, _in_flickr(path, text))
+    elif _TGIF.match(first):
+        captions = _numbered(path, _in_tgif(path, text))
+    else:
+        captions = _in_lines(path, text)
+    empty = True
+    for caption in captions:
+        yield caption
+        empty = False
+    if empty:
+        raise FormatError(path, "contains no captions")
 
 
 def write_captions(path: str, captions: Mapping[str, str]) -> None:
@@ -111,19 +157,20 @@ def caption_qrels(captions: Iterable[str], topics: Iterable[str]) -> Qrels:
     return qrels
 
 
-def _number(path: str, captions: dict[str, str], found: _Captions) -> None:
+def _numbered(path: str, found: _Captions) -> _Captions:
+    """Captions of items, with ids."""
     counts: dict[str, int] = {}
-    for line, item, sentence in found:
+    for total, (line, item, sentence) in enumerate(found, start=1):
         sentence = " ".join(sentence.split())
         if not sentence or item.split() != [item] or "#" in item:
-            raise FormatError(path, f"caption {len(captions) + 1}: no item id, or no words", line)
+            raise FormatError(path, f"caption {total}: no item id, or no words", line)
         number = counts.get(item, 0)
         counts[item] = number + 1
-        captions[f"{item}#enc#{number}"] = sentence
+        yield line, f"{item}#enc#{number}", sentence
 
 
 def _in_lines(path: str, text: str) -> _Captions:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines(text), start=1):
         if not line.strip():
             continue
         caption, *words = line.split()
@@ -133,7 +180,7 @@ def _in_lines(path: str, text: str) -> _Captions:
 
 
 def _in_flickr(path: str, text: str) -> _Captions:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines(text), start=1):
         if line.strip():
             name, tab, sentence = line.partition("\t")
             if not _FLICKR.match(name + tab):
@@ -142,7 +189,7 @@ def _in_flickr(path: str, text: str) -> _Captions:
 
 
 def _in_tgif(path: str, text: str) -> _Captions:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines(text), start=1):
         if line.strip():
             address, tab, sentence = line.partition("\t")
             if not _TGIF.match(address + tab):

@@ -10,7 +10,6 @@ Names of fields are compared without regard to case.
 """
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -30,6 +29,25 @@ SENTENCES = ("encap", "caption", "sentence", "captions-en", "captions")
 def are_records(text: str) -> bool:
     """Whether a text is JSON, or begins with a header line with the names of an id and a text."""
     return are_json(text) or bool(_header(text))
+
+
+def lines(text: str) -> Iterator[str]:
+    """The lines of a text, as `text.split("\\n")` has them, one at a time."""
+    low = 0
+    while (high := text.find("\n", low)) >= 0:
+        yield text[low:high]
+        low = high + 1
+    yield text[low:]
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+    """The lines of a text with their line breaks, as `io.StringIO` has them, which copies the text."""
+    low = 0
+    while high := text.find("\n", low) + 1:
+        yield text[low:high]
+        low = high
+    if low < len(text):
+        yield text[low:]
 
 
 def are_json(text: str) -> bool:
@@ -107,7 +125,7 @@ def _is_object(line: str) -> bool:
 
 
 def _in_json_lines(path: str, text: str) -> Iterator[tuple[int | None, Record]]:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines(text), start=1):
         if not line.strip():
             continue
         try:
@@ -125,7 +143,7 @@ def _lower(record: Mapping[str, Any]) -> Record:
 
 def _header(text: str) -> list[str]:
     """The names of the columns of a table; [] if the text does not begin with a header line."""
-    line = text.lstrip().partition("\n")[0]
+    line = next(lines(text.lstrip()))
     names = [cell.strip().strip('"').lower() for cell in line.split(_delimiter(line))]
     return names if kind_of(dict.fromkeys(names)) else []
 
@@ -137,7 +155,8 @@ def _delimiter(line: str) -> str:
 def _in_table(path: str, text: str) -> Iterator[tuple[int | None, Record]]:
     blank = len(text) - len(text.lstrip())
     names, above = _header(text), text.count("\n", 0, blank)
-    rows = csv.reader(io.StringIO(text[blank:]), delimiter=_delimiter(text[blank:].partition("\n")[0]), strict=True)
+    table = text[blank:]
+    rows = csv.reader(_whole_lines(table), delimiter=_delimiter(next(lines(table))), strict=True)
     line = above + 1
     try:
         for number, cells in enumerate(rows):
