@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -61,21 +62,20 @@ class Cluster:
 
         Raises the error of a task that failed repeatedly, AvsError when the scheduler is lost.
         """
-        folder, batch = os.getcwd(), uuid4().hex
-        waiting = {
-            self._client.submit(
-                _alone,
-                folder,
-                starts_processes,
-                function,
-                task,
-                key=f"{function.__name__.strip('_')}-{batch}-{number}",
-                pure=False,
-                retries=RETRIES,
-                resources=self._resources,
-            ): task
-            for number, task in enumerate(tasks)
-        }
+        if not tasks:
+            return
+        # Keys of one group: then the scheduler keeps the tasks until a worker is free.
+        group = f"{function.__name__.strip('_')}-{uuid4().hex}"
+        futures = self._client.map(
+            partial(_alone, os.getcwd(), starts_processes, function),
+            tasks,
+            key=[(group, number) for number in range(len(tasks))],
+            pure=False,
+            retries=RETRIES,
+            resources=self._resources,
+        )
+        waiting = dict(zip(futures, tasks, strict=True))
+        del futures
         try:
             for future in distributed.as_completed(list(waiting)):
                 task = waiting.pop(future)
@@ -107,7 +107,8 @@ def cluster(scheduler: str = "", workers: int = 0, gpu: bool = False) -> Iterato
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         # Daemons may not start the processes that decode videos.
-        stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
+        settings = {"distributed.worker.daemon": False, "distributed.scheduler.worker-saturation": 1.0}
+        stack.enter_context(dask.config.set(settings))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", module="distributed")
         cores = 0

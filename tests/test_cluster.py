@@ -25,6 +25,7 @@ from avs_cli.core.models.layers import Input  # noqa: E402
 from avs_cli.core.models.text.words import Corpus  # noqa: E402
 from avs_cli.errors import AvsError, FormatError, IncompleteError, SpecError, UnavailableError  # noqa: E402
 from avs_cli.io.head_file import save_head  # noqa: E402
+from avs_cli.io.store.reader import open_store  # noqa: E402
 from avs_cli.io.store.writer import Item, StoreWriter  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
 from avs_cli.stages.rerank import rerank_runs  # noqa: E402
@@ -92,6 +93,21 @@ def test_a_store_is_the_local_one_byte_for_byte_and_so_is_what_is_said(
     assert sorted(path.name for path in folder.glob("there.h5*")) == ["there.h5", "there.h5.errors.jsonl"]
 
 
+def test_features_of_several_models_are_those_of_this_machine(folder: Path, engine: Cluster) -> None:
+    models = ["colour", "colour:gain=2", "colour:gain=3"]
+    extract("images", "here.h5", models, workers=1)
+    extract("images", "there.h5", models[1], shard=(1, 2), workers=1)  # done before, in part
+    assert extract("images", "there.h5", models, workers=1, engine=engine) == [
+        f"there.h5::colour{gain}" for gain in ("", "-2", "-3")
+    ]
+    for name in ("colour", "colour-2", "colour-3"):
+        with open_store(f"there.h5::{name}") as there, open_store(f"here.h5::{name}") as here:
+            assert sorted(there.ids) == here.ids
+            assert np.array_equal(there.read(here.ids).vectors, here.vectors)
+    extract("images", "again.h5", models, workers=1, engine=engine)
+    assert Path("again.h5").read_bytes() == Path("here.h5").read_bytes()
+
+
 def test_a_killed_worker_costs_nothing_but_time(folder: Path, engine: Cluster) -> None:
     extract("images", "here.h5", "deadly", workers=1)
     Path("deadly").write_text("once")
@@ -109,7 +125,7 @@ def test_a_shot_that_kills_every_worker_is_a_line_of_the_ledger_and_can_be_retri
     with pytest.raises(IncompleteError, match=r"1 of 6 shots are missing"):
         extract("images", "there.h5", "deadly", workers=1, engine=engine)
     assert ledger("there.h5") == {"a_2"}
-    assert "killed its workers" in Path("there.h5.errors.jsonl").read_text()
+    assert "workers that encoded it died" in Path("there.h5.errors.jsonl").read_text()
     Path("deadly").unlink()
     extract("images", "there.h5", "deadly", workers=1, retry_failed=True, engine=engine)
     assert Path("there.h5").read_bytes() == Path("here.h5").read_bytes()

@@ -10,7 +10,7 @@ from avs_cli.console import TERMINAL, table
 from avs_cli.core.encoders import encoders
 from avs_cli.core.extraction import THUMBNAIL
 from avs_cli.errors import SpecError
-from avs_cli.options import AllowMismatch, Device, Engine, Json, Output, Scheduler, Threads, Weights, workers_of
+from avs_cli.options import AllowMismatch, Device, Engine, Json, Output, Scheduler, Threads, workers_of
 from avs_cli.outputs import Writes, spare
 
 # What has no effect on texts.
@@ -27,16 +27,28 @@ Inputs = Annotated[
         metavar="INPUT...", help="Videos, images, folders of them, or shot tables (.tsv); with --head, stores."
     ),
 ]
-Model = Annotated[
-    str,
-    typer.Option("--model", metavar="SPEC", help=f"Encoder, as NAME or NAME:KEY=VALUE: {', '.join(encoders.names())}."),
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        metavar="SPEC",
+        help="Encoder, as NAME or NAME:KEY=VALUE; repeatable: each model gives a feature of the store, and frames are "
+        f"decoded once for all: {', '.join(encoders.names())}.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|MODEL=PATH,...",
+        help="Local checkpoint of the model, instead of the published weights; of several models, each by its name.",
+    ),
 ]
 
 
 def extract(
     context: typer.Context,
     inputs: Inputs = [],  # noqa: B006  typer reads the default
-    model: Model = "conse",
+    model: Models = ["conse"],  # noqa: B006
     output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
     head: Annotated[
         str,
@@ -135,6 +147,10 @@ def extract(
     the same command resumes an interrupted extraction. Files that cannot be read are listed in STORE.errors.jsonl, the
     others are processed, and the exit code is 5.
 
+    Several models write several features to one store, in one pass over the videos: each sees its own frames, in its
+    own size, and the other options apply to all. All models are in memory at once. A model that is added later is the
+    only one that runs.
+
     --text reads topics: lines of an id and a query, optionally with a narrative or a weight after a tab; TRECVID XML;
     JSON lines or CSV with a header (id, text, narrative, weight). It also reads captions in every format that avs
     convert reads, with the ids that avs train expects.
@@ -147,7 +163,7 @@ def extract(
 
     \b
     Examples:
-      avs extract videos/ --shots shots.tsv --model clip -o gallery.h5
+      avs extract videos/ --shots shots.tsv --model clip --model blip2 -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
       avs extract clip.h5 blip2.h5 --head laff.safetensors -o laff.h5
     """
@@ -194,11 +210,14 @@ def extract(
             report=TERMINAL,
         )
         return
+    checkpoints = _checkpoints(weights, model)
     if text:
+        if len(model) > 1:
+            raise SpecError("--text takes one --model; several encode videos and images")
         stage.extract_texts(
             text,
             output,
-            model,
+            model[0],
             field=field,
             dtype=dtype,
             weights=weights,
@@ -219,7 +238,7 @@ def extract(
             pool=pool,
             frame_norm=frame_norm,
             dtype=dtype,
-            weights=weights,
+            weights=checkpoints,
             device=device,
             precision=precision,
             batch_size=batch_size,
@@ -233,6 +252,18 @@ def extract(
             engine=cluster,
             report=TERMINAL,
         )
+
+
+def _checkpoints(weights: str | None, models: list[str]) -> str | dict[str, str] | None:
+    """The checkpoint of the one model, or those of several by model: `clip=a.pt,blip2=b.pt`."""
+    if weights is None or len(models) == 1:
+        return weights
+    # A path may contain commas and equals signs: only the names of models begin a new one.
+    starts = "|".join(re.escape(model) for model in sorted(models, key=len, reverse=True))
+    pieces = re.split(rf"(?:^|,)({starts})=", weights)
+    if pieces[0] or len(pieces) == 1:
+        raise SpecError(f"--weights {weights}: of which model? write {models[0]}=PATH, with commas between several")
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
 def _part(shard: str) -> tuple[int, int]:

@@ -325,7 +325,6 @@ class HeadSearch:
                 "features instead"
             )
         assert not isinstance(self.gallery, Gallery)
-        positions = {id: position for position, id in enumerate(self.gallery.ids)}
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
             names = [part["name"] for part in (*one.description["texts"], *one.description["encoders"])]
@@ -337,7 +336,7 @@ class HeadSearch:
                     for name, weight in zip(names, of_texts[row].mean(0).tolist(), strict=True):
                         yield FeatureWeight(one.name, topic.id, "", name, weight)
                 best = [*run[topic.id]][:EXPLAINED]
-                block = self.gallery.take(np.array([positions[shot] for shot in best], np.int64))
+                block = self.gallery.take(self.gallery.places(best))
                 with torch.inference_mode():
                     of_shots = one.head.video_weights(padded(one.head, block, len(best)))
                 if of_shots is not None:

@@ -231,9 +231,12 @@ def here(avs_here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
     import avs_cli.core.encoders as package
 
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(ENCODERS)])
-    return lambda command, *arguments: avs_here(
-        command, *(["--model", "colour"] if command == "extract" else []), *arguments
-    )
+
+    def run(command: str, *arguments: object) -> Any:
+        usual = command == "extract" and "--model" not in arguments
+        return avs_here(command, *(["--model", "colour"] if usual else []), *arguments)
+
+    return run
 
 
 CAPTIONS = {
@@ -541,7 +544,7 @@ def test_what_is_done_is_found_done_without_the_model_until_its_weights_change(
 # how-manieth call of what; how many shots are then kept, and whether the store is there.
 WRITER = "avs_cli.io.store.writer"
 KILLS = [
-    ("avs_cli.core.extraction.batches.encode", 1, False, 0, False),
+    ("avs_cli.core.extraction.batches.ShotEncoder.add", 1, False, 0, False),
     (f"{WRITER}._flush", 1, False, 0, False),
     (f"{WRITER}.StoreWriter.add", 1, True, 4, False),
     (f"{WRITER}.StoreWriter.add", 1, False, 4, False),

@@ -56,6 +56,60 @@ class _OpenShot:
         return Encoded(self.shot, (self.pooled / divisor).astype(np.float32), self.thumbnail)
 
 
+class ShotEncoder:
+    """Encodes the frames of shots as they come, in batches across shots.
+
+    pooling      over the frames of a shot: "mean", "max" or "none"
+    unit_frames  normalise the vector of each frame before pooling
+
+    Batches always have `batch_size` frames (or clips); the last one is padded. Then the vector of a frame is
+    bit-identical whatever else is in its batch, and a resumed job gives the same bytes.
+    """
+
+    def __init__(self, feature: Encoder, pooling: str, batch_size: int = 32, unit_frames: bool = False):
+        self.feature, self.pooling = feature, pooling
+        self.batch_size, self.unit_frames = batch_size, unit_frames
+        self._waiting: deque[tuple[_OpenShot, np.ndarray]] = deque()
+        self._units = 0
+        self._shots: deque[_OpenShot | Failure] = deque()
+
+    def add(self, piece: Frames | Failure) -> Iterator[Encoded | Failure]:
+        """Take the next piece or failure, encode full batches, and return the shots that became whole, in order.
+
+        The pieces of a shot follow one another.
+        """
+        shots = self._shots
+        if isinstance(piece, Failure):
+            # Discard the vectors of a failed shot; its frames in the current batch are still encoded.
+            if shots and isinstance(shots[-1], _OpenShot) and shots[-1].shot == piece.id:
+                shots.pop()
+            shots.append(piece)
+        else:
+            if not shots or isinstance(shots[-1], Failure) or shots[-1].shot != piece.shot:
+                shots.append(_OpenShot(piece.shot, self.pooling))
+            shot = shots[-1]
+            assert isinstance(shot, _OpenShot)
+            count = len(piece.pixels) // _pictures_per_unit(self.feature)
+            shot.given += count
+            if piece.last:
+                shot.expected, shot.thumbnail = shot.given, piece.thumbnail
+            if count:
+                self._waiting.append((shot, piece.pixels))
+                self._units += count
+            while self._units >= self.batch_size:
+                self._encode_batch()
+        yield from _finished(shots)
+
+    def rest(self) -> Iterator[Encoded | Failure]:
+        """Encode the frames that fill no batch; after the last piece."""
+        while self._units:
+            self._encode_batch()
+        yield from _finished(self._shots)
+
+    def _encode_batch(self) -> None:
+        self._units -= _encode_batch(self.feature, self._waiting, self.batch_size, self.unit_frames)
+
+
 def encode(
     feature: Encoder,
     pieces: Iterable[Frames | Failure],
@@ -65,40 +119,12 @@ def encode(
 ) -> Iterator[Encoded | Failure]:
     """The vectors of each shot, in the order of the input; failures are passed through.
 
-    pooling      over the frames of a shot: "mean", "max" or "none"
-    unit_frames  normalise the vector of each frame before pooling
-
-    Batches always have `batch_size` frames (or clips); the last one is padded. Then the vector of a frame is
-    bit-identical whatever else is in its batch, and a resumed job gives the same bytes.
+    The parameters are those of `ShotEncoder`.
     """
-    unit = _pictures_per_unit(feature)
-    waiting: deque[tuple[_OpenShot, np.ndarray]] = deque()
-    units = 0
-    open_shots: deque[_OpenShot | Failure] = deque()
+    shots = ShotEncoder(feature, pooling, batch_size, unit_frames)
     for piece in pieces:
-        if isinstance(piece, Failure):
-            # Discard the vectors of a failed shot; its frames in the current batch are still encoded.
-            if open_shots and isinstance(open_shots[-1], _OpenShot) and open_shots[-1].shot == piece.id:
-                open_shots.pop()
-            open_shots.append(piece)
-        else:
-            if not open_shots or isinstance(open_shots[-1], Failure) or open_shots[-1].shot != piece.shot:
-                open_shots.append(_OpenShot(piece.shot, pooling))
-            shot = open_shots[-1]
-            assert isinstance(shot, _OpenShot)
-            count = len(piece.pixels) // unit
-            shot.given += count
-            if piece.last:
-                shot.expected, shot.thumbnail = shot.given, piece.thumbnail
-            if count:
-                waiting.append((shot, piece.pixels))
-                units += count
-            while units >= batch_size:
-                units -= _encode_batch(feature, waiting, batch_size, unit_frames)
-        yield from _finished(open_shots)
-    while units:
-        units -= _encode_batch(feature, waiting, batch_size, unit_frames)
-    yield from _finished(open_shots)
+        yield from shots.add(piece)
+    yield from shots.rest()
 
 
 def _pictures_per_unit(feature: Encoder) -> int:

@@ -27,6 +27,8 @@ UNIT_ROUNDOFF = 2.0**-24
 SLAB = 1 << 17
 # A stored vector of unit length may be longer by its rounding to float16.
 ROUNDED = 1 + 2.0**-10
+# Shots that are read at a time to be scored exactly: of a shot with many frames or features, they are large.
+TAKEN = 1024
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -239,19 +241,32 @@ class _Candidates:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
         """The top `depth` of each query with exact scores and ids: score descending, then id descending."""
         places, item = np.unique(position, return_inverse=True)
-        block = self.gallery.take(places)
-        if self.scorer.error:
-            score = self.scorer.exact(block, query, item)
+        names, score = self._exact(places, query, item, score)
         order = np.lexsort((-score, query))
         query, item, score = query[order], item[order], score[order]
         # Ids order equal scores; they decide about membership only at the last rank.
         stays = score >= _last(query, score, self.depth)
         query, item, score = query[stays], item[stays], score[stays]
-        ids = [block.ids[i] for i in item.tolist()]
+        ids = [names[i] for i in item.tolist()]
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), np.int64)
         order = order[np.lexsort((-score[order], query[order]))]
         order = order[_ranks(query[order]) < self.depth]
         return query[order], places[item[order]], score[order], [ids[i] for i in order.tolist()]
+
+    def _exact(
+        self, places: np.ndarray, query: np.ndarray, item: np.ndarray, score: np.ndarray
+    ) -> tuple[list[str], np.ndarray]:
+        """The ids of the shots at `places`, and the exact scores of shot `item[i]` for query `query[i]`."""
+        names: list[str] = []
+        order = np.argsort(item, kind="stable")
+        score = score.copy()
+        for low in range(0, len(places), TAKEN):
+            block = self.gallery.take(places[low : low + TAKEN])
+            names += block.ids
+            if self.scorer.error:
+                some = order[slice(*np.searchsorted(item[order], [low, low + TAKEN]))]
+                score[some] = self.scorer.exact(block, query[some], item[some] - low)
+        return names, score
 
 
 def top_shots(

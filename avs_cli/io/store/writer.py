@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -86,34 +86,51 @@ class StoreWriter:
         self.provenance, self.dtype = dict(provenance), np.dtype(dtype)
         self.done: set[str] = set()
         self.failed: dict[str, Failure] = {}
+        # Writers of other features of the store that finish before this one, and their parts' numbers.
+        self._earlier: Sequence[StoreWriter] = ()
+        self._numbers: Iterator[int] = iter(())
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(locked(self.path))
-            self._sweep()
-            self._shots: dict[str, Shot] = {}
-            # Id -> index of its source in `_sources`, and its number of rows or bytes there.
-            self._where: dict[str, tuple[int, int]] = {}
-            self._pictures: dict[str, tuple[int, int]] = {}
-            self._sources: list[Path] = []
-            self._open: tuple[int, Store] | None = None
-            self._count = 0
-            if self.path.exists():
-                self._include(self.path)
-            for part in self._parts():
-                self._count = int(part.stem)
-                self._include(part)
-            failures = self._ledger()
-            self.failed = {f.id: f for name, f in failures if name == self.feature and f.id not in self.done}
+            self._numbers = itertools.count(self._begin() + 1)
             self._resources = stack.pop_all()
         return self
+
+    def _begin(self) -> int:
+        """Read what the store and its parts have, and return the number of the last part."""
+        self._sweep()
+        self._shots: dict[str, Shot] = {}
+        # Id -> index of its source in `_sources`, and its number of rows or bytes there.
+        self._where: dict[str, tuple[int, int]] = {}
+        self._pictures: dict[str, tuple[int, int]] = {}
+        self._sources: list[Path] = []
+        self._borrowed: set[Path] = set()
+        self._open: tuple[int, Store] | None = None
+        last = 0
+        if self.path.exists():
+            self._include(self.path)
+        others = []
+        for part in self._parts():
+            last = int(part.stem)
+            if not self._include(part):
+                others.append(part)
+        for part in others:
+            self._borrow(part)
+        failures = self._ledger()
+        self.failed = {f.id: f for name, f in failures if name == self.feature and f.id not in self.done}
+        return last
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+        self._resources.close()
+
+    def _close(self) -> None:
         if self._open is not None:
             self._open[1].close()
-        self._resources.close()
+            self._open = None
 
     def add(self, batch: Sequence[Item]) -> None:
         """Write a finished batch to a part file, atomically.
@@ -125,10 +142,16 @@ class StoreWriter:
             return
         ids, lengths = [item.id for item in fresh], [len(item.vectors) for item in fresh]
         shots = {item.shot.id: item.shot for item in fresh if item.shot}
-        pictures = {item.id: item.thumbnail for item in fresh if item.thumbnail is not None}
+        # One thumbnail per shot: that of the store, else that of the first feature.
+        known = [writer._pictures for writer in (self, *self._earlier)]
+        pictures = {
+            item.id: item.thumbnail
+            for item in fresh
+            if item.thumbnail is not None and not any(item.id in pictures for pictures in known)
+        }
         sizes = [len(picture) for picture in pictures.values()]
         self._folder.mkdir(exist_ok=True)
-        part = self._folder / f"{self._count + 1:06d}.h5"
+        part = self._folder / f"{next(self._numbers):06d}.h5"
         with replacing(part) as temporary:
             with created(temporary) as file:
                 group = self._group(file, ids, lengths)
@@ -138,7 +161,6 @@ class StoreWriter:
                 if jpeg is not None:
                     jpeg[...] = np.frombuffer(b"".join(pictures.values()), np.uint8)
             _flush(temporary)
-        self._count += 1
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
     def room(self) -> Path:
@@ -155,9 +177,8 @@ class StoreWriter:
         Items that are done already keep their vectors. Raises MismatchError for another provenance.
         """
         self._folder.mkdir(exist_ok=True)
-        part = self._folder / f"{self._count + 1:06d}.h5"
+        part = self._folder / f"{next(self._numbers):06d}.h5"
         os.replace(source, part)
-        self._count += 1
         self._include(part)
 
     def differing(self, batch: Sequence[Item]) -> list[str]:
@@ -178,8 +199,7 @@ class StoreWriter:
     def _reader(self, number: int) -> Store:
         """Open a source and close the previous one."""
         if self._open is None or self._open[0] != number:
-            if self._open is not None:
-                self._open[1].close()
+            self._close()
             self._open = (number, Store(self._sources[number], self.feature))
         return self._open[1]
 
@@ -226,15 +246,15 @@ class StoreWriter:
         for room in self._folder.glob(f"{ROOM}*"):
             shutil.rmtree(room, ignore_errors=True)  # a process that lost its work may still write there
 
-    def _include(self, source: Path) -> None:
-        """Add the store, or a part of an earlier writer, to the sources."""
+    def _include(self, source: Path) -> bool:
+        """Add the store, or a part of an earlier writer, to the sources; False for a part of another feature."""
         held = features(source) if source == self.path else [None]
         with Store(source, self.feature if self.feature in held else held[0]) as store:
             ours = store.feature == self.feature
             if ours:
                 self._refuse_other(store)
             elif source != self.path:
-                return
+                return False
             ids, offsets = store.pictures
             self._know(
                 source,
@@ -242,6 +262,31 @@ class StoreWriter:
                 zip(Ids(ids), np.diff(offsets).tolist(), strict=True),
                 store.shots(),
             )
+        return True
+
+    def _borrow(self, source: Path) -> None:
+        """Add the thumbnails of our items in a part of another feature, which was written at the same time."""
+        with Store(source, features(source)[0]) as store:
+            ids, offsets = store.pictures
+            sizes = zip(Ids(ids), np.diff(offsets).tolist(), strict=True)
+            ours = [(id, size) for id, size in sizes if id in self._where and id not in self._pictures]
+        if ours:
+            self._borrowed.add(source)
+            self._know(source, (), ours, {})
+
+    def _refresh(self) -> None:
+        """Read the shots and thumbnails of the store again, after the writer of another feature has finished it.
+
+        The rows of this feature are where they were.
+        """
+        self._close()
+        shots, pictures = self._shots, self._pictures
+        self._shots, self._pictures = {}, {}
+        with Store(self.path, features(self.path)[0]) as store:
+            ids, offsets = store.pictures
+            self._know(self.path, (), zip(Ids(ids), np.diff(offsets).tolist(), strict=True), store.shots())
+        self._shots = {**self._shots, **shots}
+        self._pictures |= {id: where for id, where in pictures.items() if id not in self._pictures}
 
     def _know(
         self,
@@ -370,7 +415,7 @@ class StoreWriter:
     def _tidy(self) -> None:
         """Remove the parts, and entries of the ledger that are no longer missing."""
         for source in self._sources:
-            if source != self.path:
+            if source != self.path and source not in self._borrowed:
                 source.unlink()
         self._clear_rooms()
         with contextlib.suppress(OSError):  # there may be parts of another feature
@@ -385,6 +430,47 @@ class StoreWriter:
                 temporary.write_bytes(b"".join(lines))
         else:
             self._ledger_path.unlink(missing_ok=True)
+
+
+class StoreWriters:
+    """Writes several features to one store at once, under one lock; may be killed at any time and resumed.
+
+    The bytes of the store are those of writing one feature after the other. A context manager; entering raises as that
+    of `StoreWriter` does.
+
+    writers  one per feature; use their `add` and `fail`, and `finish` of this object
+    """
+
+    def __init__(self, writers: Sequence[StoreWriter]):
+        """Raises MismatchError for two writers of one feature."""
+        names = [writer.feature for writer in writers]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise MismatchError(f"{writers[0].path}: feature {twice!r} has two writers")
+        self.writers = list(writers)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.writers[0].path))
+            last = [writer._begin() for writer in self.writers]
+            numbers = itertools.count(max(last) + 1)
+            for position, writer in enumerate(self.writers):
+                writer._earlier, writer._numbers = self.writers[:position], numbers
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in self.writers:
+            writer._close()
+        self._resources.close()
+
+    def finish(self, order: Sequence[str]) -> None:
+        """`StoreWriter.finish` of each feature, in the order of the writers."""
+        for position, writer in enumerate(self.writers):
+            if position:
+                writer._refresh()
+            writer.finish(order)
 
 
 def _parts_of(path: Path) -> Path:
@@ -405,7 +491,7 @@ def _targets(
     number: int, ids: Iterable[str], held: Mapping[str, tuple[int, int]], starts: Mapping[str, int]
 ) -> np.ndarray:
     """The target row of each item of a source; -1 if it is copied from another source."""
-    return np.array([starts[id] if held[id][0] == number else -1 for id in ids], np.int64)
+    return np.array([starts[id] if id in held and held[id][0] == number else -1 for id in ids], np.int64)
 
 
 def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> None:

@@ -8,7 +8,8 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
@@ -23,7 +24,7 @@ from av.video.reformatter import Interpolation
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
-from avs_cli.io.video.workers import Broken, ahead, alive, apart
+from avs_cli.io.video.workers import BAD_FILE, Broken, ahead, alive, apart, reason
 from avs_cli.types import Failure, Frames, Pixels, Shot
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -52,6 +53,23 @@ class Times(Protocol):
     """Sampling times between `start` and `end`, in seconds; see `core.extraction.sampling.sample_times`."""
 
     def __call__(self, start: float, end: float, *, frame_rate: float) -> list[float]: ...
+
+
+class View(NamedTuple):
+    """What an encoder sees of a file: the frames at some times of each shot, as images of one size.
+
+    pixels  with `crops` 10, a frame gives ten images (and a clip ten clips): top left, top right, bottom left, bottom
+            right, centre, and their mirror images; None: thumbnails only
+    clip    frames that an encoder takes together; a piece has whole clips
+    """
+
+    times: Times
+    pixels: Pixels | None
+    clip: int = 1
+
+
+Wanted = Mapping[str, Sequence[int]]
+"""Shot id -> the numbers of the views that want it."""
 
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
@@ -153,18 +171,42 @@ def read_frames(
     more pieces, of at most 64 frames and of whole clips; the last one has the thumbnail. A Failure ends its shot, also
     after pieces of it.
 
-    pixels     with `crops` 10, a frame gives ten images (and a clip ten clips): top left, top right, bottom left,
-               bottom right, centre, and their mirror images; None: thumbnails only
-    thumbnail  maximum width of thumbnails, in pixels; 0: none
+    times, pixels, clip  see `View`
+    thumbnail            maximum width of thumbnails, in pixels; 0: none
 
     Raises FormatError for a file that is not a video or an image.
     """
+    for _, result in read_views(path, shots, [View(times, pixels, clip)], None, threads, thumbnail):
+        if isinstance(result, Exception):
+            raise result
+        yield result
+
+
+def read_views(
+    path: str | Path,
+    shots: Sequence[Shot],
+    views: Sequence[View],
+    wanted: Wanted | None = None,
+    threads: int = 1,
+    thumbnail: int = THUMBNAIL,
+) -> Iterator[tuple[int, Frames | Failure | Exception]]:
+    """`read_frames` for several views at once: each frame is decoded once, and scaled once per size.
+
+    Results come with the number of their view. For each view they are those of `read_frames`, in the same order.
+
+    wanted  the views that want each shot; None: all of them
+
+    An exception ends its view, whose images cannot be made of this file, and no other one. Raises FormatError for a
+    file that is not a video or an image.
+    """
+    wanted = wanted if wanted is not None else {shot.id: range(len(views)) for shot in shots}
     if is_picture(path):
-        yield from _read_picture(path, shots, times, pixels, clip, thumbnail)
+        yield from _read_picture(path, shots, views, wanted, thumbnail)
         return
+    ended: set[int] = set()
     for layer in _layers(shots):
         with _opened(path, threads) as video:
-            yield from _read_layer(video, layer, times, pixels, clip, thumbnail)
+            yield from _read_layer(video, layer, views, wanted, thumbnail, ended)
 
 
 def read_small(
@@ -205,44 +247,85 @@ def decode(
     A file that is unreadable, hangs (`timeout` seconds without a decoded packet) or crashes its worker gives a Failure
     for each of its remaining shots; other files are not affected.
     """
-    parts = [job._replace(shots=part) for job in jobs for part in _stretches(job)]
-    stretches = [_Stretch(part, times, pixels, clip, thumbnail) for part in parts]
-    done: set[str] = set()
-    for stretch, result in apart(_read_stretch, stretches, workers, timeout, _size):
-        if isinstance(result, Broken):
-            path = stretch.job.path
-            message = result.message if result.message.startswith(path) else f"{path}: {result.message}"
-            yield from (Failure(shot.id, STAGE, message) for shot in stretch.job.shots if shot.id not in done)
-            continue
-        if isinstance(result, Failure):
-            done.add(result.id)
-        elif result.last:
-            done.add(result.shot)
+    for _, result in decode_views(jobs, [View(times, pixels, clip)], None, workers, timeout, thumbnail):
         yield result
+
+
+def decode_views(
+    jobs: Sequence[Job],
+    views: Sequence[View],
+    wanted: Wanted | None = None,
+    workers: int = 2,
+    timeout: float = 60.0,
+    thumbnail: int = THUMBNAIL,
+) -> Iterator[tuple[int, Frames | Failure]]:
+    """`read_views` of many files in worker processes, as `decode` reads one view.
+
+    wanted  the views that want each shot; None: all of them
+    """
+    everything = tuple(range(len(views)))
+    stretches = []
+    for job in jobs:
+        for part in _stretches(job):
+            named = {shot.id: everything if wanted is None else tuple(wanted[shot.id]) for shot in part}
+            stretches.append(_Stretch(job._replace(shots=part), tuple(views), named, thumbnail))
+    current: _Stretch | None = None
+    done: set[tuple[int, str]] = set()
+    for stretch, answer in apart(_read_stretch, stretches, workers, timeout, _size):
+        if stretch is not current:
+            current = stretch
+            done.clear()
+        if isinstance(answer, Broken):
+            left, message = everything, answer.message
+        else:
+            number, result = answer
+            if not isinstance(result, Broken):
+                if isinstance(result, Failure):
+                    done.add((number, result.id))
+                elif result.last:
+                    done.add((number, result.shot))
+                yield number, result
+                continue
+            left, message = (number,), result.message
+        path = stretch.job.path
+        message = message if message.startswith(path) else f"{path}: {message}"
+        for shot in stretch.job.shots:
+            for number in stretch.wanted[shot.id]:
+                if number in left and (number, shot.id) not in done:
+                    done.add((number, shot.id))
+                    yield number, Failure(shot.id, STAGE, message)
 
 
 class _Stretch(NamedTuple):
     """The part of a file that one worker reads."""
 
     job: Job
-    times: Times
-    pixels: Pixels | None
-    clip: int
+    views: tuple[View, ...]
+    wanted: dict[str, tuple[int, ...]]
     thumbnail: int
 
 
-def _read_stretch(stretch: _Stretch) -> Iterator[Frames | Failure]:
-    if stretch.job.frames:
-        yield from _read_pictures(stretch)
-        return
-    job, times, pixels, clip, thumbnail = stretch
+def _read_stretch(stretch: _Stretch) -> Iterator[tuple[int, Frames | Failure | Broken]]:
+    job, views, wanted, thumbnail = stretch
     try:
-        yield from read_frames(job.path, job.shots, times, pixels, clip, thumbnail=thumbnail)
+        if job.frames:
+            results = _read_pictures(stretch)
+        else:
+            results = read_views(job.path, job.shots, views, wanted, thumbnail=thumbnail)
+        for number, result in results:
+            if isinstance(result, av.FFmpegError):
+                result = _unreadable(job, result)
+            yield number, Broken(reason(result)) if isinstance(result, Exception) else result
     except av.FFmpegError as error:
-        raise FormatError(job.path, f"cannot be read ({error.strerror})") from None
+        raise _unreadable(job, error) from None
 
 
-def _size(result: Frames | Failure) -> int:
+def _unreadable(job: Job, error: av.FFmpegError) -> FormatError:
+    return FormatError(job.path, f"cannot be read ({error.strerror})")
+
+
+def _size(answer: tuple[int, Frames | Failure | Broken]) -> int:
+    _, result = answer
     return result.pixels.nbytes + len(result.thumbnail or b"") if isinstance(result, Frames) else 0
 
 
@@ -408,21 +491,22 @@ def _frames(
 # Requested frames
 
 
-class _Wanted(NamedTuple):
-    """A requested frame: number `place` of a shot, or its thumbnail (-1)."""
+class _Request(NamedTuple):
+    """A requested frame: number `place` of a shot for a view, or its thumbnail for all views (-1)."""
 
     time: float
     shot: int
     place: int
+    view: int
 
 
 class _Assembly:
-    """Collects the frames of a shot, and yields complete pieces."""
+    """Collects the frames of a shot for a view, and yields complete pieces."""
 
-    def __init__(self, shot: Shot, times: list[float], clip: int, crops: int, pictured: bool):
+    def __init__(self, shot: Shot, times: list[float], view: View, pictured: bool):
         self.shot, self.times, self.pictured = shot, times, pictured
-        self.step = max(clip, PIECE // crops // clip * clip)
-        self.clip, self.crops = clip, crops
+        self.clip, self.crops = view.clip, view.pixels.crops if view.pixels else 1
+        self.step = max(self.clip, PIECE // self.crops // self.clip * self.clip)
         self.pictures: dict[int, np.ndarray] = {}
         self.given = 0
         self.ended = False
@@ -468,46 +552,81 @@ def _layers(shots: Sequence[Shot]) -> list[list[Shot]]:
 
 
 def _read_layer(
-    video: _Video, shots: list[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
-) -> Iterator[Frames | Failure]:
-    crops = pixels.crops if pixels else 1
-    assemblies = []
+    video: _Video,
+    shots: list[Shot],
+    views: Sequence[View],
+    wanted: Wanted,
+    thumbnail: int,
+    ended: set[int],
+) -> Iterator[tuple[int, Frames | Failure | Exception]]:
+    """The frames of shots that do not overlap; `ended` has the views that an exception has ended."""
+    of_shots: list[dict[int, _Assembly]] = []
+    queues: dict[int, deque[_Assembly]] = {}
     for shot in shots:
-        endless = shot.end - shot.start > LONGEST
-        wanted = times(shot.start, shot.end, frame_rate=video.info.frame_rate) if pixels and not endless else []
-        assemblies.append(_Assembly(shot, wanted, clip, crops, thumbnail > 0))
-        if endless:
-            message = (
-                f"{video.path}: {shot.end:g} s is not a valid shot end; the video lasts {video.info.duration:.1f} s"
-            )
-            assemblies[-1].failure = Failure(shot.id, STAGE, message)
+        own = {number: _assembly(video, shot, views[number], thumbnail > 0) for number in wanted[shot.id]}
+        of_shots.append(own)
+        for number, assembly in own.items():
+            queues.setdefault(number, deque()).append(assembly)
     finder = _Finder(video)
-    painter = _Painter(video, pixels, thumbnail)
-    head = 0
-    for want in _in_order(assemblies):
-        assembly = assemblies[want.shot]
-        if assembly.failure is None:
-            found = finder.nearest(want.time, assembly.shot)
+    painter = _Painter(video, thumbnail)
+    for request in _in_order(of_shots):
+        own = of_shots[request.shot]
+        concerned = {
+            number: assembly
+            for number, assembly in (own.items() if request.place < 0 else [(request.view, own[request.view])])
+            if number not in ended
+        }
+        open_ones = [assembly for assembly in concerned.values() if assembly.failure is None]
+        if open_ones:
+            shot = shots[request.shot]
+            found = finder.nearest(request.time, shot)
             if isinstance(found, str):
-                assembly.failure = Failure(assembly.shot.id, STAGE, f"{video.path}: {found}")
-            elif want.place < 0:
-                assembly.thumbnail = painter.thumbnail(found)
+                for assembly in open_ones:
+                    assembly.failure = Failure(shot.id, STAGE, f"{video.path}: {found}")
+            elif request.place < 0:
+                jpeg = painter.thumbnail(found)
+                for assembly in open_ones:
+                    assembly.thumbnail = jpeg
             else:
-                assembly.pictures[want.place] = painter.pictures(found)
-        while head < len(assemblies):
-            yield from assemblies[head].pieces()
-            if not assemblies[head].ended:
-                break
-            head += 1
+                pixels = views[request.view].pixels
+                assert pixels is not None
+                try:
+                    open_ones[0].pictures[request.place] = painter.pictures(found, pixels)
+                except BAD_FILE as error:
+                    ended.add(request.view)
+                    yield request.view, error
+                    continue
+        for number in concerned:
+            queue = queues[number]
+            while queue:
+                for piece in queue[0].pieces():
+                    yield number, piece
+                if not queue[0].ended:
+                    break
+                queue.popleft()
 
 
-def _in_order(assemblies: list[_Assembly]) -> list[_Wanted]:
+def _assembly(video: _Video, shot: Shot, view: View, pictured: bool) -> _Assembly:
+    """The requests of a view for a shot of a video, or its failure."""
+    endless = shot.end - shot.start > LONGEST
+    times = view.times(shot.start, shot.end, frame_rate=video.info.frame_rate) if view.pixels and not endless else []
+    assembly = _Assembly(shot, times, view, pictured)
+    if endless:
+        message = f"{video.path}: {shot.end:g} s is not a valid shot end; the video lasts {video.info.duration:.1f} s"
+        assembly.failure = Failure(shot.id, STAGE, message)
+    return assembly
+
+
+def _in_order(of_shots: list[dict[int, _Assembly]]) -> list[_Request]:
     """All requests, in order of time."""
-    places = [_Wanted(time, n, place) for n, one in enumerate(assemblies) for place, time in enumerate(one.times)]
-    # A failed shot has no requests; it is reported in its turn.
-    turns = [(n, one.shot) for n, one in enumerate(assemblies) if one.pictured or one.failure]
-    middles = [_Wanted((shot.start + shot.end) / 2, n, -1) for n, shot in turns]
-    return sorted(places + middles)
+    requests = []
+    for n, own in enumerate(of_shots):
+        for number, one in own.items():
+            requests += [_Request(time, n, place, number) for place, time in enumerate(one.times)]
+        # A failed shot has no requests; it is reported in its turn.
+        if turn := next((one for one in own.values() if one.pictured or one.failure), None):
+            requests.append(_Request((turn.shot.start + turn.shot.end) / 2, n, -1, -1))
+    return sorted(requests)
 
 
 def _cut_short(end: float, promised: float) -> str:
@@ -575,21 +694,26 @@ _KERNELS = {
 
 
 class _Painter:
-    """Converts frames to encoder inputs; caches the last frame."""
+    """Converts frames to encoder inputs; caches what was made of the last frame."""
 
-    def __init__(self, video: _Video, pixels: Pixels | None, thumbnail: int):
-        self.path, self.stream, self.pixels, self.width = video.path, video.stream, pixels, thumbnail
+    def __init__(self, video: _Video, thumbnail: int):
+        self.path, self.stream, self.width = video.path, video.stream, thumbnail
         self.frame: Any = None
-        self.made: np.ndarray | None = None
+        self.scaled: dict[tuple[int, int, str], np.ndarray] = {}
+        self.made: dict[Pixels, np.ndarray] = {}
 
-    def pictures(self, frame: Any) -> np.ndarray:
+    def pictures(self, frame: Any, pixels: Pixels) -> np.ndarray:
         """(crops, size, size, 3) uint8, RGB."""
-        assert self.pixels is not None
-        if frame is not self.frame or self.made is None:
-            width, height = _target(*_displayed(frame, self.stream), self.pixels, self.path)
-            turned = _turned(frame, width, height, _KERNELS[self.pixels.interpolation])
-            self.frame, self.made = frame, _cut(turned, self.pixels)
-        return self.made
+        if frame is not self.frame:
+            self.frame = frame
+            self.scaled.clear()
+            self.made.clear()
+        if pixels not in self.made:
+            size = (*_target(*_displayed(frame, self.stream), pixels, self.path), pixels.interpolation)
+            if size not in self.scaled:
+                self.scaled[size] = _turned(frame, size[0], size[1], _KERNELS[pixels.interpolation])
+            self.made[pixels] = _cut(self.scaled[size], pixels)
+        return self.made[pixels]
 
     def thumbnail(self, frame: Any) -> bytes:
         """A small JPEG of the frame."""
@@ -675,60 +799,116 @@ def _picture(path: str | Path) -> Iterator[Any]:
 
 
 def _read_picture(
-    path: str | Path, shots: Sequence[Shot], times: Times, pixels: Pixels | None, clip: int, thumbnail: int
-) -> Iterator[Frames | Failure]:
+    path: str | Path, shots: Sequence[Shot], views: Sequence[View], wanted: Wanted, thumbnail: int
+) -> Iterator[tuple[int, Frames | Failure | Exception]]:
     """The shots of an image, which is treated as a video of one frame."""
-    picture = _decoded(path, pixels)
-    jpeg = _small(picture, thumbnail)
-    made = _made(path, picture, pixels) if pixels else None
-    for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
-        wanted = times(0.0, 0.0, frame_rate=0.0) if pixels else []
-        assembly = _Assembly(shot, wanted, clip, pixels.crops if pixels else 1, thumbnail > 0)
-        assembly.thumbnail = jpeg
-        if made is not None:
-            assembly.pictures = dict.fromkeys(range(len(assembly.times)), made)
-        yield from assembly.pieces()
+    image = _Image(path)
+    for number in sorted({number for shot in shots for number in wanted[shot.id]}):
+        view = views[number]
+        try:
+            jpeg = image.small(view.pixels, thumbnail)
+            made = image.made(view.pixels) if view.pixels else None
+        except BAD_FILE as error:
+            yield number, error
+            continue
+        for shot in sorted(shots, key=lambda shot: (shot.start, shot.end)):
+            if number not in wanted[shot.id]:
+                continue
+            times = view.times(0.0, 0.0, frame_rate=0.0) if view.pixels else []
+            assembly = _Assembly(shot, times, view, thumbnail > 0)
+            assembly.thumbnail = jpeg
+            if made is not None:
+                assembly.pictures = dict.fromkeys(range(len(assembly.times)), made)
+            for piece in assembly.pieces():
+                yield number, piece
 
 
-def _read_pictures(stretch: _Stretch) -> Iterator[Frames | Failure]:
-    """The sampled frames of a shot whose frames are images; repeated frames are read once."""
-    (shot,), files, pixels = stretch.job.shots, stretch.job.frames, stretch.pixels
+def _read_pictures(stretch: _Stretch) -> Iterator[tuple[int, Frames | Failure | Exception]]:
+    """The sampled frames of a shot whose frames are images; each image is read once."""
+    (shot,), files, views = stretch.job.shots, stretch.job.frames, stretch.views
     rate = len(files) / (shot.end - shot.start)
-    wanted = stretch.times(shot.start, shot.end, frame_rate=rate) if pixels else []
-    assembly = _Assembly(shot, wanted, stretch.clip, pixels.crops if pixels else 1, stretch.thumbnail > 0)
-    if stretch.thumbnail:
-        assembly.thumbnail = _small(_decoded(files[len(files) // 2], pixels), stretch.thumbnail)
-    last, made = -1, np.empty(0)
-    for place, time in enumerate(wanted):
+    assemblies: dict[int, _Assembly] = {}
+    middle = len(files) // 2
+    at, image = middle, _Image(files[middle])
+    for number in stretch.wanted[shot.id]:
+        view = views[number]
+        times = view.times(shot.start, shot.end, frame_rate=rate) if view.pixels else []
+        assembly = _Assembly(shot, times, view, stretch.thumbnail > 0)
+        try:
+            assembly.thumbnail = image.small(view.pixels, stretch.thumbnail)
+        except BAD_FILE as error:
+            yield number, error
+            continue
+        assemblies[number] = assembly
+    requests = sorted(
+        (min(int((time - shot.start) * rate + 1e-6), len(files) - 1), place, number)
+        for number, one in assemblies.items()
+        for place, time in enumerate(one.times)
+    )
+    ended: set[int] = set()
+    for file, place, number in requests:
         alive()
-        number = min(int((time - shot.start) * rate + 1e-6), len(files) - 1)
-        if number != last and pixels:
-            last, made = number, _made(files[number], _decoded(files[number], pixels), pixels)
-        assembly.pictures[place] = made
-        yield from assembly.pieces()
-    yield from assembly.pieces()
+        pixels = views[number].pixels
+        if number in ended or pixels is None:
+            continue
+        if file != at:
+            at, image = file, _Image(files[file])
+        try:
+            assemblies[number].pictures[place] = image.made(pixels)
+        except BAD_FILE as error:
+            ended.add(number)
+            yield number, error
+            continue
+        for piece in assemblies[number].pieces():
+            yield number, piece
+    for number, assembly in assemblies.items():
+        if number not in ended:
+            for piece in assembly.pieces():
+                yield number, piece
 
 
-def _decoded(path: str | Path, pixels: Pixels | None) -> Any:
-    side = 2 * (pixels.resize or pixels.size) if pixels else 0
-    with _picture(path) as opened:
+class _Image:
+    """An image file, decoded once per size that its decoder gives, and scaled once per size that a view wants."""
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        self.drawn: dict[int, tuple[int, int]] = {}
+        self.decoded: dict[tuple[int, int], Any] = {}
+        self.scaled: dict[tuple[Any, ...], np.ndarray] = {}
+        self.thumbnails: dict[tuple[int, int], bytes] = {}
+
+    def made(self, pixels: Pixels) -> np.ndarray:
+        """(crops, size, size, 3) uint8, RGB."""
+        drawn, picture = self._upright(pixels)
+        size = _target(picture.width, picture.height, pixels, self.path)
+        key = (drawn, size, pixels.interpolation)
+        if key not in self.scaled:
+            kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
+            self.scaled[key] = np.asarray(picture.resize(size, kernel, reducing_gap=3.0))
+        return _cut(self.scaled[key], pixels)
+
+    def small(self, pixels: Pixels | None, thumbnail: int) -> bytes | None:
+        """The thumbnail, as the view of these pixels decodes the image; None without thumbnails."""
+        drawn, picture = self._upright(pixels)
+        if thumbnail and drawn not in self.thumbnails:
+            size = _thumbnail_size(picture.width, picture.height, thumbnail)
+            self.thumbnails[drawn] = _jpeg(picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+        return self.thumbnails.get(drawn)
+
+    def _upright(self, pixels: Pixels | None) -> tuple[tuple[int, int], Any]:
+        """The size that the decoder gives, and the image in RGB."""
         # Large JPEGs are decoded at 1/2, 1/4 or 1/8, still at twice the target size. This must not depend on whether
-        # thumbnails are requested, since the vectors must not.
-        opened.draft("RGB", (max(side, THUMBNAIL),) * 2)
-        return _upright(opened)
-
-
-def _small(picture: Any, thumbnail: int) -> bytes | None:
-    if not thumbnail:
-        return None
-    small = _thumbnail_size(picture.width, picture.height, thumbnail)
-    return _jpeg(picture.resize(small, Image.Resampling.BILINEAR, reducing_gap=2.0))
-
-
-def _made(path: str | Path, picture: Any, pixels: Pixels) -> np.ndarray:
-    size = _target(picture.width, picture.height, pixels, path)
-    kernel = Image.Resampling.BICUBIC if pixels.interpolation == "bicubic" else Image.Resampling.BILINEAR
-    return _cut(np.asarray(picture.resize(size, kernel, reducing_gap=3.0)), pixels)
+        # thumbnails are requested, nor on other views, since the vectors must not.
+        side = max(2 * (pixels.resize or pixels.size) if pixels else 0, THUMBNAIL)
+        if side not in self.drawn:
+            with _picture(self.path) as opened:
+                opened.draft("RGB", (side, side))
+                drawn = opened.size
+                if drawn not in self.decoded:
+                    self.decoded[drawn] = _upright(opened)
+            self.drawn[side] = drawn
+        drawn = self.drawn[side]
+        return drawn, self.decoded[drawn]
 
 
 def _upright(picture: Any) -> Any:

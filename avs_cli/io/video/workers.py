@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 # Maximum size of queued results per worker: two minutes of video at two small frames per second.
 READY_BYTES = 64 << 20
 
+# Errors of the file that a job reads.
+BAD_FILE = (FormatError, OSError, MemoryError, ValueError)
+
 _pulse: Callable[[], None] = lambda: None  # noqa: E731
 
 
@@ -40,6 +43,16 @@ class Broken(NamedTuple):
     """The end of a failed job, with a one-line reason."""
 
     message: str
+
+
+def reason(error: Exception) -> str:
+    """One line on an error in `BAD_FILE`."""
+    if isinstance(error, FormatError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{(error.strerror or str(error)).lower()}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def alive() -> None:
@@ -251,17 +264,12 @@ def _serve(task: Callable[[Any], Iterator[Any]], theirs: Connection) -> None:
             try:
                 for result in task(job):
                     send(("result", result))
-            except FormatError as error:
-                send(("broken", str(error)))
             except (SpecError, UnavailableError) as error:
                 send(("stop", error))
             except (BrokenPipeError, ConnectionResetError):
                 raise
-            except OSError as error:
-                where = f"{error.filename}: " if error.filename else ""
-                send(("broken", f"{where}{(error.strerror or str(error)).lower()}"))
-            except (MemoryError, ValueError) as error:
-                send(("broken", f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            except BAD_FILE as error:
+                send(("broken", reason(error)))
             # An internal error, raised with its traceback in the main process.
             except Exception:
                 send(("stop", RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
