@@ -28,6 +28,7 @@ from avs_cli.io.head_file import save_head  # noqa: E402
 from avs_cli.io.store.reader import open_store  # noqa: E402
 from avs_cli.io.store.writer import Item, StoreWriter  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
+from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
 from avs_cli.stages.rerank import rerank_runs  # noqa: E402
 from avs_cli.stages.search import search, search_heads, searching_heads  # noqa: E402
 
@@ -182,6 +183,21 @@ def test_a_search_of_shards_is_the_local_one(
     assert here == search(["odd.h5", "even.h5"], **options, engine=engine)
     with pytest.raises(SpecError, match="- is stdin"):
         search(["-"], **options, engine=engine)
+
+
+def test_a_search_of_stored_vectors_of_a_head_is_the_local_one(
+    stores: Path, engine: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stores)
+    parts = [str(tmp_path / f"part{number}.h5") for number in (1, 2)]
+    for number, part in enumerate(parts, start=1):
+        extract_heads(["odd.h5", "even.h5"], part, "one.safetensors", shard=(number, 2))
+    texts = {id: "any" for id in QUERIES}
+    here, there = (
+        search_heads(parts, texts, "one.safetensors", vectors="texts.h5", depth=300, engine=workers)["one"]
+        for workers in (None, engine)
+    )
+    assert [[*shots.items()] for shots in here.values()] == [[*shots.items()] for shots in there.values()]
 
 
 @pytest.mark.parametrize("missing", ["skip", "zero"])
