@@ -20,7 +20,7 @@ from avs_cli.io.store.schema import array, created, write_ids
 from avs_cli.reporting import Advance, Reporter
 
 CAPTIONS, TAUGHT, PER_VIDEO = 2_000_000, 200_000, 5
-SHOTS, WIDE = 2_000_000, 64
+SHOTS, WIDE = 1_000_000, 64
 FEATURES, DIM, TOPICS = 3, 8, 30
 HEAD = "w2vvpp:dim=16"
 BATCHES = 100
