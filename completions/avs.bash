@@ -26,6 +26,8 @@ _avs() {
             shots:--output | shots:-o) ;;
             extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
+            extract:--head) ;;
+            extract:--missing) words='error skip zero' ;;
             extract:--shots) ;;
             extract:--text) ;;
             extract:--field) words='query narrative both' ;;
@@ -44,6 +46,8 @@ _avs() {
             extract:--timeout) compopt +o default 2>/dev/null ;;
             extract:--shard) ;;
             extract:--thumbnails) ;;
+            extract:--engine) words='local dask' ;;
+            extract:--scheduler) ;;
             train:--output | train:-o) ;;
             train:--video) ;;
             train:--text) ;;
@@ -119,6 +123,8 @@ _avs() {
             search:--weights) ;;
             search:--device) ;;
             search:--threads) compopt +o default 2>/dev/null ;;
+            search:--engine) words='local dask' ;;
+            search:--scheduler) ;;
             rerank:--method) words='framemax hubness neighbours scores' ;;
             rerank:--gallery | rerank:-g) ;;
             rerank:--topics) ;;
@@ -132,7 +138,9 @@ _avs() {
             rerank:--weights) ;;
             rerank:--device) ;;
             rerank:--threads) compopt +o default 2>/dev/null ;;
-            fuse:--method) words='average borda combanz combmax combmed combmnz combsum isr rrf weighted' ;;
+            rerank:--engine) words='local dask' ;;
+            rerank:--scheduler) ;;
+            fuse:--method) words='average borda combanz combmax combmed combmnz combsum isr merge rrf weighted' ;;
             fuse:--steps) words='auto 1 2' ;;
             fuse:--qrels) ;;
             fuse:--measure) words='xinfAP AP nDCG nDCG@10 nDCG@20 P@5 P@10 P@20' ;;
@@ -190,15 +198,15 @@ _avs() {
             *)
                 [[ $current == -* ]] && case $command in
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
-                    extract) words='--model --output -o --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --list-models --json --help' ;;
+                    extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --help' ;;
-                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --help' ;;
-                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --help' ;;
+                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
-                    view) words='--gallery -g --topics --qrels --shown --output -o --help' ;;
+                    view) words='--gallery -g --topics --qrels --shown --thumbnails-beside --output -o --help' ;;
                     info) words='--json --help' ;;
                     convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;
                 esac

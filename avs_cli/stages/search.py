@@ -319,12 +319,11 @@ class HeadSearch:
         """
         from avs_cli.core.search.heads import padded
 
-        if self.stored:
+        if self.stored or isinstance(self.gallery, Gallery):
             raise MismatchError(
                 f"{self.stored[0]}: no weights of features, since its vectors are stored; give the stores of its "
                 "features instead"
             )
-        assert not isinstance(self.gallery, Gallery)
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
             names = [part["name"] for part in (*one.description["texts"], *one.description["encoders"])]
