@@ -5,6 +5,7 @@ A figure is the peak of a whole process, libraries included, as the kernel count
 which read rows of the whole stores.
 """
 
+import io
 import json
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from avs_cli.io.store.schema import array, created, write_ids
+from avs_cli.io.store.schema import array, created, write_ids, write_pictures, write_shots
 from avs_cli.reporting import Advance, Reporter
+from avs_cli.types import Shot
 
 CAPTIONS, TAUGHT, PER_VIDEO = 2_000_000, 200_000, 5
-SHOTS, WIDE = 2_000_000, 64
+SHOTS, WIDE = 1_000_000, 64
 FEATURES, DIM, TOPICS = 3, 8, 30
 HEAD = "w2vvpp:dim=16"
 BATCHES = 100
@@ -137,6 +140,27 @@ def search_heads(folder: Path) -> None:
     search_heads(stores(folder, "g"), topics, folder / "head.safetensors", vectors=stores(folder, "q"), threads=2)
 
 
+def page(folder: Path) -> float:
+    """Megabytes of a page of 30 topics of 1,000 shots, with thumbnails in files beside it."""
+    ids = [f"shot{n // 100:05d}_{n % 100}" for n in range(TOPICS * 1000)]
+    picture = io.BytesIO()
+    Image.new("RGB", (320, 180), "red").save(picture, "JPEG")
+    with created(folder / "pictured.h5") as file:
+        group = file.create_group("clip")
+        group.attrs["provenance"] = "{}"
+        write_ids(group, "ids", ids)
+        array(group, "vectors", (len(ids), DIM), np.float16)[...] = 1
+        write_shots(file, [Shot(id, f"{id[4:9]}.mp4", 10.0 * n, 10.0 * n + 7.5) for n, id in enumerate(ids)])
+        jpeg = write_pictures(file, ids, [len(picture.getvalue())] * len(ids))
+        jpeg[...] = np.frombuffer(picture.getvalue() * len(ids), np.uint8)
+    rows = (f"{701 + n // 1000} Q0 {id} 0 {1 - n % 1000 / 3000:.6f} x\n" for n, id in enumerate(ids))
+    (folder / "page.run").write_text("".join(rows))
+    line = ["view", folder / "page.run", "-g", folder / "pictured.h5", "--shown", 1000, "--thumbnails-beside"]
+    command = [sys.executable, "-m", "avs_cli", *map(str, line), "-o", str(folder / "page.html")]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return (folder / "page.html").stat().st_size / 1e6
+
+
 def grown(job: str, small: Path, large: Path, goal: str, what: str) -> tuple[str, str, str]:
     """The peak of the large job, and what the small one takes."""
     less, more = peak(job, small), peak(job, large)
@@ -160,6 +184,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
         goal = "≤ 1024 MB"
         yield grown("search", small, large, goal, f"{SHOTS / 1e6:.0f} M shots")
         yield grown("search_heads", small, large, goal, f"{SHOTS / 1e6:.0f} M shots × {FEATURES} features")
+        size = page(large)
+        yield f"view: page of {TOPICS} topics × 1,000 shots, thumbnails beside", f"{size:.1f} MB", "≤ 20 MB"
 
 
 if __name__ == "__main__":
