@@ -20,8 +20,8 @@ Method = Annotated[
     typer.Option(
         metavar="METHOD",
         help=f"Fusion method: {', '.join(methods.names())}, with parameters as in rrf:k=60 or combsum:norm=zscore; "
-        "average is that of raw scores; weighted learns one weight per run from --qrels (Step 1 of --ltr) unless given "
-        "as in weighted:weights=2/1.",
+        "average is that of raw scores; merge joins runs over the parts of a gallery, each as deep as the result; "
+        "weighted learns one weight per run from --qrels (Step 1 of --ltr) unless given as in weighted:weights=2/1.",
     ),
 ]
 Steps = Annotated[
@@ -96,6 +96,7 @@ def fuse(
     \b
     Examples:
       avs fuse clip.run blip.run laff.run -o fused.run
+      avs fuse part1.run part2.run --method merge --tag avs -o whole.run
       avs fuse clip.run blip.run laff.run --ltr --qrels tv22.qrels --report - -o fused.run
     """
     from avs_cli.errors import SpecError

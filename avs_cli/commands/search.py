@@ -22,7 +22,8 @@ Galleries = Annotated[
     list[str],
     typer.Argument(
         metavar="GALLERY...",
-        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature.",
+        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature; "
+        "with --head, stores of the head's features, or of its vectors (avs extract --head).",
     ),
 ]
 
@@ -114,10 +115,17 @@ def search(
     is read once. Topics are processed as one batch: the time of a topic in --times is the wall time of the batch
     (loading the text models, encoding, the head's part of the search) divided by the number of topics.
 
+    With --head, a store of the head's vectors (avs extract --head) may stand for those of its features: a score is then
+    one dot product per shot, and differs by what the vectors were rounded.
+
+    Parts of a gallery may be searched apart, also with heads: avs fuse --method merge joins their runs to the run over
+    all of it, byte for byte.
+
     \b
     Examples:
       avs search gallery.h5 --query 'a dog on a beach'
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
+      avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
         raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")

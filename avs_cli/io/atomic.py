@@ -1,10 +1,17 @@
-"""Atomic outputs: written to a temporary file, which then replaces the target."""
+"""Atomic outputs: written to a temporary file, which then replaces the target.
+
+The name of a temporary file says which process writes it. What a killed process has left is removed by the next process
+that writes into the folder.
+"""
 
 import contextlib
 import errno
 import gzip
+import hashlib
 import io
 import os
+import platform
+import re
 import stat
 import sys
 import tempfile
@@ -15,6 +22,9 @@ from typing import TextIO
 
 # Errors of a write to a full or failing disk.
 UNWRITTEN = frozenset({errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC})
+
+_PART = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-\w+\.part", re.DOTALL)
+_swept: set[Path] = set()
 
 
 @contextmanager
@@ -32,7 +42,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        _sweep(target.parent)
+        owner = f"{_machine()}-{os.getpid()}"
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.{owner}-", suffix=".part")
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
@@ -45,6 +57,41 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+def _machine() -> str:
+    """This machine, or the container in it: where process numbers mean something."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary files of processes that are dead; once, since folders of caches hold many files."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    ours = _machine()
+    with contextlib.suppress(OSError):  # a folder that may be written to and not read
+        for entry in os.scandir(folder):
+            found = _PART.fullmatch(entry.name)
+            if found and found["machine"] == ours and not _is_alive(int(found["process"])):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # os.kill would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # another user's, or no number of a process: not ours to remove
+    return True
 
 
 @contextmanager

@@ -14,11 +14,19 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import NamedTuple
 
-from avs_cli.stages.view import Page, RankedShot
+from avs_cli.stages.view import Page, Picture, RankedShot
 from avs_cli.types import Judgment, Shot
 
 # With more runs than this, a card does not list its rank in each; the script's enlarged view does.
 LISTED_RUNS = 6
+NO_FILES: Mapping[str, str] = {}
+# Of thumbnails in files; those in the page have a background.
+LAZY = "img.picture{width:100%;object-fit:contain}img.cover{object-fit:cover}"
+# What the script asks a thumbnail in the page, and what it asks one in a file.
+ASKED = {
+    r'getComputedStyle(picture).backgroundImage.match(/^url\("(.*)"\)$/)?.[1]': "picture.src",
+    'picture.getAttribute("aria-label")': 'picture.alt ?? picture.getAttribute("aria-label")',
+}
 
 
 def clock(seconds: float) -> str:
@@ -49,6 +57,7 @@ class Card(NamedTuple):
 
     id: str
     style: str
+    source: str
     label: str
     video: str
     times: str
@@ -75,8 +84,11 @@ class Sheet(NamedTuple):
     cards: Sequence[Card]
 
 
-def render(page: Page) -> str:
-    """The page as one HTML document."""
+def render(page: Page, thumbnails: Mapping[str, str] = NO_FILES) -> str:
+    """The page as one HTML document.
+
+    thumbnails  shot id -> address of its thumbnail, relative to the page; by default they are in the page
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -89,16 +101,22 @@ def render(page: Page) -> str:
     )
     environment.filters |= {"counted": _counted, "dashed": _or_dash}
     environment.globals["listed"] = LISTED_RUNS
+    shape = _shape(page)
     classes = {shot: f"p{number}" for number, shot in enumerate(page.pictures)}
-    style, pictures, script = _asset("results.css"), _picture_rules(page, classes), _asset("results.js")
+    rules = [f":root{{--aspect:{shape:.3f}}}", *([LAZY] if thumbnails else _picture_rules(page, classes, shape))]
+    if thumbnails:
+        classes = {shot: "cover" if _fits(one, shape) else "whole" for shot, one in page.pictures.items()}
+    style, pictures, script = _asset("results.css"), "\n".join(rules), _asset("results.js")
+    for inside, file in ASKED.items() if thumbnails else ():
+        script = script.replace(inside, file)
     return environment.get_template("results.html").render(
         page=page,
-        policy=_policy([style, pictures], script),
+        policy=_policy([style, pictures], script, "'self' file:" if thumbnails else "data:"),
         style=style,
         pictures=pictures,
         script=script,
         shots={entry.shot for entries in page.topics.values() for entry in entries},
-        topics=(_sheet(page, classes, topic) for topic in page.topics),
+        topics=(_sheet(page, classes, thumbnails, topic) for topic in page.topics),
     )
 
 
@@ -106,29 +124,37 @@ def _asset(name: str) -> str:
     return files("avs_cli.pages").joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(styles: Iterable[str], script: str) -> str:
-    """A Content-Security-Policy: only these styles, this script and embedded images."""
+def _policy(styles: Iterable[str], script: str, pictures: str) -> str:
+    """A Content-Security-Policy: these styles and this script, pictures from `pictures`, nothing from elsewhere."""
 
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
     return (
-        f"default-src 'none'; img-src data:; style-src {' '.join(map(hashed, styles))}; script-src {hashed(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src {pictures}; style-src {' '.join(map(hashed, styles))}; "
+        f"script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
     )
 
 
-def _picture_rules(page: Page, classes: Mapping[str, str]) -> str:
-    """A style rule per thumbnail, and the aspect ratio of the frames: the most frequent one."""
+def _shape(page: Page) -> float:
+    """The frames' width over their height: that of most thumbnails, within bounds."""
     shape = statistics.median(picture.aspect for picture in page.pictures.values()) if page.pictures else 1.6
-    shape = min(max(shape, 0.8), 1.8)
-    rules = [f":root{{--aspect:{shape:.3f}}}"]
+    return min(max(shape, 0.8), 1.8)
+
+
+def _fits(picture: Picture, shape: float) -> bool:
+    """Whether a picture has the frame's shape and covers it; else rounding to whole pixels shows a black line."""
+    return abs(picture.aspect / shape - 1) < 0.01
+
+
+def _picture_rules(page: Page, classes: Mapping[str, str], shape: float) -> list[str]:
+    """A rule for each thumbnail."""
+    rules = []
     for shot, picture in page.pictures.items():
-        # A picture of the frame's shape covers it; else rounding to whole pixels shows a black line at its side.
-        fit = ";background-size:cover" if abs(picture.aspect / shape - 1) < 0.01 else ""
+        fit = ";background-size:cover" if _fits(picture, shape) else ""
         data = base64.b64encode(picture.data).decode()
         rules.append(f'.{classes[shot]}{{background-image:url("data:image/jpeg;base64,{data}"){fit}}}')
-    return "\n".join(rules)
+    return rules
 
 
 def _counted(items: Collection[object], noun: str) -> str:
@@ -136,11 +162,11 @@ def _counted(items: Collection[object], noun: str) -> str:
     return f"{len(items)} {noun}{'s' * (len(items) != 1)}"
 
 
-def _sheet(page: Page, classes: Mapping[str, str], topic: str) -> Sheet:
+def _sheet(page: Page, classes: Mapping[str, str], thumbnails: Mapping[str, str], topic: str) -> Sheet:
     entries = page.topics[topic]
     judgments = None if page.qrels is None else page.qrels.get(topic, {})
     strips = [_strip(page, entries, judgments, run) for run in range(len(page.names))] if judgments else []
-    cards = [_card(page, classes, judgments, entry) for entry in entries]
+    cards = [_card(page, classes, thumbnails, judgments, entry) for entry in entries]
     return Sheet(topic, page.queries.get(topic) or topic, strips, cards)
 
 
@@ -149,12 +175,19 @@ def _judged(judgments: Mapping[str, Judgment], shot: str) -> str:
     return "unjudged" if relevance < 0 else "relevant" if relevance else "not relevant"
 
 
-def _card(page: Page, classes: Mapping[str, str], judgments: Mapping[str, Judgment] | None, entry: RankedShot) -> Card:
+def _card(
+    page: Page,
+    classes: Mapping[str, str],
+    thumbnails: Mapping[str, str],
+    judgments: Mapping[str, Judgment] | None,
+    entry: RankedShot,
+) -> Card:
     shot, place = entry.shot, page.shots.get(entry.shot)
     video, times = (_video(place), stretch(place)) if place else ("", "")
     return Card(
         id=shot,
         style=classes.get(shot, ""),
+        source=thumbnails.get(shot, ""),
         label=", ".join(filter(None, (shot, video, times))),
         video=video,
         times=times,

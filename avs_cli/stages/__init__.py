@@ -5,6 +5,7 @@ from avs_cli import stages
 run = stages.fuse.fuse(["clip.run", "blip.run"])
 
 extract, shots         videos, pictures or texts to stores of features; videos to shots
+extract_heads          stores of a head's features to a store of its vectors
 train                  stores to a head
 distill_heads          teachers over stores to a head with one vector per shot
 distill_clips          teachers over clips to a student

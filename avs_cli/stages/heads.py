@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avs_cli.core.models.described import rebuilt
 from avs_cli.core.models.layers import Head
-from avs_cli.errors import SpecError
+from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.head_file import load_head
+from avs_cli.provenance import digest
+
+if TYPE_CHECKING:
+    from avs_cli.io.store.galleries import Galleries
+
+# In the provenance of a store of a head's vectors: the digest of the head's file.
+HEAD = "head"
 
 
 class TrainedHead(NamedTuple):
@@ -47,3 +54,25 @@ def load_heads(paths: Sequence[str], device: str = "cpu") -> list[TrainedHead]:
     if twin := next((name for name in names if names.count(name) > 1), None):
         raise SpecError(f"two heads are named {twin!r}, and runs take the names of their heads; rename one")
     return heads
+
+
+def stored_vectors(heads: Sequence[TrainedHead], galleries: "Galleries") -> dict[str, str]:
+    """The path of each head whose vectors are among the galleries, and the name of that feature.
+
+    Raises MismatchError for vectors of a head that is not given.
+    """
+    stored = {
+        name: str(gallery.provenance[HEAD])
+        for name, gallery in galleries.features.items()
+        if HEAD in gallery.provenance
+    }
+    if not stored:
+        return {}
+    by_digest = {digest(one.path): one.path for one in heads}
+    for name, held in stored.items():
+        if held not in by_digest:
+            given = ", ".join(f"{path} ({own[:12]}…)" for own, path in by_digest.items())
+            raise MismatchError(
+                f"{galleries.stores_of(name)} has the vectors of another head (SHA-256 {held[:12]}…) than {given}"
+            )
+    return {by_digest[held]: name for name, held in stored.items()}

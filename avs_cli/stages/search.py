@@ -8,18 +8,18 @@ Scores are cosines, or what a head computes; ties are broken by descending shot 
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from avs_cli.core.device import prepare
-from avs_cli.core.search.exact import best_shots, top_shots
+from avs_cli.core.search.exact import Dot, best_shots, top_shots
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.reporting import LOGGED, Reporter
@@ -153,9 +153,8 @@ def searching(
         if engine is None:
             (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
         else:
-            rankings = _top_elsewhere(
-                engine, [_InStore(name, queries.vectors, depth, threads or engine.cores) for name in stores]
-            )
+            tasks = [_InStore(name, queries.vectors, depth, threads or engine.cores) for name in stores]
+            rankings = _in_stores(engine, _search_store, tasks, depth)
         seconds = time.perf_counter() - begun
         run: Run = dict(zip(queries.ids, rankings, strict=True))
         doubt(run, shots.provenance, report)
@@ -171,14 +170,29 @@ class _InStore(NamedTuple):
     threads: int
 
 
-def _top_elsewhere(engine: Engine, tasks: Sequence[_InStore]) -> list[dict[str, float]]:
+class _OfStore(Protocol):
+    """A task that is of one store."""
+
+    @property
+    def store(self) -> str: ...
+
+
+_StoreTask = TypeVar("_StoreTask", bound=_OfStore)
+
+
+def _in_stores(
+    engine: Engine,
+    search_in: Callable[[_StoreTask], list[dict[str, float]]],
+    tasks: Sequence[_StoreTask],
+    depth: int,
+) -> list[dict[str, float]]:
     """The rankings of a gallery whose stores are searched by a task each."""
     found = []
-    for task, rankings in engine.map(_search_store, tasks):
+    for task, rankings in engine.map(search_in, tasks):
         if rankings is None:
             raise AvsError(f"{task.store}: killed the workers that searched it (out of memory?)")
         found.append(rankings)
-    return _best(found, tasks[0].depth)
+    return _best(found, depth)
 
 
 def _search_store(task: _InStore) -> list[dict[str, float]]:
@@ -241,7 +255,7 @@ def search_heads(
 ) -> dict[str, Run]:
     """The run of each head, by the head's name, in one pass over the gallery for all of them.
 
-    gallery         feature stores that hold the heads' features, FILE or FILE::FEATURE
+    gallery         feature stores of the heads' features, or of their vectors (`extract_heads`); FILE or FILE::FEATURE
     heads           files of trained heads
     vectors         stores of the heads' text features; features that they lack are encoded
     weights         text feature -> a local checkpoint of its encoder
@@ -286,21 +300,30 @@ class HeadSearch:
     """A search with heads in a gallery that is open.
 
     runs       head name -> its run
-    gallery    the shots, with the features of all heads
+    gallery    the shots, with the features of all heads; with the vectors of one, if all of them are stored
     heads      the heads, and `texts` of each the text features of `wordings`
+    stored     the paths of heads whose vectors are stored
     """
 
     runs: Mapping[str, TimedRun]
-    gallery: "JoinedGallery"
+    gallery: "JoinedGallery | Gallery"
     heads: "Sequence[TrainedHead]"
     wordings: Wordings
     texts: Sequence[TextFeatures]
+    stored: Sequence[str] = ()
 
     def explanation(self) -> Iterator[FeatureWeight]:
-        """The weights of features, as means over a head's spaces: of each topic, and of its best shots."""
+        """The weights of features, as means over a head's spaces: of each topic, and of its best shots.
+
+        Raises MismatchError for a head whose vectors are stored: the weights are those of the features.
+        """
         from avs_cli.core.search.heads import padded
 
-        positions = {id: position for position, id in enumerate(self.gallery.ids)}
+        if self.stored or isinstance(self.gallery, Gallery):
+            raise MismatchError(
+                f"{self.stored[0]}: no weights of features, since its vectors are stored; give the stores of its "
+                "features instead"
+            )
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
             names = [part["name"] for part in (*one.description["texts"], *one.description["encoders"])]
@@ -312,7 +335,7 @@ class HeadSearch:
                     for name, weight in zip(names, of_texts[row].mean(0).tolist(), strict=True):
                         yield FeatureWeight(one.name, topic.id, "", name, weight)
                 best = [*run[topic.id]][:EXPLAINED]
-                block = self.gallery.take(np.array([positions[shot] for shot in best], np.int64))
+                block = self.gallery.take(self.gallery.places(best))
                 with torch.inference_mode():
                     of_shots = one.head.video_weights(padded(one.head, block, len(best)))
                 if of_shots is not None:
@@ -340,7 +363,7 @@ def searching_heads(
 ) -> Iterator[HeadSearch]:
     """As `search_heads`, with all that the search knows; its stores are open as long as the context is."""
     from avs_cli.io.store.galleries import Galleries
-    from avs_cli.stages.heads import load_heads
+    from avs_cli.stages.heads import load_heads, stored_vectors
 
     check_readable(engine, path_names(gallery))
     compared = comparison(allow_mismatch, report)
@@ -351,19 +374,33 @@ def searching_heads(
     with Galleries(path_names(gallery), compared) as shots, Galleries(path_names(vectors), compared) as text_stores:
         chosen = field_of_heads(loaded, text_stores, field)
         wordings = all_wordings(of_field(given, chosen, _file(topics)))
-        joined = join(shots, loaded, missing, report)
+        stored_of = stored_vectors(loaded, shots)
+        computed = [one for one in loaded if one.path not in stored_of]
+        if missing != "error" and not computed:
+            report.note("no feature can be missing from the stored vectors of heads, so --missing has no effect")
+        joined = join(shots, computed, missing, report) if computed else None
         texts = text_features(loaded, wordings, text_stores, machine.device, machine.threads, weights)
-        if engine is None:
-            runs = rank(loaded, [one.vectors for one in texts], wordings, joined, depth, machine.threads, missing)
-        else:
-            names = path_names(gallery), path_names(heads)
+        vectors_of = {one.path: features.vectors for one, features in zip(loaded, texts, strict=True)}
+        of_computed = [vectors_of[one.path] for one in computed]
+        runs: list[TimedRun] = []
+        if joined is not None and engine is None:
+            runs = rank(computed, of_computed, wordings, joined, depth, machine.threads, missing)
+        elif joined is not None and engine is not None:
+            names = path_names(gallery), [one.path for one in computed]
             how = _HeadSearching(*names, [], wordings, missing, depth, device, threads or engine.cores)
-            runs = _rank_elsewhere(engine, how, loaded, [one.vectors for one in texts], len(joined))
+            runs = _rank_elsewhere(engine, how, computed, of_computed, len(joined))
+        found = {one.path: run for one, run in zip(computed, runs, strict=True)}
+        for one in loaded:
+            if one.path in stored_of:
+                held = shots.features[stored_of[one.path]]
+                some_threads = machine.threads if engine is None else threads or engine.cores
+                found[one.path] = rank_stored(one, vectors_of[one.path], wordings, held, depth, some_threads, engine)
         timed = {
-            one.name: TimedRun(found.run, features.seconds + found.seconds)
-            for one, features, found in zip(loaded, texts, runs, strict=True)
+            one.name: TimedRun(found[one.path].run, features.seconds + found[one.path].seconds)
+            for one, features in zip(loaded, texts, strict=True)
         }
-        yield HeadSearch(timed, joined, loaded, wordings, texts)
+        shown = joined or shots.features[stored_of[loaded[0].path]]
+        yield HeadSearch(timed, shown, loaded, wordings, texts, [*stored_of])
 
 
 def join(
@@ -433,6 +470,60 @@ def rank(
     return found
 
 
+def rank_stored(
+    head: "TrainedHead",
+    texts: "Sequence[Vectors]",
+    wordings: Wordings,
+    gallery: Gallery,
+    depth: int,
+    threads: int,
+    engine: Engine | None = None,
+) -> TimedRun:
+    """The run of a head over its stored vectors: the score of a shot is the dot product with the topic's vector.
+
+    A topic's vector is the weighted mean over its wordings, times the head's weight. So scores are the head's, apart
+    from the rounding of the stored vectors.
+    """
+    begun = time.perf_counter()
+    with torch.inference_mode():
+        embedded = head.head.embed_texts(texts, wordings.texts).flatten(1).double().cpu()
+        queries = (head.head.weight * merged(wordings, embedded)).numpy()
+    if not np.isfinite(queries).all():
+        raise MismatchError(f"{head.path}: its text vectors are NaN or infinite: damaged weights")
+    where = f"{gallery.stores[0].path}::{gallery.feature}"
+    if gallery.frame_level or queries.shape[1] != gallery.dim:
+        raise MismatchError(f"{where} has vectors of {gallery.dim} dimensions, and {head.path} of {queries.shape[1]}")
+    if not len(gallery):
+        raise MismatchError(f"{where}: no shots to search")
+    length = math.sqrt(head.head.spaces)
+    if engine is None:
+        (rankings,) = best_shots([Dot(queries, length, where)], gallery, depth, threads)
+    else:
+        stores = [f"{store.path}::{store.feature}" for store in gallery.stores]
+        rankings = _in_stores(
+            engine, _dots_in_store, [_DotsInStore(name, queries, length, depth, threads) for name in stores], depth
+        )
+    return TimedRun(_run_of(rankings, wordings), time.perf_counter() - begun)
+
+
+class _DotsInStore(NamedTuple):
+    """A search in one store of a head's vectors, for a task; `queries` (Q, D), `length` of a shot's vector."""
+
+    store: str
+    queries: np.ndarray
+    length: float
+    depth: int
+    threads: int
+
+
+def _dots_in_store(task: _DotsInStore) -> list[dict[str, float]]:
+    """In a worker: the rankings of one store of a head's vectors."""
+    threads = prepare("cpu", task.threads).threads
+    with open_gallery([task.store]) as shots:
+        (rankings,) = best_shots([Dot(task.queries, task.length, task.store)], shots, task.depth, threads)
+    return rankings
+
+
 def _run_of(rankings: Sequence[Mapping[str, float]], wordings: Wordings) -> Run:
     """The rankings of topics as a run, without the shots that have no score."""
     scored = ({shot: score for shot, score in scores.items() if score > -math.inf} for scores in rankings)
@@ -454,7 +545,7 @@ class _HeadSearching:
 
 
 class _Part(NamedTuple):
-    """The shots from `low` to before `high` of a gallery; whole blocks, as a score depends on its place in a block."""
+    """The shots from `low` to before `high` of a gallery."""
 
     how: _HeadSearching
     low: int

@@ -260,6 +260,8 @@ def encoded(
     model that has no vector for a text.
     """
     spec = gallery.provenance.get("spec")
+    if "head" in gallery.provenance:
+        raise MismatchError(f"{gallery.stores[0].path} has the vectors of a head; search it with --head FILE")
     if not isinstance(spec, str):
         raise MismatchError(f"{gallery.feature}: no text model in its provenance; give --vectors")
     encoder = load_encoder(spec, device, threads, weights)

@@ -3,13 +3,16 @@
 html = render(page(["clip.run", "laff.run"], ["gallery.h5"], topics="tv22.txt"))    # `pages.results.render` draws it
 """
 
+import hashlib
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from PIL import Image
 
+from avs_cli.io.atomic import replacing
 from avs_cli.io.store.reader import features, open_store
 from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
 from avs_cli.io.text.trec import read_qrels
@@ -18,7 +21,12 @@ from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, path_names,
 from avs_cli.types import Qrels, Run, Shot, ranked
 
 # Size in bytes beyond which browsers open a page slowly.
-HEAVY = 100_000_000
+HEAVY = 20_000_000
+# Bytes of a shot on the page without its thumbnail, about.
+CARD = 500
+
+
+_THUMBNAIL = re.compile(r"[0-9a-f]{16}\.jpg")
 
 
 class Picture(NamedTuple):
@@ -70,6 +78,7 @@ def page(
     topics: FilePath | Mapping[str, str] = "",
     qrels: FilePath | Qrels = "",
     shown: int = 100,
+    beside: bool = False,
     report: Reporter = LOGGED,
 ) -> Page:
     """The first shots of each topic of runs, with their thumbnails, the topics' texts and the judgments.
@@ -80,6 +89,7 @@ def page(
              alone
     qrels    judgments, or their file
     shown    shots per topic and run
+    beside   whether the thumbnails will be files beside the page, from `write_thumbnails`, and not in it
     Notes shots without a thumbnail, topics without a text or a judgment, and a page that browsers open slowly.
     """
     given, stores = given_runs(runs), path_names(gallery)
@@ -124,13 +134,40 @@ def page(
             f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(stores)}{absent}; they are shown blank"
         )
     # base64: four characters for three bytes
-    size = sum(len(picture.data) for picture in pictures.values()) * 4 // 3
+    cards = CARD * sum(map(len, laid.values()))
+    size = cards + (0 if beside else sum(len(picture.data) for picture in pictures.values()) * 4 // 3)
     if size > HEAVY:
         fewer = max(1, min(shown, max(map(len, laid.values()))) * HEAVY // size)
+        other = "" if beside or not pictures else "--thumbnails-beside keeps the thumbnails out of it, or "
         report.note(
-            f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; --shown {fewer} takes about 100 MB"
+            f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; {other}--shown {fewer} takes about "
+            f"{HEAVY / 1e6:.0f} MB"
         )
     return Page(names, laid, queries, shots, pictures, judged, shown, sources)
+
+
+def write_thumbnails(pictures: Mapping[str, Picture], folder: FilePath) -> dict[str, str]:
+    """Write thumbnails as JPEG files, for a page that loads them as they are scrolled to.
+
+    returns  shot id -> name of its file in the folder
+
+    A name is the digest of the content, so that no page ever shows thumbnails of another.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {shot: f"{hashlib.sha256(one.data).hexdigest()[:16]}.jpg" for shot, one in pictures.items()}
+    for shot, name in names.items():
+        if not (folder / name).exists():
+            with replacing(folder / name) as part:
+                part.write_bytes(pictures[shot].data)
+    return names
+
+
+def remove_thumbnails(folder: FilePath, names: Collection[str]) -> None:
+    """Remove the thumbnails of an earlier page from a folder, all but those of these names."""
+    for path in Path(folder).iterdir():
+        if _THUMBNAIL.fullmatch(path.name) and path.name not in names:
+            path.unlink()
 
 
 def laid_out(runs: Sequence[Run], shown: int) -> dict[str, list[RankedShot]]:

@@ -1,43 +1,43 @@
-"""Memory of train, distill, search and view, and how it grows with ten times the captions, shots or results.
+"""Memory of train, distill and search, and how it grows from a tenth of the captions or shots; the size of a page.
 
 Stores are synthetic and their vectors short, since vectors stay on disk: what could grow is ids, texts and positions.
-The figures are peaks of whole processes, libraries included, as the kernel counts them.
+A figure is the peak of a whole process, libraries included, as the kernel counts it. Trainings stop after 100 batches,
+which read rows of the whole stores.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from avs_cli.io.store.schema import array, created, write_ids
+from avs_cli.reporting import Advance, Reporter
 
-CAPTIONS, PER_VIDEO, FEATURES, DIM = 2_000_000, 10, 3, 8
+CAPTIONS, TAUGHT, PER_VIDEO = 2_000_000, 200_000, 5
+SHOTS, WIDE = 2_000_000, 64
+FEATURES, DIM, TOPICS = 3, 8, 30
+HEAD = "w2vvpp:dim=16"
+BATCHES = 100
 PIECE = 100_000
 
-PEAK = """
-import sys
-from pathlib import Path
-from avs_cli.cli import main
-try:
-    main()
-except SystemExit as exit:
-    if exit.code:
-        raise
-print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0], file=sys.stderr)
-"""
+
+def peak(job: str, folder: Path) -> int:
+    """The peak of a process that runs a function of this file, in megabytes."""
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import bench_memory as b; print(b.measured(*sys.argv[2:]))"
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), job, str(folder)]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout) // 1024
 
 
-def peak(*arguments: object) -> int:
-    """The largest resident size of a command, in megabytes."""
-    command = [sys.executable, "-c", PEAK, *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return int(done.stderr.split()[-1]) // 1024
+def measured(job: str, folder: str) -> int:
+    """Kilobytes; getrusage would give the parent's peak where that is higher."""
+    globals()[job](Path(folder))
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 def build(path: Path, feature: str, ids: Sequence[str], dim: int = DIM) -> None:
@@ -53,41 +53,115 @@ def build(path: Path, feature: str, ids: Sequence[str], dim: int = DIM) -> None:
             vectors[low : low + part] = chance.standard_normal((part, dim), dtype=np.float32)
 
 
-def training(folder: Path, captions: int) -> list[object]:
-    """The options of train that name its data: captions of videos, with three features of each."""
-    videos = [f"video{i:07d}" for i in range(captions // PER_VIDEO)]
+def captions(folder: Path, count: int) -> None:
+    """Captions of videos, and the features of both."""
+    videos = [f"video{i:07d}" for i in range(count // PER_VIDEO)]
     ids = [f"{video}#enc#{k}" for video in videos for k in range(PER_VIDEO)]
     (folder / "captions.txt").write_text("".join(f"{id} a sentence of about ten words for {id[:12]}\n" for id in ids))
-    options: list[object] = [folder / "captions.txt"]
     for number in range(FEATURES):
-        build(folder / f"v{number}.h5", f"v{number}", videos)
+        # Not in one order, so that no feature can use the positions of another.
+        turned = videos[number:] + videos[:number]
+        build(folder / f"v{number}.h5", f"v{number}", turned)
         build(folder / f"t{number}.h5", f"t{number}", ids)
-        options += ["--video", folder / f"v{number}.h5", "--text", folder / f"t{number}.h5"]
-    return options
+
+
+def shots(folder: Path, count: int) -> None:
+    """A gallery of one wide feature, one of three features, and vectors of topics for both."""
+    ids = [f"shot{i // 100:05d}_{i % 100}" for i in range(count)]
+    topics = [str(701 + number) for number in range(TOPICS)]
+    build(folder / "gallery.h5", "clip", ids, WIDE)
+    build(folder / "topics.h5", "clip", topics, WIDE)
+    for number in range(FEATURES):
+        build(folder / f"g{number}.h5", f"v{number}", ids[number:] + ids[:number])
+        build(folder / f"q{number}.h5", f"t{number}", topics)
+
+
+def stores(folder: Path, kind: str) -> list[Path]:
+    return [folder / f"{kind}{number}.h5" for number in range(FEATURES)]
+
+
+class Finished(Exception):
+    """Enough batches."""
+
+
+class Some(Reporter):
+    """Ends a training after some batches."""
+
+    def note(self, message: str) -> None: ...
+
+    @contextmanager
+    def progress(self, label: str, total: float | None) -> Iterator[Advance]:
+        done = 0.0
+
+        def advance(steps: float = 1, what: str = "") -> None:
+            nonlocal done
+            done += steps
+            if label == "training" and done > BATCHES:
+                raise Finished
+
+        yield advance
+
+
+def train(folder: Path) -> None:
+    from avs_cli.stages.train import train
+
+    trained(train, folder, head=HEAD, output=folder / "head.safetensors")
+
+
+def distill(folder: Path) -> None:
+    from avs_cli.stages.distill_heads import distill
+
+    teacher = folder / "head.safetensors"
+    trained(distill, folder, student=HEAD, teachers=[teacher], output=folder / "student.safetensors")
+
+
+def trained(stage: Any, folder: Path, **options: Any) -> None:
+    """The start of a training; the head that it writes is the untrained one."""
+    try:
+        stage(folder / "captions.txt", stores(folder, "v"), stores(folder, "t"), report=Some(), **options)
+    except Finished:
+        return
+
+
+def search(folder: Path) -> None:
+    from avs_cli.stages.search import search
+
+    search(folder / "gallery.h5", vectors=folder / "topics.h5")
+
+
+def search_heads(folder: Path) -> None:
+    from avs_cli.stages.search import search_heads
+
+    topics = folder / "topics.txt"
+    topics.write_text("".join(f"{701 + number} topic {number}\n" for number in range(TOPICS)))
+    search_heads(stores(folder, "g"), topics, folder / "head.safetensors", vectors=stores(folder, "q"), threads=2)
+
+
+def grown(job: str, small: Path, large: Path, goal: str, what: str) -> tuple[str, str, str]:
+    """The peak of the large job, and what the small one takes."""
+    less, more = peak(job, small), peak(job, large)
+    return f"memory: {job}, {what}", f"{more} MB ({less} MB for a tenth: {more / less:.1f}×)", goal
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    with tempfile.TemporaryDirectory(prefix="avs-bench-") as name:
+        small, large, less = (Path(name) / size for size in ("small", "large", "less"))
+        for folder, of_captions, of_shots in (
+            (less, TAUGHT // 10, 0), (small, CAPTIONS // 10, SHOTS // 10), (large, CAPTIONS, SHOTS)
+        ):  # fmt: skip
+            folder.mkdir()
+            captions(folder, of_captions)
+            if of_shots:
+                shots(folder, of_shots)
+        goal = "≤ 2048 MB"
+        yield grown("train", small, large, goal, f"{CAPTIONS / 1e6:.0f} M captions × {FEATURES} features")
+        peak("train", less)
+        yield grown("distill", less, small, goal, f"{TAUGHT / 1e6:.1f} M captions, with a teacher")
+        goal = "≤ 1024 MB"
+        yield grown("search", small, large, goal, f"{SHOTS / 1e6:.0f} M shots")
+        yield grown("search_heads", small, large, goal, f"{SHOTS / 1e6:.0f} M shots × {FEATURES} features")
 
 
 if __name__ == "__main__":
-    import time
-
-    n = int(sys.argv[1])
-    with tempfile.TemporaryDirectory() as name:
-        t = time.time()
-        options = training(Path(name), n)
-        print("built", time.time() - t)
-        t = time.time()
-        print(
-            peak(
-                "train",
-                *options,
-                "--epochs",
-                1,
-                "--head",
-                "laff:dim=16",
-                "--batch-size",
-                2048,
-                "-o",
-                Path(name) / "h.safetensors",
-            ),
-            "MB",
-            time.time() - t,
-        )
+    for row in rows():
+        print(*row, sep=" | ", flush=True)

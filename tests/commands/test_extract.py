@@ -540,6 +540,15 @@ def test_what_is_done_is_found_done_without_the_model_until_its_weights_change(
     assert (changed.returncode, "weights is" in changed.stderr) == (3, True)
 
 
+def test_several_features_are_found_done_without_their_models(loaded: Program, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), BLUE).save(tmp_path / "blue.png")
+    both = ("--model", "conse:output=pooled", "--model", "conse:output=scores", "-o", "a.h5", "--batch-size", 1)
+    assert "torch" in loaded("blue.png", *both).stdout
+    whole = (tmp_path / "a.h5").read_bytes()
+    assert loaded("blue.png", *both).stdout == "code 0\n"
+    assert (tmp_path / "a.h5").read_bytes() == whole
+
+
 # When SIGKILL comes to an extract of eleven shots in three parts, one run after the other: before or after the
 # how-manieth call of what; how many shots are then kept, and whether the store is there.
 WRITER = "avs_cli.io.store.writer"

@@ -18,6 +18,8 @@ B: Run = {"1": {"b": 0.5, "d": 0.25}}
 C: Run = {"1": {"d": 30.0, "a": 20.0, "b": 10.0, "e": 0.0}, "2": {"f": 1.0}}
 
 EVERY = pytest.mark.parametrize("name", methods.names())
+# Those that combine several scores of a shot, of which `merge` keeps the only one.
+COMBINING = pytest.mark.parametrize("name", [name for name in methods.names() if name != "merge"])
 NORMS = pytest.mark.parametrize("norm", normalisations.names())
 
 
@@ -47,7 +49,7 @@ def test_a_run_fused_with_itself_keeps_its_order(name: str) -> None:
     assert order(methods.load(name)([A, A, A])) == ["a", "b", "c"]
 
 
-@EVERY
+@COMBINING
 @settings(max_examples=25, deadline=None)
 @given(several=runs())
 def test_the_order_of_the_runs_makes_no_difference_to_the_last_bit(name: str, several: list[Run]) -> None:
@@ -55,24 +57,39 @@ def test_the_order_of_the_runs_makes_no_difference_to_the_last_bit(name: str, se
     assert all(fuse(list(other)) == fuse(several) for other in itertools.permutations(several))
 
 
-@EVERY
+@COMBINING
 def test_a_fused_topic_has_every_shot_of_any_run_and_a_topic_of_one_run_stays(name: str) -> None:
     fused = methods.load(name)([A, B, C])
     assert {topic: set(scores) for topic, scores in fused.items()} == {"1": set("abcde"), "2": {"f"}}
     assert all(math.isfinite(score) for scores in fused.values() for score in scores.values())
 
 
-@EVERY
+@COMBINING
 def test_a_shot_that_all_runs_put_first_is_first(name: str) -> None:
     fused = methods.load(name)([{"1": {"x": 5.0, "a": 1.0}}, {"1": {"x": 0.9, "b": 0.1}}, {"1": {"x": 2.0, "a": 1.0}}])
     assert order(fused)[0] == "x"
 
 
-@EVERY
+@COMBINING
 @pytest.mark.parametrize("huge", [1e308, 1e-308])
 def test_huge_and_tiny_scores_overflow_nothing(name: str, huge: float) -> None:
     fused = methods.load(name)([{"1": {"a": huge, "b": -huge, "c": 0.0}}, {"1": {"a": 2.0, "b": 1.0}}])
     assert all(math.isfinite(score) for score in fused["1"].values())
+
+
+def test_merging_keeps_every_score_and_orders_shots_as_one_search_does() -> None:
+    one, two = {"1": {"a": 0.5, "c": 0.25}, "2": {"a": 1.0}}, {"1": {"b": 0.5, "d": -1.0, "a": 0.5}}
+    for several in ([one, two], [two, one]):
+        merged = methods.load("merge")(several)
+        assert merged == {"1": {"a": 0.5, "b": 0.5, "c": 0.25, "d": -1.0}, "2": {"a": 1.0}}
+        assert order(merged) == ["b", "a", "c", "d"]
+    assert one == {"1": {"a": 0.5, "c": 0.25}, "2": {"a": 1.0}}
+
+
+def test_a_shot_of_two_scores_is_not_merged() -> None:
+    words = "topic 1: shot a has the scores 0.5 and 0.25; merge takes runs over disjoint parts of a gallery"
+    with pytest.raises(MismatchError, match=words):
+        methods.load("merge")([{"1": {"a": 0.5}}, {"1": {"a": 0.25}}])
 
 
 def test_average_fusion_takes_scores_as_they_are_and_0_for_shots_that_a_run_lacks() -> None:

@@ -13,7 +13,7 @@ from pytest import approx
 
 from avs_cli.core.models.described import describe, load_weights, rebuild
 from avs_cli.core.models.heads import heads
-from avs_cli.core.models.layers import Attention, FramePooling, Input, Ragged, dropout, linear, unit
+from avs_cli.core.models.layers import Attention, FramePooling, Head, Input, Ragged, dropout, linear, unit
 from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.text import text_encoders
 from avs_cli.core.models.text.words import Corpus
@@ -24,7 +24,7 @@ from avs_cli.io.head_file import load_head, save_head
 from avs_cli.io.store.galleries import Galleries, JoinedGallery
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
-from avs_cli.types import WordVectors
+from avs_cli.types import Block, Joined, WordVectors
 
 VIDEOS = [Input("clip", 6), Input("frames", 4, True)]
 SENT = Input("sent", 5)
@@ -583,3 +583,70 @@ def test_info_tells_of_a_head_what_it_takes_and_how_it_was_trained(avs: Callable
     (collection / "cut.safetensors").write_bytes((collection / "told.safetensors").read_bytes()[:-9])
     ran = avs("info", "cut.safetensors")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)
+
+
+def joined(count: int, seed: int = 0) -> Joined:
+    """Shots with both features."""
+    clip, frames = videos(count, seed)
+    ids = [f"s{k:03d}" for k in range(count)]
+    rows = Block(ids, frames.vectors.numpy(), frames.offsets.numpy())
+    return Joined(ids, {"clip": Block(ids, clip.numpy()), "frames": rows})
+
+
+@pytest.mark.parametrize("precise", [False, True])
+@pytest.mark.parametrize("name", heads.names())
+def test_a_score_depends_neither_on_the_row_of_a_shot_nor_on_the_shots_beside_it(name: str, precise: bool) -> None:
+    head, _ = head_of(name)
+    with torch.inference_mode():
+        texts = head.embed_texts(written(), SENTENCES)
+    scorer = HeadScorer(head, texts, 64)
+    scorer.uniform &= not precise
+    whole = joined(50)
+    scores = scorer.scan(whole)
+    with torch.inference_mode():
+        expected = head.scores(texts, head.embed_videos(padded(head, whole, 50)))
+    torch.testing.assert_close(scores, expected, atol=1e-6, rtol=0)
+    for low, high in [(0, 1), (17, 18), (3, 41), (31, 50)]:
+        assert torch.equal(scorer.scan(whole.part(low, high)), scores[:, low:high])
+
+
+class Uneven(Head):
+    """Scores of copies of a shot differ by rounding errors: those at odd rows are larger."""
+
+    spaces, weight = 1, 1.0
+
+    def __init__(self) -> None:
+        super().__init__([Input("clip", 2)], [Input("sent", 2)], [])
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def embed_videos(self, vectors: Any) -> torch.Tensor:
+        (x,) = vectors
+        odd = torch.arange(len(x)) % 2 * torch.finfo(x.dtype).eps
+        return (self.scale * x * (1 + 4 * odd[:, None].to(x.dtype))).unsqueeze(1)
+
+
+def test_a_head_whose_products_differ_between_rows_is_noticed_and_has_the_same_score_at_all_rows() -> None:
+    # Three numbers that are halfway between two multiples of the grid, but for the errors, and one that is not.
+    values = np.array([0.5 + 2**-25, 0.25 + 2**-25, 0.125 + 3 * 2**-25, 1 / 3], np.float32)
+    vectors = np.repeat(np.stack([values, values * 0], 1), 8, axis=0)
+    block = Joined(
+        [f"s{k}" for k in range(32)], {"clip": Block([f"s{k}" for k in range(32)], np.ascontiguousarray(vectors))}
+    )
+    scorer = HeadScorer(Uneven(), torch.tensor([[[1.0, 0.0]]]), 32)
+    assert not scorer.uniform
+    scores = scorer.scan(block)[0].view(4, 8)
+    assert torch.equal(scores, scores[:, :1].expand(4, 8))
+    assert scores[:, 0].tolist() == approx(values.tolist(), abs=2**-24)
+    scorer.uniform = True
+    assert not torch.equal(scorer.scan(block)[0].view(4, 8), scores)
+
+
+@pytest.mark.parametrize("name", ["laff", "sea", "w2vvpp"])
+def test_a_video_whose_feature_is_mostly_zero_has_the_same_vector_beside_any_others(name: str) -> None:
+    """Columns that are zero throughout a batch are left out for texts only: their number changes the last digits."""
+    head = rebuild(describe(SPECS[name], [Input("concepts", 300)], [SENT], [], CORPUS, {})).eval()
+    torch.manual_seed(0)
+    alike = (torch.rand(64, 300) < 0.1) * torch.rand(64, 300)
+    others = torch.cat([alike[:1], torch.randn(63, 300)])
+    with torch.inference_mode():
+        assert torch.equal(head.embed_videos([alike])[0], head.embed_videos([others])[0])

@@ -50,6 +50,33 @@ def test_a_process_killed_in_the_middle_leaves_the_old_file(tmp_path: Path) -> N
     assert (tmp_path / "a.run").read_text() == "old"
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", SLOW_WRITER, tmp_path / name], stdout=subprocess.PIPE, text=True)
+        for name in ("dead.run", "alive.run")
+    ]
+    for writer in writers:
+        assert writer.stdout and writer.stdout.readline() == "ready\n"
+    dead, alive = writers
+    dead.kill()
+    dead.wait()
+    (of_dead,) = tmp_path.glob(".dead.run.*.part")
+    (of_alive,) = tmp_path.glob(".alive.run.*.part")
+    # The same process of another machine, and names that are not ours.
+    elsewhere = of_dead.with_name(of_dead.name.replace(of_dead.name.split(".")[3].split("-")[0], "0" * 8))
+    others = [elsewhere, tmp_path / ".notes.part", tmp_path / ".a.x7.part"]
+    for path in others:
+        path.write_text("kept")
+    next_one = "import sys; from avs_cli.io.atomic import writing\nwith writing(sys.argv[1]) as out: out.write('whole')"
+    subprocess.run([sys.executable, "-c", next_one, tmp_path / "next.run"], check=True)
+    assert {*tmp_path.iterdir()} == {of_alive, *others, tmp_path / "next.run"}
+    alive.kill()
+    for writer in writers:
+        writer.wait()
+        assert writer.stdout
+        writer.stdout.close()
+
+
 def test_equal_text_gives_equal_gzip_bytes_under_any_name(tmp_path: Path) -> None:
     for name in ("a.gz", "b.gz"):
         with writing(tmp_path / name) as out:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from avs_cli.errors import AvsError, FormatError, MismatchError
 from avs_cli.io.store.reader import Store, features, open_gallery, open_store
-from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.types import Failure, Shot
 
 DIM = 4
@@ -265,6 +265,62 @@ def test_parts_of_another_feature_wait_for_their_own_writer(tmp_path: Path) -> N
         assert writer.done == {"s0", "s1", "s2"}
         writer.finish(ids(items(3)))
     assert features(path) == ["one", "two"] and beside(path) == []
+
+
+# Several features at once
+
+
+def pair(path: Path) -> StoreWriters:
+    return StoreWriters([StoreWriter(path, name, DIM, MADE_BY) for name in ("two", "one")])
+
+
+@pytest.mark.parametrize("before", [0, 5])
+def test_features_that_are_written_at_once_have_the_bytes_of_one_after_the_other(tmp_path: Path, before: int) -> None:
+    made = items(12)
+    path = tmp_path / "a.h5"
+    for name in (path, tmp_path / "b.h5"):
+        if before:
+            write(name, made[:before], feature="three")
+    write(tmp_path / "b.h5", made[1:], feature="two")
+    write(tmp_path / "b.h5", made[:-1], feature="one")
+    with pair(path) as writers:
+        two, one = writers.writers
+        for first in (0, 4, 8):
+            one.add([item for item in made[first : first + 4] if item.id != "s11"])
+            two.add([item for item in made[first : first + 4] if item.id != "s0"])
+        writers.finish(ids(made))
+    with Store(path, "one") as store:
+        assert store.ids == ids(made[:-1]) and store.thumbnails == 9
+    assert features(path) == sorted(["one", "two"] + ["three"] * bool(before))
+    assert path.read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert beside(path) == ["b.h5"]
+
+
+def test_a_thumbnail_is_kept_once_and_another_writer_finds_it(tmp_path: Path) -> None:
+    path, made = tmp_path / "a.h5", items(6)
+    with pair(path) as writers:
+        for writer in writers.writers:
+            writer.add(made)
+    sizes = [Store(part).thumbnails for part in sorted(path.with_name("a.h5.parts").iterdir())]
+    assert sizes == [4, 0]  # of "two", which is finished first, and of "one"
+    write(path, [], feature="one")  # goes on alone
+    with StoreWriter(path, "one", DIM, MADE_BY) as writer:
+        writer.finish(ids(made))
+    with Store(path, "one") as store:
+        assert store.ids == ids(made) and store.thumbnails == 4
+    assert beside(path) == ["a.h5.parts"]
+    with StoreWriter(path, "two", DIM, MADE_BY) as writer:
+        writer.finish(ids(made))
+    assert features(path) == ["one", "two"] and beside(path) == []
+
+
+def test_features_that_are_written_at_once_have_one_lock_and_one_writer_each(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with pair(path), pytest.raises(AvsError, match="in use"), StoreWriter(path, "three", DIM, MADE_BY):
+        pass
+    with pytest.raises(MismatchError, match="feature 'one' has two writers"):
+        StoreWriters([StoreWriter(path, "one", DIM, MADE_BY) for _ in range(2)])
+    assert beside(path) == []
 
 
 # One writer

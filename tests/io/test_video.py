@@ -18,7 +18,17 @@ from PIL import Image
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.io.video import frames
-from avs_cli.io.video.frames import Job, decode, find_media, probe, read_frames, read_small
+from avs_cli.io.video.frames import (
+    Job,
+    View,
+    decode,
+    decode_views,
+    find_media,
+    probe,
+    read_frames,
+    read_small,
+    read_views,
+)
 from avs_cli.io.video.workers import Broken, ahead, alive, apart
 from avs_cli.types import Failure, Frames, Pixels, Sampling, Shot
 
@@ -495,6 +505,59 @@ def test_a_long_video_is_shared_out_among_workers_with_the_same_frames(tmp_path,
     assert [frames.shot for frames in shared] == [shot.id for shot in shots]
     for one, other in zip(shared, straight, strict=True):
         assert np.array_equal(one.pixels, other.pixels) and one.thumbnail == other.thumbnail
+
+
+VIEWS = [
+    View(EVERY_HALF_SECOND, SMALL),
+    View(partial(sample_times, sampling=Sampling(fps=5.0, max_frames=3)), Pixels(8, 24, crops=10)),
+    View(partial(sample_times, sampling=Sampling(clip=4)), Pixels(20, None, "bilinear"), 4),
+]
+
+
+def alike(one, other):
+    """Whether two results are the same frames or the same failure."""
+    if isinstance(one, Failure) or isinstance(other, Failure):
+        return one == other
+    return one[2:] == other[2:] and one.shot == other.shot and np.array_equal(one.pixels, other.pixels)
+
+
+def test_several_views_of_a_file_are_those_of_one_at_a_time_in_one_pass(tmp_path, ramp):
+    shots = [Shot("a", "ramp", 0.0, 1.5), Shot("b", "ramp", 1.5, 4.0), Shot("late", "ramp", 9.0, 9.5)]
+    shots += [Shot("c", "ramp", 1.0, 3.0), Shot("endless", "ramp", 3.0, 1e9)]
+    photo = make_picture(tmp_path / "p.jpg", np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8))
+    for path, own in ((ramp, shots), (photo, [Shot("p", "p", 0.0, 0.0)])):
+        found = list(read_views(path, own, VIEWS))
+        for number, view in enumerate(VIEWS):
+            straight = list(read_frames(path, own, *view))
+            mine = [result for n, result in found if n == number]
+            assert len(mine) == len(straight) and all(map(alike, mine, straight))
+    order = [(number, result.shot) for number, result in read_views(ramp, shots[:2], VIEWS)]
+    # The second shot begins when the first one has ended for every view.
+    assert {number for number, shot in order[:3]} == {0, 1, 2} and {shot for _, shot in order[:3]} == {"a"}
+
+
+def test_views_are_given_the_shots_that_they_want(ramp):
+    shots = (Shot("a", "ramp", 0.0, 2.0), Shot("b", "ramp", 2.0, 4.0))
+    broken = Job(str(ramp) + ".gone", (Shot("x", "gone", 0.0, 1.0),))
+    wanted = {"a": [0, 2], "b": [1], "x": [2]}
+    found = list(decode_views([Job(str(ramp), shots), broken], VIEWS, wanted, workers=2))
+    names = {(number, one.id if isinstance(one, Failure) else one.shot) for number, one in found}
+    assert names == {(0, "a"), (2, "a"), (1, "b"), (2, "x")}
+
+
+def test_a_view_whose_images_a_file_cannot_give_fails_alone(tmp_path):
+    tall = np.zeros((4096, 4, 3), np.uint8)
+    photo = make_picture(tmp_path / "tall.png", tall)
+    video = make_video(tmp_path / "tall.mp4", [np.zeros((8192, 16, 3), np.uint8)] * 3, [0, 0.04, 0.08])
+    views = [View(EVERY_HALF_SECOND, SMALL), View(EVERY_HALF_SECOND, Pixels(224, 256)), View(EVERY_HALF_SECOND, SMALL)]
+    for path in (photo, video):
+        job = Job(str(path), (Shot("s", str(path), 0.0, 0.0), Shot("t", str(path), 0.0, 0.0)))
+        found = list(decode_views([job], views, workers=1))
+        failed = [(number, one.id) for number, one in found if isinstance(one, Failure)]
+        assert failed == [(1, "s"), (1, "t")]
+        assert sorted(number for number, one in found if isinstance(one, Frames)) == [0, 0, 2, 2]
+        alone = list(decode([job], *views[1], workers=1))
+        assert alone == [one for number, one in found if number == 1] and "image too narrow" in alone[0].message
 
 
 def act(job: str) -> Iterator[str]:

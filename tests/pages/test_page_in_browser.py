@@ -478,3 +478,37 @@ def test_controls_and_regions_have_names(page_of: Opener) -> None:
     assert page.get_by_role("heading", level=2).count() == 5
     assert page.get_by_role("link", name="stays, stays.cut.mp4, 0:05–1:05").count() == 2
     assert page.get_by_role("region", name="a first query").count() == 1
+
+
+def test_thumbnails_beside_the_page_are_loaded_when_they_are_scrolled_to(browser: Any, tmp_path: Path) -> None:
+    """300 shots with thumbnails of their own; the policy lets the page load these files."""
+    pictures = {f"s{n}": jpeg((n % 256, n // 256, 90)) + bytes([n % 256, n // 256]) for n in range(300)}
+    with StoreWriter(tmp_path / "g.h5", "conse", 2, {}) as writer:
+        writer.add([Item(Shot(i, "v.mp4", 5, 65), i, np.ones(2, np.float16), data) for i, data in pictures.items()])
+        writer.finish([])
+    (tmp_path / "x.trec").write_text("".join(f"1 Q0 s{n} 0 {-n} x\n" for n in range(300)) + "1 Q0 absent 0 -0.5 x\n")
+    page = tmp_path / "a page, 50%.html"
+    line = [str(tmp_path / "x.trec"), "-g", str(tmp_path / "g.h5"), "--shown", "1000", "-o", str(page)]
+    assert exit_code(["view", *line, "--thumbnails-beside"]) == 0
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    try:
+        window = context.new_page()
+        asked: list[str] = []
+        complaints: list[str] = []
+        window.on("request", lambda request: asked.append(request.url))
+        window.on("console", lambda message: complaints.append(message.text))
+        window.goto(page.as_uri())
+        painted = "document.querySelector('#t0s{} img').naturalWidth === 64"
+        wait_until(window, painted.format(0))
+        assert 1 < len(asked) < 200
+        window.locator("#t0s300").scroll_into_view_if_needed()
+        wait_until(window, painted.format(300))
+        press(window, "Enter")
+        window.locator("#t0s0 a").click()
+        wait_until(window, "document.querySelector('#large img').naturalWidth === 64")
+        assert window.locator("#large img").get_attribute("alt") == "s0, v.mp4, 0:05–1:05"
+        window.keyboard.press("ArrowRight")
+        assert window.locator("#large .blank").is_visible()
+        assert complaints == []
+    finally:
+        context.close()

@@ -108,16 +108,63 @@ def test_a_shot_has_its_rank_score_id_video_and_times(folder: Path, view: View) 
     ]
 
 
-def test_a_page_too_large_for_browsers_is_told_before_it_is_written(tmp_path: Path, view: View) -> None:
-    """160 pictures of a million bytes, a third more in base64: 213 MB; 75 of them are 100 MB."""
-    picture = jpeg("red") + bytes(1_000_000)
-    shots = {Shot(f"s_{n}", "s.mp4", n, n + 1): picture for n in range(160)}
-    gallery(tmp_path / "large.h5", shots)
-    run(tmp_path / "c.trec", *(f"1 s_{n} {160 - n}" for n in range(160)))
+def heavy(folder: Path, shots: int, size: int) -> None:
+    """A store and a run of one topic with thumbnails of `size` bytes, about."""
+    pictures = {Shot(f"s_{n}", "s.mp4", n, n + 1): jpeg("red") + bytes(size) + bytes([n]) for n in range(shots)}
+    gallery(folder / "large.h5", pictures)
+    run(folder / "c.trec", *(f"1 s_{n} {shots - n}" for n in range(shots)))
+
+
+def test_a_page_too_large_for_browsers_is_told_before_it_is_written_with_what_helps(tmp_path: Path, view: View) -> None:
+    """40 pictures of a million bytes, a third more in base64: 53 MB; 15 of them are 20 MB."""
+    heavy(tmp_path, 40, 1_000_000)
     first, *_ = view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "1000").stderr.splitlines()
-    assert first == "avs: the page takes about 213 MB, which browsers open slowly; --shown 74 takes about 100 MB"
-    assert "browsers" not in view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "74").stderr
-    assert (tmp_path / "p.html").stat().st_size < 101_000_000
+    assert first == (
+        "avs: the page takes about 53 MB, which browsers open slowly; --thumbnails-beside keeps the thumbnails out of "
+        "it, or --shown 14 takes about 20 MB"
+    )
+    assert "browsers" not in view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "14").stderr
+    assert (tmp_path / "p.html").stat().st_size < 20_200_000
+    assert "browsers" not in view("c.trec", "-g", "large.h5", "-o", "p.html", "--thumbnails-beside").stderr
+
+
+def test_thumbnails_beside_the_page_are_files_that_it_loads_lazily(tmp_path: Path, view: View) -> None:
+    heavy(tmp_path, 3, 100_000)
+    assert view("c.trec", "-g", "large.h5", "-o", "p.html", "--thumbnails-beside").returncode == 0
+    assert (tmp_path / "p.html").stat().st_size < 100_000
+    found = select(parsed(tmp_path / "p.html"), "#t0 img")
+    assert {image.get("loading") for image in found} == {"lazy"}
+    files = [tmp_path / image.get("src") for image in found]
+    assert [path.read_bytes() for path in files] == [jpeg("red") + bytes(100_000) + bytes([n]) for n in range(3)]
+    assert {path.parent.name for path in files} == {"p.html.thumbnails"}
+
+
+def test_thumbnails_beside_are_those_of_the_last_page_and_other_files_stay(tmp_path: Path, view: View) -> None:
+    heavy(tmp_path, 3, 10)
+    view("c.trec", "-g", "large.h5", "-o", "p.html", "--thumbnails-beside")
+    (tmp_path / "p.html.thumbnails" / "mine.jpg").touch()
+    view("c.trec", "-g", "large.h5", "-o", "p.html", "--thumbnails-beside", "--shown", "1")
+    (image,) = select(parsed(tmp_path / "p.html"), "#t0 img")
+    names = {path.name for path in (tmp_path / "p.html.thumbnails").iterdir()}
+    assert names == {"mine.jpg", Path(image.get("src")).name}
+
+
+def test_thumbnails_beside_need_a_page_that_is_a_file(view: View) -> None:
+    said = view("a.trec", "-g", "g.h5", "-o", "-", "--thumbnails-beside")
+    assert (said.returncode, said.stderr) == (
+        2,
+        "avs: --thumbnails-beside needs --output FILE: stdout has no folder beside it\n",
+    )
+
+
+def test_thirty_topics_of_a_thousand_shots_take_less_than_twenty_megabytes(tmp_path: Path, view: View) -> None:
+    ids = [f"shot{n // 100:05d}_{n % 100}" for n in range(1000)]
+    gallery(tmp_path / "large.h5", {Shot(id, f"{id[4:9]}.mp4", n, n + 7): jpeg("red") for n, id in enumerate(ids)})
+    rows = (f"{1700 + topic} {id} {1 - n / 3000:.6f}" for topic in range(30) for n, id in enumerate(ids))
+    run(tmp_path / "c.trec", *rows)
+    said = view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "1000", "--thumbnails-beside")
+    assert "browsers" not in said.stderr
+    assert (tmp_path / "p.html").stat().st_size < 20_000_000
 
 
 def test_a_topic_is_headed_by_its_query_or_else_by_its_id(folder: Path, view: View) -> None:

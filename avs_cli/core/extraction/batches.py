@@ -57,7 +57,7 @@ class _OpenShot:
 
 
 class ShotEncoder:
-    """Encodes the frames of shots as they come, in batches across shots.
+    """Encodes a stream of the frames of shots, in batches across shots.
 
     pooling      over the frames of a shot: "mean", "max" or "none"
     unit_frames  normalise the vector of each frame before pooling

@@ -74,10 +74,23 @@ class Transform(nn.Module):
 
     Linear, tanh, dropout and batch normalisation, in this order; with `norm_first`, the normalisation precedes the
     tanh. A raw feature is repeated up to D dimensions, so that each head has all of it, and only normalised.
+
+    counted  whether the feature may be a bag of words (see `linear`). Which columns a batch has decides about the last
+             digits, so it is not for videos, whose scores must not depend on the videos beside them.
     """
 
-    def __init__(self, source: int, dim: int, dropout: float, norm: bool, raw: bool = False, norm_first: bool = False):
+    def __init__(
+        self,
+        source: int,
+        dim: int,
+        dropout: float,
+        norm: bool,
+        raw: bool = False,
+        norm_first: bool = False,
+        counted: bool = True,
+    ):
         super().__init__()
+        self.counted = counted
         self.copies = dim // source if raw else 0
         self.norm_first = norm_first
         self.fc = None if raw else nn.Linear(source, dim)
@@ -91,7 +104,7 @@ class Transform(nn.Module):
         if self.fc is None:
             x = x.repeat(1, self.copies)
         else:
-            x = linear(x, self.fc)
+            x = linear(x, self.fc) if self.counted else self.fc(x)
             if self.bn is not None and self.norm_first:
                 x = self.bn(x)
             x = torch.tanh(x) if torch.is_grad_enabled() else x.tanh_()
@@ -224,11 +237,13 @@ class Head(nn.Module):
     encoders    text encoders of the head; their outputs follow the stored features
     text_names  names of all text features, including the encoders
     one_product whether scores are such sums; if not, `scores` is another function, and embeddings are not normalised
+    unit_length whether vectors are of unit length; if not, a score is the sum of dot products
     """
 
     spaces: int
     weight: float
     one_product = True
+    unit_length = True
 
     def __init__(self, videos: Sequence[Input], texts: Sequence[Input], encoders: Sequence[tuple[str, nn.Module]]):
         super().__init__()

@@ -12,17 +12,26 @@ doi:10.1137/1.9780898718027. For vectors of unit length and D dimensions it is D
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from avs_cli.errors import MismatchError
 from avs_cli.types import Block, rows_of_items
 
 UNIT_ROUNDOFF = 2.0**-24
 SLAB = 1 << 17
+# A stored vector of unit length may be longer by its rounding to float16.
+ROUNDED = 1 + 2.0**-10
+# Shots that are read at a time to be scored exactly: of a shot with many frames or features, they are large.
+TAKEN = 1024
+
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class Searchable(Protocol):
@@ -54,6 +63,21 @@ class Scorer(Protocol):
         ...
 
 
+class _Widening:
+    """Vectors in float32, in a buffer per thread, since allocating it takes longer than the conversion."""
+
+    def __init__(self) -> None:
+        self._room = threading.local()
+
+    def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
+        if vectors.dtype == torch.float32:
+            return vectors
+        room = getattr(self._room, "room", None)
+        if room is None or len(room) < len(vectors):
+            room = self._room.room = torch.empty(vectors.shape)
+        return room[: len(vectors)].copy_(vectors)
+
+
 class Cosine:
     """Cosine of query and shot; for shots with several vectors, the maximum. A zero vector has cosine 0."""
 
@@ -64,7 +88,7 @@ class Cosine:
         self._queries = queries.astype(np.float64)
         self._sizes = _lengths(self._queries)
         self._fast = torch.from_numpy((self._queries / self._sizes[:, None]).astype(np.float32))
-        self._room = threading.local()
+        self._widened = _Widening()
         self.queries, dim = queries.shape
         # Errors of the dot product, half of that of the squared norm, and roundings of query, root, quotient, product.
         self.error = (1.5 * dim + 8) * UNIT_ROUNDOFF
@@ -80,15 +104,6 @@ class Cosine:
         if block.offsets is None:
             return scores
         return torch.from_numpy(np.maximum.reduceat(scores.numpy(), block.offsets[:-1], axis=1))
-
-    def _widened(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The vectors in float32, in a buffer per thread, since allocating it takes longer than the conversion."""
-        if vectors.dtype == torch.float32:
-            return vectors
-        room = getattr(self._room, "room", None)
-        if room is None or len(room) < len(vectors):
-            room = self._room.room = torch.empty(vectors.shape)
-        return room[: len(vectors)].copy_(vectors)
 
     def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32."""
@@ -107,6 +122,45 @@ class Cosine:
             wide = torch.from_numpy(vectors[row[some]]).double().numpy()
             asked = query[some]
             scores[some] = (wide * self._queries[asked]).sum(axis=1) / (_lengths(wide) * self._sizes[asked])
+        return scores
+
+
+class Dot:
+    """Dot product of query and shot, one vector each, for stored vectors of a head: neither is normalised."""
+
+    def __init__(self, queries: np.ndarray, length: float, name: str = "the gallery"):
+        """queries (Q, D), not normalised.
+
+        length  that of a shot's vector before it was rounded, at most
+        name    of the gallery, for messages
+        """
+        self._queries = queries.astype(np.float64)
+        self._fast = torch.from_numpy(self._queries.astype(np.float32))
+        self._widened = _Widening()
+        self.queries, dim = queries.shape
+        self.longest, self.name = length * ROUNDED, name
+        largest = float(np.sqrt((self._queries * self._queries).sum(axis=1)).max(initial=0.0))
+        # Errors of the dot product, and roundings of the query and of the exact score.
+        self.error = (dim + 2) * UNIT_ROUNDOFF * largest * self.longest
+
+    def scan(self, block: Block) -> torch.Tensor:
+        """(Q, N) float32. Raises MismatchError for a vector that is too long, and would break the bound of errors."""
+        vectors = self._widened(torch.from_numpy(block.vectors))
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        # Beside what is rounded in the length itself.
+        if len(lengths) and not float(lengths.max()) <= self.longest * ROUNDED:
+            shot = block.ids[int(lengths.argmax())]
+            raise MismatchError(f"{self.name}: the vector of shot {shot} is too long for this head: a damaged store")
+        return torch.mm(self._fast, vectors.T)
+
+    def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """(P,) float32."""
+        scores = np.empty(len(item), np.float32)
+        step = max(1, SLAB // block.vectors.shape[1])
+        for low in range(0, len(item), step):
+            some = slice(low, low + step)
+            wide = torch.from_numpy(block.vectors[item[some]]).double().numpy()
+            scores[some] = (wide * self._queries[query[some]]).sum(axis=1)
         return scores
 
 
@@ -187,19 +241,32 @@ class _Candidates:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
         """The top `depth` of each query with exact scores and ids: score descending, then id descending."""
         places, item = np.unique(position, return_inverse=True)
-        block = self.gallery.take(places)
-        if self.scorer.error:
-            score = self.scorer.exact(block, query, item)
+        names, score = self._exact(places, query, item, score)
         order = np.lexsort((-score, query))
         query, item, score = query[order], item[order], score[order]
         # Ids order equal scores; they decide about membership only at the last rank.
         stays = score >= _last(query, score, self.depth)
         query, item, score = query[stays], item[stays], score[stays]
-        ids = [block.ids[i] for i in item.tolist()]
+        ids = [names[i] for i in item.tolist()]
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__, reverse=True), np.int64)
         order = order[np.lexsort((-score[order], query[order]))]
         order = order[_ranks(query[order]) < self.depth]
         return query[order], places[item[order]], score[order], [ids[i] for i in order.tolist()]
+
+    def _exact(
+        self, places: np.ndarray, query: np.ndarray, item: np.ndarray, score: np.ndarray
+    ) -> tuple[list[str], np.ndarray]:
+        """The ids of the shots at `places`, and the exact scores of shot `item[i]` for query `query[i]`."""
+        names: list[str] = []
+        order = np.argsort(item, kind="stable")
+        score = score.copy()
+        for low in range(0, len(places), TAKEN):
+            block = self.gallery.take(places[low : low + TAKEN])
+            names += block.ids
+            if self.scorer.error:
+                some = order[slice(*np.searchsorted(item[order], [low, low + TAKEN]))]
+                score[some] = self.scorer.exact(block, query[some], item[some] - low)
+        return names, score
 
 
 def top_shots(
@@ -226,32 +293,42 @@ def best_shots(
     """
     threads = threads or os.cpu_count() or 1
     candidates = [_Candidates(scorer, gallery, depth) for scorer in scorers]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for found in _in_parallel(candidates, gallery.blocks(), threads):
+
+    def find(placed: tuple[Any, int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        return [mine.find(*placed) for mine in candidates]
+
+    with one_thread():
+        for found in in_parallel(find, _with_firsts(gallery.blocks()), threads):
             for mine, new in zip(candidates, found, strict=True):
                 mine.add(new)
         return [mine.rankings() for mine in candidates]
+
+
+def _with_firsts(blocks: Iterable[Any]) -> Iterator[tuple[Any, int]]:
+    """Each block, and the position of its first shot."""
+    first = 0
+    for block in blocks:
+        yield block, first
+        first += len(block.ids)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Operations of torch in this thread use one thread: blocks are what is processed in parallel."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
 
 
-Found = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def _in_parallel(candidates: Sequence[_Candidates], blocks: Iterable[Any], threads: int) -> Iterator[Found]:
-    """The candidates of each scorer in each block, in order; at most two blocks per thread are in memory."""
-
-    def find(block: Any, first: int) -> Found:
-        return [mine.find(block, first) for mine in candidates]
-
-    waiting: deque[Future[Found]] = deque()
-    first = 0
+def in_parallel(work: Callable[[T], Result], blocks: Iterable[T], threads: int) -> Iterator[Result]:
+    """The result for each block, in order, with one thread per block; at most two blocks per thread are in memory."""
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for block in blocks:
-            waiting.append(pool.submit(find, block, first))
-            first += len(block.ids)
+            waiting.append(pool.submit(work, block))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -11,6 +11,7 @@ from avs_cli.errors import MismatchError, few
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.compatibility import Comparison, is_imported
 from avs_cli.io.store.reader import Gallery, open_store
+from avs_cli.io.store.schema import Ids
 from avs_cli.types import Block, Joined, Shot
 
 
@@ -67,7 +68,7 @@ class Galleries(Resource):
 
     def places(self, feature: str, ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of ids in the gallery of a feature; -1 for missing ids."""
-        return self.features[feature].positions(ids)
+        return self.features[feature].places(ids)
 
     def stores_of(self, feature: str) -> str:
         """The stores of a feature, for messages."""
@@ -85,11 +86,24 @@ class JoinedGallery:
         self._named = galleries
         self.galleries = [galleries.features[feature] for feature in features]
         self.features, self.rows = tuple(features), rows
-        self.ids: list[str] = sorted(self.galleries[0].ids)
-        self._places = [galleries.places(feature, self.ids) for feature in features]
+        self.ids = _sorted(self.galleries[:1])
+        self._places = self._located()
         if any(len(gallery) != len(self.ids) for gallery in self.galleries) or self._gaps:
-            self.ids = sorted({id for gallery in self.galleries for id in gallery.ids})
-            self._places = [galleries.places(feature, self.ids) for feature in features]
+            self.ids = _sorted(self.galleries)
+            self._places = self._located()
+
+    def _located(self) -> list[np.ndarray]:
+        """Per feature (N,) the position of each shot in its gallery, -1 where it has none; equal ones are shared."""
+        located: list[np.ndarray] = []
+        for number, gallery in enumerate(self.galleries):
+            equal = (k for k in range(number) if _same_ids(gallery, self.galleries[k]))
+            twin = next(equal, None)
+            located.append(gallery.places(self.ids).astype(np.int32) if twin is None else located[twin])
+        return located
+
+    def places(self, ids: Sequence[str]) -> np.ndarray:
+        """(N,) positions of shots that are in the gallery."""
+        return np.searchsorted(self.ids.raw, np.array([id.encode() for id in ids] or [b""], "S")[: len(ids)])
 
     @property
     def _gaps(self) -> list[str]:
@@ -106,7 +120,7 @@ class JoinedGallery:
 
     def take(self, positions: np.ndarray) -> Joined:
         """The shots at these positions, in this order."""
-        ids = [self.ids[i] for i in positions.tolist()]
+        ids = Ids(self.ids.raw[positions])
         blocks, lacking = {}, {}
         for name, gallery, places in zip(self.features, self.galleries, self._places, strict=True):
             place = places[positions]
@@ -142,6 +156,19 @@ class JoinedGallery:
     def shots(self) -> dict[str, Shot]:
         """The shots described in the files, by id."""
         return {id: shot for gallery in self.galleries for id, shot in gallery.shots().items()}
+
+
+def _sorted(galleries: Sequence[Gallery]) -> Ids:
+    """The ids of some galleries, sorted, each once; the order of UTF-8 is that of code points."""
+    columns = [column for gallery in galleries for column in gallery.columns]
+    ids = np.concatenate(columns)
+    return Ids(np.unique(ids) if len(galleries) > 1 else np.sort(ids))
+
+
+def _same_ids(one: Gallery, other: Gallery) -> bool:
+    """Whether two galleries have the same ids in the same stores and order."""
+    pairs = zip(one.columns, other.columns, strict=False)
+    return len(one.columns) == len(other.columns) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 def _with_zeros(gallery: Gallery, places: np.ndarray, ids: Sequence[str]) -> Block:

@@ -245,8 +245,8 @@ class Gallery(Resource):
             if (first.dim, first.frame_level) != (other.dim, other.frame_level):
                 raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
             self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
-        found = twin([store._ids for store in stores])
-        if found:
+        # A store has no duplicates, which was checked when it was opened.
+        if len(stores) > 1 and (found := twin([store._ids for store in stores])):
             id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
             raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
         self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
@@ -264,10 +264,14 @@ class Gallery(Resource):
         """The ids of all stores, in the order of the stores."""
         return [id for store in self.stores for id in store.ids]
 
-    @cached_property
-    def positions(self) -> Lookup:
-        """The positions of ids in the gallery; -1 for those that it lacks."""
-        return Lookup([store._ids for store in self.stores])
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """The ids of each store, as NUL-padded bytes."""
+        return [store._ids for store in self.stores]
+
+    def places(self, ids: Sequence[str]) -> np.ndarray:
+        """(N,) positions of ids in the gallery; -1 for those that it lacks."""
+        return Lookup(self.columns)(ids)
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The blocks of each store in turn."""

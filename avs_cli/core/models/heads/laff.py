@@ -38,13 +38,15 @@ class Side(nn.Module):
         dropout: float,
         norm: bool,
         raw_norm: bool = True,
+        counted: bool = True,
     ):
         super().__init__()
         for name, source in inputs:
             if name in raw and dim % source:
                 raise SpecError(f"a raw feature is repeated to {dim} numbers, and {name} has {source}; change dim")
         self.transforms = nn.ModuleList(
-            Transform(source, dim, dropout, raw_norm if name in raw else norm, name in raw) for name, source in inputs
+            Transform(source, dim, dropout, raw_norm if name in raw else norm, name in raw, counted=counted)
+            for name, source in inputs
         )
         self.fusion = fusion
 
@@ -73,6 +75,7 @@ class LAFF(Head):
         self.video, self.text = ends
         self.frames = frames
         self.spaces, self.weight = spaces, 1 / spaces
+        self.unit_length = isinstance(ends[0].fusion, Attention)
 
     def pooled(self, vectors: Sequence[Vectors]) -> list[torch.Tensor]:
         """One vector per feature and video."""
@@ -138,15 +141,15 @@ def build(
     if lacking := [name for name in untouched if name not in {name for side in sides for name, _ in side}]:
         raise SpecError(f"laff: raw names {lacking[0]!r}, which is not among the features")
 
-    def side(inputs: list[tuple[str, int]], raw_norm: bool) -> Side:
+    def side(inputs: list[tuple[str, int]], raw_norm: bool, counted: bool) -> Side:
         block = Attention(dim, heads, split, ave, mul, unit_first, rate) if fusion == "attention" else Mean()
-        return Side(inputs, dim, block, untouched, dropout, norm, raw_norm)
+        return Side(inputs, dim, block, untouched, dropout, norm, raw_norm, counted)
 
     pooling = nn.ModuleList(
         FramePooling(video.dim, max_frames) if video.frames and frames == "attention" else nn.Identity()
         for video in videos
     )
-    ends = side(sides[0], True), side(sides[1], raw_norm)
+    ends = side(sides[0], True, counted=False), side(sides[1], raw_norm, counted=True)
     spaces = heads if fusion == "attention" else 1
     return LAFF(videos, texts, encoders, ends, spaces, pooling)
 

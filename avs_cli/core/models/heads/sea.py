@@ -33,7 +33,7 @@ class SEA(Head):
         seen = sum(video.dim for video in videos)
         written = [*(text.dim for text in texts), *(encoder.dim for _, encoder in encoders)]
         self.spaces = len(written)
-        self.video = nn.ModuleList(Transform(seen, dim, dropout, norm, norm_first=True) for _ in written)
+        self.video = nn.ModuleList(Transform(seen, dim, dropout, norm, norm_first=True, counted=False) for _ in written)
         self.text = nn.ModuleList(Transform(one, dim, dropout, norm, norm_first=True) for one in written)
 
     def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:

@@ -30,7 +30,8 @@ class W2VVPP(Head):
     ):
         super().__init__(videos, texts, encoders)
         written = sum(text.dim for text in texts) + sum(encoder.dim for _, encoder in encoders)
-        self.video = Transform(sum(video.dim for video in videos), dim, dropout, norm, norm_first=True)
+        seen = sum(video.dim for video in videos)
+        self.video = Transform(seen, dim, dropout, norm, norm_first=True, counted=False)
         self.text = Transform(written, dim, dropout, norm, norm_first=True)
 
     def embed_videos(self, vectors: Sequence[Vectors]) -> torch.Tensor:
