@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from avs_cli.errors import AvsError, SpecError, UnavailableError
+from avs_cli.reporting import LOGGED, Reporter
 
 try:
     import dask
@@ -94,7 +95,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(scheduler: str = "", workers: int = 0, gpu: bool = False) -> Iterator[Cluster]:
+def cluster(scheduler: str = "", workers: int = 0, gpu: bool = False, report: Reporter = LOGGED) -> Iterator[Cluster]:
     """The cluster of a scheduler, or one on this machine while the context is open.
 
     scheduler  an address, or the file that the scheduler has written its address to; "" starts a cluster
@@ -126,6 +127,10 @@ def cluster(scheduler: str = "", workers: int = 0, gpu: bool = False) -> Iterato
             )
             client = stack.enter_context(distributed.Client(stack.enter_context(local)))
         described = _workers(client).values()
+        if not described:
+            report.note(f"{scheduler}: no workers yet; waiting for the first")
+        if max((worker["nthreads"] for worker in described), default=1) > 1:
+            report.note("a worker does one task at a time, whatever its threads; start several with --nthreads 1")
         gpus = gpu and any("GPU" in worker.get("resources", {}) for worker in described)
         yield Cluster(client, {"GPU": 1} if gpus else {}, cores)
 

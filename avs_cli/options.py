@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from avs_cli.console import TERMINAL
 from avs_cli.outputs import BY_HAND, WRITES, Writes
 
 if TYPE_CHECKING:
@@ -76,5 +77,5 @@ def workers_of(engine: str, scheduler: str = "", workers: int = 0, device: str =
         return
     from avs_cli.cluster import cluster
 
-    with cluster(scheduler, workers, gpu=device.startswith("cuda")) as found:
+    with cluster(scheduler, workers, device.startswith("cuda"), TERMINAL) as found:
         yield found

@@ -27,7 +27,7 @@ ALLOWED = {
     "pages": {"pages", "stages", "types"},
     "facts": {"types"},
     "stages": {"stages", "core", "io", "facts", "types", "errors"},
-    "cluster": {"errors"},
+    "cluster": {"facts", "errors"},
     "side": {"side", "cluster", "facts", "errors"},
     "commands": {"stages", "core", "io", "pages", "side", "errors", "commands"},
     "cli": {"side", "commands", "errors"},

@@ -644,7 +644,7 @@ def _encode_slice(task: _Slice) -> _EncodedSlice:
 
 def _facts_elsewhere(engine: Engine, job: _Job) -> dict[str, Facts]:
     """The facts on the encoder of each feature, from a worker."""
-    ((_, facts),) = engine.map(_facts_of, [job])
+    ((_, facts),) = engine.map(_facts_of, [job], starts_processes=True)
     names = [one.feature for one in job.wanted]
     if facts is None:
         raise UnavailableError(f"{', '.join(names)}: the workers that loaded the model died (out of memory?)")

@@ -125,6 +125,7 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+        self._clear_rooms()
         self._resources.close()
 
     def _close(self) -> None:
@@ -245,6 +246,8 @@ class StoreWriter:
     def _clear_rooms(self) -> None:
         for room in self._folder.glob(f"{ROOM}*"):
             shutil.rmtree(room, ignore_errors=True)  # a process that lost its work may still write there
+            with contextlib.suppress(OSError):  # there may be parts
+                self._folder.rmdir()
 
     def _include(self, source: Path) -> bool:
         """Add the store, or a part of an earlier writer, to the sources; False for a part of another feature."""
@@ -463,6 +466,7 @@ class StoreWriters:
     ) -> None:
         for writer in self.writers:
             writer._close()
+            writer._clear_rooms()
         self._resources.close()
 
     def finish(self, order: Sequence[str]) -> None:
