@@ -90,7 +90,7 @@ class Cluster:
                     raise _ours(error)
                 yield task, None
         finally:
-            # Those that run already go on, and find nobody to give their result to.
+            # Running tasks continue; their results are discarded.
             self._client.cancel(list(waiting))
 
 

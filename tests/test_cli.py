@@ -27,6 +27,7 @@ cli.main(["probe", *sys.argv[1:]])
 """
 
 
+# A signal that arrives just before a sleep begins is handled when it ends: programs sleep briefly, many times.
 def program(body: str, *arguments: str, **settings: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PROGRAM.format(body=body), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | settings
@@ -277,7 +278,7 @@ def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
 
 
 def test_interrupted_from_the_keyboard_exits_130_with_one_line() -> None:
-    running = program("print('ready', flush=True); time.sleep(60)")
+    running = program("print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]")
     assert running.stdout and running.stderr
     assert running.stdout.readline() == "ready\n"
     started = time.monotonic()
@@ -297,7 +298,7 @@ def test_interrupted_from_the_keyboard_exits_130_with_one_line() -> None:
 def test_a_signal_to_end_leaves_no_litter(number: int, code: int, line: str, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("old")
     body = "from avs_cli.io.atomic import writing\n    with writing('out') as out: out.write('half'); out.flush(); "
-    running = program(body + "print('ready', flush=True); time.sleep(60)", cwd=tmp_path)
+    running = program(body + "print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]", cwd=tmp_path)
     assert running.stdout and running.stderr
     assert running.stdout.readline() == "ready\n"
     running.send_signal(number)
@@ -306,7 +307,7 @@ def test_a_signal_to_end_leaves_no_litter(number: int, code: int, line: str, tmp
 
 
 def test_a_second_signal_does_not_interrupt_the_tidying_up(tmp_path: Path) -> None:
-    body = "try: print('ready', flush=True); time.sleep(60)\n    finally: time.sleep(0.5); open('tidied', 'w').close()"
+    body = "try: print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]\n    finally: time.sleep(0.5); open('tidied', 'w').close()"
     running = program(body, cwd=tmp_path)
     assert running.stdout and running.stdout.readline() == "ready\n"
     running.terminate()
@@ -326,7 +327,7 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
 def test_processes_that_share_the_work_die_quietly_with_the_first(tmp_path: Path) -> None:
     body = (
         "from avs_cli.io.forks import forked\n"
-        "    forked(lambda n: (os.write(1, b'ready\\n'), time.sleep(60)), [1, 2, 3], 3)"
+        "    forked(lambda n: (os.write(1, b'ready\\n'), [time.sleep(0.05) for _ in range(1200)]), [1, 2, 3], 3)"
     )
     running = program(body, start_new_session=True)
     assert running.stdout and running.stderr

@@ -110,7 +110,7 @@ def extract(
         typer.Option(
             min=0,
             help="Video decoding processes; 0 chooses from the available cores. With --engine dask and no --scheduler, "
-            "workers of the cluster, one per core by default.",
+            "workers of the cluster, where 0 is one per core.",
         ),
     ] = 0,
     threads: Threads = 0,

@@ -1,7 +1,7 @@
 """Millions of texts in little memory: one buffer for all, and lookups by 64-bit digests.
 
-A dict of two million ids takes 400 MB, their texts in a buffer 50 MB and a lookup by digests 24 MB. Equal digests are
-compared in full, so that two ids with the same digest are told apart.
+A dict of two million ids takes 400 MB, their texts in a buffer 50 MB and a lookup by digests 24 MB. Texts with
+equal digests are compared in full.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
