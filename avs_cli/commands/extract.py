@@ -161,10 +161,15 @@ def extract(
     0.000001. Heads that look at a shot's frames for each query (xclip, xpool) have no such vector. Thumbnails stay in
     the stores of the features.
 
+    --engine dask encodes on the workers of a cluster, which see the same files; the store is the same. Start them with
+    `dask worker ADDRESS --nthreads 1` and DASK_DISTRIBUTED__WORKER__DAEMON=False in the environment. Without any
+    engine, --shard I/N shares the work among N jobs, each with an output of its own.
+
     \b
     Examples:
       avs extract videos/ --shots shots.tsv --model clip --model blip2 -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
+      avs extract videos/ --model clip --engine dask --scheduler tcp://head:8786 -o gallery.h5
       avs extract clip.h5 blip2.h5 --head laff.safetensors -o laff.h5
     """
     listed = {str(parameter.name) for parameter in context.command.params} - {"inputs", "list_models", "json"}

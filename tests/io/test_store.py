@@ -664,3 +664,31 @@ def test_a_store_is_streamed_and_looked_up_in_little_memory(tmp_path: Path) -> N
     ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     count, grown = map(int, ran.stdout.split())
     assert count == 40_000 and 4_000 < grown < 60_000
+
+
+def test_stores_of_other_processes_become_parts_and_their_room_is_removed(tmp_path: Path) -> None:
+    def writer(path: Path, model: str = "m") -> StoreWriter:
+        return StoreWriter(path, "clip", 2, {"model": model})
+
+    rows = {id: np.array([number, 1.0]) for number, id in enumerate("abcd")}
+    with writer(tmp_path / "here.h5") as here:
+        here.add([Item(None, id, row) for id, row in rows.items()])
+        here.finish(list(rows))
+    with writer(tmp_path / "joined.h5") as joined:
+        room = joined.room()
+        for ids in ("cd", "ab"):
+            with writer(room / f"{ids}.h5") as other:
+                other.add([Item(None, id, rows[id]) for id in ids])
+                other.finish(list(ids))
+            joined.adopt(room / f"{ids}.h5")
+        assert joined.done == set(rows)
+        joined.finish(list(rows))
+    assert (tmp_path / "joined.h5").read_bytes() == (tmp_path / "here.h5").read_bytes()
+    with writer(tmp_path / "failed.h5") as failed:
+        room = failed.room()
+        with writer(room / "a.h5", "another") as other:
+            other.add([Item(None, "a", rows["a"])])
+            other.finish(["a"])
+        with pytest.raises(MismatchError, match="different provenance"):
+            failed.adopt(room / "a.h5")
+    assert not room.parent.exists()

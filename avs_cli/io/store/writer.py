@@ -177,7 +177,8 @@ class StoreWriter:
 
         Items that are done already keep their vectors. Raises MismatchError for another provenance.
         """
-        self._folder.mkdir(exist_ok=True)
+        with Store(source, self.feature) as store:
+            self._refuse_other(store)  # before it is a part, which every later writer would refuse
         part = self._folder / f"{next(self._numbers):06d}.h5"
         os.replace(source, part)
         self._include(part)
