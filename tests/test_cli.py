@@ -307,7 +307,8 @@ def test_a_signal_to_end_leaves_no_litter(number: int, code: int, line: str, tmp
 
 
 def test_a_second_signal_does_not_interrupt_the_tidying_up(tmp_path: Path) -> None:
-    body = "try: print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]\n    finally: time.sleep(0.5); open('tidied', 'w').close()"
+    body = "try: print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]"
+    body += "\n    finally: time.sleep(0.5); open('tidied', 'w').close()"
     running = program(body, cwd=tmp_path)
     assert running.stdout and running.stdout.readline() == "ready\n"
     running.terminate()
