@@ -10,6 +10,9 @@ from typing import Any
 from avs_cli import __version__
 from avs_cli.types import Pixels, Sampling
 
+# In the provenance of a store of a head's vectors: the digest of the head's file.
+HEAD = "head"
+
 
 def versions(*packages: str) -> dict[str, str]:
     """The installed versions of packages, by their names in pip; missing packages are omitted."""

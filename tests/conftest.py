@@ -20,6 +20,10 @@ SHARED = CHECKOUT.parent / "shared"
 EXCERPT = Path(__file__).with_name("parity") / "excerpt"
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Under nohup, or in the background of a script, programs inherit that they ignore these, which tests send them.
+for ended, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ended) == signal.SIG_IGN:
+        signal.signal(ended, handler)
 
 
 @pytest.fixture(scope="session")

@@ -298,9 +298,7 @@ def test_interrupted_from_the_keyboard_exits_130_with_one_line() -> None:
 def test_a_signal_to_end_leaves_no_litter(number: int, code: int, line: str, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("old")
     body = "from avs_cli.io.atomic import writing\n    with writing('out') as out: out.write('half'); out.flush(); "
-    waits = "print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]"
-    # A program that nohup started inherits that it ignores hang-ups.
-    running = program(body + waits, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
+    running = program(body + "print('ready', flush=True); [time.sleep(0.05) for _ in range(1200)]", cwd=tmp_path)
     assert running.stdout and running.stderr
     assert running.stdout.readline() == "ready\n"
     running.send_signal(number)

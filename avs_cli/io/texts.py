@@ -12,12 +12,12 @@ import numpy as np
 
 from avs_cli.types import rows_of_items
 
-# PackedTexts that are converted at a time.
+# Texts that are converted at a time.
 PIECE = 1 << 14
 
 
 class PackedTexts(Sequence[str]):
-    """PackedTexts in one buffer of UTF-8, decoded on access."""
+    """Texts in one buffer of UTF-8, decoded on access."""
 
     def __init__(self, data: np.ndarray, ends: np.ndarray):
         """data  uint8; text i is data[ends[i]:ends[i+1]]; ends (N+1,) int64"""

@@ -28,7 +28,7 @@ from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine
-from avs_cli.stages.inputs import FilePath, Paths, find_frames, named_shots, path_names
+from avs_cli.stages.inputs import FilePath, Paths, check_shard, find_frames, named_shots, path_names
 from avs_cli.types import Facts, Failure, Frames, Pixels, Sampling, Shot, feature_name
 
 if TYPE_CHECKING:
@@ -202,8 +202,7 @@ def extract(
     """
     if frames and shots:
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
-    if not 1 <= shard[0] <= shard[1]:
-        raise SpecError(f"part {shard[0]} of {shard[1]}: parts count from 1")
+    check_shard(shard)
     specs = [model] if isinstance(model, str) else list(model)
     wanted = [
         _Extraction(spec, path, feature, own, device, precision, fps, max_frames, pool, frame_norm, dtype)
@@ -214,36 +213,34 @@ def extract(
     given = path_names(inputs)
     images = find_frames(given, frames, fps or FRAME_RATE) if frames else {}
     found = _part([*images] or named_shots(given, str(shots)), *shard)
-    failures = _failures_of_finished(wanted, found, retry_failed)
-    finished = failures is not None
-    if failures is None:
-        ready = _finished_features(wanted, found, retry_failed) if len(wanted) > 1 else {}
-        needed = tuple(one for one in wanted if one.feature not in ready)
-        job = _Job(
-            needed, threads, batch_size, workers, timeout, THUMBNAIL if thumbnails is None else thumbnails, retry_failed
-        )
-        loaded: dict[str, Encoder] = {}
-        if engine is None:
-            loaded, decoders = _loaded_each(needed, threads)
-            job = job._replace(workers=workers or decoders)
-            sources: dict[str, Encoder | Facts] = {**ready, **loaded}
-        else:
-            job = job.shared(engine)
-            sources = {**ready, **_facts_elsewhere(engine, job)}
-        _check_each({one.spec: sources[one.feature] for one in needed}, report)
-        with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
-            writing = {writer.feature: writer for writer in writers.writers if writer.feature not in ready}
-            if engine is None:
-                features = [_Feature(one, loaded[one.feature], writing[one.feature]) for one in needed]
-                for each in features:
-                    _keep_facts(each.wanted.identity, each.encoder)
-                _encode_shots(features, found, images, job, report)
-            else:
-                _encode_elsewhere(engine, writing, found, images, job, report)
-            writers.finish([item.id for item in found])
-            failures = [_failures(writer, found) for writer in writers.writers]
+    ready = _finished_features(wanted, found, retry_failed)
+    needed = tuple(one for one in wanted if one.feature not in ready)
+    job = _Job(
+        needed, threads, batch_size, workers, timeout, THUMBNAIL if thumbnails is None else thumbnails, retry_failed
+    )
+    loaded: dict[str, Encoder] = {}
+    sources: dict[str, Encoder | Facts] = {**ready}
+    if needed and engine is None:
+        loaded, decoders = _loaded_each(needed, threads)
+        job = job._replace(workers=workers or decoders)
+        sources |= loaded
+    elif needed and engine is not None:
+        job = job.shared(engine)
+        sources |= _facts_elsewhere(engine, job)
+    _check_each({one.spec: sources[one.feature] for one in needed}, report)
+    with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
+        writing = {writer.feature: writer for writer in writers.writers if writer.feature not in ready}
+        if needed and engine is None:
+            features = [_Feature(one, loaded[one.feature], writing[one.feature]) for one in needed]
+            for each in features:
+                _keep_facts(each.wanted.identity, each.encoder)
+            _encode_shots(features, found, images, job, report)
+        elif needed and engine is not None:
+            _encode_elsewhere(engine, writing, found, images, job, report)
+        writers.finish([item.id for item in found])
+        failures = [_failures(writer, found) for writer in writers.writers]
     report.note_each(failure.message for own in failures for failure in own)
-    if finished and thumbnails is not None:
+    if not needed and thumbnails is not None:
         report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
     _complete(path, {one.feature: len(own) for one, own in zip(wanted, failures, strict=True)}, len(found))
     return names[0] if isinstance(model, str) else names
@@ -366,24 +363,6 @@ def _recalled(wanted: _Extraction) -> Facts | None:
     """The facts that the encoder gave when it was last loaded, if the store may be finished."""
     facts = recall(wanted.identity) if Path(wanted.path).exists() else None
     return facts if facts and facts.pixels else None
-
-
-def _failures_of_finished(
-    wanted: Sequence[_Extraction], found: Sequence[Shot | Failure], retry_failed: bool
-) -> list[list[Failure]] | None:
-    """The failed shots of each feature of a finished store; None if a model is needed to continue or to decide."""
-    recalled = [_recalled(one) for one in wanted]
-    facts = [each for each in recalled if each is not None]
-    if len(facts) < len(wanted):
-        return None
-    try:
-        with StoreWriters([one.writer(each) for one, each in zip(wanted, facts, strict=True)]) as writers:
-            if any(_remaining(writer, found, retry_failed) for writer in writers.writers):
-                return None
-            writers.finish([item.id for item in found])
-            return [_failures(writer, found) for writer in writers.writers]
-    except MismatchError:
-        return None  # the model itself will decide, and report it
 
 
 def _finished_features(

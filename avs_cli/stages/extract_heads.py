@@ -19,11 +19,11 @@ from avs_cli.core.search.heads import embedded, probe
 from avs_cli.errors import SpecError
 from avs_cli.io.store.galleries import Galleries, JoinedGallery
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.provenance import describe, digest, versions
+from avs_cli.provenance import HEAD, describe, digest, versions
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.extract import PART_SHOTS, Dtype
-from avs_cli.stages.heads import HEAD, TrainedHead, load_heads
-from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
+from avs_cli.stages.heads import TrainedHead, load_heads
+from avs_cli.stages.inputs import FilePath, Paths, check_shard, comparison, path_names
 from avs_cli.stages.search import ROWS, Missing, join
 from avs_cli.types import Joined, feature_name
 
@@ -56,8 +56,7 @@ def extract_heads(
     The same call resumes an interrupted extraction. A shot has the same vector in a part as in the whole. Raises
     SpecError for a head whose score is not made of cosines of two vectors.
     """
-    if not 1 <= shard[0] <= shard[1]:
-        raise SpecError(f"part {shard[0]} of {shard[1]}: parts count from 1")
+    check_shard(shard)
     machine = prepare(device, threads)
     (loaded,) = load_heads([str(head)], machine.device)
     _check(loaded)

@@ -8,13 +8,10 @@ from avs_cli.core.models.described import rebuilt
 from avs_cli.core.models.layers import Head
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.head_file import load_head
-from avs_cli.provenance import digest
+from avs_cli.provenance import HEAD, digest
 
 if TYPE_CHECKING:
     from avs_cli.io.store.galleries import Galleries
-
-# In the provenance of a store of a head's vectors: the digest of the head's file.
-HEAD = "head"
 
 
 class TrainedHead(NamedTuple):

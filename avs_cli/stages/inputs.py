@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeGuard, TypeVar, cast
 
+from avs_cli.errors import SpecError
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.text.shots import is_shot_table, located, read_shots
 from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
@@ -23,6 +24,12 @@ _Value = TypeVar("_Value")
 def path_names(paths: Paths) -> list[str]:
     """One path or several, as texts."""
     return [str(paths)] if isinstance(paths, FilePath) else list(map(str, paths))
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Raises SpecError unless this is part i, from 1, of n."""
+    if not 1 <= shard[0] <= shard[1]:
+        raise SpecError(f"part {shard[0]} of {shard[1]}: parts count from 1")
 
 
 class GivenRun(NamedTuple):
@@ -90,7 +97,7 @@ def selected(
 
 
 def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:
-    """The shots whose frames are image files among the inputs; see `io.media.frame_shots`."""
+    """The shots whose frames are image files among the inputs; see `io.video.find.frame_shots`."""
     from avs_cli.io.video.find import frame_shots
     from avs_cli.io.video.frames import find_media
 

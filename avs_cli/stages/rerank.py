@@ -137,16 +137,16 @@ def rerank_runs(
             queries,
             (scores if isinstance(scores, dict) else read_verdicts(str(scores))) if scores else None,
         )
-        asked = {where: _asked(where, run, evidence, depth, report) for where, run in selected.items()}
+        by_run = {where: _candidates(where, run, evidence, depth, report) for where, run in selected.items()}
         others = _bank(str(bank), shots, machine.threads) if bank and shots is not None else None
         if engine is None:
             again = {
                 where: {topic: _again(one, score, shots, others, weight) for topic, one in topics.items()}
-                for where, topics in asked.items()
+                for where, topics in by_run.items()
             }
         else:
             how = _Reranking(method, path_names(gallery), str(bank), weight, threads or engine.cores)
-            again = _again_elsewhere(engine, how, asked)
+            again = _again_elsewhere(engine, how, by_run)
     return {one.name: again[one.where] for one in named}
 
 
@@ -188,7 +188,7 @@ class _Evidence(NamedTuple):
     verdicts: Run | None
 
 
-class _Asked(NamedTuple):
+class _TopicCandidates(NamedTuple):
     """What is known of a topic to rerank.
 
     scores  of the run
@@ -205,7 +205,7 @@ class _Asked(NamedTuple):
     judged: np.ndarray | None
 
 
-def _asked(name: str, run: Run, evidence: _Evidence, depth: int, report: Reporter) -> dict[str, _Asked]:
+def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Reporter) -> dict[str, _TopicCandidates]:
     """The topics of one run."""
     queries, renamed = align_topics(evidence.queries, run)
     verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
@@ -214,7 +214,7 @@ def _asked(name: str, run: Run, evidence: _Evidence, depth: int, report: Reporte
     if lost := [topic for topic in run if queries and topic not in queries]:
         raise MismatchError(f"{name}: no query for {len(lost)} of its topics: {few(lost)}")
     places = _places(evidence.shots, name, {shot for scores in run.values() for shot in ranked(scores)[:depth]})
-    asked: dict[str, _Asked] = {}
+    by_topic: dict[str, _TopicCandidates] = {}
     without = 0
     for topic, scores in run.items():
         chosen, judged = ranked(scores)[:depth], None
@@ -224,15 +224,17 @@ def _asked(name: str, run: Run, evidence: _Evidence, depth: int, report: Reporte
             without += len(best) - len(chosen)
             judged = np.array([known[shot] for shot in chosen])
         rows = np.array([places[shot] for shot in chosen], np.int64) if evidence.shots is not None else None
-        asked[topic] = _Asked(scores, chosen, rows, queries.get(topic), judged)
+        by_topic[topic] = _TopicCandidates(scores, chosen, rows, queries.get(topic), judged)
     if without:
         report.note(f"{name}: {without} shots have no score in --scores and stay below those that have one")
-    return asked
+    return by_topic
 
 
-def _again(asked: _Asked, score: Method, shots: Gallery | None, bank: Bank | None, weight: float) -> dict[str, float]:
+def _again(
+    one: _TopicCandidates, score: Method, shots: Gallery | None, bank: Bank | None, weight: float
+) -> dict[str, float]:
     """One topic, reranked."""
-    scores, chosen, places, query, judged = asked
+    scores, chosen, places, query, judged = one
     if not chosen:
         return dict(scores)
     block = shots.take(places) if shots is not None and places is not None else None
@@ -254,17 +256,19 @@ class _Topics(NamedTuple):
     """Some topics for one task, with the runs that they are from."""
 
     how: _Reranking
-    topics: Sequence[tuple[str, str, _Asked]]
+    topics: Sequence[tuple[str, str, _TopicCandidates]]
 
 
-def _again_elsewhere(engine: Engine, how: _Reranking, asked: Mapping[str, Mapping[str, _Asked]]) -> dict[str, Run]:
+def _again_elsewhere(
+    engine: Engine, how: _Reranking, by_run: Mapping[str, Mapping[str, _TopicCandidates]]
+) -> dict[str, Run]:
     """The runs, reranked in tasks of some topics each."""
-    everything = [(where, topic, one) for where, topics in asked.items() for topic, one in topics.items()]
+    everything = [(where, topic, one) for where, topics in by_run.items() for topic, one in topics.items()]
     # Each task opens the gallery, and may search it for the queries of the bank.
     step = math.ceil(len(everything) / engine.workers)
     tasks = [_Topics(how, everything[low : low + step]) for low in range(0, len(everything), step)]
     # In the order of the runs, whichever task ends first.
-    again: dict[str, Run] = {where: {topic: {} for topic in topics} for where, topics in asked.items()}
+    again: dict[str, Run] = {where: {topic: {} for topic in topics} for where, topics in by_run.items()}
     for task, result in engine.map(_rerank_topics, tasks):
         if result is None:
             raise AvsError(f"{how.method}: killed the workers that reranked (out of memory?)")
@@ -288,8 +292,9 @@ def _places(shots: Gallery | None, name: str, wanted: set[str]) -> dict[str, int
     """Shot -> its row in the gallery; raises MismatchError for shots that the gallery lacks."""
     if shots is None:
         return {}
-    places = {id: place for place, id in enumerate(shots.ids) if id in wanted}
-    if lost := sorted(wanted - places.keys()):
+    ids = sorted(wanted)
+    places = dict(zip(ids, shots.places(ids).tolist(), strict=True))
+    if lost := [id for id, place in places.items() if place < 0]:
         raise MismatchError(f"the gallery lacks {len(lost)} of the shots of {name}: {few(lost)}")
     return places
 

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from avs_cli.core.device import prepare
-from avs_cli.core.search.exact import Dot, best_shots, top_shots
+from avs_cli.core.search.exact import Cosine, Dot, Scorer, best_shots, top_shots
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.reporting import LOGGED, Reporter
@@ -153,8 +153,8 @@ def searching(
         if engine is None:
             (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
         else:
-            tasks = [_InStore(name, queries.vectors, depth, threads or engine.cores) for name in stores]
-            rankings = _in_stores(engine, _search_store, tasks, depth)
+            scorer = partial(Cosine, queries.vectors)
+            rankings = _in_stores(engine, [_InStore(name, scorer, depth, threads or engine.cores) for name in stores])
         seconds = time.perf_counter() - begun
         run: Run = dict(zip(queries.ids, rankings, strict=True))
         doubt(run, shots.provenance, report)
@@ -162,44 +162,29 @@ def searching(
 
 
 class _InStore(NamedTuple):
-    """A search in one store, for a task; `vectors` (Q, D)."""
+    """A search in one store, for a task; `scorer` makes what scores its shots."""
 
     store: str
-    vectors: np.ndarray
+    scorer: Callable[[], Scorer]
     depth: int
     threads: int
 
 
-class _OfStore(Protocol):
-    """A task that is of one store."""
-
-    @property
-    def store(self) -> str: ...
-
-
-_StoreTask = TypeVar("_StoreTask", bound=_OfStore)
-
-
-def _in_stores(
-    engine: Engine,
-    search_in: Callable[[_StoreTask], list[dict[str, float]]],
-    tasks: Sequence[_StoreTask],
-    depth: int,
-) -> list[dict[str, float]]:
+def _in_stores(engine: Engine, tasks: Sequence[_InStore]) -> list[dict[str, float]]:
     """The rankings of a gallery whose stores are searched by a task each."""
     found = []
-    for task, rankings in engine.map(search_in, tasks):
+    for task, rankings in engine.map(_search_store, tasks):
         if rankings is None:
             raise AvsError(f"{task.store}: killed the workers that searched it (out of memory?)")
         found.append(rankings)
-    return _best(found, depth)
+    return _best(found, tasks[0].depth)
 
 
 def _search_store(task: _InStore) -> list[dict[str, float]]:
     """In a worker: the rankings of one store."""
     threads = prepare("cpu", task.threads).threads
     with open_gallery([task.store]) as shots:
-        (rankings,) = top_shots([task.vectors], shots, task.depth, threads)
+        (rankings,) = best_shots([task.scorer()], shots, task.depth, threads)
     return rankings
 
 
@@ -495,33 +480,13 @@ def rank_stored(
         raise MismatchError(f"{where} has vectors of {gallery.dim} dimensions, and {head.path} of {queries.shape[1]}")
     if not len(gallery):
         raise MismatchError(f"{where}: no shots to search")
-    length = math.sqrt(head.head.spaces)
+    scorer = partial(Dot, queries, math.sqrt(head.head.spaces))
     if engine is None:
-        (rankings,) = best_shots([Dot(queries, length, where)], gallery, depth, threads)
+        (rankings,) = best_shots([scorer(where)], gallery, depth, threads)
     else:
         stores = [f"{store.path}::{store.feature}" for store in gallery.stores]
-        rankings = _in_stores(
-            engine, _dots_in_store, [_DotsInStore(name, queries, length, depth, threads) for name in stores], depth
-        )
+        rankings = _in_stores(engine, [_InStore(name, partial(scorer, name), depth, threads) for name in stores])
     return TimedRun(_run_of(rankings, wordings), time.perf_counter() - begun)
-
-
-class _DotsInStore(NamedTuple):
-    """A search in one store of a head's vectors, for a task; `queries` (Q, D), `length` of a shot's vector."""
-
-    store: str
-    queries: np.ndarray
-    length: float
-    depth: int
-    threads: int
-
-
-def _dots_in_store(task: _DotsInStore) -> list[dict[str, float]]:
-    """In a worker: the rankings of one store of a head's vectors."""
-    threads = prepare("cpu", task.threads).threads
-    with open_gallery([task.store]) as shots:
-        (rankings,) = best_shots([Dot(task.queries, task.length, task.store)], shots, task.depth, threads)
-    return rankings
 
 
 def _run_of(rankings: Sequence[Mapping[str, float]], wordings: Wordings) -> Run:

@@ -21,6 +21,7 @@ from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.compatibility import Comparison, is_imported
 from avs_cli.io.store.reader import Gallery, open_store
 from avs_cli.io.text.topics import read_texts
+from avs_cli.provenance import HEAD
 from avs_cli.stages.inputs import FilePath
 from avs_cli.stages.runtime import runtime
 from avs_cli.types import Block, Failure, Shot, Topic
@@ -260,7 +261,7 @@ def encoded(
     model that has no vector for a text.
     """
     spec = gallery.provenance.get("spec")
-    if "head" in gallery.provenance:
+    if HEAD in gallery.provenance:
         raise MismatchError(f"{gallery.stores[0].path} has the vectors of a head; search it with --head FILE")
     if not isinstance(spec, str):
         raise MismatchError(f"{gallery.feature}: no text model in its provenance; give --vectors")

@@ -1,5 +1,6 @@
 """Train a text-to-video retrieval head on stored features."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -109,11 +110,16 @@ def train(
         joined(prepare(device, threads).device) as team,
         TrainingData(videos, stores, skip_missing, compared, report) as data,
     ):
-        if init:
-            data.arrange(init)
+        initial = load_head(init) if init else None
+        if initial:
+            data.arrange(init, initial.head)
         pairs = data.pairs(captions, negated)
-        corpus = None if init else corpus_of(pairs, str(word_vectors))
-        description = _initial(init) if corpus is None else described(head or "laff", texts, data, corpus)
+        corpus = None
+        if initial:
+            description = _untrained(initial.head)
+        else:
+            corpus = corpus_of(pairs, str(word_vectors))
+            description = described(head or "laff", texts, data, corpus)
         validation: HeadValidation | None = None
         if qrels:
             validation = TopicValidation(data, validate, qrels, metric, report)
@@ -121,7 +127,7 @@ def train(
             validation = CaptionValidation(data.pairs(validate), metric)
         settings = settings_of(settings, pairs)
         torch.manual_seed(seed)
-        model = rebuilt(description, load_head(init).weights, init) if init else rebuild(description, corpus)
+        model = rebuilt(description, initial.weights, init) if initial else rebuild(description, corpus)
         model = model.to(team.device)
         shown = validation.pairs if validation else pairs
         return Training(
@@ -152,9 +158,6 @@ def _check_negation(objective: str, negated: str) -> None:
         raise SpecError("the negation objective runs in one process, not under torchrun")
 
 
-def _initial(init: str) -> dict[str, Any]:
+def _untrained(head: Mapping[str, Any]) -> dict[str, Any]:
     """The description of the head to start from, without what its own training added."""
-    description = load_head(init).head
-    description.pop("weights", None)
-    description.pop("state", None)
-    return description
+    return {key: value for key, value in head.items() if key not in ("weights", "state")}

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from avs_cli.core.training.pairs import Column, NegatedCaption, Pairs
 from avs_cli.errors import MismatchError, few
-from avs_cli.io.head_file import load_head
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.galleries import Galleries
@@ -38,12 +37,11 @@ class TrainingData(Resource):
             self._resources = stack.pop_all()
         self.skip_missing, self.report = skip_missing, report
 
-    def arrange(self, init: str) -> None:
-        """Order the features as in the head of the file `init`; the stores may be given in any order.
+    def arrange(self, init: str, described: Mapping[str, Any]) -> None:
+        """Order the features as in the description of the head in the file `init`; stores may be given in any order.
 
         Raises MismatchError unless the features are those of the head.
         """
-        described = load_head(init).head
         for galleries, end in ((self.videos, "videos"), (self.texts, "texts")):
             galleries.check(init, described[end])
             known = [feature["name"] for feature in described[end]]

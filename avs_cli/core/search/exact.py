@@ -116,10 +116,7 @@ class Cosine:
     def _pairs(self, vectors: np.ndarray, row: np.ndarray, query: np.ndarray) -> np.ndarray:
         """(P,) float32: vectors[row[i]] against query[i]."""
         scores = np.empty(len(row), np.float32)
-        step = max(1, SLAB // vectors.shape[1])
-        for low in range(0, len(row), step):
-            some = slice(low, low + step)
-            wide = torch.from_numpy(vectors[row[some]]).double().numpy()
+        for some, wide in _slabs(vectors, row):
             asked = query[some]
             scores[some] = (wide * self._queries[asked]).sum(axis=1) / (_lengths(wide) * self._sizes[asked])
         return scores
@@ -156,12 +153,17 @@ class Dot:
     def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32."""
         scores = np.empty(len(item), np.float32)
-        step = max(1, SLAB // block.vectors.shape[1])
-        for low in range(0, len(item), step):
-            some = slice(low, low + step)
-            wide = torch.from_numpy(block.vectors[item[some]]).double().numpy()
+        for some, wide in _slabs(block.vectors, item):
             scores[some] = (wide * self._queries[query[some]]).sum(axis=1)
         return scores
+
+
+def _slabs(vectors: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """The vectors at these rows in float64, a slab at a time, and the slice of `rows` that they are."""
+    step = max(1, SLAB // vectors.shape[1])
+    for low in range(0, len(rows), step):
+        some = slice(low, low + step)
+        yield some, torch.from_numpy(vectors[rows[some]]).double().numpy()
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from avs_cli.errors import MismatchError
 from avs_cli.types import Joined
 
 GRID = 2.0**-24
-# A hundred times the errors that heads were seen to have in float64.
+# An estimate of the errors of a head in float64, with a margin; they were not measured.
 DOUBT = 2.0**-42
 # The number of distinct shots in a probe.
 PROBES = 16
