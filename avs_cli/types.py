@@ -37,6 +37,10 @@ class Variant(NamedTuple):
     text: str
 
 
+# Default and maximum width of a thumbnail, in pixels; the maximum height is 16/9 of it, for portrait videos.
+THUMBNAIL = 320
+
+
 @dataclass(frozen=True)
 class Topic:
     """A judged query: an id, its text, and what else the organisers or the user wrote about it."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, o
 
 from avs_cli import __version__
 from avs_cli.core.encoders import Encoder, encoders
-from avs_cli.core.extraction import FRAME_RATE, THUMBNAIL
+from avs_cli.core.extraction import FRAME_RATE
 from avs_cli.errors import IncompleteError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.facts import keep, recall
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
@@ -29,7 +29,7 @@ from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine
 from avs_cli.stages.inputs import FilePath, Paths, check_shard, find_frames, named_shots, path_names
-from avs_cli.types import Facts, Failure, Frames, Pixels, Sampling, Shot, feature_name
+from avs_cli.types import THUMBNAIL, Facts, Failure, Frames, Pixels, Sampling, Shot, feature_name
 
 if TYPE_CHECKING:
     from avs_cli.core.extraction.batches import Encoded, ShotEncoder

@@ -25,7 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
 from avs_cli.io.video.workers import BAD_FILE, Broken, ahead, alive, apart, reason
-from avs_cli.types import Failure, Frames, Pixels, Shot
+from avs_cli.types import THUMBNAIL, Failure, Frames, Pixels, Shot
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset(
@@ -35,7 +35,6 @@ VIDEO_SUFFIXES = frozenset(
 STAGE = "decode"
 
 PIECE = 64  # frames per piece
-THUMBNAIL = 320  # maximum width; the maximum height is 16/9 of it, for portrait videos
 # Up to this distance, in seconds, decoding on is as fast as seeking.
 SEEK_SECONDS = 10.0
 # Containers round durations and omit that of the last frame; a larger difference means that frames are missing.
