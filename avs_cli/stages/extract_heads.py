@@ -21,10 +21,11 @@ from avs_cli.io.store.galleries import Galleries, JoinedGallery
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.provenance import HEAD, describe, digest, versions
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.extract import PART_SHOTS, Dtype
+from avs_cli.stages.encoding import PART_SHOTS
+from avs_cli.stages.extraction import Dtype
+from avs_cli.stages.head_ranking import ROWS, Missing, join
 from avs_cli.stages.heads import TrainedHead, load_heads
 from avs_cli.stages.inputs import FilePath, Paths, check_shard, comparison, path_names
-from avs_cli.stages.search import ROWS, Missing, join
 from avs_cli.types import Joined, feature_name
 
 PACKAGES = ("numpy", "torch")

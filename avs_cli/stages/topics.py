@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.stages.heads import TrainedHead
 
+Field = Literal["query", "narrative", "both"]
+"""The text of a topic: the topic, its narrative, or one after the other."""
 Topics = FilePath | Sequence[Topic] | Mapping[str, str]
 """What to search for: a topics file, topics, or the text of each topic by its id."""
 
@@ -40,6 +42,11 @@ NO_WEIGHTS: Mapping[str, FilePath] = MappingProxyType({})
 
 
 # Reading
+
+
+def file_of(topics: Topics | None) -> str:
+    """The topics' file, for a message; "" when they come from elsewhere."""
+    return str(topics) if isinstance(topics, str | Path) else ""
 
 
 def read(topics: Topics, field: str = "query") -> list[Topic]:

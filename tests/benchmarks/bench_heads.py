@@ -21,7 +21,7 @@ from avs_cli.io.head_file import save_head
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.io.store.reader import open_gallery
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import search
+from avs_cli.stages.head_ranking import join, rank, rank_stored
 from avs_cli.stages.heads import load_heads
 from avs_cli.stages.topics import all_wordings
 from avs_cli.types import Topic
@@ -62,11 +62,11 @@ def rows() -> Iterator[tuple[str, str, str]]:
         for _ in range(ROUNDS):
             begun = time.perf_counter()
             with open_gallery([str(folder / "laff.h5")]) as gallery:
-                search.rank_stored(head, texts, wordings, gallery, 1000, threads)
+                rank_stored(head, texts, wordings, gallery, 1000, threads)
             stored = min(stored, time.perf_counter() - begun)
             begun = time.perf_counter()
             with Galleries([str(folder / f"v{k}.h5") for k in range(len(VIDEO))]) as galleries:
-                search.rank([head], [texts], wordings, search.join(galleries, [head]), 1000, threads)
+                rank([head], [texts], wordings, join(galleries, [head]), 1000, threads)
             computed = min(computed, time.perf_counter() - begun)
     quick, slow = stored * WHOLE / STORED, computed * WHOLE / COMPUTED
     yield (

@@ -26,7 +26,7 @@ from avs_cli.core.training.pairs import as_vectors
 from avs_cli.io.head_file import save_head
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.io.store.writer import Item, StoreWriter
-from avs_cli.stages import search
+from avs_cli.stages.head_ranking import join, rank
 from avs_cli.stages.heads import load_heads
 from avs_cli.stages.topics import all_wordings
 from avs_cli.types import Topic
@@ -220,7 +220,7 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
         topics = [Topic(str(k), "") for k in range(30)]
         written = [[torch.randn(30, dim) for dim in TEXT]] * 8
         with Galleries([str(folder / f"v{k}.h5") for k in range(7)]) as galleries:
-            gallery = search.join(galleries, loaded)
+            gallery = join(galleries, loaded)
 
             def bound() -> None:
                 """Each block read once and multiplied by every head's weights, and nothing else."""
@@ -231,9 +231,7 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
                             _ = x @ transform.fc.weight.T
 
             with torch.inference_mode():
-                whole, limit = best(
-                    3, lambda: search.rank(loaded, written, all_wordings(topics), gallery, 1000, 1), bound
-                )
+                whole, limit = best(3, lambda: rank(loaded, written, all_wordings(topics), gallery, 1000, 1), bound)
         yield (
             f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread",
             f"{whole:.1f} s, reading and the heads' products {limit:.1f} s: {whole / limit:.2f}×",

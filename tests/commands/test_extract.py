@@ -570,7 +570,7 @@ def test_a_killed_extract_goes_on_and_ends_in_the_same_bytes(
 ) -> None:
     for number in range(7):
         film(films / f"more{number}.mp4", [RED, GREEN, BLUE][: 1 + number % 3])
-    monkeypatch.setattr("avs_cli.stages.extract.PART_SHOTS", 4)
+    monkeypatch.setattr("avs_cli.stages.encoding.PART_SHOTS", 4)
     line = ["extract", films, "--model", "colour", "--workers", 1, "--pool", "none", "-o"]
     assert here(*line, "whole.h5").returncode == 0
     for called, count, done, kept, joined in KILLS:

@@ -211,7 +211,7 @@ KILLS = [
 def test_a_killed_extraction_of_several_features_goes_on_and_ends_in_the_same_bytes(
     avs_here: Callable[..., Any], killed: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avs_cli.stages.extract.PART_SHOTS", 2)
+    monkeypatch.setattr("avs_cli.stages.encoding.PART_SHOTS", 2)
     models = [TOWERS[0], TOWERS[4], TOWERS[6]]
     options = [option for model in models for option in ("--model", model)]
     line = ["extract", "media", "--shots", "shots.tsv", "--workers", 1, *options, "-o", "killed.h5"]
@@ -232,7 +232,7 @@ def test_a_run_killed_once_ends_in_the_same_bytes(
     killed: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
     """At each fsync of parts and of the store, and then one model after the other, as other users might go on."""
-    monkeypatch.setattr("avs_cli.stages.extract.PART_SHOTS", 3)
+    monkeypatch.setattr("avs_cli.stages.encoding.PART_SHOTS", 3)
     models = [TOWERS[0], TOWERS[5]]
     whole = together("whole.h5", models, shots="shots.tsv")
     line = ["extract", "media", "--shots", "shots.tsv", "--workers", 1, "--model", models[0], "--model", models[1]]

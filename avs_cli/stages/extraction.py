@@ -1,0 +1,167 @@
+"""The features to extract: what is asked of each encoder and of its feature in a store, and the encoders themselves."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from avs_cli import __version__
+from avs_cli.core.encoders import Encoder, encoders
+from avs_cli.errors import SpecError
+from avs_cli.io.facts import keep
+from avs_cli.io.store.writer import StoreWriter
+from avs_cli.provenance import describe, versions
+from avs_cli.reporting import Reporter
+from avs_cli.stages.inputs import FilePath
+from avs_cli.types import Facts, Sampling, feature_name
+
+# Packages whose versions are recorded in a store of frames.
+PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Dtype = Literal["float16", "float32"]
+Pooling = Literal["mean", "max", "none"]
+
+
+Weights = FilePath | Mapping[str, FilePath]
+"""A local checkpoint of the one model, or of each of several models by its spec."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What is asked of the encoder `spec` and of its feature in a store; None is the encoder's own choice."""
+
+    spec: str
+    path: str
+    feature: str
+    weights: FilePath | None
+    device: str
+    precision: Precision
+    fps: float | None
+    max_frames: int | None
+    pool: Pooling | None
+    frame_norm: Literal["none", "l2"]
+    dtype: Dtype
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the encoder, apart from the content of its weight files."""
+        return {
+            "spec": self.spec,
+            "weights": str(Path(self.weights).absolute()) if self.weights else self.weights,
+            "device": self.device,
+            "precision": self.precision,
+            "packages": {"avs": __version__, **versions(*PACKAGES, "open_clip_torch")},
+            "places": {name: os.environ.get(name, "") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME")},
+        }
+
+    @property
+    def name(self) -> str:
+        """The feature as other stages take it."""
+        return f"{self.path}::{self.feature}"
+
+    def sampling(self, encoder: Encoder | Facts) -> Sampling:
+        """The encoder's sampling with the user's changes."""
+        sampling = encoder.sampling
+        if self.fps is not None:
+            if sampling.fps is None or sampling.clip > 1:
+                raise SpecError(f"{self.spec} has a fixed number of frames; --fps does not apply")
+            sampling = replace(sampling, fps=self.fps)
+        return sampling if self.max_frames is None else replace(sampling, max_frames=self.max_frames)
+
+    def pooling(self, encoder: Encoder | Facts) -> str:
+        return self.pool or encoder.pooling
+
+    def writer(self, encoder: Encoder | Facts) -> StoreWriter:
+        """The writer of the store, which compares the provenance with what the store has."""
+        pooling = self.pooling(encoder)
+        provenance = describe(
+            {**encoder.provenance, "frame_norm": self.frame_norm},
+            spec=self.spec,
+            pooling=pooling,
+            dtype=self.dtype,
+            packages=versions(*PACKAGES),
+            pixels=encoder.pixels,
+            sampling=self.sampling(encoder),
+        )
+        return StoreWriter(self.path, self.feature, encoder.dim, provenance, self.dtype, frame_level=pooling == "none")
+
+
+def targets(output: str, models: Sequence[str]) -> list[tuple[str, str]]:
+    """The store's path and the name of each model's feature in it: `file.h5::name`, else the model's own name.
+
+    Raises SpecError without models, and where two of them would write one feature.
+    """
+    path, _, name = output.partition("::")
+    if not models:
+        raise SpecError("no model to encode with")
+    if len(models) == 1:
+        return [(path, name or _own_name(models[0]))]
+    if name:
+        raise SpecError(f"{output} names one feature, and {len(models)} models give one each; write to {path}")
+    given: dict[str, str] = {}
+    for model in models:
+        own = _own_name(model)
+        if own in given:
+            what = f"{model} is given twice" if given[own] == model else f"{given[own]} and {model} are both {own!r}"
+            raise SpecError(f"{what}; a store has one feature of a name")
+        given[own] = model
+    return [(path, own) for own in given]
+
+
+def _own_name(model: str) -> str:
+    first, _, rest = model.partition(":")
+    values = [piece.partition("=")[2] or piece for piece in rest.split(",") if piece]
+    return feature_name("-".join([first, *values]))
+
+
+def weights_of_each(weights: Weights | None, models: Sequence[str]) -> list[FilePath | None]:
+    """The checkpoint of each model. Raises SpecError for one that is not said to be of a model."""
+    if not isinstance(weights, Mapping):
+        if weights and len(models) > 1:
+            raise SpecError(f"{weights}: weights of which of the {len(models)} models? write {models[0]}=PATH")
+        return [weights] * len(models)
+    if other := next((name for name in weights if name not in models), ""):
+        raise SpecError(f"weights of {other}, which is none of the models: {', '.join(models)}")
+    return [weights.get(model) for model in models]
+
+
+def load_encoders(wanted: Sequence[Extraction], threads: int) -> tuple[dict[str, Encoder], int]:
+    """As `load_encoder`, the encoder of each feature."""
+    loaded, decoders = {}, 1
+    for one in wanted:
+        loaded[one.feature], decoders = load_encoder(one.spec, one.device, threads, one.weights, one.precision)
+    return loaded, decoders
+
+
+def load_encoder(
+    model: str, device: str, threads: int, weights: FilePath | None, precision: str
+) -> tuple[Encoder, int]:
+    """The encoder, and the number of decoding processes beside it; raises for missing or wrong weights."""
+    load = encoders.load(model)
+    from avs_cli.core.device import prepare
+    from avs_cli.stages.runtime import runtime
+
+    chosen = prepare(device, threads)
+    encoder: Encoder = load(runtime(chosen.device, chosen.threads, str(weights) if weights else None, precision))
+    _ = encoder.provenance  # reads the weights, so that missing or wrong ones are reported before any video is opened
+    return encoder, chosen.workers
+
+
+def check_each(encoders: Mapping[str, Encoder | Facts], report: Reporter) -> None:
+    """Raise SpecError for an encoder without images, and note what one is weak at; they come by their specs."""
+    for spec, encoder in encoders.items():
+        if encoder.pixels is None:
+            raise SpecError(f"{spec} encodes text only; give --text FILE")
+        if spec == "conse":
+            report.note(
+                "conse needs no download: it is good at objects and animals, weak at people, actions and written text"
+            )
+
+
+def keep_facts(identity: Mapping[str, Any], encoder: Encoder) -> None:
+    """Save the encoder's facts, so that the next call need not load it to find a store finished."""
+    if sources := getattr(encoder, "sources", ()):
+        facts = Facts(encoder.dim, encoder.pixels, encoder.sampling, encoder.pooling, encoder.provenance)
+        keep(identity, facts, sources)
