@@ -43,9 +43,7 @@ class Footage:
 
     def frames(self, video: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(F, S, S, 3) uint8 frames of a video, and their (F,) mask, which excludes padding."""
-        pixels, count = self.cache.read(self.names[video])
-        there = counted(pixels) if count is None else np.arange(len(pixels)) < count
-        return torch.from_numpy(pixels), torch.from_numpy(there)
+        return clip_in(self.cache, self.names[video])
 
     def batch(self, which: np.ndarray, generator: np.random.Generator | None = None) -> ClipBatch:
         """These captions and their videos."""
@@ -57,8 +55,7 @@ class Footage:
 
     def token_parts(self, which: np.ndarray) -> list[torch.Tensor]:
         """The tokens of these captions, in parts for the text tower."""
-        tokens = self.tokens[torch.from_numpy(which)]
-        return [tokens[low : low + TEXTS] for low in range(0, len(tokens), TEXTS)]
+        return parts_of(self.tokens[torch.from_numpy(which)])
 
     def text_parts(self) -> list[torch.Tensor]:
         """What a model embeds of all captions: their tokens, in parts."""
@@ -154,6 +151,18 @@ def footage_of(
     texts = [sentences[caption] for caption in captions]
     pairs = Pairs(captions, texts, items, owners, [], [], {})
     return Footage(pairs, clips.cache, [clips.names[id] for id in items], tokenise(texts, words))
+
+
+def clip_in(cache: FrameCache, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """(F, S, S, 3) uint8 frames of the video with this name in the cache, and their (F,) mask."""
+    pixels, count = cache.read(name)
+    there = counted(pixels) if count is None else np.arange(len(pixels)) < count
+    return torch.from_numpy(pixels), torch.from_numpy(there)
+
+
+def parts_of(tokens: torch.Tensor) -> list[torch.Tensor]:
+    """The tokens of captions, in parts for the text tower."""
+    return [tokens[low : low + TEXTS] for low in range(0, len(tokens), TEXTS)]
 
 
 def clip_scores(model: ClipModel, footage: Footage | FrozenFootage) -> torch.Tensor:

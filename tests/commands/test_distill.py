@@ -378,6 +378,7 @@ VALUES = {
     "--coarse": "ce", "--fine": "l1", "--loss-weights": "1,1,1", "--cache": "kept", "--optimizer": "adamw",
     "--learning-rate": 1, "--weight-decay": 1, "--epochs": 1, "--batch-size": 2, "--precision": "bf16", "--seed": 1,
     "--time-limit": 1, "--skip-missing": None, "--tensorboard": "curves", "--device": "cpu", "--threads": 1,
+    "--engine": "local", "--scheduler": "nowhere.json",
 }  # fmt: skip
 CLIPS_ALONE = {
     "--weights": "w", "--frames": 4, "--words": 9, "--aggregate": "mean", "--pool-temperature": 1, "--masked": None,
@@ -388,7 +389,10 @@ STORES_ALONE = {
     "--allow-mismatch": None,
 }  # fmt: skip
 # Without the other option that it is about, one of these says nothing.
-BESIDE = {"--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow")}
+BESIDE = {
+    "--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow"),
+    "--scheduler": ("nowhere.json", "--engine", "dask"),
+}  # fmt: skip
 
 
 def written(option: str) -> list[object]:
@@ -887,10 +891,9 @@ def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, 
     sampling, pixels = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), Pixels(32, 32)
     seen = decode_clips(Team("cpu"), [*map(str, videos)], {*SOME}, CacheSettings(footage / "kept"), sampling, pixels, 1)
     found = footage_of([str(footage / "c.txt")], seen, WORDS, False)
-    whole = [np.arange(len(ids)) for ids in (found.pairs.captions, found.pairs.items)]
-    taught = ModelTeacher(name, str(footage / "t.safetensors"), found, clip(5), pixels, "cpu")
+    taught = ModelTeacher(name, str(footage / "t.safetensors"), FRAMES, WORDS, clip(5), pixels, "cpu")
     with torch.inference_mode():
-        scores = taught.teacher.similarities(taught.texts(whole[0]), taught.videos(whole[1]))
+        scores = taught.teacher.similarities(taught.texts(found.tokens), taught.videos(found.cache, found.names))
         expected = clip_scores(model, found) * model.teacher.logit_scale.exp()
     torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-4)
 
