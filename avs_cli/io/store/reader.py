@@ -117,6 +117,10 @@ class Store(Resource):
     def __len__(self) -> int:
         return len(self._ids)
 
+    def has(self, ids: np.ndarray) -> bool:
+        """Whether the ids are these, as NUL-padded bytes, in this order."""
+        return np.array_equal(self._ids, ids)
+
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The feature in blocks of at most `rows` vectors, or one item; a thread reads ahead.
 
