@@ -1,6 +1,7 @@
 """The HDF5 layout of a feature store: reading and writing the groups of the schema in `reader.py`."""
 
 import contextlib
+import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.bounded_json import parsed
+from avs_cli.io.mapped import Column, MappedColumn
 from avs_cli.io.store.checked import IDS, PATH_BYTES, PATHS, check_ids, holds, texts
 from avs_cli.types import Shot
 
@@ -26,7 +28,7 @@ PIECE = 1 << 14
 class Ids(Sequence[str]):
     """The ids of a store or of a block, decoded on access, since a search needs few of them."""
 
-    def __init__(self, raw: np.ndarray):
+    def __init__(self, raw: Column):
         self.raw = raw
 
     def __len__(self) -> int:
@@ -95,11 +97,24 @@ def provenance_of(group: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def ids_of(group: Any, where: str) -> np.ndarray:
-    """The ids of a group as NUL-padded bytes. Raises FormatError for an invalid or duplicate id."""
-    raw = texts(group["ids"], IDS, where)
-    check_ids(raw, where)
-    return raw
+def ids_of(group: Any, where: str, mapped: mmap.mmap | None = None) -> Column:
+    """The ids of a group as NUL-padded bytes. Raises FormatError for an invalid or duplicate id.
+
+    mapped  the file, in which the ids stay, unless another program has written them in another form
+    """
+    raw = _in_place(group["ids"], mapped) if mapped else None
+    ids: Column = texts(group["ids"], IDS, where) if raw is None else raw
+    check_ids(ids, where)
+    return ids
+
+
+def _in_place(dataset: Any, mapped: mmap.mmap) -> MappedColumn | None:
+    """A column of texts where it is in the file; None if it has to be converted."""
+    padded = dataset.dtype.kind == "S" and dataset.id.get_type().get_strpad() == h5py.h5t.STR_NULLPAD
+    start, width = dataset.id.get_offset(), dataset.dtype.itemsize
+    if not padded or start is None or start + len(dataset) * width > len(mapped):
+        return None
+    return MappedColumn(mapped, f"S{width}", len(dataset), start)
 
 
 def offsets_of(group: Any, total: int, where: str, of: str = "vectors") -> np.ndarray:
@@ -124,7 +139,7 @@ def shots_of(file: Any, shown: str) -> dict[str, Shot]:
     return {id: Shot(id, videos[row], start, end) for id, row, start, end in columns}
 
 
-def pictures_of(file: Any, shown: str) -> tuple[np.ndarray, np.ndarray]:
+def pictures_of(file: Any, shown: str) -> tuple[Column, np.ndarray]:
     """The ids (raw) and the offsets of the thumbnails."""
     if not holds(file, "thumbnails"):
         return np.empty(0, "S1"), np.zeros(1, np.int64)
