@@ -15,7 +15,7 @@ import pytest
 from lxml import etree
 
 from avs_cli.cli import exit_code
-from avs_cli.core.encoders import conse
+from avs_cli.core.encoders import _lite0
 from avs_cli.io.text.trec import read_run
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -148,14 +148,14 @@ def test_the_competition_script_goes_from_videos_to_a_submission(
         os.mkfifo(bin / name)
     monkeypatch.chdir(tmp_path)
     # Every command of the script is a process of its own, and here all are one, which loads the network once.
-    lite0, networks = conse._lite0, {}
+    load, networks = _lite0.load, {}
 
-    def once(tensors: Any, path: Path) -> Any:
+    def once(reader: Any, path: Path, device: str) -> Any:
         if path not in networks:
-            networks[path] = lite0(tensors, path)
+            networks[path] = load(reader, path, device)
         return networks[path]
 
-    monkeypatch.setattr(conse, "_lite0", once)
+    monkeypatch.setattr(_lite0, "load", once)
     # A batch is always filled up, and the shards have few frames.
     monkeypatch.setenv("AVS_EXTRACT_BATCH_SIZE", "4")
     ran: list[subprocess.CompletedProcess[str]] = []

