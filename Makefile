@@ -1,10 +1,11 @@
 # See it work: make demo. Change it: make test. `make help` lists the rest. Written for make 3.81 and newer.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs clean
+.PHONY: help demo test lint types bench lite docs clean
 
 VENV ?= .venv
 DEMO ?= demo
+PHOTOS ?= ../shared/data/flickr8k
 CLIPS := bikes bigbuckbunny carphone_pristine
 # The first Python that is new enough; shims that answer to a name without having it are passed over.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -19,6 +20,7 @@ help:
 	@echo 'make test                  format, lint, types and every test'
 	@echo 'make lint, make types      one of them'
 	@echo 'make bench [ONLY=search]   speed and quality against the goals and against peers'
+	@echo 'make lite [PHOTOS=folder]  train the weights of the offline default again; takes half an hour'
 	@echo 'make docs                  rewrite man/ and completions/ from the commands'
 	@echo 'make clean                 remove what these made, but for the virtual environment'
 	@echo 'PYTHON=python3.12, VENV=folder and DEMO=folder choose other places.'
@@ -88,6 +90,11 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)
+
+# The weights of the offline default, from photos with captions: $(PHOTOS)/train and $(PHOTOS)/train.caption.txt.
+lite: $(VENV)/.installed
+	$(BIN)/python -m avs_cli.train_lite "$(PHOTOS)/train" "$(PHOTOS)/train.caption.txt" --threads 2 \
+		$(if $(DATE),--date $(DATE)) -o avs_cli/core/models/lite.safetensors
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m avs_cli.docgen
