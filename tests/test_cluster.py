@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import store
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -26,7 +27,6 @@ from avs_cli.core.models.text.words import Corpus  # noqa: E402
 from avs_cli.errors import AvsError, FormatError, IncompleteError, SpecError, UnavailableError  # noqa: E402
 from avs_cli.io.head_file import save_head  # noqa: E402
 from avs_cli.io.store.reader import open_store  # noqa: E402
-from avs_cli.io.store.writer import Item, StoreWriter  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
 from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
 from avs_cli.stages.rerank import rerank_runs  # noqa: E402
@@ -161,9 +161,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "texts.h5": ("text", {id: vector[:4] for id, vector in QUERIES.items()}),
     }
     for name, (feature, vectors) in written.items():
-        with StoreWriter(folder / name, feature, len(next(iter(vectors.values()))), {"model": "tiny"}) as writer:
-            writer.add([Item(None, id, vector) for id, vector in vectors.items()])
-            writer.finish(list(vectors))
+        store(folder / name, feature, vectors)
     provenances = {"videos": {"clip": {"model": "tiny"}, "colour": {"model": "tiny"}}, "texts": {}}
     for seed, name in enumerate(("one", "two")):
         videos = [Input("clip", 6), Input("colour", 3)][: seed + 1]
