@@ -182,3 +182,39 @@ def killed(forked: Callable[..., int]) -> Callable[[list[object], str, int, bool
         return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
     return run
+
+
+@pytest.fixture
+def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Three films of two seconds with two captions each, and a tiny CLIP model."""
+    import json
+
+    import av
+    import numpy as np
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    config: dict[str, Any] = {
+        "embed_dim": 64, "quick_gelu": True,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
+        "text_cfg": {"width": 64, "heads": 1, "layers": 1, "context_length": 16, "vocab_size": 49408},
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    Path("clip").mkdir()
+    save_file(open_clip.CLIP(**config).state_dict(), "clip/open_clip_model.safetensors")
+    Path("clip/open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    draw, captions = np.random.default_rng(0), []
+    for number, colour in enumerate(("red", "green", "blue")):
+        with av.open(f"{colour}.mp4", "w") as container:
+            stream = container.add_stream("mpeg4", rate=2)
+            stream.width = stream.height = 32
+            for _ in range(4):
+                picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == number)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
+            container.mux(stream.encode())
+        captions += [f"{colour}#enc#{k} {text} {colour}\n" for k, text in enumerate(("it is", "all is"))]
+    Path("c.txt").write_text("".join(captions))
+    return [f"{colour}.mp4" for colour in ("red", "green", "blue")]

@@ -628,6 +628,8 @@ def test_no_file_names_a_machine_or_a_package_registry() -> None:
 
 def test_no_tracked_file_is_large() -> None:
     sizes = {path.relative_to(CHECKOUT).as_posix(): path.stat().st_size for path in tracked()}
+    # The one model that comes with the package: a wheel without it would find next to nothing offline.
+    assert sizes.pop("avs_cli/core/models/lite.safetensors") < 12_000_000
     assert not {name: size for name, size in sizes.items() if size > 1_000_000}
     assert sum(sizes.values()) < 10_000_000
 

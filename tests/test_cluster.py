@@ -27,6 +27,7 @@ from avs_cli.core.models.text.words import Corpus  # noqa: E402
 from avs_cli.errors import AvsError, FormatError, IncompleteError, SpecError, UnavailableError  # noqa: E402
 from avs_cli.io.head_file import save_head  # noqa: E402
 from avs_cli.io.store.reader import open_store  # noqa: E402
+from avs_cli.stages import distill_heads, vector_cache  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
 from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
 from avs_cli.stages.rerank import rerank_runs  # noqa: E402
@@ -255,6 +256,50 @@ def test_without_a_scheduler_a_cluster_runs_on_this_machine(avs_here: Here, stor
     assert avs_here(*line, tmp_path / "here", cwd=stores).returncode == 0
     assert avs_here(*line, tmp_path / "there", "--engine", "dask", cwd=stores).returncode == 0
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+
+
+# Distillation
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.h5*"))}
+
+
+@pytest.mark.parametrize("teacher", ["one", "two"])
+def test_the_vectors_of_a_head_that_teaches_are_those_of_this_machine(
+    stores: Path, engine: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vector_cache, "PART", 50)
+    ids = [*COLOURS][:120]
+    captions = {f"{id}#enc#{k}": DRAW.normal(size=4) for id in ids for k in range(2)}
+    Path("c.txt").write_text("".join(f"{caption} a sentence\n" for caption in captions))
+    store("texts.h5", "text", captions)
+    galleries = [stores / f"{name}.h5" for name in ("odd", "even", "colour")]
+    for workers, name in ((None, "here"), (engine, "there")):
+        distill_heads.distill(
+            "c.txt", galleries, "texts.h5", teachers=stores / f"{teacher}.safetensors", student="w2vvpp:dim=4",
+            epochs=1, output=f"{name}.safetensors", cache=name, device="cpu", threads=1, engine=workers,
+        )  # fmt: skip
+    assert files(Path("there")) == files(Path("here")) and len(files(Path("here"))) == 2
+    assert Path("there.safetensors").read_bytes() == Path("here.safetensors").read_bytes()
+
+
+def test_the_vectors_of_a_teacher_of_clips_are_those_of_this_machine(
+    avs_here: Here, films: list[str], scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_cache, "PART", 2)
+    line = ["distill", *films, "--captions", "c.txt", "--weights", "clip", "--frames", 2, "--words", 8, "--epochs", 1]
+    line += ["--batch-size", 4, "--workers", 1, "--device", "cpu", "--threads", 1]
+    assert avs_here(*line, "--student", "xclip", "-o", "t.safetensors").returncode == 0
+    line += ["--teacher", "xclip=t.safetensors"]
+    elsewhere = ["--engine", "dask", "--scheduler", scheduler]
+    for name, more in (("here", []), ("there", elsewhere)):
+        ran = avs_here(*line, "--cache", name, "-o", f"{name}.safetensors", *more)
+        assert ran.returncode == 0, ran.stderr
+    here, there = (files(Path(name)) for name in ("here", "there"))
+    assert there == here and len(here) == 2
+    assert Path("there.safetensors").read_bytes() == Path("here.safetensors").read_bytes()
 
 
 # The cluster itself

@@ -14,13 +14,16 @@ from avs_cli.options import (
     AllowMismatch,
     BatchSize,
     Device,
+    Engine,
     Epochs,
+    Scheduler,
     Seed,
     SkipMissing,
     TensorBoard,
     Threads,
     TimeLimit,
     Workers,
+    workers_of,
 )
 from avs_cli.outputs import WRITES, spare
 
@@ -30,6 +33,7 @@ Method = Literal["pear", "ce", "l1"]
 CLIPS, STORES, TEACHER, VALIDATE = "INPUT clips", "--video", "--teacher", "--validate"
 SINGLE, ATTENTION = "a --student that has one vector per clip", "--aggregate attention"
 ENCODER, CACHED = "a text encoder in --text", "INPUT clips or --teacher"
+DASK = "--engine dask"
 NEEDS = {
     "teacher": (SINGLE,),
     "weights": (CLIPS,),
@@ -51,6 +55,8 @@ NEEDS = {
     "fine": (TEACHER,),
     "loss_weights": (TEACHER,),
     "cache": (CACHED,),
+    "engine": (TEACHER,),
+    "scheduler": (TEACHER, DASK),
     "cache_frames": (CLIPS,),
     "cache_limit": (CLIPS,),
     "metric": (VALIDATE,),
@@ -187,6 +193,8 @@ def distill(
     device: Device = "auto",
     threads: Threads = 0,
     workers: Workers = 0,
+    engine: Engine = "local",
+    scheduler: Scheduler = "",
 ) -> None:
     """Distil slow teachers into a student with one vector per shot.
 
@@ -194,16 +202,19 @@ def distill(
     caption (fine). Their vectors are computed once and cached. On stored features (--video), student and teachers are
     heads. On clips (INPUT), the student is a CLIP model for avs extract --model teachclip --weights FILE; without a
     teacher it is CLIP4Clip. With clips, --student xclip trains a teacher for --teacher xclip=FILE. FILE.last and
-    FILE.csv are as in avs train: the same command resumes after the last complete epoch.
+    FILE.csv are as in avs train: the same command resumes after the last complete epoch. --engine dask computes the
+    vectors of teachers on the workers of a cluster, which see the same files; decoding and training run here.
 
     \b
     Examples:
       avs distill --captions train.txt --video frames.h5 --text text.h5 --teacher xclip.safetensors -o afa.safetensors
       avs distill videos/ --captions train.txt --teacher xclip=xclip.safetensors -o teachclip.safetensors
+      avs distill videos/ --captions train.txt --teacher xclip=xclip.safetensors --engine dask -o teachclip.safetensors
     """
     if output == "-":
         raise SpecError("distill needs --output FILE: the state of training is saved next to it")
     from avs_cli.stages.inputs import media_around
+    from avs_cli.stages.team import processes
 
     spare(output, media_around(output, inputs))
     if bool(inputs) == bool(video):
@@ -217,6 +228,7 @@ def distill(
         ATTENTION: (aggregate or ("attention" if teacher else "mean")) == "attention",
         ENCODER: any(map(text_encoders.knows, text or [])),
         CACHED: bool(inputs or teacher),
+        DASK: engine == "dask",
     }
     needing = {use: [name for name, uses in NEEDS.items() if use in uses] for use in holds}
     applies.refuse(context, *((not held, needing[use], f"without {use}") for use, held in holds.items()))
@@ -234,24 +246,29 @@ def distill(
     given |= {name: value for name, value in differing.items() if value is not None}
     if student:
         given["student"] = student
-    if inputs:
-        from avs_cli.stages import distill_clips
+    if engine == "dask" and not scheduler and processes() > 1:
+        raise SpecError("--engine dask under torchrun needs --scheduler, or each of its processes starts a cluster")
+    # Without teachers there is nothing for a cluster to compute; --engine of the environment is for other commands.
+    with workers_of(engine if taught_by else "local", scheduler, device=device) as cluster:
+        given["engine"] = cluster
+        if inputs:
+            from avs_cli.stages import distill_clips
 
-        trained = distill_clips.distill(
-            inputs, captions, weights=weights, frames=frames, words=words, aggregate=aggregate,
-            pool_temperature=pool_temperature, masked=masked, tower_rate=tower_rate, chunk=chunk,
-            cache_frames=cache_frames, cache_limit=cache_limit, workers=workers, **given,
+            trained = distill_clips.distill(
+                inputs, captions, weights=weights, frames=frames, words=words, aggregate=aggregate,
+                pool_temperature=pool_temperature, masked=masked, tower_rate=tower_rate, chunk=chunk,
+                cache_frames=cache_frames, cache_limit=cache_limit, workers=workers, **given,
+            )  # fmt: skip
+            if trained.unreadable:
+                raise IncompleteError(f"{output}: trained without {len(trained.unreadable)} unreadable videos")
+            return
+        from avs_cli.stages import distill_heads
+
+        distill_heads.distill(
+            captions, video or [], text or [], teacher_videos=teacher_video or [], teacher_texts=teacher_text or [],
+            word_vectors=word_vectors if holds[ENCODER] else "", temperature=temperature,
+            allow_mismatch=allow_mismatch, **given,
         )  # fmt: skip
-        if trained.unreadable:
-            raise IncompleteError(f"{output}: trained without {len(trained.unreadable)} unreadable videos")
-        return
-    from avs_cli.stages import distill_heads
-
-    distill_heads.distill(
-        captions, video or [], text or [], teacher_videos=teacher_video or [], teacher_texts=teacher_text or [],
-        word_vectors=word_vectors if holds[ENCODER] else "", temperature=temperature,
-        allow_mismatch=allow_mismatch, **given,
-    )  # fmt: skip
 
 
 def _weights(text: str) -> tuple[float, float, float] | None:

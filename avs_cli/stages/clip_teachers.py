@@ -1,14 +1,16 @@
 """Teachers of a distillation from clips: published text-to-video models, or those that a distillation has trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from avs_cli.core.encoders import encoders
+from avs_cli.core.encoders.open_clip_models import OpenClip
 from avs_cli.core.footprint import of_published
 from avs_cli.core.models.clip import checkpoints
 from avs_cli.core.models.clip.student import normalised
@@ -22,13 +24,15 @@ from avs_cli.core.training.teaching import ModelTutor
 from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.io.bounded_json import parsed
+from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.head_file import HEADER_BYTES, TRAINING, tensor_shapes
 from avs_cli.io.weights import given
 from avs_cli.provenance import digest
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.footage import Footage, joined_parts
+from avs_cli.stages.footage import Footage, clip_in, joined_parts, parts_of
+from avs_cli.stages.runtime import runtime
 from avs_cli.stages.team import Team
-from avs_cli.stages.vector_cache import cached_vectors, key_of
+from avs_cli.stages.vector_cache import Elsewhere, Workers, cached_vectors, key_of
 from avs_cli.types import Pixels
 
 # The head kind in the file of a teacher trained on clips.
@@ -94,13 +98,16 @@ class ModelTeacher:
         self,
         spec: str,
         path: str,
-        footage: Footage,
+        frames: int,
+        words: int,
         clip: Mapping[str, torch.Tensor],
         pixels: Pixels,
         device: str,
         report: Reporter = LOGGED,
     ):
-        """clip  weights of the student's CLIP model, for tensors that the teacher's file lacks"""
+        """frames, words  of a clip and of a caption
+        clip           weights of the student's CLIP model, for tensors that the teacher's file lacks
+        """
         build = teachers.load(spec)
         files = given(Path(path))
         trained = description_in(files, spec, path)
@@ -109,8 +116,7 @@ class ModelTeacher:
         build = partial(build, **{**trained.get("settings", {}), **chosen_in(build)})
         self.mean, self.std = trained.get("mean", MEAN), trained.get("std", STD)
         dim = checkpoints.dim_of({key: value.shape for key, value in state.items()}, spec)
-        frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
-        self.footage, self.device = footage, device
+        self.device = device
         with torch.device("meta"):
             numbers = sum(value.numel() for value in build(dim, frames, words).parameters())
         if numbers > sum(value.numel() for value in state.values()):
@@ -128,26 +134,26 @@ class ModelTeacher:
         for module in (self.teacher, self.towers):
             module.requires_grad_(False).eval().to(device)
 
-    def texts(self, which: np.ndarray) -> dict[str, torch.Tensor]:
-        """The teacher's arrays of captions."""
-        with torch.inference_mode():
-            parts = []
-            for tokens in self.footage.token_parts(which):
-                sentences, words = self.towers.texts(tokens.to(self.device))
-                parts.append(self.teacher.embed_texts(sentences, words))
-            return joined_parts(parts)
+    @torch.inference_mode()
+    def texts(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The teacher's arrays of captions, from their (C, W) tokens."""
+        parts = []
+        for some in parts_of(tokens):
+            sentences, words = self.towers.texts(some.to(self.device))
+            parts.append(self.teacher.embed_texts(sentences, words))
+        return joined_parts(parts)
 
-    def videos(self, which: np.ndarray) -> dict[str, torch.Tensor]:
-        """The teacher's arrays of videos, one by one, so that none depends on the others."""
-        with torch.inference_mode():
-            parts = []
-            for video in which.tolist():
-                pixels, there = (x.to(self.device) for x in self.footage.frames(video))
-                frames = normalised(pixels, there, self.mean, self.std)[None]
-                towers = self.towers
-                seen = towers.tokens(frames) if self.teacher.takes == "tokens" else towers.frames(frames)
-                parts.append(self.teacher.embed_videos(seen, there[None].float()))
-            return joined_parts(parts)
+    @torch.inference_mode()
+    def videos(self, cache: FrameCache, names: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The teacher's arrays of the videos with these names, one by one, so that none depends on the others."""
+        parts = []
+        for name in names:
+            pixels, there = (x.to(self.device) for x in clip_in(cache, name))
+            frames = normalised(pixels, there, self.mean, self.std)[None]
+            towers = self.towers
+            seen = towers.tokens(frames) if self.teacher.takes == "tokens" else towers.frames(frames)
+            parts.append(self.teacher.embed_videos(seen, there[None].float()))
+        return joined_parts(parts)
 
 
 def tutors_of(
@@ -155,26 +161,88 @@ def tutors_of(
     team: Team,
     named_teachers: Sequence[tuple[str, str]],
     footage: Footage,
+    start: "StartingClip",
     clip: Mapping[str, torch.Tensor],
     pixels: Pixels,
     clip_digest: str,
     folder: Path,
     report: Reporter = LOGGED,
+    workers: Workers | None = None,
 ) -> tuple[list[ModelTutor], list[tuple[Column, Column]]]:
     """The tutors, and the cached columns of captions and videos; the teachers' towers are released.
 
     named_teachers  spec and file of each
-    clip            weights of the student's CLIP model, and their digest
+    start           the student's CLIP model, and `clip` its weights, and their digest
     folder          of the cache
+    workers         compute the columns instead of this process
     """
     tutors, columns = [], []
+    frames, words = footage.frames(0)[0].shape[0], footage.tokens.shape[1]
+    captions, items, names = footage.pairs.captions, footage.pairs.items, footage.names
+
+    def tokens(which: np.ndarray) -> torch.Tensor:
+        return footage.tokens[torch.from_numpy(which)]
+
+    def named_videos(which: np.ndarray) -> list[str]:
+        return [names[video] for video in which.tolist()]
+
     for spec, path in named_teachers:
-        teacher = ModelTeacher(spec, path, footage, clip, pixels, team.device, report)
+        teacher = ModelTeacher(spec, path, frames, words, clip, pixels, team.device, report)
         # A teacher may take missing weights from the student's CLIP model.
         name = f"{spec.partition(':')[0]}-{key_of([spec, digest(path), clip_digest, footage.key()])}"
-        captions, items = footage.pairs.captions, footage.pairs.items
-        texts = cached_vectors(stack, team, folder / f"{name}-texts.h5", captions, teacher.texts, report)
-        videos = cached_vectors(stack, team, folder / f"{name}-videos.h5", items, teacher.videos, report)
+        model = ModelPass(spec, path, frames, words, start, pixels, footage.cache.folder, footage.cache.jpeg)
+        texts = cached_vectors(
+            stack, team, folder / f"{name}-texts.h5", captions, lambda which: teacher.texts(tokens(which)),  # noqa: B023
+            report, workers and Elsewhere(workers, load_texts, model, tokens),
+        )  # fmt: skip
+        videos = cached_vectors(
+            stack, team, folder / f"{name}-videos.h5", items,
+            lambda which: teacher.videos(footage.cache, named_videos(which)),  # noqa: B023
+            report, workers and Elsewhere(workers, load_videos, model, named_videos),
+        )  # fmt: skip
         tutors.append(ModelTutor(teacher.teacher, texts.shapes, videos.shapes))
         columns.append((texts.column(), videos.column()))
     return tutors, columns
+
+
+# On the workers of a cluster
+
+
+class StartingClip(NamedTuple):
+    """The spec of the CLIP model that a student is initialised from, and its local checkpoint."""
+
+    spec: str
+    weights: str | None
+
+    def read(self, device: str) -> dict[str, torch.Tensor]:
+        """Its weights, in float32."""
+        encoder: OpenClip = encoders.load(self.spec)(runtime(device, weights=self.weights))
+        return {key: value.float() for key, value in encoder.files.read().items()}
+
+
+class ModelPass(NamedTuple):
+    """What a worker loads to compute a teacher's vectors: the parameters of `ModelTeacher`, and the cache of frames."""
+
+    spec: str
+    path: str
+    frames: int
+    words: int
+    start: StartingClip
+    pixels: Pixels
+    folder: Path
+    jpeg: bool
+
+    def teacher(self, device: str) -> ModelTeacher:
+        """The teacher, on a device."""
+        clip = self.start.read(device)
+        return ModelTeacher(self.spec, self.path, self.frames, self.words, clip, self.pixels, device)
+
+
+def load_texts(model: ModelPass, device: str) -> Callable[[torch.Tensor], dict[str, torch.Tensor]]:
+    """In a worker: what computes a teacher's arrays of captions, from their tokens."""
+    return model.teacher(device).texts
+
+
+def load_videos(model: ModelPass, device: str) -> Callable[[Sequence[str]], dict[str, torch.Tensor]]:
+    """In a worker: what computes a teacher's arrays of videos, from their names in the cache of frames."""
+    return partial(model.teacher(device).videos, FrameCache(model.folder, model.jpeg))

@@ -27,6 +27,7 @@ from avs_cli.provenance import digest
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages import clip_teachers
 from avs_cli.stages.clip_frames import CacheSettings, decode_clips
+from avs_cli.stages.engine import Engine
 from avs_cli.stages.footage import ClipValidation, Footage, FrozenFootage, footage_of
 from avs_cli.stages.inputs import FilePath, Paths, path_names
 from avs_cli.stages.runtime import runtime
@@ -34,6 +35,7 @@ from avs_cli.stages.teachers import LossWeights, recipe_of
 from avs_cli.stages.team import joined
 from avs_cli.stages.training import Plan, Trained, Training, optimizer_of, settings_of
 from avs_cli.stages.validation import TwoWayMetric
+from avs_cli.stages.vector_cache import Workers
 from avs_cli.types import Sampling
 
 # Blocks of the temporal header, initialised from CLIP's text tower.
@@ -57,6 +59,11 @@ class StudentSettings(NamedTuple):
     def is_teacher(self) -> bool:
         """Whether a teacher is trained, instead of a student with one vector per clip."""
         return registered.knows(self.spec)
+
+    @property
+    def clip(self) -> str:
+        """The spec of the CLIP model that it is initialised from."""
+        return "clip" if self.is_teacher else self.spec
 
 
 def distill(
@@ -95,6 +102,7 @@ def distill(
     device: str = "auto",
     threads: int = 0,
     workers: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Trained:
     """Train a student on what teachers say of clips, or on captions only; resumes as `train.train` does.
@@ -120,6 +128,8 @@ def distill(
     cache             folder of decoded frames and teachers' vectors, by default `output`.kept
     cache_frames      format of the frames; cache_limit: their maximum size in GB
     workers           decoding processes; 0 chooses from the available cores
+    engine            workers of a cluster that compute the teachers' vectors instead of this process, which decodes and
+                      trains; they see the cache
 
     The other parameters are those of `train.train`. Videos that cannot be read are noted and left out: they are in
     `unreadable` of the result. Raises SpecError for models that are no students or teachers and for frames beyond the
@@ -165,8 +175,9 @@ def distill(
         torch.manual_seed(seed)
         model, clip = _model(encoder, built, model_to_train, tower_rate == 0, team.device, report)
         tutors, columns = clip_teachers.tutors_of(
-            stack, team, known, footage, clip, pixels, clip_digest, cached.folder, report
-        )
+            stack, team, known, footage, clip_teachers.StartingClip(model_to_train.clip, weights), clip, pixels,
+            clip_digest, cached.folder, report, None if engine is None else Workers(engine, device, threads),
+        )  # fmt: skip
         seen: Footage | FrozenFootage = footage
         shown: Footage | FrozenFootage | None = validated
         if not tower_rate:
@@ -201,7 +212,7 @@ def distill(
 
 def _encoder(student: StudentSettings, device: str) -> OpenClip:
     """The CLIP model that the student is initialised from."""
-    spec = "clip" if student.is_teacher else student.spec
+    spec = student.clip
     known = spec.partition(":")[0].replace("_", "-") in ("clip", "open-clip")
     encoder: OpenClip | None = encoders.load(spec)(runtime(device, weights=student.weights)) if known else None
     if encoder is None or encoder.word_level or not is_plain(encoder.config):

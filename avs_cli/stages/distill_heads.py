@@ -22,6 +22,7 @@ from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.provenance import digest
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.teachers import HeadTeacher, LossWeights, recipe_of
 from avs_cli.stages.team import joined
@@ -29,6 +30,7 @@ from avs_cli.stages.training import SAMPLE, Plan, Trained, Training, optimizer_o
 from avs_cli.stages.training_data import TrainingData
 from avs_cli.stages.untrained import corpus_of, described
 from avs_cli.stages.validation import TwoWayMetric, TwoWayValidation
+from avs_cli.stages.vector_cache import Workers
 
 
 def distill(
@@ -62,6 +64,7 @@ def distill(
     tensorboard: FilePath = "",
     device: str = "auto",
     threads: int = 0,
+    engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Trained:
     """Train a head with one vector per shot on what teachers say, or on captions only; resumes as `train.train` does.
@@ -83,6 +86,7 @@ def distill(
     cache           folder of the teachers' vectors, by default `output`.kept
     learning_rate   its peak
     weight_decay    decoupled; by default 0.01, and 0.2 for bertadam
+    engine          workers of a cluster that compute the teachers' vectors instead of this process; training runs here
 
     The other parameters are those of `train.train`. Raises SpecError for a student that cannot be trained on stores,
     MismatchError for data that lack something and for the state of another training in `output`.last.
@@ -90,6 +94,7 @@ def distill(
     captions, videos, texts, validate = map(path_names, (captions, videos, texts, validate))
     teachers, teacher_videos, teacher_texts = map(path_names, (teachers, teacher_videos, teacher_texts))
     output = str(output)
+    check_readable(engine, [*videos, *texts, *teacher_videos, *teacher_texts])
     if clip_teachers.knows(student):
         raise SpecError(
             f"--student {student}: on stored features, a student is a head with one vector per shot, such as afa; "
@@ -127,10 +132,11 @@ def distill(
         validation = TwoWayValidation(own.same(every.pairs(validate)), metric) if validate else None
         digests = {Path(path).stem: digest(path) for path in teachers}
         settings = settings_of(settings, pairs) | {"teachers": digests}
+        workers = None if engine is None else Workers(engine, device, threads)
         known = [HeadTeacher(path, every, team.device) for path in teachers]
         costs = {Path(one.path).stem: of_head(one.description) for one in known}
         description["teachers"] = {name: cost._asdict() for name, cost in costs.items() if cost}
-        taught = [one.tutor(stack, team, folder, whole, temperature, report) for one in known]
+        taught = [one.tutor(stack, team, folder, whole, temperature, report, workers) for one in known]
         lessons = Lessons(pairs, [columns for _, columns in taught], pairs.batch)
         torch.manual_seed(seed)
         head = rebuild(description, corpus).to(team.device)

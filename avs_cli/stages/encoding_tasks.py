@@ -16,6 +16,7 @@ from avs_cli.stages.encoding import EncodingJob, FeatureInProgress, encode_shots
 from avs_cli.stages.engine import Engine
 from avs_cli.stages.extraction import load_encoders
 from avs_cli.stages.inputs import FilePath
+from avs_cli.stages.resident import resident
 from avs_cli.types import Facts, Failure, Shot
 
 # Of a task on a cluster: as much is lost with a worker. There are several per worker, so that all end together; small
@@ -146,17 +147,9 @@ def _resident(job: EncodingJob) -> tuple[EncodingJob, list[Encoder]]:
     from avs_cli.core.device import prepare
 
     key = (job.threads, [(one.identity, _state(one.weights)) for one in job.wanted])
-    if not _RESIDENT or _RESIDENT[0][0] != key:
-        _RESIDENT.clear()  # before others are loaded: memory may not hold both
-        loaded, decoders = load_encoders(job.wanted, job.threads)
-        _RESIDENT.append((key, [*loaded.values()], decoders))
-    _, encoders, decoders = _RESIDENT[0]
+    encoders, decoders = resident(key, lambda: load_encoders(job.wanted, job.threads))
     prepare(job.wanted[0].device, job.threads)  # each thread has its own number of torch's threads
-    return job._replace(workers=job.workers or decoders), encoders
-
-
-# The key of the job that a worker does, its encoders, and the number of decoding processes.
-_RESIDENT: list[tuple[object, list[Encoder], int]] = []
+    return job._replace(workers=job.workers or decoders), [*encoders.values()]
 
 
 def _state(weights: FilePath | None) -> tuple[int, int] | None:

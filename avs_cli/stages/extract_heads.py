@@ -66,9 +66,7 @@ def extract_heads(
     with Galleries(path_names(gallery), comparison(allow_mismatch, report)) as stores:
         joined = join(stores, [loaded], missing, report)
         low, high = _part(len(joined), *shard)
-        lost = joined.lacks(joined.features) if missing == "skip" else {}
-        skipped = {id for ids in lost.values() for id in ids}
-        order = [id for id in joined.ids[low:high] if id not in skipped]
+        order = joined.complete(low, high) if missing == "skip" else list(joined.ids[low:high])
         shots = joined.shots()
         with StoreWriter(path, name, _dim(loaded), _provenance(loaded, stores, missing, dtype), dtype) as writer:
             left = set(order) - writer.done

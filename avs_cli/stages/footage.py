@@ -1,7 +1,7 @@
 """Captions with their clips: batches for training from decoded frames, or from the vectors of frozen towers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +43,7 @@ class Footage:
 
     def frames(self, video: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(F, S, S, 3) uint8 frames of a video, and their (F,) mask, which excludes padding."""
-        pixels, count = self.cache.read(self.names[video])
-        there = counted(pixels) if count is None else np.arange(len(pixels)) < count
-        return torch.from_numpy(pixels), torch.from_numpy(there)
+        return clip_in(self.cache, self.names[video])
 
     def batch(self, which: np.ndarray, generator: np.random.Generator | None = None) -> ClipBatch:
         """These captions and their videos."""
@@ -55,14 +53,9 @@ class Footage:
         tokens = self.tokens[torch.from_numpy(which)]
         return ClipBatch(torch.stack(frames), torch.stack(there), tokens, torch.from_numpy(position), owner)
 
-    def token_parts(self, which: np.ndarray) -> list[torch.Tensor]:
-        """The tokens of these captions, in parts for the text tower."""
-        tokens = self.tokens[torch.from_numpy(which)]
-        return [tokens[low : low + TEXTS] for low in range(0, len(tokens), TEXTS)]
-
-    def text_parts(self) -> list[torch.Tensor]:
-        """What a model embeds of all captions: their tokens, in parts."""
-        return self.token_parts(np.arange(len(self.pairs.captions)))
+    def text_parts(self, which: np.ndarray) -> list[torch.Tensor]:
+        """What a model embeds of these captions: their tokens, in parts for the text tower."""
+        return parts_of(self.tokens[torch.from_numpy(which)])
 
     def key(self) -> str:
         """A digest of the frames, the captions and their preprocessing."""
@@ -98,7 +91,7 @@ class FrozenFootage:
 
         @torch.inference_mode()
         def texts(which: np.ndarray) -> dict[str, torch.Tensor]:
-            return {"sentence": torch.cat([model.sentences(part.to(device)) for part in footage.token_parts(which)])}
+            return {"sentence": torch.cat([model.sentences(part.to(device)) for part in footage.text_parts(which)])}
 
         @torch.inference_mode()
         def videos(which: np.ndarray) -> dict[str, torch.Tensor]:
@@ -121,9 +114,9 @@ class FrozenFootage:
         owner = torch.from_numpy(self.pairs.item[which])
         return ClipBatch(videos["frames"], videos["there"] > 0, texts["sentence"], torch.from_numpy(position), owner)
 
-    def text_parts(self) -> list[torch.Tensor]:
-        """What a model embeds of all captions: their vectors."""
-        return [self.texts.take(np.arange(len(self.pairs.captions)))["sentence"]]
+    def text_parts(self, which: np.ndarray) -> list[torch.Tensor]:
+        """What a model embeds of these captions: their vectors."""
+        return [self.texts.take(which)["sentence"]]
 
 
 def footage_of(
@@ -156,8 +149,23 @@ def footage_of(
     return Footage(pairs, clips.cache, [clips.names[id] for id in items], tokenise(texts, words))
 
 
-def clip_scores(model: ClipModel, footage: Footage | FrozenFootage) -> torch.Tensor:
-    """(C, V) scores; cosines for a student with one vector per clip."""
+def clip_in(cache: FrameCache, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """(F, S, S, 3) uint8 frames of the video with this name in the cache, and their (F,) mask."""
+    pixels, count = cache.read(name)
+    there = counted(pixels) if count is None else np.arange(len(pixels)) < count
+    return torch.from_numpy(pixels), torch.from_numpy(there)
+
+
+def parts_of(tokens: torch.Tensor) -> list[torch.Tensor]:
+    """The tokens of captions, in parts for the text tower."""
+    return [tokens[low : low + TEXTS] for low in range(0, len(tokens), TEXTS)]
+
+
+def clip_scores_of(model: ClipModel, footage: Footage | FrozenFootage) -> Callable[[np.ndarray], torch.Tensor]:
+    """From captions to their (C, V) scores for every video; cosines for a student with one vector per clip.
+
+    The videos are embedded once, now.
+    """
     first = np.unique(footage.pairs.item, return_index=True)[1]
     device = next(model.parameters()).device
     model.eval()
@@ -166,8 +174,14 @@ def clip_scores(model: ClipModel, footage: Footage | FrozenFootage) -> torch.Ten
         for low in range(0, len(first), VALIDATED):
             batch = footage.batch(first[low : low + VALIDATED])
             videos.append(model.embed_videos(batch.frames.to(device), batch.there.to(device)))
-        texts = [model.embed_texts(part.to(device)) for part in footage.text_parts()]
-        return model.scores(joined_parts(texts), joined_parts(videos)).float().cpu()
+        every = joined_parts(videos)
+
+    @torch.inference_mode()
+    def scores(which: np.ndarray) -> torch.Tensor:
+        texts = [model.embed_texts(part.to(device)) for part in footage.text_parts(which)]
+        return model.scores(joined_parts(texts), every).float().cpu()
+
+    return scores
 
 
 def joined_parts(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -183,4 +197,5 @@ class ClipValidation:
 
     def values(self, model: ClipModel) -> dict[str, float]:
         """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        return both_ways(clip_scores(model, self.footage), self.footage.pairs.item)
+        pairs = self.footage.pairs
+        return both_ways(clip_scores_of(model, self.footage), pairs.item, len(pairs.items))

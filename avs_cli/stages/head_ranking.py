@@ -52,8 +52,8 @@ def join(
     notes = []
     for one in heads:
         own = [feature["name"] for feature in one.description["videos"]]
-        for feature, lost in joined.lacks(own).items():
-            gap = joined.described_gap(feature, lost, own)
+        for feature, found in joined.gaps(own).items():
+            gap = joined.described_gap(feature, found)
             if missing == "error":
                 raise MismatchError(
                     f"{gap}; use --missing skip to skip these shots, or --missing zero to use zero vectors instead"

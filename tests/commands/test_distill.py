@@ -44,7 +44,7 @@ from avs_cli.io.text.trec import read_run
 from avs_cli.stages import vector_cache
 from avs_cli.stages.clip_frames import CacheSettings, decode_clips
 from avs_cli.stages.clip_teachers import ModelTeacher
-from avs_cli.stages.footage import clip_scores, footage_of
+from avs_cli.stages.footage import clip_scores_of, footage_of
 from avs_cli.stages.heads import load_heads
 from avs_cli.stages.team import Team
 from avs_cli.stages.training_data import TrainingData
@@ -377,6 +377,7 @@ VALUES = {
     "--coarse": "ce", "--fine": "l1", "--loss-weights": "1,1,1", "--cache": "kept", "--optimizer": "adamw",
     "--learning-rate": 1, "--weight-decay": 1, "--epochs": 1, "--batch-size": 2, "--precision": "bf16", "--seed": 1,
     "--time-limit": 1, "--skip-missing": None, "--tensorboard": "curves", "--device": "cpu", "--threads": 1,
+    "--engine": "local", "--scheduler": "nowhere.json",
 }  # fmt: skip
 CLIPS_ALONE = {
     "--weights": "w", "--frames": 4, "--words": 9, "--aggregate": "mean", "--pool-temperature": 1, "--masked": None,
@@ -387,7 +388,10 @@ STORES_ALONE = {
     "--allow-mismatch": None,
 }  # fmt: skip
 # Without the other option that it is about, one of these says nothing.
-BESIDE = {"--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow")}
+BESIDE = {
+    "--metric": ("R@1", "--validate", "c.txt"), "--word-vectors": ("w", "--text", "bow"),
+    "--scheduler": ("nowhere.json", "--engine", "dask"),
+}  # fmt: skip
 
 
 def written(option: str) -> list[object]:
@@ -471,7 +475,8 @@ def test_arrays_come_back_out_of_one_row_per_item() -> None:
 
 def test_both_directions_are_measured() -> None:
     # Captions 0 and 1 are of video 0, caption 2 is of video 1; caption 1 finds the other video first.
-    found = both_ways(torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]]), np.array([0, 0, 1]))
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]])
+    found = both_ways(scores.__getitem__, np.array([0, 0, 1]), 2)
     assert found["R@1"] == approx(2 / 3)
     assert found["SumR"] == approx(100 * 2 / 3 + 200)
     assert found["v2t R@1"] == 1
@@ -618,7 +623,8 @@ def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
     found = decode_clips(
         Team("cpu"), [*map(str, videos)], ids, CacheSettings(path / "kept"), sampling, Pixels(32, 32), 1
     )
-    scored = clip_scores(model, footage_of([str(path / "c.txt")], found, WORDS, False))
+    told = footage_of([str(path / "c.txt")], found, WORDS, False)
+    scored = clip_scores_of(model, told)(np.arange(len(told.pairs.captions)))
     assert scored.shape == (len(videos), len(videos))
     return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
 
@@ -886,11 +892,10 @@ def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, 
     sampling, pixels = Sampling(fps=1.0, count=FRAMES, clip=FRAMES), Pixels(32, 32)
     seen = decode_clips(Team("cpu"), [*map(str, videos)], {*SOME}, CacheSettings(footage / "kept"), sampling, pixels, 1)
     found = footage_of([str(footage / "c.txt")], seen, WORDS, False)
-    whole = [np.arange(len(ids)) for ids in (found.pairs.captions, found.pairs.items)]
-    taught = ModelTeacher(name, str(footage / "t.safetensors"), found, clip(5), pixels, "cpu")
+    taught = ModelTeacher(name, str(footage / "t.safetensors"), FRAMES, WORDS, clip(5), pixels, "cpu")
     with torch.inference_mode():
-        scores = taught.teacher.similarities(taught.texts(whole[0]), taught.videos(whole[1]))
-        expected = clip_scores(model, found) * model.teacher.logit_scale.exp()
+        scores = taught.teacher.similarities(taught.texts(found.tokens), taught.videos(found.cache, found.names))
+        expected = clip_scores_of(model, found)(np.arange(len(found.pairs.captions))) * model.teacher.logit_scale.exp()
     torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-4)
 
 

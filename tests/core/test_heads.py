@@ -436,12 +436,8 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_both(
 ) -> None:
     rng = np.random.default_rng(2)
     store(collection / "few.h5", "frames", {f"shot{k + 290}": rng.normal(size=(2, 4)) for k in range(10)}, frames=True)
-    store(
-        collection / "other.h5",
-        "clip",
-        {f"shot{k:03d}": rng.normal(size=6) for k in range(300)},
-        made={"model": "huge"},
-    )
+    other = {f"shot{k:03d}": rng.normal(size=6) for k in range(300)}
+    store(collection / "other.h5", "clip", other, made={"model": "huge"})
     (collection / "more.txt").write_text("663 a car\n")
     ran = avs("search", *line, "--head", "laff.safetensors")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr

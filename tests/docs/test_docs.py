@@ -178,7 +178,7 @@ def test_options_of_one_name_offer_what_their_own_command_takes() -> None:
     assert "borda" not in MADE["man/avs-rerank.1"]
 
 
-@pytest.mark.parametrize(("name", "option", "spec"), [("train", "head", "laff"), ("extract", "model", "conse")])
+@pytest.mark.parametrize(("name", "option", "spec"), [("train", "head", "laff"), ("extract", "model", "lite")])
 def test_the_page_tells_what_an_entry_can_be_given(name: str, option: str, spec: str) -> None:
     told = settings_of(docgen.REGISTRIES[name, option].load(spec))
     for key, value in told.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avs_cli.io import texts
-from avs_cli.io.texts import Lookup, PackedTexts, digests, distinct, renumbered, repeated, twin
+from avs_cli.io.texts import Lookup, Numbering, PackedTexts, digests, distinct, renumbered, repeated, twin
 
 WORDS = ["a", "", "straße", "映画", "a", "b" * 300, "nul\0", "nul\n"]
 
@@ -68,3 +68,13 @@ def test_a_repeated_text_is_noticed() -> None:
 def test_digests_do_not_depend_on_padding() -> None:
     ids = ["a", "shot00001_2", "映画"]
     assert digests(column(*ids)).tolist() == digests(column(*ids).astype("S200")).tolist()
+
+
+def test_texts_are_numbered_in_their_order_and_found_again() -> None:
+    numbering = Numbering()
+    ids = [f"video{number}#enc#{number % 7}" for number in range(3000)]
+    assert [numbering.add(id) for id in ids] == list(range(3000))
+    assert [numbering.add(id) for id in ids[::-1]] == list(range(2999, -1, -1))
+    assert [numbering.number(id) for id in ("video7#enc#0", "video7#enc#1", "")] == [7, -1, -1]
+    assert numbering == set(ids) and list(numbering) == ids and set(ids) - numbering == set()
+    assert numbering.padded(np.array([5, 0])).tolist() == [b"video5#enc#5", b"video0#enc#0"]

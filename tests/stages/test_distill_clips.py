@@ -1,17 +1,11 @@
 """Distillation from clips as a Python function."""
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
-import open_clip
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from avs_cli.commands import distill as command
 from avs_cli.errors import MismatchError, SpecError
@@ -20,40 +14,11 @@ from avs_cli.stages import distill_clips
 
 Avs = Callable[..., Any]
 Hearing = Callable[[], Any]
-CONFIG: dict[str, Any] = {
-    "embed_dim": 64, "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
-    "text_cfg": {"width": 64, "heads": 1, "layers": 1, "context_length": 16, "vocab_size": 49408},
-}  # fmt: skip
-COLOURS = ("red", "green", "blue")
 TINY: dict[str, Any] = {
     "weights": "clip", "frames": 2, "words": 8, "epochs": 1, "batch_size": 4, "workers": 1, "device": "cpu",
     "threads": 1,
 }  # fmt: skip
 LINE = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", value)]
-
-
-@pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Three films of two seconds with two captions each, and a tiny CLIP model."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
-    torch.manual_seed(0)
-    Path("clip").mkdir()
-    save_file(open_clip.CLIP(**CONFIG).state_dict(), "clip/open_clip_model.safetensors")
-    Path("clip/open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
-    draw, captions = np.random.default_rng(0), []
-    for number, colour in enumerate(COLOURS):
-        with av.open(f"{colour}.mp4", "w") as container:
-            stream = container.add_stream("mpeg4", rate=2)
-            stream.width = stream.height = 32
-            for _ in range(4):
-                picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == number)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
-            container.mux(stream.encode())
-        captions += [f"{colour}#enc#{k} {text} {colour}\n" for k, text in enumerate(("it is", "all is"))]
-    Path("c.txt").write_text("".join(captions))
-    return [f"{colour}.mp4" for colour in COLOURS]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +74,7 @@ def test_videos_that_cannot_be_read_are_returned(films: list[str], hearing: Hear
 def test_the_defaults_are_those_of_the_command() -> None:
     ours, theirs = (inspect.signature(function).parameters for function in (distill_clips.distill, command.distill))
     for name, parameter in ours.items():
-        default = theirs[{"teachers": "teacher"}.get(name, name)].default if name != "report" else None
+        default = theirs[{"teachers": "teacher"}.get(name, name)].default if name not in ("report", "engine") else None
         if default not in (None, "", []) and parameter.default is not inspect.Parameter.empty:
             assert parameter.default == default, name
 

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from avs_cli.errors import FormatError
+from avs_cli.io.mapped import Column
 from avs_cli.io.texts import twin
 
 RESERVED = ("shots", "thumbnails")
@@ -135,18 +136,19 @@ def texts(dataset: Any, wanted: DatasetType, where: str) -> np.ndarray:
     return np.array(found or [b""], dtype="S")[: len(found)]
 
 
-def check_ids(raw: np.ndarray, where: str) -> None:
+def check_ids(raw: Column, where: str) -> None:
     """Raises FormatError for a duplicate id, and for one that is empty, not UTF-8, or has white space or NUL."""
     if not _are_words(raw):
-        wrong = next(id for id in raw.tolist() if not _are_words(np.array([id])))
+        pieces = (raw[low : low + WORDS].tolist() for low in range(0, len(raw), WORDS))
+        wrong = next(id for piece in pieces for id in piece if not _are_words(np.array([id])))
         raise FormatError(where, f"{wrong!r} is not an id: 1 to {ID_BYTES} bytes of UTF-8 without white space")
     if found := twin([raw]):
         raise FormatError(where, f"duplicate id {found[0].decode()!r}")
 
 
-def _are_words(raw: np.ndarray) -> bool:
+def _are_words(raw: Column) -> bool:
     """Whether each string is one word."""
-    return all(_piece_of_words(raw[low : low + WORDS]) for low in range(0, len(raw), WORDS))
+    return all(_piece_of_words(np.asarray(raw[low : low + WORDS])) for low in range(0, len(raw), WORDS))
 
 
 def _piece_of_words(raw: np.ndarray) -> bool:

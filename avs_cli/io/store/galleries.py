@@ -3,16 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from avs_cli.errors import MismatchError, few
+from avs_cli.errors import FEW, MismatchError, few
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.compatibility import Comparison, is_imported
+from avs_cli.io.store.joining import join_ids
 from avs_cli.io.store.reader import Gallery, open_store
 from avs_cli.io.store.schema import Ids
 from avs_cli.types import Block, Joined, Shot
+
+# Shots that are looked at together.
+PIECE = 1 << 16
 
 
 class Galleries(Resource):
@@ -75,6 +79,14 @@ class Galleries(Resource):
         return ", ".join(f"{store.path}::{feature}" for store in self.features[feature].stores)
 
 
+class Gap(NamedTuple):
+    """Shots that a feature lacks and another one has: how many, the first of them, and a feature that has that one."""
+
+    shots: int
+    first: list[str]
+    rich: str
+
+
 class JoinedGallery:
     """The shots of several features as one gallery: blocks of shots with all their features.
 
@@ -86,29 +98,12 @@ class JoinedGallery:
         self._named = galleries
         self.galleries = [galleries.features[feature] for feature in features]
         self.features, self.rows = tuple(features), rows
-        self.ids = _sorted(self.galleries[:1])
-        self._places = self._located()
-        if any(len(gallery) != len(self.ids) for gallery in self.galleries) or self._gaps:
-            self.ids = _sorted(self.galleries)
-            self._places = self._located()
-
-    def _located(self) -> list[np.ndarray]:
-        """Per feature (N,) the position of each shot in its gallery, -1 where it has none; equal ones are shared."""
-        located: list[np.ndarray] = []
-        for number, gallery in enumerate(self.galleries):
-            equal = (k for k in range(number) if _same_ids(gallery, self.galleries[k]))
-            twin = next(equal, None)
-            located.append(gallery.places(self.ids).astype(np.int32) if twin is None else located[twin])
-        return located
+        raw, self._places = join_ids(self.galleries)
+        self.ids = Ids(raw)
 
     def places(self, ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of shots that are in the gallery."""
-        return np.searchsorted(self.ids.raw, np.array([id.encode() for id in ids] or [b""], "S")[: len(ids)])
-
-    @property
-    def _gaps(self) -> list[str]:
-        """The features with missing shots."""
-        return [name for name, places in zip(self.features, self._places, strict=True) if (places < 0).any()]
+        return self.ids.raw.searchsorted(np.array([id.encode() for id in ids] or [b""], "S")[: len(ids)])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -133,42 +128,44 @@ class JoinedGallery:
 
     def count(self, features: Sequence[str], every: bool) -> int:
         """Number of shots that have all of these features, or any of them."""
-        there = self._there(features)
-        return int((np.logical_and if every else np.logical_or).reduce([*there.values()]).sum())
+        together = np.logical_and if every else np.logical_or
+        return sum(int(together.reduce([*there.values()]).sum()) for _, there in self._there(features))
 
-    def _there(self, features: Sequence[str]) -> dict[str, np.ndarray]:
-        """Feature -> (N,) bool, whether it has each shot."""
-        return {name: self._places[self.features.index(name)] >= 0 for name in features}
+    def complete(self, low: int, high: int) -> list[str]:
+        """The shots from `low` to before `high` that have all features."""
+        there = [np.asarray(places[low:high]) >= 0 for places in self._places]
+        return list(Ids(np.asarray(self.ids.raw[low:high])[np.logical_and.reduce(there)]))
 
-    def lacks(self, features: Sequence[str]) -> dict[str, list[str]]:
-        """Feature -> the shots that it lacks and another of these features has; without complete features."""
-        there = self._there(features)
-        some = np.logical_or.reduce([*there.values()])
-        gaps = {name: np.flatnonzero(some & ~held).tolist() for name, held in there.items()}
-        return {name: [self.ids[i] for i in gap] for name, gap in gaps.items() if gap}
+    def _there(self, features: Sequence[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Of some shots at a time, the position of the first, and for each feature whether it has them."""
+        places = {name: self._places[self.features.index(name)] for name in features}
+        for low in range(0, len(self), PIECE):
+            yield low, {name: np.asarray(column[low : low + PIECE]) >= 0 for name, column in places.items()}
 
-    def described_gap(self, poor: str, lost: Sequence[str], features: Sequence[str]) -> str:
-        """A message: `poor` lacks the shots `lost`, which another of `features` has."""
-        rich = next(name for name in features if self._named.places(name, lost[:1])[0] >= 0)
-        count = f"{len(lost)} shot{'s' * (len(lost) > 1)}"
-        return f"{self._named.stores_of(poor)} lacks {count} that {self._named.stores_of(rich)} has: {few(lost)}"
+    def gaps(self, features: Sequence[str]) -> dict[str, Gap]:
+        """The shots that a feature lacks and another of these features has, by feature; without complete features."""
+        found: dict[str, Gap] = {}
+        for low, there in self._there(features):
+            some = np.logical_or.reduce([*there.values()])
+            for name, held in there.items():
+                lost = np.flatnonzero(some & ~held)
+                if len(lost):
+                    rich = next(other for other in features if there[other][lost[0]])
+                    count, first, rich = found.get(name, Gap(0, [], rich))
+                    first += [self.ids[low + place] for place in lost[: max(0, FEW + 1 - len(first))].tolist()]
+                    found[name] = Gap(count + len(lost), first, rich)
+        return {name: found[name] for name in features if name in found}
+
+    def described_gap(self, poor: str, gap: Gap) -> str:
+        """A message: `poor` lacks these shots."""
+        count = f"{gap.shots} shot{'s' * (gap.shots > 1)}"
+        return (
+            f"{self._named.stores_of(poor)} lacks {count} that {self._named.stores_of(gap.rich)} has: {few(gap.first)}"
+        )
 
     def shots(self) -> dict[str, Shot]:
         """The shots described in the files, by id."""
         return {id: shot for gallery in self.galleries for id, shot in gallery.shots().items()}
-
-
-def _sorted(galleries: Sequence[Gallery]) -> Ids:
-    """The ids of some galleries, sorted, each once; the order of UTF-8 is that of code points."""
-    columns = [column for gallery in galleries for column in gallery.columns]
-    ids = np.concatenate(columns)
-    return Ids(np.unique(ids) if len(galleries) > 1 else np.sort(ids))
-
-
-def _same_ids(one: Gallery, other: Gallery) -> bool:
-    """Whether two galleries have the same ids in the same stores and order."""
-    pairs = zip(one.columns, other.columns, strict=False)
-    return len(one.columns) == len(other.columns) and all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 def _with_zeros(gallery: Gallery, places: np.ndarray, ids: Sequence[str]) -> Block:

@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io.mapped import Column
 from avs_cli.io.pipe import spooled
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.checked import check, features_in
@@ -74,10 +75,11 @@ class Store(Resource):
             with structure(self.path):
                 self.feature = _chosen(self._file, self.path, feature)
                 check(self._file, self.feature, self.path)
-                self._load(self._file[self.feature])
             raw = stack.enter_context(real.open("rb", buffering=0))
             self._descriptor = raw.fileno()
             self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            with structure(self.path):
+                self._load(self._file[self.feature])
             count = self.rows * self.dim
             if count and self._start + count * self.dtype.itemsize > len(self._map):
                 raise FormatError(self._name, "the file ends before its vectors do")
@@ -92,8 +94,10 @@ class Store(Resource):
         self.rows, self.dim = map(int, vectors.shape)
         self._start = vectors.id.get_offset()
         self.frame_level = "offsets" in group
-        self._offsets: np.ndarray | None = offsets_of(group, self.rows, self._name) if self.frame_level else None
-        self._ids = ids_of(group, self._name)
+        self._offsets: Column | None = None
+        if self.frame_level:
+            self._offsets = offsets_of(group, self.rows, self._name, mapped=self._map)
+        self._ids = ids_of(group, self._name, self._map)
 
     @property
     def _name(self) -> str:
@@ -107,7 +111,7 @@ class Store(Resource):
     @property
     def offsets(self) -> np.ndarray:
         """(N+1,) int64: item i has vectors[offsets[i]:offsets[i+1]], also if items have one row each."""
-        return np.arange(len(self) + 1) if self._offsets is None else self._offsets
+        return np.arange(len(self) + 1) if self._offsets is None else np.asarray(self._offsets)
 
     @cached_property
     def positions(self) -> Lookup:
@@ -116,6 +120,13 @@ class Store(Resource):
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def has(self, ids: np.ndarray) -> bool:
+        """Whether the ids are these, as NUL-padded bytes, in this order."""
+        return len(ids) == len(self) and all(
+            np.array_equal(self._ids[low : low + LOOKUPS], ids[low : low + LOOKUPS])
+            for low in range(0, len(ids), LOOKUPS)
+        )
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The feature in blocks of at most `rows` vectors, or one item; a thread reads ahead.
@@ -137,7 +148,7 @@ class Store(Resource):
         while first < len(self):
             last = min(first + rows, len(self))
             if self._offsets is not None:
-                fitting = int(np.searchsorted(self._offsets, self._offsets[first] + rows, side="right")) - 1
+                fitting = int(self._offsets.searchsorted(self._offsets[first] + rows, side="right")) - 1
                 last = max(first + 1, fitting)
             yield first, last
             first = last
@@ -146,7 +157,7 @@ class Store(Resource):
         low, high, offsets = first, last, None
         if self._offsets is not None:
             low, high = int(self._offsets[first]), int(self._offsets[last])
-            offsets = self._offsets[first : last + 1] - low
+            offsets = np.asarray(self._offsets[first : last + 1]) - low
         vectors = np.empty((high - low, self.dim), self.dtype)
         self._fill(vectors, low)
         block = Block(Ids(self._ids[first:last]), vectors, offsets)
@@ -204,7 +215,7 @@ class Store(Resource):
             return shots_of(self._file, self.path)
 
     @property
-    def pictures(self) -> tuple[np.ndarray, np.ndarray]:
+    def pictures(self) -> tuple[Column, np.ndarray]:
         """The ids (as bytes) of the shots with a thumbnail, and the (T+1,) offsets of the pictures."""
         with structure(self.path):
             return pictures_of(self._file, self.path)
@@ -265,7 +276,7 @@ class Gallery(Resource):
         return [id for store in self.stores for id in store.ids]
 
     @property
-    def columns(self) -> list[np.ndarray]:
+    def columns(self) -> list[Column]:
         """The ids of each store, as NUL-padded bytes."""
         return [store._ids for store in self.stores]
 

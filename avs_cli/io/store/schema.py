@@ -1,6 +1,7 @@
 """The HDF5 layout of a feature store: reading and writing the groups of the schema in `reader.py`."""
 
 import contextlib
+import mmap
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,18 +14,21 @@ import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.bounded_json import parsed
+from avs_cli.io.mapped import Column, MappedColumn
 from avs_cli.io.store.checked import IDS, PATH_BYTES, PATHS, check_ids, holds, texts
 from avs_cli.types import Shot
 
 FORMAT = "avs-features"
 VERSION = 1
 PROVENANCE_BYTES = 1 << 20
+# Ids that are decoded at a time.
+PIECE = 1 << 14
 
 
 class Ids(Sequence[str]):
     """The ids of a store or of a block, decoded on access, since a search needs few of them."""
 
-    def __init__(self, raw: np.ndarray):
+    def __init__(self, raw: Column):
         self.raw = raw
 
     def __len__(self) -> int:
@@ -40,8 +44,9 @@ class Ids(Sequence[str]):
         return bytes(self.raw[index]).decode()
 
     def __iter__(self) -> Iterator[str]:
-        # Ids contain no line breaks, and decoding them at once is five times as fast as one by one.
-        return iter(b"\n".join(self.raw.tolist()).decode().split("\n") if len(self.raw) else ())
+        # Ids contain no line breaks, and decoding many at once is five times as fast as one by one.
+        for low in range(0, len(self.raw), PIECE):
+            yield from b"\n".join(self.raw[low : low + PIECE].tolist()).decode().split("\n")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -92,19 +97,44 @@ def provenance_of(group: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def ids_of(group: Any, where: str) -> np.ndarray:
-    """The ids of a group as NUL-padded bytes. Raises FormatError for an invalid or duplicate id."""
-    raw = texts(group["ids"], IDS, where)
-    check_ids(raw, where)
-    return raw
+def ids_of(group: Any, where: str, mapped: mmap.mmap | None = None) -> Column:
+    """The ids of a group as NUL-padded bytes. Raises FormatError for an invalid or duplicate id.
+
+    mapped  the file, in which the ids stay, unless another program has written them in another form
+    """
+    raw = _in_place(group["ids"], mapped) if mapped else None
+    ids: Column = texts(group["ids"], IDS, where) if raw is None else raw
+    check_ids(ids, where)
+    return ids
 
 
-def offsets_of(group: Any, total: int, where: str, of: str = "vectors") -> np.ndarray:
-    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for an empty range."""
-    offsets = group["offsets"][...].astype(np.int64)
-    if not (len(offsets) and offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) > 0).all()):
-        raise FormatError(where, f"offsets do not divide the {total} {of} among the {len(offsets) - 1} ids")
-    return np.asarray(offsets)
+def _in_place(dataset: Any, mapped: mmap.mmap) -> MappedColumn | None:
+    """A column of texts where it is in the file; None if it has to be converted."""
+    padded = dataset.dtype.kind == "S" and dataset.id.get_type().get_strpad() == h5py.h5t.STR_NULLPAD
+    start, width = dataset.id.get_offset(), dataset.dtype.itemsize
+    if not padded or start is None or start + len(dataset) * width > len(mapped):
+        return None
+    return MappedColumn(mapped, f"S{width}", len(dataset), start)
+
+
+def offsets_of(
+    group: Any, total: int, where: str, of: str = "vectors", mapped: mmap.mmap | None = None
+) -> np.ndarray | MappedColumn:
+    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for an empty range.
+
+    mapped  the file, in which the offsets stay if they are of that type
+    """
+    dataset = group["offsets"]
+    start, count = dataset.id.get_offset(), len(dataset)
+    offsets: np.ndarray | MappedColumn
+    if mapped and dataset.dtype == np.int64 and start is not None and start + 8 * count <= len(mapped):
+        offsets = MappedColumn(mapped, np.int64, count, start)
+    else:
+        offsets = dataset[...].astype(np.int64)
+    pieces = (np.asarray(offsets[low : low + PIECE + 1]) for low in range(0, count, PIECE))
+    if not (count and offsets[0] == 0 and offsets[-1] == total and all((np.diff(piece) > 0).all() for piece in pieces)):
+        raise FormatError(where, f"offsets do not divide the {total} {of} among the {count - 1} ids")
+    return offsets
 
 
 def shots_of(file: Any, shown: str) -> dict[str, Shot]:
@@ -121,12 +151,12 @@ def shots_of(file: Any, shown: str) -> dict[str, Shot]:
     return {id: Shot(id, videos[row], start, end) for id, row, start, end in columns}
 
 
-def pictures_of(file: Any, shown: str) -> tuple[np.ndarray, np.ndarray]:
+def pictures_of(file: Any, shown: str) -> tuple[Column, np.ndarray]:
     """The ids (raw) and the offsets of the thumbnails."""
     if not holds(file, "thumbnails"):
         return np.empty(0, "S1"), np.zeros(1, np.int64)
     group, where = file["thumbnails"], f"{shown}::thumbnails"
-    return ids_of(group, where), offsets_of(group, len(group["jpeg"]), where, "bytes")
+    return ids_of(group, where), np.asarray(offsets_of(group, len(group["jpeg"]), where, "bytes"))
 
 
 @contextmanager
@@ -174,8 +204,11 @@ def array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     return group.create_dataset(name, shape=shape, dtype=dtype, dcpl=properties, track_times=False)
 
 
-def write_ids(group: Any, name: str, words: Sequence[str]) -> None:
-    raw = np.array([word.encode() for word in words] or [b""], dtype="S")[: len(words)]
+def write_ids(group: Any, name: str, words: Sequence[str] | np.ndarray) -> None:
+    """words  texts, or the same as NUL-padded bytes"""
+    raw = words
+    if not isinstance(raw, np.ndarray):
+        raw = np.array([word.encode() for word in words] or [b""], dtype="S")[: len(words)]
     if raw.dtype.itemsize > PATH_BYTES:
         raise MismatchError(f"{name}: a string of {raw.dtype.itemsize} bytes; the maximum is {PATH_BYTES}")
     kind = h5py.string_dtype("utf-8", raw.dtype.itemsize)
@@ -194,9 +227,9 @@ def write_shots(file: Any, shots: Sequence[Shot]) -> None:
     write_ids(group, "videos", list(videos))
 
 
-def write_pictures(file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
+def write_pictures(file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> Any:
     """Create the group of thumbnails, and return the dataset for their bytes; None without thumbnails."""
-    if not ids:
+    if not len(ids):
         return None
     group = file.create_group("thumbnails")
     write_ids(group, "ids", ids)

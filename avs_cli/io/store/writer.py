@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +24,6 @@ from avs_cli.io.store.compatibility import differences
 from avs_cli.io.store.reader import Store, features, kind_of
 from avs_cli.io.store.schema import (
     Ids,
-    array,
     created,
     ids_of,
     opened,
@@ -32,6 +33,10 @@ from avs_cli.io.store.schema import (
     write_pictures,
     write_shots,
 )
+from avs_cli.io.store.schema import (
+    array as array_of,
+)
+from avs_cli.io.texts import Numbering
 from avs_cli.types import Failure, Shot
 
 PIECE = 32 << 20
@@ -50,6 +55,44 @@ class Item(NamedTuple):
     id: str
     vectors: np.ndarray
     thumbnail: bytes | None = None
+
+
+class _Places:
+    """Where items are: per id, in the order in which they were found, the source and the number of rows or bytes there.
+
+    Of an id in several sources, the first one counts.
+    """
+
+    def __init__(self) -> None:
+        self.ids = Numbering()
+        self._sources, self._lengths = array("i"), array("q")
+
+    def add(self, id: str, source: int, length: int) -> None:
+        if self.ids.add(id) == len(self._sources):
+            self._sources.append(source)
+            self._lengths.append(length)
+
+    def source(self, id: str) -> int:
+        """-1 for an id that is unknown."""
+        number = self.ids.number(id)
+        return self._sources[number] if number >= 0 else -1
+
+    @property
+    def sources(self) -> np.ndarray:
+        """By the numbers of the ids."""
+        return np.array(self._sources, np.int32)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """By the numbers of the ids."""
+        return np.array(self._lengths, np.int64)
+
+    def numbers(self, ids: Iterable[str]) -> np.ndarray:
+        """-1 for ids that are unknown."""
+        return np.fromiter(map(self.ids.number, ids), np.int64)
+
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        return zip(self.ids, self._sources, self._lengths, strict=True)
 
 
 def is_finished(path: Path) -> bool:
@@ -84,7 +127,7 @@ class StoreWriter:
             raise MismatchError(f"{path}: invalid feature name {feature!r}")
         self.feature, self.dim, self.frame_level = feature, dim, frame_level
         self.provenance, self.dtype = dict(provenance), np.dtype(dtype)
-        self.done: set[str] = set()
+        self.done: AbstractSet[str] = frozenset()
         self.failed: dict[str, Failure] = {}
         # Writers of other features of the store that finish before this one, and their parts' numbers.
         self._earlier: Sequence[StoreWriter] = ()
@@ -101,9 +144,9 @@ class StoreWriter:
         """Read what the store and its parts have, and return the number of the last part."""
         self._sweep()
         self._shots: dict[str, Shot] = {}
-        # Id -> index of its source in `_sources`, and its number of rows or bytes there.
-        self._where: dict[str, tuple[int, int]] = {}
-        self._pictures: dict[str, tuple[int, int]] = {}
+        # Sources by their index in `_sources`.
+        self._where, self._pictures = _Places(), _Places()
+        self.done = self._where.ids
         self._sources: list[Path] = []
         self._borrowed: set[Path] = set()
         self._open: tuple[int, Store] | None = None
@@ -144,7 +187,7 @@ class StoreWriter:
         ids, lengths = [item.id for item in fresh], [len(item.vectors) for item in fresh]
         shots = {item.shot.id: item.shot for item in fresh if item.shot}
         # One thumbnail per shot: that of the store, else that of the first feature.
-        known = [writer._pictures for writer in (self, *self._earlier)]
+        known = [writer._pictures.ids for writer in (self, *self._earlier)]
         pictures = {
             item.id: item.thumbnail
             for item in fresh
@@ -187,8 +230,8 @@ class StoreWriter:
         """The ids of those items that are done with other vectors."""
         by_source: dict[int, list[Item]] = {}
         for item in batch:
-            if item.id in self._where:
-                by_source.setdefault(self._where[item.id][0], []).append(item)
+            if item.id in self.done:
+                by_source.setdefault(self._where.source(item.id), []).append(item)
         wrong = []
         for number, items in by_source.items():
             held = self._reader(number).read([item.id for item in items])
@@ -218,8 +261,12 @@ class StoreWriter:
 
         The bytes of the store depend only on the items and their order, not on batches and interruptions.
         """
-        named = dict.fromkeys(order)
-        final = [id for id in self._where if id not in named] + [id for id in named if id in self._where]
+        named = self._where.numbers(order)
+        named = named[named >= 0]
+        named = named[np.sort(np.unique(named, return_index=True)[1])]
+        others = np.ones(len(self._where.ids), bool)
+        others[named] = False
+        final = np.concatenate([np.flatnonzero(others), named])
         if self._changed(final):
             with replacing(self.path) as temporary:
                 with created(temporary) as file:
@@ -273,7 +320,7 @@ class StoreWriter:
         with Store(source, features(source)[0]) as store:
             ids, offsets = store.pictures
             sizes = zip(Ids(ids), np.diff(offsets).tolist(), strict=True)
-            ours = [(id, size) for id, size in sizes if id in self._where and id not in self._pictures]
+            ours = [(id, size) for id, size in sizes if id in self.done and id not in self._pictures.ids]
         if ours:
             self._borrowed.add(source)
             self._know(source, (), ours, {})
@@ -285,12 +332,13 @@ class StoreWriter:
         """
         self._close()
         shots, pictures = self._shots, self._pictures
-        self._shots, self._pictures = {}, {}
+        self._shots, self._pictures = {}, _Places()
         with Store(self.path, features(self.path)[0]) as store:
             ids, offsets = store.pictures
             self._know(self.path, (), zip(Ids(ids), np.diff(offsets).tolist(), strict=True), store.shots())
         self._shots = {**self._shots, **shots}
-        self._pictures |= {id: where for id, where in pictures.items() if id not in self._pictures}
+        for picture in pictures:
+            self._pictures.add(*picture)
 
     def _know(
         self,
@@ -304,8 +352,7 @@ class StoreWriter:
         self._sources.append(source)
         for known, found in ((self._where, rows), (self._pictures, pictures)):
             for id, length in found:
-                known.setdefault(id, (number, length))
-        self.done.update(self._where)
+                known.add(id, number, length)
         self._shots.update(shots)
 
     def _refuse_other(self, store: Store) -> None:
@@ -353,7 +400,7 @@ class StoreWriter:
             raise MismatchError(f"{self.path}: {item.id}: {largest:g} is beyond {self.dtype.name}; store it as float32")
         return vectors
 
-    def _group(self, file: Any, ids: Sequence[str], lengths: Sequence[int]) -> Any:
+    def _group(self, file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> Any:
         """Create the group of the feature, complete except for the values of the vectors."""
         group = file.create_group(self.feature)
         text = json.dumps(self.provenance, sort_keys=True, ensure_ascii=False)
@@ -364,40 +411,47 @@ class StoreWriter:
         group.attrs["provenance"] = text
         write_ids(group, "ids", ids)
         if self.frame_level:
-            array(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
-        array(group, "vectors", (sum(lengths), self.dim), self.dtype)
+            array_of(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
+        array_of(group, "vectors", (int(np.sum(lengths)), self.dim), self.dtype)
         return group
 
-    def _changed(self, final: list[str]) -> bool:
-        """Whether `finish` would change the store."""
+    def _changed(self, final: np.ndarray) -> bool:
+        """Whether `finish` would change the store, to the items of these numbers."""
         if not self.path.exists() or self.feature not in features(self.path):
             return True
         with Store(self.path, self.feature) as store:
-            return store.ids != final or store.provenance != self.provenance or len(store.shots()) != len(self._shots)
+            if len(store) != len(final) or store.provenance != self.provenance:
+                return True
+            return len(store.shots()) != len(self._shots) or not store.has(self._where.ids.padded(final))
 
-    def _join(self, file: Any, final: list[str]) -> None:
-        """Write the store: copy other features, and join this one from its sources."""
+    def _join(self, file: Any, final: np.ndarray) -> None:
+        """Write the store: copy other features, and join this one from its sources, the items of these numbers."""
+        where, held_pictures = self._where, self._pictures
         others = [name for name in features(self.path) if name != self.feature] if self.path.exists() else []
         for name in sorted([self.feature, *others]):
             if name == self.feature:
-                vectors = self._group(file, final, [self._where[id][1] for id in final])["vectors"]
+                vectors = self._group(file, where.ids.padded(final), where.lengths[final])["vectors"]
             else:
                 with opened(self.path, str(self.path)) as old:
                     old.copy(name, file)
-        shots = {id: self._shots[id] for id in final if id in self._shots} | self._shots
+        shots = self._shots
+        if shots:
+            shots = {id: shots[id] for id in where.ids.texts().take(final) if id in shots} | shots
         write_shots(file, list(shots.values()))
-        pictured = [id for id in {**shots, **self._pictures} if id in self._pictures]
-        jpeg = write_pictures(file, pictured, [self._pictures[id][1] for id in pictured])
-        rows, places = _starts(final, self._where), _starts(pictured, self._pictures)
+        shown = held_pictures.numbers(shots)
+        shown = shown[shown >= 0]
+        pictured = np.concatenate([shown, np.setdiff1d(np.arange(len(held_pictures.ids)), shown)])
+        jpeg = write_pictures(file, held_pictures.ids.padded(pictured), held_pictures.lengths[pictured])
+        rows, places = _starts(final, where.lengths), _starts(pictured, held_pictures.lengths)
         for number, source in enumerate(self._sources):
             with opened(source, str(source)) as part:
                 if self.feature in part:
                     held = Ids(ids_of(part[self.feature], str(source)))
                     offsets = part[self.feature]["offsets"][...] if self.frame_level else np.arange(len(held) + 1)
-                    _move(part[self.feature]["vectors"], offsets, vectors, _targets(number, held, self._where, rows))
+                    _move(part[self.feature]["vectors"], offsets, vectors, _targets(number, held, where, rows))
                 raw, offsets = pictures_of(part, str(source))
                 if len(raw):
-                    _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), self._pictures, places))
+                    _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), held_pictures, places))
 
     def _ledger(self) -> list[tuple[str, Failure]]:
         """The entries of the ledger with their features; an incomplete last line, of a killed writer, is removed."""
@@ -486,17 +540,18 @@ def _line(feature: str, failure: Failure) -> bytes:
     return (json.dumps({"feature": feature, **failure._asdict()}, ensure_ascii=False) + "\n").encode()
 
 
-def _starts(ids: Sequence[str], held: Mapping[str, tuple[int, int]]) -> dict[str, int]:
-    """The first row of each item when the items are stored in this order."""
-    ends = itertools.accumulate(held[id][1] for id in ids)
-    return dict(zip(ids, itertools.chain([0], ends), strict=False))
+def _starts(order: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The first row of each item, by its number, when the items are stored in this order."""
+    starts = np.empty(len(lengths), np.int64)
+    starts[order] = np.cumsum(lengths[order]) - lengths[order]
+    return starts
 
 
-def _targets(
-    number: int, ids: Iterable[str], held: Mapping[str, tuple[int, int]], starts: Mapping[str, int]
-) -> np.ndarray:
+def _targets(number: int, ids: Iterable[str], held: _Places, starts: np.ndarray) -> np.ndarray:
     """The target row of each item of a source; -1 if it is copied from another source."""
-    return np.array([starts[id] if id in held and held[id][0] == number else -1 for id in ids], np.int64)
+    known = held.numbers(ids)
+    ours = (known >= 0) & (held.sources[known] == number)
+    return np.where(ours, starts[known], -1)
 
 
 def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> None:
