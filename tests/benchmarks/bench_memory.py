@@ -1,4 +1,4 @@
-"""Memory of train, distill, validation and search, and how it grows from a tenth of the captions or shots; the size of a page.
+"""Memory of train, distill, validation and search for all captions or shots and for a tenth; the size of a page.
 
 Stores are synthetic and their vectors short, since vectors stay on disk: what could grow is ids, texts and positions.
 A figure is the peak of a whole process, libraries included, as the kernel counts it. Trainings stop after 100 batches,
