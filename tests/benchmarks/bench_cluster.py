@@ -1,7 +1,7 @@
 """`avs extract` and `avs search` by two Dask workers against this process with two decoding processes, in one run.
 
-The workers run before the clock starts, as those of a cluster do: what is left is loading the model in each of them, and
-the tasks with their stores. The bytes are compared too.
+The workers run before the clock starts, as those of a cluster do: what is left is loading the model in each of them,
+and the tasks with their stores. The bytes are compared too.
 """
 
 import subprocess
