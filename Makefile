@@ -11,12 +11,15 @@ CLIPS := bikes bigbuckbunny carphone_pristine
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 BIN := $(VENV)/bin
+# What extract and search of the demonstration take besides, as in ENGINE='--engine dask'.
+ENGINE ?=
 # Both may be words with spaces: the shell reads them, make does not.
 export VIDEOS QUERY
 
 help:
 	@echo 'make demo                  find shots in three short real clips, answer queries, draw the page'
 	@echo 'make demo VIDEOS=~/Videos QUERY="a dog on the beach"'
+	@echo "make demo ENGINE='--engine dask'   the same by the workers of a Dask cluster"
 	@echo 'make test                  format, lint, types and every test'
 	@echo 'make lint, make types      one of them'
 	@echo 'make bench [ONLY=search]   speed and quality against the goals and against peers'
@@ -70,8 +73,8 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	fi; \
 	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
 	if [ "$$videos" -nt "$$out/shots.tsv" ]; then avs shots "$$videos" -o "$$out/shots.tsv"; fi; \
-	avs extract "$$videos" -o "$$out/videos.h5" --shots "$$out/shots.tsv"; \
-	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
+	avs extract "$$videos" -o "$$out/videos.h5" --shots "$$out/shots.tsv" $(ENGINE); \
+	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec" $(ENGINE); \
 	avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
 	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \
 	echo "Ask more: $(BIN)/avs search $$out/videos.h5 --query 'a dog' | head" >&2
