@@ -31,6 +31,7 @@ COMMANDS = (
     "eval",
     "submit",
     "view",
+    "clip",
     "info",
     "convert",
 )
