@@ -17,8 +17,9 @@ from fractions import Fraction
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
+from typing import Any, NamedTuple
+
+from lxml import etree
 
 from avs_cli.errors import MismatchError
 from avs_cli.io.video.cutting import MediaInfo
@@ -92,23 +93,23 @@ def fcpxml_list(cuts: Sequence[Cut], media: Mapping[str, MediaInfo]) -> str:
     media  video -> its properties
     """
     rate = common_rate(cuts, media)
-    root = ElementTree.Element("fcpxml", version="1.9")
-    resources = ElementTree.SubElement(root, "resources")
+    root = etree.Element("fcpxml", version="1.9")
+    resources = etree.SubElement(root, "resources")
     most, _ = Counter((media[cut.shot.video].width, media[cut.shot.video].height) for cut in cuts).most_common(1)[0]
     _format(resources, "r0", rate, *most)
     assets: dict[str, str] = {}
     for video in dict.fromkeys(cut.shot.video for cut in cuts):
         assets[video] = f"a{len(assets)}"
         _asset(resources, assets[video], video, media[video])
-    event = ElementTree.SubElement(ElementTree.SubElement(root, "library"), "event", name="avs clip")
+    event = etree.SubElement(etree.SubElement(root, "library"), "event", name="avs clip")
     for topic, of_topic in groupby(cuts, key=lambda cut: cut.topic):
-        project = ElementTree.SubElement(event, "project", name=_text(f"topic {topic}"))
-        sequence = ElementTree.SubElement(project, "sequence", format="r0", tcStart="0s", tcFormat="NDF")
-        spine = ElementTree.SubElement(sequence, "spine")
+        project = etree.SubElement(event, "project", name=_text(f"topic {topic}"))
+        sequence = etree.SubElement(project, "sequence", format="r0", tcStart="0s", tcFormat="NDF")
+        spine = etree.SubElement(sequence, "spine")
         at = 0
         for _, rank, _, shot in of_topic:
             first, count = _frames(shot, rate)
-            ElementTree.SubElement(
+            etree.SubElement(
                 spine,
                 "asset-clip",
                 ref=assets[shot.video],
@@ -120,9 +121,8 @@ def fcpxml_list(cuts: Sequence[Cut], media: Mapping[str, MediaInfo]) -> str:
             )
             at += count
         sequence.set("duration", _seconds(at, rate))
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE fcpxml>\n{text}\n'
+    text = etree.tostring(root, encoding="unicode", pretty_print=True)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE fcpxml>\n{text}'
 
 
 def common_rate(cuts: Sequence[Cut], media: Mapping[str, MediaInfo]) -> Fraction:
@@ -135,23 +135,23 @@ def _known(rate: Fraction) -> Fraction:
     return min(RATES, key=lambda known: abs(known / rate - max(1, round(known / rate))))
 
 
-def _format(resources: ElementTree.Element, name: str, rate: Fraction, width: int, height: int) -> None:
+def _format(resources: Any, name: str, rate: Fraction, width: int, height: int) -> None:
     duration = f"{rate.denominator}/{rate.numerator}s"
-    ElementTree.SubElement(resources, "format", id=name, frameDuration=duration, width=str(width), height=str(height))
+    etree.SubElement(resources, "format", id=name, frameDuration=duration, width=str(width), height=str(height))
 
 
-def _asset(resources: ElementTree.Element, name: str, video: str, info: MediaInfo) -> None:
+def _asset(resources: Any, name: str, video: str, info: MediaInfo) -> None:
     rate = _known(info.rate)
     _format(resources, f"f{name}", rate, info.width, info.height)
     sound = {"hasAudio": "1", "audioSources": "1", "audioChannels": str(info.channels), "audioRate": str(info.hertz)}
-    asset = ElementTree.SubElement(
+    asset = etree.SubElement(
         resources,
         "asset",
         {"id": name, "name": _text(Path(video).name), "start": "0s", "hasVideo": "1", "format": f"f{name}"}
         | {"duration": _seconds(round(info.duration * rate), rate)}
         | (sound if info.channels else {}),
     )
-    ElementTree.SubElement(asset, "media-rep", kind="original-media", src=Path(video).absolute().as_uri())
+    etree.SubElement(asset, "media-rep", kind="original-media", src=Path(video).absolute().as_uri())
 
 
 def _frames(shot: Shot, rate: Fraction) -> tuple[int, int]:

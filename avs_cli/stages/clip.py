@@ -53,7 +53,7 @@ class Clips(NamedTuple):
     failures: list[str]
 
 
-class _Task(NamedTuple):
+class _VideoTask(NamedTuple):
     """The clips of one video, for a worker process: number, path without suffix, start and end of each."""
 
     video: str
@@ -150,7 +150,7 @@ def write_clips(
     cores = machine.cores()
     crew = min(workers or cores, len(by_video))
     threads = max(1, cores // max(1, crew))
-    tasks = [_Task(video, tuple(clips), exact, threads) for video, clips in by_video.items()]
+    tasks = [_VideoTask(video, tuple(clips), exact, threads) for video, clips in by_video.items()]
     with report.progress("clips", sum(len(task.clips) for task in tasks)) as advance:
         for task, result in apart(_cut, tasks, crew, timeout):
             if isinstance(result, Broken):
@@ -225,7 +225,7 @@ def _about(video: str, message: str) -> str:
     return message if video in message else f"{video}: {message}"
 
 
-def _cut(task: _Task) -> Iterator[tuple[int, Path | str]]:
+def _cut(task: _VideoTask) -> Iterator[tuple[int, Path | str]]:
     """The clips of one video, or the reason why there is none; runs in a worker process."""
     from avs_cli.io.video.workers import BAD_FILE, reason
 
