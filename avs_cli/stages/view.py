@@ -165,9 +165,11 @@ def page(
 
 
 def video_addresses(page: Page, folder: FilePath) -> dict[str, str]:
-    """Video -> the address of its file relative to a page in a folder, percent-encoded."""
-    start = Path(folder).resolve()
-    return {video: quote(os.path.relpath(path.resolve(), start)) for video, path in page.videos.items()}
+    """Video -> the address of its file relative to a page in a folder, percent-encoded.
+
+    Links are not followed: browsers take the way through ".." from the names in an address.
+    """
+    return {video: quote(os.path.relpath(path, folder)) for video, path in page.videos.items()}
 
 
 def write_thumbnails(pictures: Mapping[str, Picture], folder: FilePath) -> dict[str, str]:
