@@ -31,12 +31,17 @@ EDL_EVENTS = 999
 
 
 class Cut(NamedTuple):
-    """A shot of a run as a stretch of its video; padding is part of the times."""
+    """A shot of a run as a stretch of its video.
+
+    shot  with the file of its video, and the padding in its times
+    pad   seconds of padding at the end, which the video need not have
+    """
 
     topic: str
     rank: int
     score: float
     shot: Shot
+    pad: float = 0.0
 
 
 def csv_list(cuts: Sequence[Cut]) -> str:
@@ -44,7 +49,7 @@ def csv_list(cuts: Sequence[Cut]) -> str:
     text = StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["topic", "rank", "shot", "score", "video", "start", "end"])
-    for topic, rank, score, shot in cuts:
+    for topic, rank, score, shot, _ in cuts:
         rows.writerow([topic, rank, shot.id, repr(score), _path(shot), f"{shot.start:.3f}", f"{shot.end:.3f}"])
     return text.getvalue()
 
@@ -52,7 +57,7 @@ def csv_list(cuts: Sequence[Cut]) -> str:
 def m3u_list(cuts: Sequence[Cut]) -> str:
     """A playlist in which VLC plays each shot from its start to its end."""
     lines = ["#EXTM3U"]
-    for topic, rank, _, shot in cuts:
+    for topic, rank, _, shot, _ in cuts:
         lines += [
             f"#EXTINF:{max(1, round(shot.end - shot.start))},{_line(f'{topic} {rank}: {shot.id}')}",
             f"#EXTVLCOPT:start-time={shot.start:.3f}",
@@ -72,8 +77,8 @@ def edl_list(cuts: Sequence[Cut], media: Mapping[str, MediaInfo], title: str) ->
     rate = common_rate(cuts, media)
     lines = [f"TITLE: {_line(title)[:70]}", "FCM: NON-DROP FRAME", ""]
     at = 3600 * round(rate)
-    for number, (topic, rank, _, shot) in enumerate(cuts, start=1):
-        first, count = _frames(shot, rate)
+    for number, (topic, rank, _, shot, pad) in enumerate(cuts, start=1):
+        first, count = _frames(shot, pad, media[shot.video], rate)
         kind = "AA/V" if media[shot.video].channels else "V"
         times = [_timecode(frame, rate) for frame in (first, first + count, at, at + count)]
         lines += [
@@ -107,8 +112,8 @@ def fcpxml_list(cuts: Sequence[Cut], media: Mapping[str, MediaInfo]) -> str:
         sequence = etree.SubElement(project, "sequence", format="r0", tcStart="0s", tcFormat="NDF")
         spine = etree.SubElement(sequence, "spine")
         at = 0
-        for _, rank, _, shot in of_topic:
-            first, count = _frames(shot, rate)
+        for _, rank, _, shot, pad in of_topic:
+            first, count = _frames(shot, pad, media[shot.video], rate)
             etree.SubElement(
                 spine,
                 "asset-clip",
@@ -154,10 +159,11 @@ def _asset(resources: Any, name: str, video: str, info: MediaInfo) -> None:
     etree.SubElement(asset, "media-rep", kind="original-media", src=Path(video).absolute().as_uri())
 
 
-def _frames(shot: Shot, rate: Fraction) -> tuple[int, int]:
-    """The first frame of a shot and its number of frames, at least one."""
+def _frames(shot: Shot, pad: float, info: MediaInfo, rate: Fraction) -> tuple[int, int]:
+    """The first frame of a shot and its number of frames, at least one; padding ends where the video does."""
     first = round(Fraction(shot.start) * rate)
-    return first, max(1, round(Fraction(shot.end) * rate) - first)
+    end = min(shot.end, max(shot.end - pad, info.duration))
+    return first, max(1, round(Fraction(end) * rate) - first)
 
 
 def _seconds(frames: int, rate: Fraction) -> str:

@@ -54,10 +54,10 @@ class Clips(NamedTuple):
 
 
 class _VideoTask(NamedTuple):
-    """The clips of one video, for a worker process: number, path without suffix, start and end of each."""
+    """The clips of one video, for a worker process: number, path without suffix, start, end and padding of each."""
 
     video: str
-    clips: tuple[tuple[int, str, float, float], ...]
+    clips: tuple[tuple[int, str, float, float, float], ...]
     exact: bool
     threads: int
 
@@ -105,7 +105,7 @@ def cuts(
         cure = "give --videos FOLDER" if not videos else "give the folder that contains them"
         failures.append(f"{len(lost)} of {len(wanted)} videos are not {where} ({few(lost)}): {cure}")
     made = [
-        Cut(topic, rank, chosen[topic][id], _padded(shots[id], str(found[shots[id].video]), pad))
+        Cut(topic, rank, chosen[topic][id], _padded(shots[id], str(found[shots[id].video]), pad), pad)
         for topic, ranking in first.items()
         for rank, id in enumerate(ranking, start=1)
         if id in shots and id not in pictures and shots[id].video in found
@@ -135,7 +135,7 @@ def write_clips(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    by_video: dict[str, list[tuple[int, str, float, float]]] = {}
+    by_video: dict[str, list[tuple[int, str, float, float, float]]] = {}
     written: dict[int, Path] = {}
     existing: dict[int, Path] = {}
     failures: list[str] = []
@@ -145,7 +145,7 @@ def write_clips(
         if there:
             existing[number] = there
         else:
-            clip = (number, str(folder / name), cut.shot.start, cut.shot.end)
+            clip = (number, str(folder / name), cut.shot.start, cut.shot.end, cut.pad)
             by_video.setdefault(cut.shot.video, []).append(clip)
     cores = machine.cores()
     crew = min(workers or cores, len(by_video))
@@ -199,7 +199,7 @@ def clip_names(cuts: Sequence[Cut]) -> list[str]:
     """
     names: list[str] = []
     taken: set[str] = set()
-    for topic, rank, _, shot in cuts:
+    for topic, rank, _, shot, _ in cuts:
         video = _safe(Path(shot.video).stem, VIDEO_BYTES)
         name = f"{_safe(topic, TOPIC_BYTES)}_{rank:03}_{video}_{shot.start:.2f}-{shot.end:.2f}"
         number = 2
@@ -229,9 +229,9 @@ def _cut(task: _VideoTask) -> Iterator[tuple[int, Path | str]]:
     """The clips of one video, or the reason why there is none; runs in a worker process."""
     from avs_cli.io.video.workers import BAD_FILE, reason
 
-    for number, stem, start, end in task.clips:
+    for number, stem, start, end, pad in task.clips:
         try:
-            yield number, cut_clip(task.video, Path(stem), start, end, task.exact, task.threads)
+            yield number, cut_clip(task.video, Path(stem), start, end, task.exact, task.threads, pad)
         except BAD_FILE as error:
             yield number, reason(error)
 

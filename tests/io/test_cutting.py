@@ -48,7 +48,9 @@ FILMS = [
 def shoot(path: Path, film: Film) -> Path:
     """A grey film with a key frame every 20, and a tone."""
     with av.open(str(path), "w") as out:
-        pictures = out.add_stream(film.video, rate=RATE, options=film.options or None)
+        # Every jump of the levels is a change of scene.
+        options = {"sc_threshold": "0"} | film.options if film.video == "libx264" else None
+        pictures = out.add_stream(film.video, rate=RATE, options=options)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         pictures.codec_context.time_base = Fraction(1, RATE if path.suffix == ".avi" else 1000)
         pictures.gop_size = 20
@@ -198,6 +200,12 @@ def test_a_stretch_beyond_the_end_and_a_file_that_is_no_video_are_errors_that_le
         with pytest.raises(FormatError, match=message):
             cut_clip(path, tmp_path / "out" / "clip", start, end, exact)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_padding_ends_where_the_video_does(film: Callable[[Film], Path], tmp_path: Path) -> None:
+    for exact in (True, False):
+        clip = cut_clip(film(FILMS[0]), tmp_path / f"clip-{exact}", 2.0, 13.0, exact, pad=10.0)
+        assert probe(clip).duration == pytest.approx(1.0 if exact else 1.4, abs=0.1)
 
 
 def test_the_facts_for_a_cut_list(film: Callable[[Film], Path]) -> None:

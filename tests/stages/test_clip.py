@@ -150,6 +150,8 @@ def test_an_edl_counts_frames_at_the_rate_of_most_cuts() -> None:
         "003  AX       V     C        00:00:02:00 00:00:02:01 01:00:03:12 01:00:03:13",
     ]
     assert "* SOURCE FILE: /videos/a #1, ü.mp4" in lines and "* COMMENT: topic 8 rank 1 shot b  <2>" in lines
+    padded = CUTS[1]._replace(shot=Shot("b_9", "/videos/b.mp4", 50.0, 70.0), pad=12.0)
+    assert "00:00:50:00 00:01:00:00" in edl_list([padded], MEDIA, "x")
     with pytest.raises(MismatchError, match="1002 cuts, but an EDL has at most 999"):
         edl_list(CUTS * 334, MEDIA, "x")
 

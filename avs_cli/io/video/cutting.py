@@ -56,11 +56,14 @@ def media_info(path: str | Path) -> MediaInfo:
         return MediaInfo(rate, video.info.duration, video.info.width, video.info.height, channels, hertz)
 
 
-def cut_clip(path: str | Path, stem: Path, start: float, end: float, exact: bool = False, threads: int = 1) -> Path:
+def cut_clip(
+    path: str | Path, stem: Path, start: float, end: float, exact: bool = False, threads: int = 1, pad: float = 0.0
+) -> Path:
     """Write the stretch from `start` to `end`, in seconds from the first frame, as a file of its own.
 
     stem     the clip's path without the suffix, which follows from its container
     exact    whether to encode the frames of the stretch alone
+    pad      seconds at the end of the stretch that the video need not have
     returns  the clip's path; a file that exists is left as it is
 
     Equal inputs give equal bytes. Raises FormatError for an unreadable source, and for one that ends long before `end`.
@@ -74,7 +77,7 @@ def cut_clip(path: str | Path, stem: Path, start: float, end: float, exact: bool
             return target
         with replacing(target) as part:
             try:
-                _write(part, CONTAINERS[suffix], video, heard.container, sounds, (start, end), encoded)
+                _write(part, CONTAINERS[suffix], video, heard.container, sounds, (start, end, end - pad), encoded)
             except av.FFmpegError as error:
                 if error.errno in UNWRITTEN:
                     raise OSError(error.errno, error.strerror, str(target)) from None
@@ -99,7 +102,7 @@ def _write(
     video: OpenVideo,
     heard: Any,
     sounds: Sequence[Any],
-    span: tuple[float, float],
+    span: tuple[float, float, float],
     encoded: bool,
 ) -> None:
     # Without "bitexact" a Matroska file has a random number; the index at the front lets browsers play at once.
@@ -121,7 +124,7 @@ def _time(packet: Any) -> float:
     return float(stamp * packet.time_base) if stamp is not None else -math.inf
 
 
-def _copied(out: Any, video: OpenVideo, start: float, end: float) -> tuple[float, Iterator[Any]]:
+def _copied(out: Any, video: OpenVideo, start: float, end: float, needed: float) -> tuple[float, Iterator[Any]]:
     """The time in the file at which the clip starts, and the packets from there on, in the order of decoding."""
     stream = video.stream
     offset, key = _key_packet(video, start)
@@ -143,8 +146,8 @@ def _copied(out: Any, video: OpenVideo, start: float, end: float) -> tuple[float
             if packet.pts is not None:
                 reached = max(reached, float((packet.pts + (packet.duration or 0)) * stream.time_base) - video.start)
             yield _moved(packet, copy, key)
-        if reached < end - TOLERANCE:
-            raise FormatError(video.path, cut_short(reached, max(end, video.info.duration)))
+        if reached < needed - TOLERANCE:
+            raise FormatError(video.path, cut_short(reached, max(needed, video.info.duration)))
 
     return origin, packets()
 
@@ -177,7 +180,7 @@ def _moved(packet: Any, stream: Any, origin: int) -> Any:
     return packet
 
 
-def _encoded(out: Any, video: OpenVideo, start: float, end: float) -> tuple[float, Iterator[Any]]:
+def _encoded(out: Any, video: OpenVideo, start: float, end: float, needed: float) -> tuple[float, Iterator[Any]]:
     """The time in the file at which the clip starts, and the packets of its frames, as H.264."""
     frames = video.seek(start) if start > 0 and video.container.format.name != "gif" else video.frames
     within = (one for one in frames if one[0] >= start - ROUNDING)
@@ -211,8 +214,8 @@ def _encoded(out: Any, video: OpenVideo, start: float, end: float) -> tuple[floa
             reached = ends
             yield from coded.encode(picture)
         yield from coded.encode()
-        if reached < end - TOLERANCE:
-            raise FormatError(video.path, cut_short(reached, max(end, video.info.duration)))
+        if reached < needed - TOLERANCE:
+            raise FormatError(video.path, cut_short(reached, max(needed, video.info.duration)))
 
     return origin + video.start, packets()
 
