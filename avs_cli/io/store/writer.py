@@ -21,6 +21,7 @@ from avs_cli.io.atomic import replacing
 from avs_cli.io.lock import locked
 from avs_cli.io.store.checked import ID_BYTES, RESERVED
 from avs_cli.io.store.compatibility import differences
+from avs_cli.io.store.files import copy_files
 from avs_cli.io.store.reader import Store, features, kind_of
 from avs_cli.io.store.schema import (
     Ids,
@@ -29,12 +30,9 @@ from avs_cli.io.store.schema import (
     opened,
     pictures_of,
     structure,
-    write_ids,
+    write_feature,
     write_pictures,
     write_shots,
-)
-from avs_cli.io.store.schema import (
-    array as array_of,
 )
 from avs_cli.io.texts import Numbering
 from avs_cli.types import Failure, Shot
@@ -198,13 +196,12 @@ class StoreWriter:
         part = self._folder / f"{next(self._numbers):06d}.h5"
         with replacing(part) as temporary:
             with created(temporary) as file:
-                group = self._group(file, ids, lengths)
-                group["vectors"][...] = np.concatenate([item.vectors for item in fresh])
+                self._vectors(file, ids, lengths)[...] = np.concatenate([item.vectors for item in fresh])
                 write_shots(file, list(shots.values()))
                 jpeg = write_pictures(file, list(pictures), sizes)
                 if jpeg is not None:
                     jpeg[...] = np.frombuffer(b"".join(pictures.values()), np.uint8)
-            _flush(temporary)
+            flush(temporary)
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
     def room(self) -> Path:
@@ -221,7 +218,7 @@ class StoreWriter:
         Items that are done already keep their vectors. Raises MismatchError for another provenance.
         """
         with Store(source, self.feature) as store:
-            self._refuse_other(store)  # before it is a part, which every later writer would refuse
+            self.refuse_other(store)  # before it is a part, which every later writer would refuse
         part = self._folder / f"{next(self._numbers):06d}.h5"
         os.replace(source, part)
         self._include(part)
@@ -271,7 +268,7 @@ class StoreWriter:
             with replacing(self.path) as temporary:
                 with created(temporary) as file:
                     self._join(file, final)
-                _flush(temporary)
+                flush(temporary)
         self._tidy()
 
     @property
@@ -303,7 +300,7 @@ class StoreWriter:
         with Store(source, self.feature if self.feature in held else held[0]) as store:
             ours = store.feature == self.feature
             if ours:
-                self._refuse_other(store)
+                self.refuse_other(store)
             elif source != self.path:
                 return False
             ids, offsets = store.pictures
@@ -355,7 +352,8 @@ class StoreWriter:
                 known.add(id, number, length)
         self._shots.update(shots)
 
-    def _refuse_other(self, store: Store) -> None:
+    def refuse_other(self, store: Store) -> None:
+        """Raises MismatchError for a store whose vectors are not those of this writer's feature."""
         ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
         # A store has one provenance for all vectors, so small differences are errors too.
         found = differences(store.provenance, self.provenance)
@@ -400,20 +398,10 @@ class StoreWriter:
             raise MismatchError(f"{self.path}: {item.id}: {largest:g} is beyond {self.dtype.name}; store it as float32")
         return vectors
 
-    def _group(self, file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> Any:
-        """Create the group of the feature, complete except for the values of the vectors."""
-        group = file.create_group(self.feature)
-        text = json.dumps(self.provenance, sort_keys=True, ensure_ascii=False)
-        if len(text.encode()) > 60_000:
-            raise MismatchError(
-                f"{self.path}: a provenance of {len(text)} characters is more than HDF5 keeps in an attribute"
-            )
-        group.attrs["provenance"] = text
-        write_ids(group, "ids", ids)
-        if self.frame_level:
-            array_of(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
-        array_of(group, "vectors", (int(np.sum(lengths)), self.dim), self.dtype)
-        return group
+    def _vectors(self, file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> Any:
+        """Create the group of the feature, complete except for the values of the vectors, and return their dataset."""
+        kind = (self.dim, self.dtype, self.frame_level)
+        return write_feature(file, self.feature, self.provenance, ids, lengths, kind, str(self.path))
 
     def _changed(self, final: np.ndarray) -> bool:
         """Whether `finish` would change the store, to the items of these numbers."""
@@ -430,10 +418,12 @@ class StoreWriter:
         others = [name for name in features(self.path) if name != self.feature] if self.path.exists() else []
         for name in sorted([self.feature, *others]):
             if name == self.feature:
-                vectors = self._group(file, where.ids.padded(final), where.lengths[final])["vectors"]
+                vectors = self._vectors(file, where.ids.padded(final), where.lengths[final])
             else:
                 with opened(self.path, str(self.path)) as old:
                     old.copy(name, file)
+        if self.path.exists():
+            copy_files(self.path, file)
         shots = self._shots
         if shots:
             shots = {id: shots[id] for id in where.ids.texts().take(final) if id in shots} | shots
@@ -573,7 +563,7 @@ def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> 
             target[low + shift : high + shift] = piece
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Flush a file to disk before it is renamed, so that a crash leaves no incomplete file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
