@@ -68,7 +68,7 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	fi; \
 	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
 	if [ "$$videos" -nt "$$out/shots.tsv" ]; then avs shots "$$videos" -o "$$out/shots.tsv"; fi; \
-	avs extract "$$videos" -o "$$out/videos.h5" --model conse --shots "$$out/shots.tsv"; \
+	avs extract "$$videos" -o "$$out/videos.h5" --shots "$$out/shots.tsv"; \
 	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
 	avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
 	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \

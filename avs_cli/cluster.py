@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from avs_cli import machine
 from avs_cli.errors import AvsError, SpecError, UnavailableError
 from avs_cli.reporting import LOGGED, Reporter
 
@@ -116,7 +117,7 @@ def cluster(scheduler: str = "", workers: int = 0, gpu: bool = False, report: Re
         if scheduler:
             client = stack.enter_context(_connected(scheduler))
         else:
-            here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            here = machine.cores()
             cores = max(1, here // (workers or here))
             local = distributed.LocalCluster(
                 n_workers=workers or here,

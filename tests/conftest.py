@@ -9,7 +9,7 @@ import pydoc
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,13 +121,33 @@ def avs_apart(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def killed() -> Callable[[list[object], str, int, bool], bool]:
-    """Runs a command in a forked process, which has loaded everything already, that SIGKILL ends at some moment.
+def forked() -> Callable[..., int]:
+    """Runs a command in a forked process, which has loaded everything already, and returns its process id."""
+    from avs_cli.cli import exit_code
+
+    def run(line: Sequence[object], first: Callable[[], object] = lambda: None) -> int:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                first()
+                # The server that this process has for its workers is no child of the new one, which needs its own.
+                multiprocessing.forkserver._forkserver._forkserver_pid = None  # type: ignore[attr-defined]
+                code = exit_code([str(argument) for argument in line])
+            finally:
+                os._exit(code)
+        return child
+
+    return run
+
+
+@pytest.fixture
+def killed(forked: Callable[..., int]) -> Callable[[list[object], str, int, bool], bool]:
+    """Runs a command in a forked process that SIGKILL ends at some moment.
 
     The moment is the `count`-th call of what `called` names, before or after it is done. It says whether the process
     was there to be killed: one that had ended before was not.
     """
-    from avs_cli.cli import exit_code
 
     def run(line: list[object], called: str, count: int, done: bool) -> bool:
         where, _, name = called.rpartition(".")
@@ -143,15 +163,7 @@ def killed() -> Callable[[list[object], str, int, bool], bool]:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
-        child = os.fork()
-        if not child:
-            try:
-                setattr(holder, name, ending)
-                # The server that this process has for its workers is no child of the new one, which needs its own.
-                multiprocessing.forkserver._forkserver._forkserver_pid = None  # type: ignore[attr-defined]
-                exit_code([str(argument) for argument in line])
-            finally:
-                os._exit(1)
+        child = forked(line, lambda: setattr(holder, name, ending))
         _, status = os.waitpid(child, 0)
         return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 

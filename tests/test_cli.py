@@ -1,11 +1,13 @@
 """What the program promises to shells: exit codes, one line per failure, data alone on stdout."""
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,10 +36,22 @@ def program(body: str, *arguments: str, **settings: object) -> "subprocess.Popen
     return subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload, no-any-return]
 
 
-def ended(body: str, *arguments: str) -> tuple[int, str, str]:
-    running = program(body, *arguments)
-    out, told = running.communicate(timeout=60)
-    return running.returncode, out, told
+@pytest.fixture
+def ended(avs_here: Avs, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """What becomes of a command, `probe`, whose body is this statement: (exit code, stdout, stderr)."""
+
+    def run(body: str, *arguments: str) -> tuple[int, str, str]:
+        def probe(count: int = 1) -> None:
+            exec(body, {"errors": errors})
+
+        monkeypatch.setitem(sys.modules, "avs_cli.commands.probe", types.SimpleNamespace(probe=probe))
+        monkeypatch.setattr(cli, "COMMANDS", ("probe",))
+        return avs_here("probe", *arguments)
+
+    return run
+
+
+Ended = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize(
@@ -61,18 +75,18 @@ def ended(body: str, *arguments: str) -> tuple[int, str, str]:
         ("KeyboardInterrupt", 130, "avs: interrupted"),
     ],
 )
-def test_a_failure_is_one_line_on_stderr_and_its_exit_code(raised: str, code: int, line: str) -> None:
+def test_a_failure_is_one_line_on_stderr_and_its_exit_code(ended: Ended, raised: str, code: int, line: str) -> None:
     assert ended(f"raise {raised}") == (code, "", line + "\n")
 
 
 @pytest.mark.parametrize("raised", ["ZeroDivisionError('x')", "EOFError('x')", "OSError('x')", "AssertionError('x')"])
-def test_a_bug_keeps_its_traceback_and_exits_1(raised: str) -> None:
+def test_a_bug_keeps_its_traceback_and_exits_1(ended: Ended, raised: str) -> None:
     code, out, told = ended(f"raise {raised}")
     assert (code, out) == (1, "")
     assert told.startswith("Traceback") and told.rstrip().endswith(raised.replace("('x')", ": x"))
 
 
-def test_a_command_that_returns_exits_0() -> None:
+def test_a_command_that_returns_exits_0(ended: Ended) -> None:
     assert ended("print('data')") == (0, "data\n", "")
 
 
@@ -86,14 +100,14 @@ def test_a_command_that_returns_exits_0() -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_exits_2_and_points_to_the_help(arguments: list[str], line: str) -> None:
+def test_wrong_usage_exits_2_and_points_to_the_help(ended: Ended, arguments: list[str], line: str) -> None:
     code, out, told = ended("pass", *arguments)
     assert (code, out, told.count("\n")) == (2, "", 1)
     assert told.startswith(line) and told.endswith("; see: avs probe --help\n")
 
 
-def test_an_unknown_command_exits_2(avs_apart: Avs) -> None:
-    ran = avs_apart("serach")
+def test_an_unknown_command_exits_2(avs_here: Avs) -> None:
+    ran = avs_here("serach")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("avs: no such command 'serach'") and ran.stderr.count("\n") == 1
 
@@ -112,11 +126,11 @@ def test_asked_for_help_and_version_are_data(avs_apart: Avs) -> None:
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_tells_its_use_and_refuses_an_option_it_lacks(avs_apart: Avs, name: str) -> None:
-    ran = avs_apart(name, "--help")
+def test_every_command_tells_its_use_and_refuses_an_option_it_lacks(avs_here: Avs, name: str) -> None:
+    ran = avs_here(name, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"Usage: avs {name} ")
-    ran = avs_apart(name, "--no-such-option")
+    ran = avs_here(name, "--no-such-option")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.endswith(f"; see: avs {name} --help\n") and ran.stderr.count("\n") == 1
 
@@ -127,10 +141,10 @@ def test_every_option_has_a_help_text(name: str) -> None:
     assert not [each.name for each in command.params if not each.help]
 
 
-def test_commands_are_listed_in_the_order_of_the_pipeline(avs_apart: Avs) -> None:
+def test_commands_are_listed_in_the_order_of_the_pipeline(avs_here: Avs) -> None:
     listed = [
         line.split()[0]
-        for line in avs_apart("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        for line in avs_here("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     ]
     assert listed == [*cli.COMMANDS]
 
@@ -161,23 +175,20 @@ def test_a_reader_that_leaves_ends_the_program_quietly(count: int) -> None:
     ],
     ids=" ".join,
 )
-def test_a_reader_of_a_table_that_leaves_ends_the_program_quietly(tmp_path: Path, line: list[str]) -> None:
+def test_a_reader_of_a_table_that_leaves_ends_the_program_quietly(
+    tmp_path: Path, line: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     topics = range(101, 105)
     (tmp_path / "qrels").write_text("".join(f"{t} 0 {shot} 1 {int(shot == 'a')}\n" for t in topics for shot in "ab"))
     for name, order in (("a", "ab"), ("b", "ba")):
         rows = (f"{topic} Q0 {shot} 1 {-place} t\n" for topic in topics for place, shot in enumerate(order))
         (tmp_path / f"{name}.run").write_text("".join(rows))
-    running = subprocess.Popen(
-        [sys.executable, "-m", "avs_cli", *line],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout and running.stderr
-    running.stdout.close()
-    told = running.stderr.read()
-    assert (running.wait(60), [row for row in told.splitlines() if not row.startswith("avs: ")]) == (0, [])
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as left, contextlib.redirect_stdout(left):
+        assert cli.exit_code(line) == 0
+    assert [row for row in capfd.readouterr().err.splitlines() if not row.startswith("avs: ")] == []
 
 
 def test_a_full_disk_behind_stdout_is_told() -> None:
@@ -239,13 +250,13 @@ def test_a_file_that_is_opened_never_becomes_a_closed_stream() -> None:
         (["fuse", "a.run", "b.run", "-o", "out.run"], "out.run", 4096),
         (["fuse", "a.run", "b.run", "-o", "out.run.gz"], "out.run.gz", 4096),
         (["eval", "a.qrels", "a.run", "b.run", "--plot", "out.svg"], "out.svg", 4096),
-        # HDF5 would crash at the end, from values, ids or its own tables that it could not write.
+        # HDF5 would crash at the end of the process, from values, ids or its own tables that it could not write.
         *((["convert", "big", "out.h5"], "out.h5", limit) for limit in (500, 4096, 9000, 12288, 16384)),
         (["train", "captions", "--video", "v.h5", "--text", "bow", "-o", "out.safetensors"], "out.safetensors", 4096),
     ],
 )
 def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
-    avs_apart: Avs, line: list[str], file: str, limit: int, tmp_path: Path
+    avs_apart: Avs, avs_here: Avs, line: list[str], file: str, limit: int, tmp_path: Path
 ) -> None:
     import numpy as np
 
@@ -266,10 +277,19 @@ def test_a_disk_that_takes_no_more_is_told_with_the_files_name(
         (tmp_path / name).write_text("".join(shots))
     before = set(os.listdir(tmp_path))
 
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # Python ignores SIGXFSZ: writes fail with EFBIG
+    before_it, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    ran = avs_apart(*line, preexec_fn=small)
+    def small(limit: int = limit) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))  # Python ignores SIGXFSZ: writes fail with EFBIG
+
+    if line[0] == "convert":
+        ran = avs_apart(*line, preexec_fn=small)
+    else:
+        small()
+        try:
+            ran = avs_here(*line)
+        finally:
+            small(before_it)
     assert ran.returncode == 3, ran.stderr
     last = ran.stderr.splitlines()[-1]
     assert "Traceback" not in ran.stderr

@@ -48,7 +48,7 @@ Weights = Annotated[
 def extract(
     context: typer.Context,
     inputs: Inputs = [],  # noqa: B006  typer reads the default
-    model: Models = ["conse"],  # noqa: B006
+    model: Models = ["lite"],  # noqa: B006
     output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
     head: Annotated[
         str,

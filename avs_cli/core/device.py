@@ -1,12 +1,12 @@
 """The device, the CPU threads, and the number of decoding processes."""
 
 import ctypes
-import os
 import sys
 from typing import Any, NamedTuple
 
 import torch
 
+from avs_cli import machine
 from avs_cli.errors import SpecError, UnavailableError
 
 # From glibc's malloc.h.
@@ -26,7 +26,7 @@ def prepare(device: str, threads: int) -> Place:
 
     Raises SpecError for an unknown device, UnavailableError if this machine does not have it.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = machine.cores()
     if device == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         device = str(accelerator) if accelerator else "cpu"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import nn
 
 from avs_cli.errors import FormatError
 from avs_cli.types import Source
+
+# Batch normalisation counts batches, which older weights lack and nothing here reads.
+_COUNT = "num_batches_tracked"
 
 Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
 
@@ -125,6 +128,34 @@ def empty() -> Iterator[None]:
         vars(nn.init).update(drawing)
 
 
+class Misfit(NamedTuple):
+    """A tensor that a model and weights for it do not share.
+
+    key    its name
+    own    its shape in the model; None where the model has none of this name
+    given  its shape in the weights; None where they lack it
+    """
+
+    key: str
+    own: tuple[int, ...] | None
+    given: tuple[int, ...] | None
+
+
+def shapes_of(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+def misfits(own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> list[Misfit]:
+    """What is wrong with weights for a model, by the shapes of both: tensors without a counterpart, then other shapes.
+
+    Empty where `load_state_dict` would take them. Each of the two kinds is sorted by name.
+    """
+    pairs = [Misfit(key, own.get(key), given.get(key)) for key in sorted(own.keys() | given.keys())]
+    wrong = [pair for pair in pairs if pair.own != pair.given]
+    return sorted(wrong, key=lambda pair: None not in pair)
+
+
 def fill(
     module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path, device: str, only: tuple[str, ...] = ("",)
 ) -> None:
@@ -134,16 +165,16 @@ def fill(
     has another shape.
     """
     own = {key: tensor for key, tensor in module.state_dict().items() if key.startswith(only)}
-    missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
-    if missing:
+    taken = {key: tensors[key] for key in own if key in tensors}
+    needed = {key: shape for key, shape in shapes_of(own).items() if key in taken or not key.endswith(_COUNT)}
+    wrong = misfits(needed, shapes_of(taken))
+    if missing := [one.key for one in wrong if one.given is None]:
         raise FormatError(
             path, f"not the weights of this model ({len(missing)} of {len(own)} tensors are missing, as {missing[0]!r})"
         )
-    for key in own.keys() & tensors.keys():
-        if own[key].shape != tensors[key].shape:
-            shapes = f"{list(tensors[key].shape)}, not {list(own[key].shape)}"
-            raise FormatError(path, f"not the weights of this model ({key!r} has shape {shapes})")
-    taken = {key: tensors[key] for key in own if key in tensors}
+    for key, expected, given in wrong:
+        shapes = f"{list(given or ())}, not {list(expected or ())}"
+        raise FormatError(path, f"not the weights of this model ({key!r} has shape {shapes})")
     module.load_state_dict({key: _placed(value, device) for key, value in taken.items()}, strict=False, assign=True)
     for part in module.modules():
         for name, buffer in part._buffers.items():

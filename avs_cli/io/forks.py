@@ -5,13 +5,13 @@ A pool of concurrent.futures takes 40 ms more for 16 small files, since it start
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+from avs_cli import machine
 from avs_cli.errors import AvsError
 
 _Item = TypeVar("_Item")
@@ -23,7 +23,7 @@ _LEAST = 8
 
 def worth(items: int) -> int:
     """Number of processes for a number of items."""
-    return max(1, min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1, items // _LEAST))
+    return max(1, min(machine.cores() if sys.platform == "linux" else 1, items // _LEAST))
 
 
 def forked(function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int | None = None) -> list[_Result]:

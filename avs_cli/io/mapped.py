@@ -2,7 +2,7 @@
 
 import mmap
 from copy import copy
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 
@@ -49,9 +49,9 @@ class MappedColumn:
         listed: list[Any] = np.asarray(self).tolist()
         return listed
 
-    def searchsorted(self, values: np.ndarray) -> np.ndarray:
+    def searchsorted(self, values: Any, side: Literal["left", "right"] = "left") -> Any:
         """As that of an array."""
-        found = np.searchsorted(self._array, values)
+        found = np.searchsorted(self._array, values, side)
         self._forget()
         return found
 

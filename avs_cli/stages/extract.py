@@ -71,7 +71,7 @@ class Settings(TypedDict, total=False):
 
 
 @overload
-def extract(inputs: Paths, output: FilePath, model: str = "conse", **settings: Unpack[Settings]) -> str: ...
+def extract(inputs: Paths, output: FilePath, model: str = "lite", **settings: Unpack[Settings]) -> str: ...
 @overload
 def extract(
     inputs: Paths, output: FilePath, model: list[str] | tuple[str, ...], **settings: Unpack[Settings]
@@ -79,7 +79,7 @@ def extract(
 def extract(
     inputs: Paths,
     output: FilePath,
-    model: str | list[str] | tuple[str, ...] = "conse",
+    model: str | list[str] | tuple[str, ...] = "lite",
     *,
     shots: FilePath = "",
     frames: Literal["name", "folder"] | None = None,
@@ -207,7 +207,7 @@ def extract_found(
 def extract_texts(
     texts: "Topics",
     output: FilePath,
-    model: str = "conse",
+    model: str = "lite",
     *,
     field: Literal["query", "narrative", "both"] = "query",
     dtype: Dtype = "float16",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avs_cli import __version__
-from avs_cli.core.encoders import Encoder, encoders
+from avs_cli.core.encoders import ADVICE, Encoder, encoders
 from avs_cli.errors import SpecError
 from avs_cli.io.facts import keep
 from avs_cli.io.store.writer import StoreWriter
@@ -149,15 +149,13 @@ def load_encoder(
     return encoder, chosen.workers
 
 
-def check_each(encoders: Mapping[str, Encoder | Facts], report: Reporter) -> None:
+def check_each(loaded: Mapping[str, Encoder | Facts], report: Reporter) -> None:
     """Raise SpecError for an encoder without images, and note what one is weak at; they come by their specs."""
-    for spec, encoder in encoders.items():
+    for spec, encoder in loaded.items():
         if encoder.pixels is None:
             raise SpecError(f"{spec} encodes text only; give --text FILE")
-        if spec == "conse":
-            report.note(
-                "conse needs no download: it is good at objects and animals, weak at people, actions and written text"
-            )
+        if spec in ADVICE:
+            report.note(ADVICE[spec])
 
 
 def keep_facts(identity: Mapping[str, Any], encoder: Encoder) -> None:

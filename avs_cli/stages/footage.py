@@ -1,7 +1,7 @@
 """Captions with their clips: batches for training from decoded frames, or from the vectors of frozen towers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +53,9 @@ class Footage:
         tokens = self.tokens[torch.from_numpy(which)]
         return ClipBatch(torch.stack(frames), torch.stack(there), tokens, torch.from_numpy(position), owner)
 
-    def token_parts(self, which: np.ndarray) -> list[torch.Tensor]:
-        """The tokens of these captions, in parts for the text tower."""
+    def text_parts(self, which: np.ndarray) -> list[torch.Tensor]:
+        """What a model embeds of these captions: their tokens, in parts for the text tower."""
         return parts_of(self.tokens[torch.from_numpy(which)])
-
-    def text_parts(self) -> list[torch.Tensor]:
-        """What a model embeds of all captions: their tokens, in parts."""
-        return self.token_parts(np.arange(len(self.pairs.captions)))
 
     def key(self) -> str:
         """A digest of the frames, the captions and their preprocessing."""
@@ -95,7 +91,7 @@ class FrozenFootage:
 
         @torch.inference_mode()
         def texts(which: np.ndarray) -> dict[str, torch.Tensor]:
-            return {"sentence": torch.cat([model.sentences(part.to(device)) for part in footage.token_parts(which)])}
+            return {"sentence": torch.cat([model.sentences(part.to(device)) for part in footage.text_parts(which)])}
 
         @torch.inference_mode()
         def videos(which: np.ndarray) -> dict[str, torch.Tensor]:
@@ -118,9 +114,9 @@ class FrozenFootage:
         owner = torch.from_numpy(self.pairs.item[which])
         return ClipBatch(videos["frames"], videos["there"] > 0, texts["sentence"], torch.from_numpy(position), owner)
 
-    def text_parts(self) -> list[torch.Tensor]:
-        """What a model embeds of all captions: their vectors."""
-        return [self.texts.take(np.arange(len(self.pairs.captions)))["sentence"]]
+    def text_parts(self, which: np.ndarray) -> list[torch.Tensor]:
+        """What a model embeds of these captions: their vectors."""
+        return [self.texts.take(which)["sentence"]]
 
 
 def footage_of(
@@ -165,8 +161,11 @@ def parts_of(tokens: torch.Tensor) -> list[torch.Tensor]:
     return [tokens[low : low + TEXTS] for low in range(0, len(tokens), TEXTS)]
 
 
-def clip_scores(model: ClipModel, footage: Footage | FrozenFootage) -> torch.Tensor:
-    """(C, V) scores; cosines for a student with one vector per clip."""
+def clip_scores_of(model: ClipModel, footage: Footage | FrozenFootage) -> Callable[[np.ndarray], torch.Tensor]:
+    """From captions to their (C, V) scores for every video; cosines for a student with one vector per clip.
+
+    The videos are embedded once, now.
+    """
     first = np.unique(footage.pairs.item, return_index=True)[1]
     device = next(model.parameters()).device
     model.eval()
@@ -175,8 +174,14 @@ def clip_scores(model: ClipModel, footage: Footage | FrozenFootage) -> torch.Ten
         for low in range(0, len(first), VALIDATED):
             batch = footage.batch(first[low : low + VALIDATED])
             videos.append(model.embed_videos(batch.frames.to(device), batch.there.to(device)))
-        texts = [model.embed_texts(part.to(device)) for part in footage.text_parts()]
-        return model.scores(joined_parts(texts), joined_parts(videos)).float().cpu()
+        every = joined_parts(videos)
+
+    @torch.inference_mode()
+    def scores(which: np.ndarray) -> torch.Tensor:
+        texts = [model.embed_texts(part.to(device)) for part in footage.text_parts(which)]
+        return model.scores(joined_parts(texts), every).float().cpu()
+
+    return scores
 
 
 def joined_parts(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -192,4 +197,5 @@ class ClipValidation:
 
     def values(self, model: ClipModel) -> dict[str, float]:
         """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        return both_ways(clip_scores(model, self.footage), self.footage.pairs.item)
+        pairs = self.footage.pairs
+        return both_ways(clip_scores_of(model, self.footage), pairs.item, len(pairs.items))

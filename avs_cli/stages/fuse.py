@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from avs_cli import machine
 from avs_cli.core.evaluation.evaluator import usual
 from avs_cli.core.fusion import rank_sums
 from avs_cli.core.fusion.ltr import batched, learning
@@ -173,7 +174,7 @@ def learn(
     needed = every if fused else list(judged)
     blocks = {topic: pool([by_name[name] for name in named], topic, judged.get(topic, {})) for topic in needed}
     known = {topic: blocks[topic] for topic in sorted(judged)}
-    workers = threads or os.cpu_count() or 1
+    workers = threads or machine.cores()
     fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported)
     out_of_fold = {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
     others = len(blocks) - len(known)

@@ -4,10 +4,10 @@ found = detect(["videos/"])
 found.shots, found.failures
 """
 
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from avs_cli import machine
 from avs_cli.core.shots import detectors, shots_between
 from avs_cli.errors import SpecError
 from avs_cli.io.text.shots import located, read_shots, video_names, write_shots
@@ -58,7 +58,7 @@ def detect(
     found: list[Shot] = []
     failures = []
     with report.progress("shots", len(files)) as advance:
-        cores = os.cpu_count() or 1
+        cores = machine.cores()
         crew = min(workers or cores, len(files))
         tasks = [_Task(path, detector, max(1, cores // max(1, crew))) for path in names]
         for task, spans in apart(_spans, tasks, crew, timeout):

@@ -5,10 +5,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from avs_cli.core.evaluation.captions import both_ways, measures, text_ranks
+from avs_cli.core.evaluation.captions import both_ways, measures, text_ranks_of
 from avs_cli.core.evaluation.evaluator import Evaluator
 from avs_cli.core.models.layers import Head
-from avs_cli.core.training.pairs import Pairs, score_matrix
+from avs_cli.core.training.pairs import Pairs, score_matrix, scores_of
 from avs_cli.errors import MismatchError
 from avs_cli.io.text.topics import align_topics, read_topics
 from avs_cli.io.text.trec import read_qrels
@@ -43,7 +43,7 @@ class CaptionValidation:
 
     def values(self, model: Head) -> dict[str, float]:
         """The value of the metric."""
-        ranks = text_ranks(score_matrix(model, self.pairs), self.pairs.item)
+        ranks = text_ranks_of(scores_of(model, self.pairs), self.pairs.item, len(self.pairs.items))
         return {self.metric: measures(ranks)[self.metric]}
 
 
@@ -55,7 +55,7 @@ class TwoWayValidation:
 
     def values(self, model: Head) -> dict[str, float]:
         """R@1, R@5 and R@10 in both directions, and their sum in percent."""
-        return both_ways(score_matrix(model, self.pairs), self.pairs.item)
+        return both_ways(scores_of(model, self.pairs), self.pairs.item, len(self.pairs.items))
 
 
 class TopicValidation:

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from avs_cli import machine
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.io.video.frames import Job, decode, find_media, probe, read_frames
 from avs_cli.types import Frames, Pixels, Sampling, Shot
@@ -78,7 +79,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     clips = [DATA / "clips" / name for name in ("sam2_dog.mp4", "sam2_cups.mp4")]
     for clip in clips:
         clip.stat()
-    cores = os.cpu_count() or 1
+    cores = machine.cores()
     with tempfile.TemporaryDirectory() as name:
         large = enlarged(clips[0], Path(name))
         copies = [Path(name) / f"{n}.mp4" for n in range(2)]

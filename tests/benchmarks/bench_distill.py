@@ -115,7 +115,7 @@ def found(folder: Path, head: Path, texts: Sequence[str] = ("minilm",)) -> tuple
         scores = score_matrix(loaded.head, pairs)
     # Captions of one photo are not independent; a test over photos is.
     sums = np.bincount(pairs.item, 1 / text_ranks(scores, pairs.item))
-    return both_ways(scores, pairs.item), sums / np.bincount(pairs.item)
+    return both_ways(scores.__getitem__, pairs.item, len(pairs.items)), sums / np.bincount(pairs.item)
 
 
 def rows() -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,6 @@
 Ours and the peers take turns in one process; the figures are ratios of the fastest of each, since the machine drifts.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from avs_cli import machine
 from avs_cli.core.search.exact import top_shots
 from avs_cli.io.store.reader import open_gallery
 from avs_cli.io.store.writer import Item, StoreWriter
 
 SHOTS, DIM, TOPICS, DEPTH = 1_400_000, 512, 30, 1000
-THREADS = os.cpu_count() or 1
+THREADS = machine.cores()
 ROUNDS = 5
 
 

@@ -1,19 +1,19 @@
 """Shot detection against PySceneDetect's own pipeline on the same file, and TransNet V2 against its network alone."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from avs_cli import machine
 from avs_cli.core.shots import content, transnetv2
 from avs_cli.io.video.frames import probe, read_small
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CLIPS = ("mpy_big_buck_bunny_0_30.webm", "intel_bottle-detection.mp4")
 ROUNDS = 2
-CORES = os.cpu_count() or 1  # as the command does for one video
+CORES = machine.cores()  # as the command does for one video
 
 
 def seconds(run: Callable[[], object]) -> float:

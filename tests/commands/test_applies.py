@@ -1,14 +1,14 @@
 """An option on the command line of a use in which it has no effect is refused, before files are read."""
 
+import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from avs_cli.cli import exit_code
 from avs_cli.core.search.rerankers import rerankers
 from avs_cli.core.search.rerankers.candidates import evidence_of
 
@@ -105,10 +105,9 @@ def test_what_a_method_of_reranking_looks_at(method: str, looks_at: set[str]) ->
     assert evidence_of(rerankers.load(method)) == looks_at
 
 
-def test_a_table_on_a_terminal_has_no_tag(tmp_path: Path) -> None:
+def test_a_table_on_a_terminal_has_no_tag(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = os.openpty()
-    line = [sys.executable, "-m", "avs_cli", "search", "g.h5", "-q", "dog", "--tag", "x"]
-    ran = subprocess.run(line, cwd=tmp_path, stdout=theirs, stderr=subprocess.PIPE, text=True)
-    os.close(theirs)
+    with open(theirs, "w") as terminal, contextlib.redirect_stdout(terminal):
+        assert exit_code(["search", "g.h5", "-q", "dog", "--tag", "x"]) == 2
     os.close(ours)
-    assert (ran.returncode, ran.stderr) == (2, "avs: --tag has no effect on a table; give --output FILE\n")
+    assert capsys.readouterr().err == "avs: --tag has no effect on a table; give --output FILE\n"

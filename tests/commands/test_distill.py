@@ -6,8 +6,6 @@ import math
 import os
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +44,7 @@ from avs_cli.io.text.trec import read_run
 from avs_cli.stages import vector_cache
 from avs_cli.stages.clip_frames import CacheSettings, decode_clips
 from avs_cli.stages.clip_teachers import ModelTeacher
-from avs_cli.stages.footage import clip_scores, footage_of
+from avs_cli.stages.footage import clip_scores_of, footage_of
 from avs_cli.stages.heads import load_heads
 from avs_cli.stages.team import Team
 from avs_cli.stages.training_data import TrainingData
@@ -308,26 +306,33 @@ def test_teacher_and_student_are_searched_as_any_head(avs: Avs, data: Path, head
         assert [ranking[f"v{k}"] for k in range(20)] == approx(expected[row].tolist(), abs=1e-5)
 
 
-def together(avs: Avs, folder: Path, line: list[object]) -> tuple[Any, int]:
+@pytest.fixture
+def together(avs: Avs, forked: Callable[..., int]) -> Callable[[list[object]], tuple[Any, int]]:
     """Two processes of a torchrun: what ran here, and the other's exit code."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    command = [sys.executable, "-m", "avs_cli", *map(str, line)]
-    with (
-        subprocess.Popen(command, cwd=folder, env={**os.environ, **team, "OMP_NUM_THREADS": "1", "RANK": "1"}) as other,
-        pytest.MonkeyPatch.context() as environment,
-    ):
-        for name, value in {**team, "RANK": "0"}.items():
-            environment.setenv(name, value)
-        ran = avs(*line)
-    return ran, other.returncode
+
+    def run(line: list[object]) -> tuple[Any, int]:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            team = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in {**team, "RANK": "0"}.items():
+                environment.setenv(name, value)
+            other = forked(line, lambda: os.environ.update(RANK="1"))
+            ran = avs(*line)
+            return ran, os.waitstatus_to_exitcode(os.waitpid(other, 0)[1])
+
+    return run
 
 
-def test_two_processes_distil_what_one_does(avs: Avs, data: Path) -> None:
+Together = Callable[[list[object]], tuple[Any, int]]
+FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@FORKS
+def test_two_processes_distil_what_one_does(avs: Avs, together: Together, data: Path) -> None:
     teacher(avs, *stores(), *XPOOL)
     line = distilled("--teacher", "t.safetensors", "--epochs", 1, "--cache", "kept", name="two.safetensors")
-    ran, other = together(avs, data, line)
+    ran, other = together(line)
     assert (ran.returncode, other) == (0, 0), ran.stderr
     assert avs(*line, "--batch-size", 40, "-o", "one.safetensors").returncode == 0
     one, two = (load_head(data / f"{name}.safetensors").weights for name in ("one", "two"))
@@ -476,7 +481,8 @@ def test_arrays_come_back_out_of_one_row_per_item() -> None:
 
 def test_both_directions_are_measured() -> None:
     # Captions 0 and 1 are of video 0, caption 2 is of video 1; caption 1 finds the other video first.
-    found = both_ways(torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]]), np.array([0, 0, 1]))
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.4, 0.5]])
+    found = both_ways(scores.__getitem__, np.array([0, 0, 1]), 2)
     assert found["R@1"] == approx(2 / 3)
     assert found["SumR"] == approx(100 * 2 / 3 + 200)
     assert found["v2t R@1"] == 1
@@ -623,7 +629,8 @@ def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
     found = decode_clips(
         Team("cpu"), [*map(str, videos)], ids, CacheSettings(path / "kept"), sampling, Pixels(32, 32), 1
     )
-    scored = clip_scores(model, footage_of([str(path / "c.txt")], found, WORDS, False))
+    told = footage_of([str(path / "c.txt")], found, WORDS, False)
+    scored = clip_scores_of(model, told)(np.arange(len(told.pairs.captions)))
     assert scored.shape == (len(videos), len(videos))
     return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
 
@@ -894,7 +901,7 @@ def test_a_teacher_that_learned_from_clips_teaches_as_a_published_one(avs: Avs, 
     taught = ModelTeacher(name, str(footage / "t.safetensors"), FRAMES, WORDS, clip(5), pixels, "cpu")
     with torch.inference_mode():
         scores = taught.teacher.similarities(taught.texts(found.tokens), taught.videos(found.cache, found.names))
-        expected = clip_scores(model, found) * model.teacher.logit_scale.exp()
+        expected = clip_scores_of(model, found)(np.arange(len(found.pairs.captions))) * model.teacher.logit_scale.exp()
     torch.testing.assert_close(scores, expected, atol=1e-3, rtol=1e-4)
 
 
@@ -1177,7 +1184,7 @@ def goes_on(avs: Avs, killed: Callable[..., bool], run: Callable[[str], list[obj
     assert kills == len(moments), f"{kills} of {len(moments)} kills hit a running process"
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@FORKS
 def test_a_distillation_from_clips_killed_at_any_moment_goes_on_to_the_same_bytes(
     avs: Avs, killed: Callable[..., bool], films: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1189,7 +1196,7 @@ def test_a_distillation_from_clips_killed_at_any_moment_goes_on_to_the_same_byte
     )  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@FORKS
 @pytest.mark.parametrize("student", ["clip", "xclip", "ts2net"])
 def test_a_training_from_captions_alone_killed_at_any_moment_goes_on_to_the_same_bytes(
     avs: Avs, killed: Callable[..., bool], films: Path, student: str
@@ -1278,11 +1285,14 @@ def test_a_file_that_a_training_goes_on_from_is_a_teacher_too(avs: Avs, films: P
     assert ran.returncode == 0, ran.stderr
 
 
+@FORKS
 @pytest.mark.parametrize("student", ["clip", "xclip"])
-def test_two_processes_learn_from_captions_what_one_does(avs: Avs, films: Path, student: str) -> None:
+def test_two_processes_learn_from_captions_what_one_does(
+    avs: Avs, together: Together, films: Path, student: str
+) -> None:
     line = alone("--student", student, "--epochs", 2, "--batch-size", 4, name="two.st", inputs=["shots.tsv"])
     assert avs(*line, "-o", "one.st", "--batch-size", 8).returncode == 0
-    ran, other = together(avs, films, line)
+    ran, other = together(line)
     assert (ran.returncode, other) == (0, 0), ran.stderr
     ends = [load_head(films / f"{name}.st.last", training=True) for name in ("one", "two")]
     for key, value in ends[0].training.items():  # gradients as they were, which the steps alone do not show
@@ -1296,7 +1306,7 @@ def test_two_processes_learn_from_captions_what_one_does(avs: Avs, films: Path, 
     assert moved > 1e-3
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@FORKS
 def test_a_distillation_over_stores_killed_at_any_moment_goes_on_to_the_same_bytes(
     avs: Avs, killed: Callable[..., bool], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,10 @@
 """`avs search`: from stores and topics to a run."""
 
+import contextlib
 import io
 import os
 import pty
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -47,8 +47,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Runs the program in this process, where torch is loaded once: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: object, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+    def run(*arguments: object, stdin: str | bytes = b"") -> tuple[int, str, str]:
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
         code = cli.exit_code([*map(str, arguments)])
         return code, *capsys.readouterr()
 
@@ -92,17 +93,11 @@ def test_shards_give_the_run_of_the_whole_byte_for_byte(here: Here, tmp_path: Pa
 
 
 def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_pipe(
-    gallery: Path, vectors: Path, tmp_path: Path
+    here: Here, gallery: Path, vectors: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "topics.txt").write_text("662 whatever the words\n")
-    with gallery.open("rb") as stream:
-        ran = subprocess.run(
-            [sys.executable, "-m", "avs_cli", "search", "-", "--vectors", vectors, "--topics", tmp_path / "topics.txt"],
-            stdin=stream,
-            capture_output=True,
-            text=True,
-        )
-    assert [line.split()[:3] for line in ran.stdout.splitlines()] == [["662", "Q0", id] for id in "cadb"]
+    _, out, _ = here("search", "-", "--vectors", vectors, "--topics", "topics.txt", stdin=gallery.read_bytes())
+    assert [line.split()[:3] for line in out.splitlines()] == [["662", "Q0", id] for id in "cadb"]
 
 
 @pytest.mark.parametrize(
@@ -264,14 +259,14 @@ def test_wordings_of_a_topic_are_blended_by_their_weights(here: Here, sentences:
     assert [line.split()[:3] for line in out.splitlines()] == [["1", "Q0", "car"], ["2", "Q0", "dog"]]
 
 
-def test_one_query_on_a_terminal_is_a_table(sentences: Path) -> None:
+def test_one_query_on_a_terminal_is_a_table(sentences: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COLUMNS": "100", "LINES": "30", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
     main, side = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "100", "LINES": "30", "TERM": "dumb"}
-    command = [sys.executable, "-m", "avs_cli", "search", sentences, "-q", "a kitten"]
-    child = subprocess.Popen(command, stdout=side, stderr=subprocess.PIPE, env=environment)
-    assert child.wait() == 0
-    os.close(side)
-    shown = os.read(main, 10_000).decode()
+    with open(side, "w") as terminal, contextlib.redirect_stdout(terminal):
+        assert cli.exit_code(["search", str(sentences), "-q", "a kitten"]) == 0
+        terminal.flush()
+        shown = os.read(main, 10_000).decode()
     os.close(main)
     assert re.search(r"rank\s+shot\s+video\s+time\s+score", shown)
     assert re.search(r"1\s+cat\s+0\.\d{3}", shown) and "Q0" not in shown

@@ -33,7 +33,7 @@ assert _spec.loader
 tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tiny)
 
-PACKAGED = ["conse", "conse:output=pooled", "minilm"]
+PACKAGED = ["conse", "conse:output=pooled", "lite", "minilm"]
 SPECS = [*tiny.MAKERS, *tiny.VARIANTS, *PACKAGED]
 Load = Callable[[str], Any]
 
@@ -695,7 +695,7 @@ def test_a_folder_of_weights_that_brings_code_is_refused_and_runs_none(
 
 
 def test_every_encoder_that_takes_a_folder_is_tried() -> None:
-    files = {"conse", "ircsn", "teachclip", "timm", "wsl"}  # which take a file, or a folder of tensors alone
+    files = {"conse", "ircsn", "lite", "teachclip", "timm", "wsl"}  # which take a file, or a folder of tensors alone
     assert {spec.partition(":")[0] for spec in FOLDERS} | files == set(encoders.names())
 
 

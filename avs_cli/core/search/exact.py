@@ -9,7 +9,6 @@ The bound on the error of a dot product: N. Higham, Accuracy and Stability of Nu
 doi:10.1137/1.9780898718027. For vectors of unit length and D dimensions it is D u, whatever the order of the additions.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
+from avs_cli import machine
 from avs_cli.errors import MismatchError
 from avs_cli.types import Block, rows_of_items
 
@@ -293,7 +293,7 @@ def best_shots(
     Threads process whole blocks, which stay in the cache of their core; threads that shared an operation would wait for
     each other after each.
     """
-    threads = threads or os.cpu_count() or 1
+    threads = threads or machine.cores()
     candidates = [_Candidates(scorer, gallery, depth) for scorer in scorers]
 
     def find(placed: tuple[Any, int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -247,10 +247,18 @@ def mean_weights(head: Head, pairs: Pairs, sample: int) -> dict[str, dict[str, f
     }
 
 
-@torch.inference_mode()
-def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
-    """(C, V) float32 scores of every caption and every video."""
+def scores_of(head: Head, pairs: Pairs) -> Callable[[np.ndarray], torch.Tensor]:
+    """From captions to their (C, V) float32 scores for every video; the videos are embedded once, now."""
     head.eval()
     videos = embed_items(head, pairs, np.arange(len(pairs.items)))
-    texts = embed_captions(head, pairs, np.arange(len(pairs.captions)))
-    return head.scores(texts, videos).float().cpu()
+
+    @torch.inference_mode()
+    def scores(which: np.ndarray) -> torch.Tensor:
+        return head.scores(embed_captions(head, pairs, which), videos).float().cpu()
+
+    return scores
+
+
+def score_matrix(head: Head, pairs: Pairs) -> torch.Tensor:
+    """(C, V) float32 scores of every caption and every video."""
+    return scores_of(head, pairs)(np.arange(len(pairs.captions)))

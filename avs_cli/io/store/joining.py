@@ -51,8 +51,10 @@ def _bounds(columns: Sequence[Column], largest: int, dtype: str) -> list[bytes]:
     if parts < 2:
         return []
     total = sum(map(len, columns))
-    sample = np.concatenate([np.asarray(column[:: max(1, total // SAMPLE)]).astype(dtype) for column in columns])
-    sample.sort()
+    step = max(1, total // SAMPLE)
+    places = ((column, np.arange(low, min(low + 256 * step, len(column)), step))
+              for column in columns for low in range(0, len(column), 256 * step))  # fmt: skip
+    sample = np.sort(np.concatenate([column[some].astype(dtype) for column, some in places]))
     chosen = sample[np.arange(1, parts) * len(sample) // parts]
     return [bytes(one) for one in np.unique(chosen)]
 

@@ -95,7 +95,9 @@ class Store(Resource):
         self.rows, self.dim = map(int, vectors.shape)
         self._start = vectors.id.get_offset()
         self.frame_level = "offsets" in group
-        self._offsets: np.ndarray | None = offsets_of(group, self.rows, self._name) if self.frame_level else None
+        self._offsets: Column | None = None
+        if self.frame_level:
+            self._offsets = offsets_of(group, self.rows, self._name, mapped=self._map)
         self._ids = ids_of(group, self._name, self._map)
 
     @property
@@ -110,7 +112,7 @@ class Store(Resource):
     @property
     def offsets(self) -> np.ndarray:
         """(N+1,) int64: item i has vectors[offsets[i]:offsets[i+1]], also if items have one row each."""
-        return np.arange(len(self) + 1) if self._offsets is None else self._offsets
+        return np.arange(len(self) + 1) if self._offsets is None else np.asarray(self._offsets)
 
     @cached_property
     def positions(self) -> Lookup:
@@ -147,7 +149,7 @@ class Store(Resource):
         while first < len(self):
             last = min(first + rows, len(self))
             if self._offsets is not None:
-                fitting = int(np.searchsorted(self._offsets, self._offsets[first] + rows, side="right")) - 1
+                fitting = int(self._offsets.searchsorted(self._offsets[first] + rows, side="right")) - 1
                 last = max(first + 1, fitting)
             yield first, last
             first = last
@@ -156,7 +158,7 @@ class Store(Resource):
         low, high, offsets = first, last, None
         if self._offsets is not None:
             low, high = int(self._offsets[first]), int(self._offsets[last])
-            offsets = self._offsets[first : last + 1] - low
+            offsets = np.asarray(self._offsets[first : last + 1]) - low
         vectors = np.empty((high - low, self.dim), self.dtype)
         self._fill(vectors, low)
         block = Block(Ids(self._ids[first:last]), vectors, offsets)

@@ -120,12 +120,24 @@ def _in_place(dataset: Any, mapped: mmap.mmap) -> MappedColumn | None:
     return MappedColumn(mapped, f"S{width}", len(dataset), start)
 
 
-def offsets_of(group: Any, total: int, where: str, of: str = "vectors") -> np.ndarray:
-    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for an empty range."""
-    offsets = group["offsets"][...].astype(np.int64)
-    if not (len(offsets) and offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) > 0).all()):
-        raise FormatError(where, f"offsets do not divide the {total} {of} among the {len(offsets) - 1} ids")
-    return np.asarray(offsets)
+def offsets_of(
+    group: Any, total: int, where: str, of: str = "vectors", mapped: mmap.mmap | None = None
+) -> np.ndarray | MappedColumn:
+    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for an empty range.
+
+    mapped  the file, in which the offsets stay if they are of that type
+    """
+    dataset = group["offsets"]
+    start, count = dataset.id.get_offset(), len(dataset)
+    offsets: np.ndarray | MappedColumn
+    if mapped and dataset.dtype == np.int64 and start is not None and start + 8 * count <= len(mapped):
+        offsets = MappedColumn(mapped, np.int64, count, start)
+    else:
+        offsets = dataset[...].astype(np.int64)
+    pieces = (np.asarray(offsets[low : low + PIECE + 1]) for low in range(0, count, PIECE))
+    if not (count and offsets[0] == 0 and offsets[-1] == total and all((np.diff(piece) > 0).all() for piece in pieces)):
+        raise FormatError(where, f"offsets do not divide the {total} {of} among the {count - 1} ids")
+    return offsets
 
 
 def shots_of(file: Any, shown: str) -> dict[str, Shot]:
@@ -147,7 +159,7 @@ def pictures_of(file: Any, shown: str) -> tuple[Column, np.ndarray]:
     if not holds(file, "thumbnails"):
         return np.empty(0, "S1"), np.zeros(1, np.int64)
     group, where = file["thumbnails"], f"{shown}::thumbnails"
-    return ids_of(group, where), offsets_of(group, len(group["jpeg"]), where, "bytes")
+    return ids_of(group, where), np.asarray(offsets_of(group, len(group["jpeg"]), where, "bytes"))
 
 
 @contextmanager

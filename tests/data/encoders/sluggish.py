@@ -26,5 +26,5 @@ class Sluggish:
         return frames[:: self.sampling.clip, ::16, ::16].mean((1, 2)).astype(np.float32)
 
 
-def load(runtime: object, seconds: float = 3.0, clip: int = 1) -> Sluggish:
+def load(runtime: object, seconds: float = 1.5, clip: int = 1) -> Sluggish:
     return Sluggish(seconds, clip)

@@ -19,6 +19,7 @@ from avs_cli.core.models.clip.temporal import LARGEST_SCALE, Student, Temporal, 
 from avs_cli.core.models.clip.towers import MEAN, STD, UNBUILT, Towers, fill, freeze, is_plain
 from avs_cli.core.models.layers import Watching, unit
 from avs_cli.core.models.settings import LARGEST, LARGEST_NUMBER, checked_settings
+from avs_cli.core.weights import misfits, shapes_of
 from avs_cli.errors import MismatchError
 
 Aggregate = Literal["attention", "mean", "seqtransf"]
@@ -247,12 +248,11 @@ def check_model(
         raise MismatchError(f"interpolation {settings['interpolation']!r:.40} is neither bicubic nor bilinear")
     try:
         with torch.device("meta"):
-            own = {key: tuple(value.shape) for key, value in kind(**given).state_dict().items()}
+            own = shapes_of(kind(**given).state_dict())
     except UNBUILT as error:
         raise MismatchError(f"its settings do not make {who} ({' '.join(str(error).split())})") from None
-    for key in sorted(own.keys() | shapes.keys()):
-        if own.get(key) != shapes.get(key):
-            raise MismatchError(f"{key!r} is {shapes.get(key)}, and its settings say {own.get(key)}")
+    for key, needed_shape, shape in misfits(own, shapes):
+        raise MismatchError(f"{key!r} is {shape}, and its settings say {needed_shape}")
 
 
 def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

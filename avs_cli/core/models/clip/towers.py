@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from avs_cli.core.weights import misfits, shapes_of
 from avs_cli.errors import MismatchError, SpecError, UnknownName
 
 DEFAULT = "ViT-B-32-quickgelu"
@@ -192,14 +193,13 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> Non
 
 def check_fit(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], what: str) -> None:
     """Raises MismatchError where names or shapes differ."""
-    for key in [*own, *state]:
-        if key not in state:
+    for key, expected, given in misfits(shapes_of(own), shapes_of(state)):
+        if given is None:
             raise MismatchError(f"the weights of {what} lack {key}")
-        if key not in own:
+        if expected is None:
             raise MismatchError(f"unexpected tensor {key} in the weights of {what}")
-        if own[key].shape != state[key].shape:
-            sizes = (" x ".join(map(str, shape)) or "one number" for shape in (state[key].shape, own[key].shape))
-            raise MismatchError(f"the weights of {what}: {key} is {next(sizes)}, where {next(sizes)} are expected")
+        sizes = (" x ".join(map(str, shape)) or "one number" for shape in (given, expected))
+        raise MismatchError(f"the weights of {what}: {key} is {next(sizes)}, where {next(sizes)} are expected")
 
 
 def freeze(network: nn.Module, blocks: int = 0) -> None:
