@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from avs_cli.errors import IncompleteError
 from avs_cli.io.atomic import replacing
 from avs_cli.io.store.files import FileTable, write_files
 from avs_cli.io.store.reader import Store, features
@@ -41,9 +42,9 @@ class _Items(NamedTuple):
     lengths: np.ndarray
 
 
-def has_rows(origins: Sequence[Origin], feature: str) -> np.ndarray:
-    """Which of the shots have a row of the feature in one of the origins."""
-    found = np.zeros(len(origins[0].ids) if origins else 0, bool)
+def has_rows(origins: Sequence[Origin], feature: str, count: int) -> np.ndarray:
+    """(count,) which of the shots have a row of the feature in one of the origins."""
+    found = np.zeros(count, bool)
     for origin in origins:
         if feature in features(origin.path):
             with Store(origin.path, feature) as store:
@@ -53,12 +54,12 @@ def has_rows(origins: Sequence[Origin], feature: str) -> np.ndarray:
 
 def compose(
     path: Path, names: Iterable[str], shots: Sequence[Shot], origins: Sequence[Origin], table: FileTable
-) -> int:
+) -> None:
     """Write a store of the shots, with their rows and thumbnails in the first origin that has them, atomically.
 
     names  of the features; the provenance of each is that of the last origin that gives rows
 
-    Returns the number of shots that have a row of some feature; the others are left out.
+    Shots without a row of any feature are left out. Raises IncompleteError if none is left.
     """
     known = np.zeros(len(shots), bool)
     with ExitStack() as stack, replacing(path) as temporary:
@@ -66,12 +67,13 @@ def compose(
         with created(temporary) as file:
             for name in sorted(names):
                 known[_compose_feature(file, name, shots, origins, sources)] = True
-            held = [shots[number] for number in np.flatnonzero(known)]
+            held = [shots[number] for number in np.flatnonzero(known).tolist()]
+            if not held:
+                raise IncompleteError(f"{path}: no shots in any video; nothing written")
             write_shots(file, held)
             _compose_pictures(file, shots, known, origins, sources)
             write_files(file, table)
         flush(temporary)
-    return len(held)
 
 
 def _compose_feature(
@@ -130,7 +132,7 @@ def _chosen(count: int, places: dict[int, np.ndarray], offsets: dict[int, np.nda
 
 
 def _copy(source: Any, target: Any, items: _Items, number: int) -> None:
-    """Copy the items of one origin to their places in the target, where all follow each other; adjacent ones at once."""
+    """Copy the items of one origin to their places in the target, where all follow each other; adjacent at once."""
     ours = np.flatnonzero(items.origin == number)
     if not len(ours):
         return

@@ -11,6 +11,8 @@ files                       @shots the detector, as given to --shots
 └── end       (P,)   float64
 """
 
+import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,9 +49,10 @@ class IndexedFile(NamedTuple):
 
 
 class FileTable(NamedTuple):
-    """The files of an index in the order of their shots, and the detector that found these."""
+    """The files of an index in the order of their shots, the detector that found these, and the encoders."""
 
     detector: str
+    models: tuple[str, ...]
     files: list[IndexedFile]
 
 
@@ -65,27 +68,28 @@ def read_files(path: str | Path) -> FileTable | None:
             name: texts(dataset, FILES[name], where).tolist() if "S" in FILES[name].kinds else dataset[...]
             for name, dataset in held.items()
         }
-        detector = group.attrs["shots"]
+        detector, models = str(group.attrs["shots"]), tuple(map(str, json.loads(group.attrs["models"])))
     offsets, spans = columns["offsets"], list(zip(columns["start"].tolist(), columns["end"].tolist(), strict=False))
     counts = {len(columns[name]) for name in FILES if name not in ("offsets", "start", "end")}
     whole = len(offsets) and offsets[0] == 0 and offsets[-1] == len(columns["start"]) == len(columns["end"])
-    if counts != {len(offsets) - 1} or not whole or (np.diff(offsets) < 0).any() or not isinstance(detector, str):
+    if counts != {len(offsets) - 1} or not whole or (np.diff(offsets) < 0).any():
         raise FormatError(where, "offsets do not divide the shots among the files")
     rows = zip(
         *([text.decode() for text in columns[name]] for name in ("paths", "names")),
         columns["size"].tolist(),
         columns["modified"].tolist(),
         (text.decode() for text in columns["digest"]),
-        (tuple(spans[low:high]) for low, high in zip(offsets, offsets[1:], strict=False)),
+        (tuple(spans[low:high]) for low, high in pairwise(offsets)),
         strict=True,
     )
-    return FileTable(detector, [IndexedFile(*row) for row in rows])
+    return FileTable(detector, models, [IndexedFile(*row) for row in rows])
 
 
 def write_files(file: Any, table: FileTable) -> None:
     """Add the table to a store that is being written."""
     group = file.create_group("files")
     group.attrs["shots"] = table.detector
+    group.attrs["models"] = json.dumps(table.models)
     write_ids(group, "paths", [one.path for one in table.files])
     write_ids(group, "names", [one.name for one in table.files])
     write_ids(group, "digest", [one.digest for one in table.files])

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from avs_cli.io.lock import locked
 from avs_cli.io.store.checked import ID_BYTES, RESERVED
 from avs_cli.io.store.compatibility import differences
 from avs_cli.io.store.files import copy_files
+from avs_cli.io.store.ledger import ledger_line, ledger_of, read_ledger, write_ledger
 from avs_cli.io.store.reader import Store, features, kind_of
 from avs_cli.io.store.schema import (
     Ids,
@@ -95,7 +95,7 @@ class _Places:
 
 def is_finished(path: Path) -> bool:
     """Whether a store exists and has no parts of an unfinished writer."""
-    return path.exists() and not _parts_of(path).exists()
+    return path.exists() and not parts_of(path).exists()
 
 
 class StoreWriter:
@@ -158,7 +158,7 @@ class StoreWriter:
                 others.append(part)
         for part in others:
             self._borrow(part)
-        failures = self._ledger()
+        failures = read_ledger(self._ledger_path)
         self.failed = {f.id: f for name, f in failures if name == self.feature and f.id not in self.done}
         return last
 
@@ -249,7 +249,7 @@ class StoreWriter:
         """Add a failed item to the ledger."""
         self.failed[failure.id] = failure
         with self._ledger_path.open("ab") as ledger:
-            ledger.write(_line(self.feature, failure))
+            ledger.write(ledger_line(self.feature, failure))
             ledger.flush()
             os.fsync(ledger.fileno())
 
@@ -273,11 +273,11 @@ class StoreWriter:
 
     @property
     def _folder(self) -> Path:
-        return _parts_of(self.path)
+        return parts_of(self.path)
 
     @property
     def _ledger_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.errors.jsonl")
+        return ledger_of(self.path)
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*.h5"))
@@ -443,23 +443,6 @@ class StoreWriter:
                 if len(raw):
                     _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), held_pictures, places))
 
-    def _ledger(self) -> list[tuple[str, Failure]]:
-        """The entries of the ledger with their features; an incomplete last line, of a killed writer, is removed."""
-        if not self._ledger_path.exists():
-            return []
-        data = self._ledger_path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            os.truncate(self._ledger_path, len(whole))
-        entries = []
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-                entries.append((entry["feature"], Failure(entry["id"], entry["stage"], entry["message"])))
-            except (ValueError, KeyError, TypeError):
-                raise FormatError(self._ledger_path, "not a line of an error ledger", number) from None
-        return entries
-
     def _tidy(self) -> None:
         """Remove the parts, and entries of the ledger that are no longer missing."""
         for source in self._sources:
@@ -469,15 +452,9 @@ class StoreWriter:
         with contextlib.suppress(OSError):  # there may be parts of another feature
             self._folder.rmdir()
         self.failed = {id: failure for id, failure in self.failed.items() if id not in self.done}
-        others = {(name, f.id): f for name, f in self._ledger() if name != self.feature}
-        lines = [_line(name, f) for (name, _), f in others.items()] + [
-            _line(self.feature, f) for f in self.failed.values()
-        ]
-        if lines:
-            with replacing(self._ledger_path) as temporary:
-                temporary.write_bytes(b"".join(lines))
-        else:
-            self._ledger_path.unlink(missing_ok=True)
+        others = {(name, f.id): f for name, f in read_ledger(self._ledger_path) if name != self.feature}
+        ours = [(self.feature, failure) for failure in self.failed.values()]
+        write_ledger(self._ledger_path, [*((name, f) for (name, _), f in others.items()), *ours])
 
 
 class StoreWriters:
@@ -522,12 +499,9 @@ class StoreWriters:
             writer.finish(order)
 
 
-def _parts_of(path: Path) -> Path:
+def parts_of(path: Path) -> Path:
+    """The folder of a store's parts, while it is being written."""
     return path.with_name(f"{path.name}.parts")
-
-
-def _line(feature: str, failure: Failure) -> bytes:
-    return (json.dumps({"feature": feature, **failure._asdict()}, ensure_ascii=False) + "\n").encode()
 
 
 def _starts(order: np.ndarray, lengths: np.ndarray) -> np.ndarray:
