@@ -229,7 +229,7 @@ def _compared(
     for was in [*absent, *(one for one in old if digests.get(one.path, one.digest) != one.digest)]:
         left.setdefault(_content(was.path, was.digest), []).append(was.path)
     changed = moved = new = 0
-    for path in [one.path for one in found if one.path in digests]:
+    for path in (video.path for video in found if video.path in digests):
         if before.get(path) == digests[path]:
             continue
         if sources := left.get(_content(path, digests[path])):
@@ -296,7 +296,9 @@ class _Update:
         self.work, self.store = _work(path), Path(job.wanted[0].path)
         self.journal = Journal(self.work / "journal.jsonl", asked.detector)
         self.ledger = read_ledger(ledger_of(path))
-        self.earlier = {} if retry_failed else {(feature, one.id): one for feature, one in self.ledger}
+        earlier = [] if retry_failed else self.ledger
+        self.earlier = {(feature, one.id): one for feature, one in earlier if one.stage != STAGE}
+        self.shotless = {one.id: one.message for _, one in earlier if one.stage == STAGE}
         self.failed: dict[str, str] = {}
         self.failures: dict[tuple[str, str], Failure] = {}
         self.read: set[str] = set()
@@ -389,9 +391,8 @@ class _Update:
     def _spans(self, contents: Mapping[str, str], same: Mapping[str, IndexedFile]) -> dict[str, tuple[Span, ...]]:
         """Path -> the shots, from the table, an earlier call or the detector; without videos that have none."""
         for path, one in same.items():
-            failure = self.earlier.get((self.features[0], one.name))
-            if not one.spans and failure and failure.stage == STAGE:
-                self.failed.setdefault(path, failure.message)
+            if not one.spans and one.name in self.shotless:
+                self.failed.setdefault(path, self.shotless[one.name])
         known = {_content(one.path, one.digest): one.spans for one in self.old if one.spans} | self.journal.spans
         waiting: dict[str, list[str]] = {}
         for path, content in contents.items():
@@ -418,14 +419,15 @@ class _Update:
 
     def _encode(self, layout: _Layout) -> bool:
         """Encode into the work what neither it nor the store has; whether there was anything."""
-        lacking: dict[str, tuple[Shot, list[str]]] = {}
+        lacking: dict[str, tuple[Shot, dict[str, None]]] = {}
         for feature in self.features:
             for number in np.flatnonzero(~has_rows(self._origins(layout), feature, len(layout.shots))).tolist():
                 shot, work = layout.shots[number], layout.work[number]
                 if failure := self.earlier.get((feature, layout.same[number])):
                     self.failures[feature, shot.id] = failure._replace(id=shot.id)
                 else:
-                    lacking.setdefault(work, (shot._replace(id=work), []))[1].append(feature)
+                    # A dict, since copies of a video have the same shots.
+                    lacking.setdefault(work, (shot._replace(id=work), {}))[1][feature] = None
         # Features that lack the same shots decode them together.
         groups: dict[tuple[str, ...], list[Shot]] = {}
         for shot, names in lacking.values():
