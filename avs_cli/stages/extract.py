@@ -142,7 +142,7 @@ def extract(
     # Missing files are reported, and a finished feature is recognised, before a model is loaded.
     given = path_names(inputs)
     images = find_frames(given, frames, fps or FRAME_RATE) if frames else {}
-    found = _part([*images] or named_shots(given, str(shots)), *shard)
+    found = _part([*images] or named_shots(given, str(shots), report), *shard)
     job = EncodingJob(
         tuple(wanted),
         threads,

@@ -85,7 +85,7 @@ class Indexed(NamedTuple):
         counts |= {"missing, but kept": self.kept, "without shots": self.failed}
         done = [f"{count:,} {what}" for what, count in counts.items() if count]
         done += [f"{model} added" for model in self.models]
-        return f"{', '.join(done) or 'nothing changed'}; {self.shots:,} shots in {self.store}"
+        return f"{', '.join(done) or 'nothing changed'}; {self.shots:,} shot{'s' * (self.shots != 1)} in {self.store}"
 
 
 def index(
@@ -311,7 +311,7 @@ class _Update:
         digests = self._digests(found)
         changes = _compared(found, digests, self.old, absent)
         kept = changes.gone if keep_missing else []
-        there = [one.path for one in (*found, *kept)]
+        there = [*(one.path for one in found), *(one.path for one in kept)]
         names = dict(zip(there, video_names([*map(Path, there)]), strict=True))
         for path in (path for path, name in names.items() if len(name.encode()) + NUMBER > ID_BYTES):
             self.failed[path] = f"{path}: the name is too long for the ids of shots; rename it"
@@ -344,9 +344,12 @@ class _Update:
         )
         self.report.note(str(done))
         if done.failed or any(lacking):
-            shots = sum(map(bool, lacking))
-            what = [f"{count:,} {noun}" for count, noun in ((done.failed, "videos"), (shots, "shots")) if count]
-            raise IncompleteError(f"{self.path}: {' and '.join(what)} could not be indexed; see {ledger_of(self.path)}")
+            parts = (
+                (done.failed, f"{len(found) + len(refused):,} videos"),
+                (sum(map(bool, lacking)), f"{len(lacking):,} shots"),
+            )
+            what = " and ".join(f"{count:,} of {total}" for count, total in parts if count)
+            raise IncompleteError(f"{self.path}: {what} could not be indexed; see {ledger_of(self.path)}")
         return done
 
     def _absent(self, found: Sequence[_Found], keep_missing: bool) -> list[IndexedFile]:
@@ -368,8 +371,9 @@ class _Update:
                 self.journal.digests.setdefault((here.path, here.size, here.modified), one.digest)
         if outside and not keep_missing:
             raise MismatchError(
-                f"{self.path} has {len(outside):,} videos that exist outside of these folders, such as {outside[0]}; "
-                "give their folder too, or --keep-missing, or another --output"
+                f"{self.path} also has videos outside of these folders: {outside[0]}"
+                f"{f' and {len(outside) - 1:,} more' if len(outside) > 1 else ''}; give their folder too, or --keep-missing, "
+                "or another --output"
             )
         return absent
 
@@ -418,10 +422,11 @@ class _Update:
         return [origin for origin in both if origin.path.exists()]
 
     def _encode(self, layout: _Layout) -> bool:
-        """Encode into the work what neither it nor the store has; whether there was anything."""
+        """Encode into the work what the store lacks and it does not have yet; whether there was anything."""
         lacking: dict[str, tuple[Shot, dict[str, None]]] = {}
+        stored = [origin for origin in self._origins(layout) if origin.path == self.path]
         for feature in self.features:
-            for number in np.flatnonzero(~has_rows(self._origins(layout), feature, len(layout.shots))).tolist():
+            for number in np.flatnonzero(~has_rows(stored, feature, len(layout.shots))).tolist():
                 shot, work = layout.shots[number], layout.work[number]
                 if failure := self.earlier.get((feature, layout.same[number])):
                     self.failures[feature, shot.id] = failure._replace(id=shot.id)

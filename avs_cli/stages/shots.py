@@ -15,7 +15,7 @@ from avs_cli.io.video.frames import find_media, is_picture, probe, read_small
 from avs_cli.io.video.workers import Broken, apart
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine
-from avs_cli.stages.inputs import FilePath, Paths, path_names
+from avs_cli.stages.inputs import FilePath, Paths, note_unlisted, path_names
 from avs_cli.types import Shot
 
 __all__ = ["Detected", "detect", "from_tables", "spans_of_each", "write_shots"]
@@ -99,15 +99,19 @@ def spans_of_each(
             yield task.path, spans
 
 
-def from_tables(table: FilePath, videos: Paths = ()) -> Detected:
+def from_tables(table: FilePath, videos: Paths = (), report: Reporter = LOGGED) -> Detected:
     """The shots of V3C's master shot boundaries, with the paths of the videos if given.
 
     table  a table, or a folder of tables
+
+    Notes videos that it does not list.
     """
     listed = read_shots(str(table))
     if not videos:
         return Detected(listed, [])
-    found, missing = located(listed, find_media(path_names(videos)))
+    files = find_media(path_names(videos))
+    found, missing = located(listed, files)
+    note_unlisted(str(table), files, found, report)
     return Detected(found, [f"{video}: listed in {table}, but not among the videos" for video in missing])
 
 

@@ -91,13 +91,16 @@ def disturbed(work: Path, inputs: Path, line: Line, promised: Sequence[str], kil
 
 
 def lay(folder: Path) -> None:
-    """Photos, captions, stores, a BigFile and runs."""
+    """Photos, videos, captions, stores, a BigFile and runs."""
     from avs_cli.io.text.trec import write_run
 
     photos = sorted((DATA / "flickr8k" / "dev").iterdir())[:60]
     (folder / "photos").mkdir()
     for photo in photos:
         shutil.copy(photo, folder / "photos")
+    (folder / "videos").mkdir()
+    for name in ("sam2_dog.mp4", "intel_asl_eat.mkv", "skv_bigbuckbunny.mp4"):
+        shutil.copy(DATA / "clips" / name, folder / "videos")
     kept = {photo.stem for photo in photos}
     lines = (DATA / "flickr8k" / "dev.caption.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "captions.txt").write_text("".join(line for line in lines if line.partition("#")[0] in kept))
@@ -116,6 +119,20 @@ def cases() -> Iterator[tuple[str, Line, Sequence[str]]]:
     """What is run, and the outputs whose bytes are promised."""
     learn = ("--epochs", 3, "--batch-size", 32, "--validate", "in/captions.txt")
     yield "extract photos", ["extract", "in/photos", "--batch-size", 8, "-o", "o.h5", *PLACE], ["o.h5"]
+    index = [
+        "index",
+        "in/videos",
+        "--model",
+        "conse",
+        "--shots",
+        "fixed:seconds=1",
+        "--workers",
+        1,
+        "-o",
+        "o.h5",
+        *PLACE,
+    ]
+    yield "index", index, ["o.h5"]
     yield "extract --text", ["extract", "--text", "in/captions.txt", "-o", "o.h5", *PLACE], ["o.h5"]
     yield "convert a BigFile", ["convert", "in/bigfile", "o.h5"], ["o.h5"]
     stores = ["--video", "in/photos.h5", "--text", "in/text.h5"]

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,8 @@ class Collection:
 
     def index(self, store: Path) -> None:
         """Index the folder; what cannot be is in the ledger."""
-        try:
+        with suppress(IncompleteError, FormatError):
             index(str(self.root), store, self.models, shots=SHOTS, workers=1, threads=1, report=Silent())
-        except (IncompleteError, FormatError):
-            pass
 
     def killed_index(self) -> None:
         """Index the folder in a process that dies at a random one of its changes on disk, or ends before."""
