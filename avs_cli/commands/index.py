@@ -80,8 +80,8 @@ def index(
     \b
     Examples:
       avs index ~/Videos
-      avs index ~/Videos /media/disk -o all.h5 --model clip --keep-missing
-      avs search videos.h5 -q "a dog on the beach"
+      avs index ~/Videos --model clip
+      avs index ~/Videos ~/Phone -o all.h5 --keep-missing
     """
     applies.refuse(context, (engine == "local", ["scheduler"], "without --engine dask"))
     if weights is not None and not model:

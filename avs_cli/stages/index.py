@@ -10,7 +10,7 @@ Vectors are known by the content of their video, and only the finished store nam
    the work of an earlier call. Both go to the folder FILE.parts/index, under ids that are made of digests: shots to a
    journal, vectors to a store of its own. What is there is true whatever happens to the videos, so that a killed call
    is resumed after any change.
-3. Compose the store anew (`io.store.composing`) from rows of the old one and of the work, in the order and under the
+3. Compose a new store (`io.store.composing`) from rows of the old one and of the work, in the order and under the
    names that the videos have now; it replaces the old one at once, and the work is removed. The table of files is part
    of the store, so that neither can be newer than the other.
 
@@ -372,8 +372,8 @@ class _Update:
         if outside and not keep_missing:
             raise MismatchError(
                 f"{self.path} also has videos outside of these folders: {outside[0]}"
-                f"{f' and {len(outside) - 1:,} more' if len(outside) > 1 else ''}; give their folder too, or --keep-missing, "
-                "or another --output"
+                f"{f' and {len(outside) - 1:,} more' if len(outside) > 1 else ''}; give their folder too, or "
+                "--keep-missing, or another --output"
             )
         return absent
 
