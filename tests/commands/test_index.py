@@ -1,6 +1,8 @@
 """`avs index` as a newcomer uses it: the line it prints, the commands that take its store, what it refuses."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -52,6 +54,13 @@ def test_later_calls_need_no_options_and_say_what_they_did(avs_here: Here) -> No
     Path("My Videos/sub/green.mp4").unlink()
     assert avs_here("index", "My Videos").stderr == "avs: 1 moved, 1 gone; 1 shot in videos.h5\n"
     assert avs_here("index", "My Videos").stderr == "avs: nothing changed; 1 shot in videos.h5\n"
+
+
+def test_an_index_of_which_nothing_changed_loads_no_torch(avs_here: Here, folder: Path) -> None:
+    avs_here("index", "My Videos", *MODEL)
+    program = "import sys; from avs_cli.cli import exit_code; code = exit_code(['index', 'My Videos']); "
+    program += "print(code, *{'torch', 'transformers', 'rich'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder).stdout == "0\n"
 
 
 def test_a_killed_index_is_resumed_by_the_same_command(avs_here: Here, killed: Callable[..., bool]) -> None:
