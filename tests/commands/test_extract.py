@@ -548,10 +548,10 @@ def test_several_features_are_found_done_without_their_models(loaded: Program, a
 WRITER = "avs_cli.io.store.writer"
 KILLS = [
     ("avs_cli.core.extraction.batches.ShotEncoder.add", 1, False, 0, False),
-    (f"{WRITER}._flush", 1, False, 0, False),
+    (f"{WRITER}.flush", 1, False, 0, False),
     (f"{WRITER}.StoreWriter.add", 1, True, 4, False),
     (f"{WRITER}.StoreWriter.add", 1, False, 4, False),
-    (f"{WRITER}._flush", 1, True, 4, False),
+    (f"{WRITER}.flush", 1, True, 4, False),
     (f"{WRITER}.StoreWriter._join", 1, True, 11, False),
     (f"{WRITER}.StoreWriter._tidy", 1, False, 11, True),
     ("pathlib.Path.unlink", 1, True, 11, True),
