@@ -21,6 +21,7 @@ from avs_cli.errors import AvsError
 
 # In the order of the pipeline and of `avs --help`; each is a module of `commands` with a function of its name.
 COMMANDS = (
+    "index",
     "shots",
     "extract",
     "train",

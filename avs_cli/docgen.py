@@ -30,6 +30,8 @@ FORMATS = Path(__file__).with_name("formats.txt")
 # By command and option: options with the same name may have different values.
 REGISTRIES = {
     ("extract", "model"): Registry("model", "avs_cli.core.encoders", "load"),
+    ("index", "model"): Registry("model", "avs_cli.core.encoders", "load"),
+    ("index", "shots"): detectors,
     ("shots", "detector"): detectors,
     ("train", "head"): Registry("head", "avs_cli.core.models.heads", "build"),
     ("train", "objective"): Registry("objective", "avs_cli.core.training.objectives", "build"),

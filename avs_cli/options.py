@@ -1,5 +1,6 @@
 """Options and arguments shared by several commands: one name and one help text each."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avs_cli.console import TERMINAL
+from avs_cli.errors import SpecError
 from avs_cli.outputs import BY_HAND, WRITES, Writes
 
 if TYPE_CHECKING:
@@ -33,6 +35,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Workers = Annotated[int, typer.Option(min=0, help="Video decoding processes; 0 chooses from the available cores.")]
 Weights = Annotated[
     str | None, typer.Option(metavar="PATH", help="Local checkpoint of the model, instead of the published weights.")
+]
+Checkpoints = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|MODEL=PATH,...",
+        help="Local checkpoint of the model, instead of the published weights; of several models, each by its name.",
+    ),
 ]
 Engine = Annotated[
     Literal["local", "dask"],
@@ -79,3 +88,15 @@ def workers_of(engine: str, scheduler: str = "", workers: int = 0, device: str =
 
     with cluster(scheduler, workers, device.startswith("cuda"), TERMINAL) as found:
         yield found
+
+
+def checkpoints(weights: str | None, models: list[str]) -> str | dict[str, str] | None:
+    """The checkpoint of the one model, or those of several by model: `clip=a.pt,blip2=b.pt`."""
+    if weights is None or len(models) == 1:
+        return weights
+    # A path may contain commas and equals signs: only the names of models begin a new one.
+    starts = "|".join(re.escape(model) for model in sorted(models, key=len, reverse=True))
+    pieces = re.split(rf"(?:^|,)({starts})=", weights)
+    if pieces[0] or len(pieces) == 1:
+        raise SpecError(f"--weights {weights}: of which model? write {models[0]}=PATH, with commas between several")
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True))

@@ -16,15 +16,26 @@ _avs() {
         before=${COMP_WORDS[place - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='shots extract train distill search rerank fuse eval submit view info convert --version --help'
+        words='index shots extract train distill search rerank fuse eval submit view info convert --version --help'
     else
         case $command:$before in
+            index:--output | index:-o) ;;
+            index:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
+            index:--shots) words='content fixed transnetv2' ;;
+            index:--weights) ;;
+            index:--device) ;;
+            index:--batch-size) compopt +o default 2>/dev/null ;;
+            index:--workers) compopt +o default 2>/dev/null ;;
+            index:--threads) compopt +o default 2>/dev/null ;;
+            index:--timeout) compopt +o default 2>/dev/null ;;
+            index:--engine) words='local dask' ;;
+            index:--scheduler) ;;
             shots:--detector) words='content fixed transnetv2' ;;
             shots:--msb) ;;
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
+            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--head) ;;
             extract:--missing) words='error skip zero' ;;
@@ -109,6 +120,8 @@ _avs() {
             distill:--device) ;;
             distill:--threads) compopt +o default 2>/dev/null ;;
             distill:--workers) compopt +o default 2>/dev/null ;;
+            distill:--engine) words='local dask' ;;
+            distill:--scheduler) ;;
             search:--query | search:-q) ;;
             search:--topics) ;;
             search:--vectors) ;;
@@ -197,10 +210,11 @@ _avs() {
             convert:--word-vectors) ;;
             *)
                 [[ $current == -* ]] && case $command in
+                    index) words='--output -o --model --shots --keep-missing --retry-failed --weights --device --batch-size --workers --threads --timeout --engine --scheduler --help' ;;
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
-                    distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --help' ;;
+                    distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
                     search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,7 @@ from avs_cli.io.store.reader import open_store  # noqa: E402
 from avs_cli.stages import distill_heads, vector_cache  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
 from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
+from avs_cli.stages.index import index  # noqa: E402
 from avs_cli.stages.rerank import rerank_runs  # noqa: E402
 from avs_cli.stages.search import search, search_heads, searching_heads  # noqa: E402
 
@@ -138,6 +140,24 @@ def test_an_error_of_a_worker_is_that_of_this_machine(folder: Path, engine: Clus
         with pytest.raises(AvsError, match=message) as raised:
             extract("images", "s.h5", **{"model": "colour", **given}, engine=engine)
         assert isinstance(raised.value, SpecError)
+
+
+def test_an_index_is_that_of_this_machine_with_what_failed(folder: Path, engine: Cluster) -> None:
+    for number in range(4):
+        with av.open(f"images/{number}.mp4", "w") as container:
+            stream = container.add_stream("mpeg4", rate=4)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(4 * (number + 1)):
+                picture = np.full((48, 64, 3), 60 * number, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            container.mux(stream.encode())
+    Path("images/broken.mp4").write_bytes(b"no video")
+    for output, elsewhere in (("here.h5", None), ("there.h5", engine)):
+        with pytest.raises(IncompleteError, match="1 of 5 videos could not be indexed"):
+            index("images", output, ["colour", "tower"], shots="fixed:seconds=1", workers=1, engine=elsewhere)
+    assert Path("there.h5").read_bytes() == Path("here.h5").read_bytes()
+    assert Path("there.h5.errors.jsonl").read_bytes() == Path("here.h5.errors.jsonl").read_bytes()
+    assert {path.name for path in Path().glob("there.h5*")} == {"there.h5", "there.h5.errors.jsonl"}
 
 
 # Search and reranking

@@ -10,7 +10,18 @@ from avs_cli.console import TERMINAL, table
 from avs_cli.core.encoders import encoders
 from avs_cli.core.extraction import THUMBNAIL
 from avs_cli.errors import SpecError
-from avs_cli.options import AllowMismatch, Device, Engine, Json, Output, Scheduler, Threads, workers_of
+from avs_cli.options import (
+    AllowMismatch,
+    Checkpoints,
+    Device,
+    Engine,
+    Json,
+    Output,
+    Scheduler,
+    Threads,
+    checkpoints,
+    workers_of,
+)
 from avs_cli.outputs import Writes, spare
 
 # What has no effect on texts.
@@ -34,13 +45,6 @@ Models = Annotated[
         metavar="SPEC",
         help="Encoder, as NAME or NAME:KEY=VALUE; repeatable: each model gives a feature of the store, and frames are "
         f"decoded once for all: {', '.join(encoders.names())}.",
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH|MODEL=PATH,...",
-        help="Local checkpoint of the model, instead of the published weights; of several models, each by its name.",
     ),
 ]
 
@@ -95,7 +99,7 @@ def extract(
         Literal["none", "l2"], typer.Option(help="Normalisation of frame vectors before pooling.")
     ] = "none",
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Data type of stored vectors.")] = "float16",
-    weights: Weights = None,
+    weights: Checkpoints = None,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
@@ -215,7 +219,7 @@ def extract(
             report=TERMINAL,
         )
         return
-    checkpoints = _checkpoints(weights, model)
+    each = checkpoints(weights, model)
     if text:
         if len(model) > 1:
             raise SpecError("--text takes one --model; several encode videos and images")
@@ -243,7 +247,7 @@ def extract(
             pool=pool,
             frame_norm=frame_norm,
             dtype=dtype,
-            weights=checkpoints,
+            weights=each,
             device=device,
             precision=precision,
             batch_size=batch_size,
@@ -257,18 +261,6 @@ def extract(
             engine=cluster,
             report=TERMINAL,
         )
-
-
-def _checkpoints(weights: str | None, models: list[str]) -> str | dict[str, str] | None:
-    """The checkpoint of the one model, or those of several by model: `clip=a.pt,blip2=b.pt`."""
-    if weights is None or len(models) == 1:
-        return weights
-    # A path may contain commas and equals signs: only the names of models begin a new one.
-    starts = "|".join(re.escape(model) for model in sorted(models, key=len, reverse=True))
-    pieces = re.split(rf"(?:^|,)({starts})=", weights)
-    if pieces[0] or len(pieces) == 1:
-        raise SpecError(f"--weights {weights}: of which model? write {models[0]}=PATH, with commas between several")
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
 
 
 def _part(shard: str) -> tuple[int, int]:

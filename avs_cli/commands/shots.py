@@ -57,7 +57,7 @@ def shots(
     applies.refuse(context, (bool(msb), ("detector", "workers", "timeout"), "with --msb"))
     spare(output, media_around(output, videos or []))
     if msb:
-        found, failures = stage.from_tables(msb, videos or [])
+        found, failures = stage.from_tables(msb, videos or [], TERMINAL)
     else:
         found, failures = stage.detect(videos or [], detector, workers=workers, timeout=timeout, report=TERMINAL)
     for failure in failures:

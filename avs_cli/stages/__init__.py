@@ -4,6 +4,7 @@ from avs_cli import stages
 
 run = stages.fuse.fuse(["clip.run", "blip.run"])
 
+index                  folders of videos to a store of shots and features that follows them
 extract, shots         videos, pictures or texts to stores of features; videos to shots
 extract_heads          stores of a head's features to a store of its vectors
 train                  stores to a head

@@ -8,7 +8,7 @@ The store is written in parts, so that the same call resumes an interrupted extr
 imported when one is loaded: a finished store is recognised without.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
@@ -142,22 +142,55 @@ def extract(
     # Missing files are reported, and a finished feature is recognised, before a model is loaded.
     given = path_names(inputs)
     images = find_frames(given, frames, fps or FRAME_RATE) if frames else {}
-    found = _part([*images] or named_shots(given, str(shots)), *shard)
-    ready = _finished_features(wanted, found, retry_failed)
-    needed = tuple(one for one in wanted if one.feature not in ready)
+    found = _part([*images] or named_shots(given, str(shots), report), *shard)
     job = EncodingJob(
-        needed, threads, batch_size, workers, timeout, THUMBNAIL if thumbnails is None else thumbnails, retry_failed
+        tuple(wanted),
+        threads,
+        batch_size,
+        workers,
+        timeout,
+        THUMBNAIL if thumbnails is None else thumbnails,
+        retry_failed,
     )
+    failures, were_finished = extract_found(found, images, job, engine, report)
+    report.note_each(failure.message for own in failures for failure in own)
+    if were_finished and thumbnails is not None:
+        report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
+    _complete(path, {one.feature: len(own) for one, own in zip(wanted, failures, strict=True)}, len(found))
+    return names[0] if isinstance(model, str) else names
+
+
+def extract_found(
+    found: Sequence[Shot | Failure],
+    images: Mapping[Shot, tuple[str, ...]],
+    job: EncodingJob,
+    engine: Engine | None,
+    report: Reporter,
+    check: Callable[[StoreWriter], None] = lambda writer: None,
+) -> tuple[list[list[Failure]], bool]:
+    """Encode shots into the store of the features that the job wants.
+
+    images  the files of shots that are given as extracted frames
+    check   called with the writer of each feature, not yet open, before a video is; may raise
+
+    Returns the failures of each feature, and whether the store had all shots before.
+    """
+    wanted = job.wanted
+    ready = _finished_features(wanted, found, job.retry_failed)
+    needed = tuple(one for one in wanted if one.feature not in ready)
+    job = job._replace(wanted=needed)
     loaded: dict[str, Encoder] = {}
     sources: dict[str, Encoder | Facts] = {**ready}
     if needed and engine is None:
-        loaded, decoders = load_encoders(needed, threads)
-        job = job._replace(workers=workers or decoders)
+        loaded, decoders = load_encoders(needed, job.threads)
+        job = job._replace(workers=job.workers or decoders)
         sources |= loaded
     elif needed and engine is not None:
         job = job.shared(engine)
         sources |= facts_elsewhere(engine, job)
     check_each({one.spec: sources[one.feature] for one in needed}, report)
+    for one in wanted:
+        check(one.writer(sources[one.feature]))
     with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
         writing = {writer.feature: writer for writer in writers.writers if writer.feature not in ready}
         if needed and engine is None:
@@ -168,12 +201,7 @@ def extract(
         elif needed and engine is not None:
             encode_elsewhere(engine, writing, found, images, job, report)
         writers.finish([item.id for item in found])
-        failures = [_failures(writer, found) for writer in writers.writers]
-    report.note_each(failure.message for own in failures for failure in own)
-    if not needed and thumbnails is not None:
-        report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
-    _complete(path, {one.feature: len(own) for one, own in zip(wanted, failures, strict=True)}, len(found))
-    return names[0] if isinstance(model, str) else names
+        return [_failures(writer, found) for writer in writers.writers], not needed
 
 
 def extract_texts(

@@ -20,6 +20,9 @@ Paths = FilePath | Sequence[FilePath]
 
 _Value = TypeVar("_Value")
 
+# Files that a note names.
+NAMED = 5
+
 
 def path_names(paths: Paths) -> list[str]:
     """One path or several, as texts."""
@@ -104,10 +107,12 @@ def find_frames(inputs: Sequence[str], by: str, rate: float) -> dict[Shot, tuple
     return frame_shots(find_media(inputs), by, rate)
 
 
-def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
+def named_shots(inputs: Sequence[str], table: str, report: Reporter = LOGGED) -> list[Shot | Failure]:
     """The shots of the tables, else each file as one shot; the end of a video is NaN until it is opened.
 
     table  a shot table in addition to those among the inputs, or ""
+
+    Notes videos that no table lists.
     """
     from avs_cli.io.video.find import unmeasured
     from avs_cli.io.video.frames import STAGE, find_media
@@ -121,10 +126,21 @@ def named_shots(inputs: Sequence[str], table: str) -> list[Shot | Failure]:
     if not media:
         return list(listed)
     found, _ = located(listed, files)
+    note_unlisted(" and ".join(tables), files, found, report)
     at = {shot.id: shot for shot in found}
     return [
         at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, but not among the inputs") for s in listed
     ]
+
+
+def note_unlisted(table: str, files: Sequence[Path], found: Sequence[Shot], report: Reporter) -> None:
+    """Note the videos of which a shot table lists none of the shots that were found."""
+    from avs_cli.io.video.frames import is_picture
+
+    listed = {shot.video for shot in found}
+    if lacking := [name for name in map(str, files) if name not in listed and not is_picture(name)]:
+        named = ", ".join(lacking[:NAMED]) + (f" and {len(lacking) - NAMED:,} more" if len(lacking) > NAMED else "")
+        report.note(f"{table} lacks {len(lacking):,} of {len(files):,} videos, which are left out: {named}")
 
 
 def find_shots(inputs: Sequence[str], table: str, workers: int, timeout: float) -> list[Shot | Failure]:

@@ -4,7 +4,7 @@ found = detect(["videos/"])
 found.shots, found.failures
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from avs_cli import machine
@@ -14,10 +14,13 @@ from avs_cli.io.text.shots import located, read_shots, video_names, write_shots
 from avs_cli.io.video.frames import find_media, is_picture, probe, read_small
 from avs_cli.io.video.workers import Broken, apart
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import FilePath, Paths, path_names
+from avs_cli.stages.engine import Engine
+from avs_cli.stages.inputs import FilePath, Paths, note_unlisted, path_names
 from avs_cli.types import Shot
 
-__all__ = ["Detected", "detect", "from_tables", "write_shots"]
+__all__ = ["Detected", "detect", "from_tables", "spans_of_each", "write_shots"]
+
+Span = tuple[float, float]
 
 
 class Detected(NamedTuple):
@@ -28,11 +31,15 @@ class Detected(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """One video for a worker process."""
+    """One video for a worker process.
+
+    threads  0: all cores of the worker
+    """
 
     path: str
     detector: str
     threads: int
+    timeout: float
 
 
 def detect(
@@ -58,32 +65,63 @@ def detect(
     found: list[Shot] = []
     failures = []
     with report.progress("shots", len(files)) as advance:
-        cores = machine.cores()
-        crew = min(workers or cores, len(files))
-        tasks = [_Task(path, detector, max(1, cores // max(1, crew))) for path in names]
-        for task, spans in apart(_spans, tasks, crew, timeout):
-            advance(what=task.path)
-            if isinstance(spans, Broken):
-                failures.append(spans.message if task.path in spans.message else f"{task.path}: {spans.message}")
+        for path, spans in spans_of_each([*names], detector, workers, timeout):
+            advance(what=path)
+            if isinstance(spans, str):
+                failures.append(spans)
             else:
-                name = names[task.path]
-                found += [Shot(f"{name}_{n}", task.path, *span) for n, span in enumerate(spans, start=1)]
+                found += [Shot(f"{names[path]}_{n}", path, *span) for n, span in enumerate(spans, start=1)]
     return Detected(found, failures)
 
 
-def from_tables(table: FilePath, videos: Paths = ()) -> Detected:
+def spans_of_each(
+    paths: Sequence[str], detector: str, workers: int, timeout: float, engine: Engine | None = None
+) -> Iterator[tuple[str, list[Span] | str]]:
+    """The start and end of each shot of each video, or a message for a video without shots.
+
+    The videos come in their order, and from an engine in any.
+    """
+    cores = machine.cores()
+    crew = min(workers or cores, len(paths))
+    tasks = [_Task(path, detector, max(1, cores // max(1, crew)), timeout) for path in paths]
+    found: Iterable[tuple[_Task, list[Span] | Broken | None]]
+    if engine is None:
+        found = apart(_spans, tasks, crew, timeout)
+    else:
+        tasks = [task._replace(threads=engine.cores) for task in tasks]
+        found = engine.map(_spans_apart, tasks, starts_processes=True)
+    for task, spans in found:
+        if spans is None:
+            yield task.path, f"{task.path}: the workers that read it died (out of memory?)"
+        elif isinstance(spans, Broken):
+            yield task.path, spans.message if task.path in spans.message else f"{task.path}: {spans.message}"
+        else:
+            yield task.path, spans
+
+
+def from_tables(table: FilePath, videos: Paths = (), report: Reporter = LOGGED) -> Detected:
     """The shots of V3C's master shot boundaries, with the paths of the videos if given.
 
     table  a table, or a folder of tables
+
+    Notes videos that it does not list.
     """
     listed = read_shots(str(table))
     if not videos:
         return Detected(listed, [])
-    found, missing = located(listed, find_media(path_names(videos)))
+    files = find_media(path_names(videos))
+    found, missing = located(listed, files)
+    note_unlisted(str(table), files, found, report)
     return Detected(found, [f"{video}: listed in {table}, but not among the videos" for video in missing])
 
 
-def _spans(task: _Task) -> Iterator[list[tuple[float, float]]]:
+def _spans_apart(task: _Task) -> list[Span] | Broken:
+    """In a worker of a cluster, where a process of its own reads the video, which may crash it."""
+    ((_, spans),) = apart(_spans, [task._replace(threads=task.threads or machine.cores())], 1, task.timeout)
+    return spans
+
+
+def _spans(task: _Task) -> Iterator[list[Span]]:
     """The (start, end) of each shot of one video; runs in a worker process."""
     find_cuts, wants = detectors.load(task.detector), detectors.module(task.detector)
     duration = probe(task.path).duration

@@ -249,7 +249,7 @@ def without_workers(work: Path, inputs: Path, case: Case, wanted: Undisturbed, k
 
 
 def lay(folder: Path) -> None:
-    """Photos, captions, stores, a BigFile and runs."""
+    """Photos, videos, captions, stores, a BigFile and runs."""
     from avs_cli.io.text.trec import write_run
 
     photos = sorted((DATA / "flickr8k" / "dev").iterdir())[:60]
@@ -257,6 +257,9 @@ def lay(folder: Path) -> None:
     for photo in photos:
         shutil.copy(photo, folder / "photos")
     shutil.copy(photos[0], folder / "photos" / "a.jpg")
+    (folder / "videos").mkdir()
+    for name in ("sam2_dog.mp4", "intel_asl_eat.mkv", "skv_bigbuckbunny.mp4"):
+        shutil.copy(DATA / "clips" / name, folder / "videos")
     kept = {photo.stem for photo in photos}
     lines = (DATA / "flickr8k" / "dev.caption.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "captions.txt").write_text("".join(line for line in lines if line.partition("#")[0] in kept))
@@ -272,11 +275,18 @@ def lay(folder: Path) -> None:
 
 
 LEARN = ("--epochs", 3, "--batch-size", 32, "--validate", "in/captions.txt", *PLACE)
+INDEXING = ("--model", "conse", "--shots", "fixed:seconds=1", "--workers", 1)
 STORES = ("--video", "in/photos.h5", "--text", "in/text.h5")
 FRAMED = ("--video", "in/frames.h5", "--text", "in/text.h5", "--captions", "in/captions.txt")
 CASES = [
     Case(
         "extract photos", ["extract", "in/photos", "--batch-size", 8, "-o", "o.h5", *PLACE], "o.h5", "in/photos/a.jpg"
+    ),
+    Case(
+        "index",
+        ["index", "in/videos", *INDEXING, "-o", "o.h5", *PLACE],
+        "o.h5",
+        "in/videos/sam2_dog.mp4",
     ),
     Case("extract --text", ["extract", "--text", "in/captions.txt", "-o", "o.h5", *PLACE], "o.h5", "in/captions.txt"),
     Case("convert a BigFile", ["convert", "in/bigfile", "o.h5"], "o.h5", "in/bigfile"),

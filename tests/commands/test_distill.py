@@ -1096,7 +1096,7 @@ FROM_CLIPS = [
     Moment("avs_cli.io.frame_cache.FrameCache.write", 3, False, BEFORE, frames=2, stores=0),
     Moment("os.replace", 3, True, BEFORE, frames=3, stores=0),
     Moment(f"{WRITER}.StoreWriter.add", 2, False, DECODED, stores=0, parts=1),
-    Moment(f"{WRITER}._flush", 3, False, DECODED, stores=0, parts=2),
+    Moment(f"{WRITER}.flush", 3, False, DECODED, stores=0, parts=2),
     Moment(f"{WRITER}.StoreWriter._tidy", 2, False, DECODED, stores=2, parts=2),
     Moment(f"{WRITER}.StoreWriter.add", 4 + 2 + 4, True, DECODED, stores=2, parts=4),
     Moment(f"{WRITER}.StoreWriter.finish", 4, True, DECODED),
@@ -1115,7 +1115,7 @@ FROM_CAPTIONS = [
 ]
 # Eighty captions in three parts, forty videos in two; four steps an epoch.
 OVER_STORES = [
-    Moment(f"{WRITER}._flush", 2, False, BEFORE, frames=0, stores=0, parts=1),
+    Moment(f"{WRITER}.flush", 2, False, BEFORE, frames=0, stores=0, parts=1),
     Moment(f"{WRITER}.StoreWriter.add", 3 + 1, True, BEFORE, frames=0, stores=1, parts=1),
     Moment("avs_cli.core.training.loop.AdamW.step", 3, True, TAUGHT, frames=0, stores=2),
     Moment("avs_cli.core.training.loop.AdamW.step", 5, False, TAUGHT, frames=0, stores=2, epochs=1),

@@ -91,6 +91,7 @@ def test_a_shot_table_says_which_seconds_are_encoded(extract: Program, films: Pa
     done = extract(films, "--shots", "shots.tsv", "-o", "a.h5")
     assert done.returncode == 5
     assert "gone.mp4: in the shot table, but not among the inputs" in done.stderr
+    assert "shots.tsv lacks" in done.stderr and "which are left out" in done.stderr and "red.mp4" in done.stderr
     found = colours(tmp_path / "a.h5")
     assert found["m1"] == pytest.approx(RED, abs=8)
     assert found["m2"] == pytest.approx(BLUE, abs=8)
@@ -547,10 +548,10 @@ def test_several_features_are_found_done_without_their_models(loaded: Program, a
 WRITER = "avs_cli.io.store.writer"
 KILLS = [
     ("avs_cli.core.extraction.batches.ShotEncoder.add", 1, False, 0, False),
-    (f"{WRITER}._flush", 1, False, 0, False),
+    (f"{WRITER}.flush", 1, False, 0, False),
     (f"{WRITER}.StoreWriter.add", 1, True, 4, False),
     (f"{WRITER}.StoreWriter.add", 1, False, 4, False),
-    (f"{WRITER}._flush", 1, True, 4, False),
+    (f"{WRITER}.flush", 1, True, 4, False),
     (f"{WRITER}.StoreWriter._join", 1, True, 11, False),
     (f"{WRITER}.StoreWriter._tidy", 1, False, 11, True),
     ("pathlib.Path.unlink", 1, True, 11, True),

@@ -19,6 +19,8 @@ from avs_cli.errors import FormatError
 from avs_cli.io import arrays, bigfile, head_file
 from avs_cli.io.fuser import read_fuser
 from avs_cli.io.store import checked, reader, schema, writer
+from avs_cli.io.store.composing import Origin, compose
+from avs_cli.io.store.files import FileTable, IndexedFile
 from avs_cli.io.tensors import save
 from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
@@ -256,12 +258,15 @@ def store(path: Path, frame_level: bool) -> None:
     with writer.StoreWriter(path, "clip", 3, provenance, frame_level=frame_level) as out:
         out.add([writer.Item(Shot(id, "v", 0, 1), id, row, b"jpeg") for id, row in zip("ab", rows, strict=True)])
         out.finish(["a", "b"])
+    table = FileTable("content", ("clip",), [IndexedFile("v", "v", 1, 1, "0", ((0.0, 1.0), (1.0, 2.0)))])
+    shots = [Shot("a", "v", 0, 1), Shot("b", "v", 0, 1)]
+    compose(path, ["clip"], shots, [Origin(path, ["a", "b"])], table)
 
 
 def test_a_store_has_the_datasets_on_the_page_and_no_others(tmp_path: Path) -> None:
     store(tmp_path / "a.h5", frame_level=True)
     lines = [re.split(r"\s{2,}", line.strip()) for line in EXAMPLES["FEATURE STORES"][0].splitlines()]
-    sizes = {"N": 2, "M": 3, "D": 3, "S": 2, "V": 1, "T": 2, "B": 8}
+    sizes = {"N": 2, "M": 3, "D": 3, "S": 2, "V": 1, "T": 2, "B": 8, "F": 1, "P": 2}
     with h5py.File(tmp_path / "a.h5") as file:
         assert {f"{group}/{name}" for group in file for name in file[group]} == {name for name, *_ in lines}
         for name, shape, kinds, _ in lines:
@@ -269,7 +274,7 @@ def test_a_store_has_the_datasets_on_the_page_and_no_others(tmp_path: Path) -> N
             text = h5py.check_string_dtype(file[name].dtype)
             assert (text.encoding if text else file[name].dtype.name) in kinds.split()
         assert dict(file.attrs) == {"format": "avs-features", "format_version": 1}
-        assert {*file["clip"].attrs} == {"provenance"}
+        assert {*file["clip"].attrs} == {"provenance"} and {*file["files"].attrs} == {"shots", "models"}
         given = json.loads(file["clip"].attrs["provenance"])
     named = re.findall(r"^\.TP\n\\fB(.*)\\fR$", PAGE.partition(".SH ERROR")[0], re.MULTILINE)
     keys = {key for names in named for key in plain(names).split(", ")}

@@ -196,7 +196,7 @@ KILLS = [
     (f"{WRITER}.StoreWriter.add", 1, True),
     (f"{WRITER}.StoreWriter.add", 2, False),
     (f"{WRITER}.StoreWriter.add", 5, True),
-    (f"{WRITER}._flush", 2, False),
+    (f"{WRITER}.flush", 2, False),
     (f"{WRITER}.StoreWriter._join", 1, True),
     (f"{WRITER}.StoreWriter._tidy", 1, False),
     (f"{WRITER}.StoreWriter._tidy", 1, True),
@@ -236,7 +236,7 @@ def test_a_run_killed_once_ends_in_the_same_bytes(
     models = [TOWERS[0], TOWERS[5]]
     whole = together("whole.h5", models, shots="shots.tsv")
     line = ["extract", "media", "--shots", "shots.tsv", "--workers", 1, "--model", models[0], "--model", models[1]]
-    assert killed([*line, "-o", "killed.h5"], f"{WRITER}._flush", moment, moment % 2 == 0)
+    assert killed([*line, "-o", "killed.h5"], f"{WRITER}.flush", moment, moment % 2 == 0)
     assert separate("killed.h5", models, shots="shots.tsv") == whole
 
 

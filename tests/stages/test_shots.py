@@ -48,6 +48,13 @@ def test_tables_of_a_collection_are_joined_with_its_videos() -> None:
     assert shots[0] == Shot(shots[0].id, "videos/v.mp4", 0.0, 2.0) and failures == []
 
 
+def test_videos_that_a_table_lacks_are_named(hearing: Callable[[], Any]) -> None:
+    Path("v.tsv").write_text("startframe\tstarttime\tendframe\tendtime\n0\t0.0\t8\t2.0\n")
+    report = hearing()
+    from_tables("v.tsv", "videos", report)
+    assert report.notes == ["v.tsv lacks 1 of 2 videos, which are left out: videos/broken.mp4"]
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UnknownName):
         detect("videos", "contents")

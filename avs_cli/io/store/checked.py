@@ -14,7 +14,7 @@ from avs_cli.errors import FormatError
 from avs_cli.io.mapped import Column
 from avs_cli.io.texts import twin
 
-RESERVED = ("shots", "thumbnails")
+RESERVED = ("files", "shots", "thumbnails")
 # Limits of a store. A file beyond them is damaged, or made to exhaust the memory of its reader.
 ID_BYTES = 255
 PATH_BYTES = 4096
@@ -50,6 +50,10 @@ BYTES = DatasetType("a column of bytes", "u", width=1)
 VECTORS = DatasetType("(M, D) of float16 or float32", "f", rank=2, width=4)
 SHOTS = {"ids": IDS, "video": INTEGERS, "start": SECONDS, "end": SECONDS, "videos": PATHS}
 THUMBNAILS = {"ids": IDS, "offsets": INTEGERS, "jpeg": BYTES}
+FILES = {"paths": PATHS, "names": IDS, "size": INTEGERS, "modified": INTEGERS, "digest": IDS, "offsets": INTEGERS}
+FILES |= {"start": SECONDS, "end": SECONDS}
+# The groups beside features, and their columns that have a length of their own.
+BESIDE = (("shots", SHOTS, {"videos"}), ("thumbnails", THUMBNAILS, {"jpeg"}), ("files", FILES, {"start", "end"}))
 
 
 def features_in(file: Any, shown: str) -> list[str]:
@@ -63,7 +67,7 @@ def features_in(file: Any, shown: str) -> list[str]:
 
 
 def check(file: Any, feature: str, shown: str) -> None:
-    """Raises FormatError unless a feature, the shots and the thumbnails follow the schema."""
+    """Raises FormatError unless a feature and the groups beside the features follow the schema."""
     group, where = part(file, feature, shown), f"{shown}::{feature}"
     ids, vectors = column(group, "ids", IDS, where), column(group, "vectors", VECTORS, where)
     # Vectors are read directly from the file, so they must have the native type.
@@ -77,12 +81,12 @@ def check(file: Any, feature: str, shown: str) -> None:
         items = len(column(group, "offsets", INTEGERS, where)) - 1
     if len(ids) != items:
         raise FormatError(where, f"{len(ids)} ids for {items} items")
-    for name, columns in (("shots", SHOTS), ("thumbnails", THUMBNAILS)):
+    for name, columns, apart in BESIDE:
         if not holds(file, name):
             continue
         where, beside = f"{shown}::{name}", part(file, name, shown)
         length = {key: len(column(beside, key, wanted, where)) for key, wanted in columns.items()}
-        rows = {length[key] - (key == "offsets") for key in length if key not in ("videos", "jpeg")}
+        rows = {length[key] - (key == "offsets") for key in length if key not in apart}
         if len(rows) > 1:
             raise FormatError(where, f"columns are incompatible: {', '.join(f'{n} {k}' for k, n in length.items())}")
 

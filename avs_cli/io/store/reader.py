@@ -13,13 +13,14 @@ Schema (format "avs-features", version 1)
     │   ├── start    (S,)   float64 seconds
     │   ├── end      (S,)   float64 seconds
     │   └── videos   (V,)   utf-8   where each video was read
-    └── thumbnails                  optional
-        ├── ids      (T,)   utf-8   shot ids
-        ├── jpeg     (B,)   uint8   the pictures, one after the other
-        └── offsets  (T+1,) int64   picture i is jpeg[offsets[i]:offsets[i+1]]
+    ├── thumbnails                  optional
+    │   ├── ids      (T,)   utf-8   shot ids
+    │   ├── jpeg     (B,)   uint8   the pictures, one after the other
+    │   └── offsets  (T+1,) int64   picture i is jpeg[offsets[i]:offsets[i+1]]
+    └── files                       optional, of an index: see `files.py`
 
-Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Files contain no time
-stamps: equal inputs give equal bytes.
+Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Stores do not say when they
+were written: equal inputs give equal bytes.
 
 The schema is checked when a store is opened (`checked.py`). Links, datasets in other files, ids of more than 255 bytes,
 paths of more than 4096, vectors of more than 2^20 dimensions, and implausible sizes are rejected.

@@ -1,10 +1,11 @@
 """The HDF5 layout of a feature store: reading and writing the groups of the schema in `reader.py`."""
 
 import contextlib
+import json
 import mmap
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, overload
@@ -21,6 +22,8 @@ from avs_cli.types import Shot
 FORMAT = "avs-features"
 VERSION = 1
 PROVENANCE_BYTES = 1 << 20
+# What HDF5 keeps in an attribute.
+WRITTEN_BYTES = 60_000
 # Ids that are decoded at a time.
 PIECE = 1 << 14
 
@@ -232,6 +235,32 @@ def write_ids(group: Any, name: str, words: Sequence[str] | np.ndarray) -> None:
         raise MismatchError(f"{name}: a string of {raw.dtype.itemsize} bytes; the maximum is {PATH_BYTES}")
     kind = h5py.string_dtype("utf-8", raw.dtype.itemsize)
     array(group, name, (len(words),), kind)[...] = raw.astype(kind)
+
+
+def write_feature(
+    file: Any,
+    feature: str,
+    provenance: Mapping[str, Any],
+    ids: Sequence[str] | np.ndarray,
+    lengths: Sequence[int] | np.ndarray,
+    kind: tuple[int, np.dtype[Any], bool],
+    shown: str,
+) -> Any:
+    """Create the group of a feature, and return the dataset for its vectors.
+
+    lengths  vectors of each item
+    kind     their dimensions and type, and whether the feature is frame-level
+    """
+    dim, dtype, frame_level = kind
+    group = file.create_group(feature)
+    text = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
+    if len(text.encode()) > WRITTEN_BYTES:
+        raise MismatchError(f"{shown}: a provenance of {len(text)} characters is more than HDF5 keeps in an attribute")
+    group.attrs["provenance"] = text
+    write_ids(group, "ids", ids)
+    if frame_level:
+        array(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
+    return array(group, "vectors", (int(np.sum(lengths)), dim), dtype)
 
 
 def write_shots(file: Any, shots: Sequence[Shot]) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import tempfile
@@ -21,6 +20,8 @@ from avs_cli.io.atomic import replacing
 from avs_cli.io.lock import locked
 from avs_cli.io.store.checked import ID_BYTES, RESERVED
 from avs_cli.io.store.compatibility import differences
+from avs_cli.io.store.files import copy_files
+from avs_cli.io.store.ledger import ledger_line, ledger_of, read_ledger, write_ledger
 from avs_cli.io.store.reader import Store, features, kind_of
 from avs_cli.io.store.schema import (
     Ids,
@@ -29,12 +30,9 @@ from avs_cli.io.store.schema import (
     opened,
     pictures_of,
     structure,
-    write_ids,
+    write_feature,
     write_pictures,
     write_shots,
-)
-from avs_cli.io.store.schema import (
-    array as array_of,
 )
 from avs_cli.io.texts import Numbering
 from avs_cli.types import Failure, Shot
@@ -97,7 +95,7 @@ class _Places:
 
 def is_finished(path: Path) -> bool:
     """Whether a store exists and has no parts of an unfinished writer."""
-    return path.exists() and not _parts_of(path).exists()
+    return path.exists() and not parts_of(path).exists()
 
 
 class StoreWriter:
@@ -160,7 +158,7 @@ class StoreWriter:
                 others.append(part)
         for part in others:
             self._borrow(part)
-        failures = self._ledger()
+        failures = read_ledger(self._ledger_path)
         self.failed = {f.id: f for name, f in failures if name == self.feature and f.id not in self.done}
         return last
 
@@ -198,13 +196,12 @@ class StoreWriter:
         part = self._folder / f"{next(self._numbers):06d}.h5"
         with replacing(part) as temporary:
             with created(temporary) as file:
-                group = self._group(file, ids, lengths)
-                group["vectors"][...] = np.concatenate([item.vectors for item in fresh])
+                self._vectors(file, ids, lengths)[...] = np.concatenate([item.vectors for item in fresh])
                 write_shots(file, list(shots.values()))
                 jpeg = write_pictures(file, list(pictures), sizes)
                 if jpeg is not None:
                     jpeg[...] = np.frombuffer(b"".join(pictures.values()), np.uint8)
-            _flush(temporary)
+            flush(temporary)
         self._know(part, zip(ids, lengths, strict=True), zip(pictures, sizes, strict=True), shots)
 
     def room(self) -> Path:
@@ -221,7 +218,7 @@ class StoreWriter:
         Items that are done already keep their vectors. Raises MismatchError for another provenance.
         """
         with Store(source, self.feature) as store:
-            self._refuse_other(store)  # before it is a part, which every later writer would refuse
+            self.refuse_other(store)  # before it is a part, which every later writer would refuse
         part = self._folder / f"{next(self._numbers):06d}.h5"
         os.replace(source, part)
         self._include(part)
@@ -252,7 +249,7 @@ class StoreWriter:
         """Add a failed item to the ledger."""
         self.failed[failure.id] = failure
         with self._ledger_path.open("ab") as ledger:
-            ledger.write(_line(self.feature, failure))
+            ledger.write(ledger_line(self.feature, failure))
             ledger.flush()
             os.fsync(ledger.fileno())
 
@@ -271,16 +268,16 @@ class StoreWriter:
             with replacing(self.path) as temporary:
                 with created(temporary) as file:
                     self._join(file, final)
-                _flush(temporary)
+                flush(temporary)
         self._tidy()
 
     @property
     def _folder(self) -> Path:
-        return _parts_of(self.path)
+        return parts_of(self.path)
 
     @property
     def _ledger_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.errors.jsonl")
+        return ledger_of(self.path)
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*.h5"))
@@ -303,7 +300,7 @@ class StoreWriter:
         with Store(source, self.feature if self.feature in held else held[0]) as store:
             ours = store.feature == self.feature
             if ours:
-                self._refuse_other(store)
+                self.refuse_other(store)
             elif source != self.path:
                 return False
             ids, offsets = store.pictures
@@ -355,7 +352,8 @@ class StoreWriter:
                 known.add(id, number, length)
         self._shots.update(shots)
 
-    def _refuse_other(self, store: Store) -> None:
+    def refuse_other(self, store: Store) -> None:
+        """Raises MismatchError for a store whose vectors are not those of this writer's feature."""
         ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
         # A store has one provenance for all vectors, so small differences are errors too.
         found = differences(store.provenance, self.provenance)
@@ -400,20 +398,10 @@ class StoreWriter:
             raise MismatchError(f"{self.path}: {item.id}: {largest:g} is beyond {self.dtype.name}; store it as float32")
         return vectors
 
-    def _group(self, file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> Any:
-        """Create the group of the feature, complete except for the values of the vectors."""
-        group = file.create_group(self.feature)
-        text = json.dumps(self.provenance, sort_keys=True, ensure_ascii=False)
-        if len(text.encode()) > 60_000:
-            raise MismatchError(
-                f"{self.path}: a provenance of {len(text)} characters is more than HDF5 keeps in an attribute"
-            )
-        group.attrs["provenance"] = text
-        write_ids(group, "ids", ids)
-        if self.frame_level:
-            array_of(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
-        array_of(group, "vectors", (int(np.sum(lengths)), self.dim), self.dtype)
-        return group
+    def _vectors(self, file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence[int] | np.ndarray) -> Any:
+        """Create the group of the feature, complete except for the values of the vectors, and return their dataset."""
+        kind = (self.dim, self.dtype, self.frame_level)
+        return write_feature(file, self.feature, self.provenance, ids, lengths, kind, str(self.path))
 
     def _changed(self, final: np.ndarray) -> bool:
         """Whether `finish` would change the store, to the items of these numbers."""
@@ -430,10 +418,12 @@ class StoreWriter:
         others = [name for name in features(self.path) if name != self.feature] if self.path.exists() else []
         for name in sorted([self.feature, *others]):
             if name == self.feature:
-                vectors = self._group(file, where.ids.padded(final), where.lengths[final])["vectors"]
+                vectors = self._vectors(file, where.ids.padded(final), where.lengths[final])
             else:
                 with opened(self.path, str(self.path)) as old:
                     old.copy(name, file)
+        if self.path.exists():
+            copy_files(self.path, file)
         shots = self._shots
         if shots:
             shots = {id: shots[id] for id in where.ids.texts().take(final) if id in shots} | shots
@@ -453,23 +443,6 @@ class StoreWriter:
                 if len(raw):
                     _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), held_pictures, places))
 
-    def _ledger(self) -> list[tuple[str, Failure]]:
-        """The entries of the ledger with their features; an incomplete last line, of a killed writer, is removed."""
-        if not self._ledger_path.exists():
-            return []
-        data = self._ledger_path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            os.truncate(self._ledger_path, len(whole))
-        entries = []
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-                entries.append((entry["feature"], Failure(entry["id"], entry["stage"], entry["message"])))
-            except (ValueError, KeyError, TypeError):
-                raise FormatError(self._ledger_path, "not a line of an error ledger", number) from None
-        return entries
-
     def _tidy(self) -> None:
         """Remove the parts, and entries of the ledger that are no longer missing."""
         for source in self._sources:
@@ -479,15 +452,9 @@ class StoreWriter:
         with contextlib.suppress(OSError):  # there may be parts of another feature
             self._folder.rmdir()
         self.failed = {id: failure for id, failure in self.failed.items() if id not in self.done}
-        others = {(name, f.id): f for name, f in self._ledger() if name != self.feature}
-        lines = [_line(name, f) for (name, _), f in others.items()] + [
-            _line(self.feature, f) for f in self.failed.values()
-        ]
-        if lines:
-            with replacing(self._ledger_path) as temporary:
-                temporary.write_bytes(b"".join(lines))
-        else:
-            self._ledger_path.unlink(missing_ok=True)
+        others = {(name, f.id): f for name, f in read_ledger(self._ledger_path) if name != self.feature}
+        ours = [(self.feature, failure) for failure in self.failed.values()]
+        write_ledger(self._ledger_path, [*((name, f) for (name, _), f in others.items()), *ours])
 
 
 class StoreWriters:
@@ -532,12 +499,9 @@ class StoreWriters:
             writer.finish(order)
 
 
-def _parts_of(path: Path) -> Path:
+def parts_of(path: Path) -> Path:
+    """The folder of a store's parts, while it is being written."""
     return path.with_name(f"{path.name}.parts")
-
-
-def _line(feature: str, failure: Failure) -> bytes:
-    return (json.dumps({"feature": feature, **failure._asdict()}, ensure_ascii=False) + "\n").encode()
 
 
 def _starts(order: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -573,7 +537,7 @@ def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> 
             target[low + shift : high + shift] = piece
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Flush a file to disk before it is renamed, so that a crash leaves no incomplete file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
@@ -110,8 +110,12 @@ def jobs_of(shots: Iterable[Shot]) -> list[Job]:
     return [Job(video, tuple(own)) for video, own in by_video.items()]
 
 
-def find_media(inputs: Iterable[str | Path]) -> list[Path]:
+def find_media(
+    inputs: Iterable[str | Path], unreadable: Callable[[OSError], object] = lambda error: None
+) -> list[Path]:
     """The given files, and the videos and images in the given folders, recursively, without hidden ones.
+
+    unreadable  called for each folder that cannot be read
 
     Inputs keep their order, files of a folder are sorted, and duplicates are removed. Raises FileNotFoundError, and
     FormatError for a folder without videos and images.
@@ -119,7 +123,7 @@ def find_media(inputs: Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for given in map(Path, inputs):
         if given.is_dir():
-            inside = sorted(path for path in given.rglob("*") if _is_media(path, given))
+            inside = sorted(_media_in(given, unreadable))
             if not inside:
                 raise FormatError(given, "contains no videos or images")
             found.update(dict.fromkeys(inside))
@@ -129,9 +133,13 @@ def find_media(inputs: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-def _is_media(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and path.is_file()
+def _media_in(folder: Path, unreadable: Callable[[OSError], object]) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and path.is_file():
+                yield path
 
 
 def is_picture(path: str | Path) -> bool:
