@@ -8,14 +8,17 @@ import io
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import NamedTuple
 
 from PIL import Image
 
+from avs_cli.core.search.confidence import DOUBTFUL
+from avs_cli.errors import MismatchError
 from avs_cli.io.atomic import replacing
 from avs_cli.io.store.reader import features, open_store
 from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
-from avs_cli.io.text.trec import read_qrels
+from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, path_names, selected
 from avs_cli.types import Qrels, Run, Shot, ranked
@@ -25,6 +28,8 @@ HEAVY = 20_000_000
 # Bytes of a shot on the page without its thumbnail, about.
 CARD = 500
 
+
+NO_CONFIDENCE: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 _THUMBNAIL = re.compile(r"[0-9a-f]{16}\.jpg")
 
@@ -59,6 +64,7 @@ class Page(NamedTuple):
     qrels       None where judgments are not asked for
     shown       the depth to which each run is shown
     sources     kind of input -> its files, for the foot of the page; "" for what is not given
+    confidence  topic -> shot -> confidence, from 0 to 1, where known
     """
 
     names: Sequence[str]
@@ -69,6 +75,7 @@ class Page(NamedTuple):
     qrels: Qrels | None
     shown: int
     sources: Mapping[str, str]
+    confidence: Mapping[str, Mapping[str, float]] = NO_CONFIDENCE
 
 
 def page(
@@ -77,6 +84,7 @@ def page(
     *,
     topics: FilePath | Mapping[str, str] = "",
     qrels: FilePath | Qrels = "",
+    confidence: FilePath | Run = "",
     shown: int = 100,
     beside: bool = False,
     report: Reporter = LOGGED,
@@ -88,6 +96,8 @@ def page(
     topics   a topics file, or the text of each topic by its id; or ids and ranges such as 731-750,761, to show these
              alone
     qrels    judgments, or their file
+    confidence
+             a run whose scores are confidences, from `avs search --confidence`, or its file
     shown    shots per topic and run
     beside   whether the thumbnails will be files beside the page, from `write_thumbnails`, and not in it
     Notes shots without a thumbnail, topics without a text or a judgment, and a page that browsers open slowly.
@@ -120,6 +130,15 @@ def page(
             qrels = read_qrels(str(qrels))
         judged, renamed = align_topics(qrels, laid)
         _explain(sources["judgments"] or "the judgments", renamed, "judgment", laid, judged, report)
+    sure: Run = {}
+    if confidence:
+        if not isinstance(confidence, Mapping):
+            sources["confidences"] = str(confidence)
+            confidence = read_run(str(confidence))
+        sure, renamed = align_topics(confidence, laid)
+        where = sources.get("confidences", "the confidences")
+        check_confidences(sure, where)
+        _explain(where, renamed, "confidence", laid, sure, report)
     ids = dict.fromkeys(one.shot for of_topic in laid.values() for one in of_topic)
     shots, pictures = _pictured(stores, ids)
     lost = len(ids.keys() - shots.keys())
@@ -143,7 +162,24 @@ def page(
             f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; {other}--shown {fewer} takes about "
             f"{HEAVY / 1e6:.0f} MB"
         )
-    return Page(names, laid, queries, shots, pictures, judged, shown, sources)
+    return Page(names, laid, queries, shots, pictures, judged, shown, sources, sure)
+
+
+def doubt(page: Page, topic: str) -> str:
+    """What to say of a topic that has probably no relevant shot; "" for others, and without confidences."""
+    best = max(page.confidence.get(topic, {}).values(), default=1.0)
+    return f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}" if best < DOUBTFUL else ""
+
+
+def check_confidences(confidences: Run, where: str) -> None:
+    """Raises MismatchError for scores that are no confidences, such as those of a plain run."""
+    for topic, of_shots in confidences.items():
+        for shot, value in of_shots.items():
+            if not 0 <= value <= 1:
+                raise MismatchError(
+                    f"{where}: shot {shot} of topic {topic} has {value:g}, and a confidence is from 0 to 1; "
+                    "write confidences with avs search --confidence"
+                )
 
 
 def write_thumbnails(pictures: Mapping[str, Picture], folder: FilePath) -> dict[str, str]:
