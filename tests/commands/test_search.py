@@ -309,8 +309,8 @@ def test_the_confidences_of_parts_are_those_of_the_gallery(here: Here, sentences
     (tmp_path / "more.txt").write_text("boat a boat at sea\n")
     here("extract", "--model", "minilm", "--text", tmp_path / "more.txt", "-o", more)
     files = []
-    for number, options in enumerate(([], ["--engine", "dask", "--threads", 1])):
-        line = ("search", sentences, more, "--query", "a puppy by the sea", *options, "--at-least", 0.1)
+    for number, options in enumerate(([], ["--engine", "dask"])):
+        line = ("search", sentences, more, "--query", "a puppy by the sea", "--threads", 1, *options, "--at-least", 0.1)
         code, out, _ = here(*line, "--confidence", tmp_path / f"{number}.run")
         assert code == 0
         files.append((out, (tmp_path / f"{number}.run").read_bytes()))
