@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import store
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -26,7 +27,6 @@ from avs_cli.core.models.text.words import Corpus  # noqa: E402
 from avs_cli.errors import AvsError, FormatError, IncompleteError, SpecError, UnavailableError  # noqa: E402
 from avs_cli.io.head_file import save_head  # noqa: E402
 from avs_cli.io.store.reader import open_store  # noqa: E402
-from avs_cli.io.store.writer import Item, StoreWriter  # noqa: E402
 from avs_cli.stages import distill_heads, vector_cache  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
 from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
@@ -162,9 +162,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "texts.h5": ("text", {id: vector[:4] for id, vector in QUERIES.items()}),
     }
     for name, (feature, vectors) in written.items():
-        with StoreWriter(folder / name, feature, len(next(iter(vectors.values()))), {"model": "tiny"}) as writer:
-            writer.add([Item(None, id, vector) for id, vector in vectors.items()])
-            writer.finish(list(vectors))
+        store(folder / name, feature, vectors)
     provenances = {"videos": {"clip": {"model": "tiny"}, "colour": {"model": "tiny"}}, "texts": {}}
     for seed, name in enumerate(("one", "two")):
         videos = [Input("clip", 6), Input("colour", 3)][: seed + 1]
@@ -276,9 +274,7 @@ def test_the_vectors_of_a_head_that_teaches_are_those_of_this_machine(
     ids = [*COLOURS][:120]
     captions = {f"{id}#enc#{k}": DRAW.normal(size=4) for id in ids for k in range(2)}
     Path("c.txt").write_text("".join(f"{caption} a sentence\n" for caption in captions))
-    with StoreWriter("texts.h5", "text", 4, {"model": "tiny"}) as writer:
-        writer.add([Item(None, id, vector) for id, vector in captions.items()])
-        writer.finish(list(captions))
+    store("texts.h5", "text", captions)
     galleries = [stores / f"{name}.h5" for name in ("odd", "even", "colour")]
     for workers, name in ((None, "here"), (engine, "there")):
         distill_heads.distill(

@@ -298,11 +298,11 @@ def _show(
     confidence: "Confidence | None" = None,
 ) -> None:
     """Print the top of the ranking, as far as it fits the terminal, with confidences where they are known."""
-    shots = gallery.shots()
     sure = confidence.of_run({"": dict(ranking)})[""] if confidence else {}
     rows: list[Iterable[object]] = []
-    room = max(5, shutil.get_terminal_size().lines - 6)
-    for rank, (id, score) in enumerate(list(ranking.items())[:room], start=1):
+    best = list(ranking.items())[: max(5, shutil.get_terminal_size().lines - 6)]
+    shots = gallery.some_shots([id for id, _ in best])
+    for rank, (id, score) in enumerate(best, start=1):
         shot = shots.get(id)
         when = f"{_clock(shot.start)}-{_clock(shot.end)}" if shot and shot.end > shot.start else ""
         percent = (f"{sure[id]:.0%}",) if sure else ()
