@@ -16,7 +16,7 @@ _avs() {
         before=${COMP_WORDS[place - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='index shots extract train distill search rerank fuse eval submit view info convert --version --help'
+        words='index shots extract train distill search rerank fuse eval submit view clip info convert --version --help'
     else
         case $command:$before in
             index:--output | index:-o) ;;
@@ -131,6 +131,8 @@ _avs() {
             search:--field) words='query narrative both' ;;
             search:--missing) words='error skip zero' ;;
             search:--depth) compopt +o default 2>/dev/null ;;
+            search:--at-least) ;;
+            search:--confidence) ;;
             search:--tag) ;;
             search:--output | search:-o) ;;
             search:--weights) ;;
@@ -198,8 +200,19 @@ _avs() {
             view:--gallery | view:-g) ;;
             view:--topics) ;;
             view:--qrels) ;;
+            view:--confidence) ;;
             view:--shown) compopt +o default 2>/dev/null ;;
+            view:--videos) ;;
             view:--output | view:-o) ;;
+            clip:--gallery | clip:-g) ;;
+            clip:--topics) ;;
+            clip:--depth) compopt +o default 2>/dev/null ;;
+            clip:--pad) ;;
+            clip:--list) words='edl fcpxml m3u csv' ;;
+            clip:--videos) ;;
+            clip:--workers) compopt +o default 2>/dev/null ;;
+            clip:--timeout) compopt +o default 2>/dev/null ;;
+            clip:--output | clip:-o) ;;
             convert:--tag) ;;
             convert:--topics) ;;
             convert:--depth) compopt +o default 2>/dev/null ;;
@@ -215,12 +228,13 @@ _avs() {
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
-                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
-                    view) words='--gallery -g --topics --qrels --shown --thumbnails-beside --output -o --help' ;;
+                    view) words='--gallery -g --topics --qrels --confidence --shown --thumbnails-beside --videos --output -o --help' ;;
+                    clip) words='--gallery -g --topics --depth --pad --exact --list --videos --workers --timeout --output -o --help' ;;
                     info) words='--json --help' ;;
                     convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;
                 esac
