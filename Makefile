@@ -11,7 +11,7 @@ CLIPS := bikes bigbuckbunny carphone_pristine
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 BIN := $(VENV)/bin
-# What extract and search of the demonstration take besides, as in ENGINE='--engine dask'.
+# What index and search of the demonstration take besides, as in ENGINE='--engine dask'.
 ENGINE ?=
 # Both may be words with spaces: the shell reads them, make does not.
 export VIDEOS QUERY
@@ -72,8 +72,7 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 		printf '%s\n' '1 people riding mountain bikes' '2 a rabbit' '3 a man in a car with a seat belt' > "$$out/topics.txt"; \
 	fi; \
 	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
-	if [ "$$videos" -nt "$$out/shots.tsv" ]; then avs shots "$$videos" -o "$$out/shots.tsv"; fi; \
-	avs extract "$$videos" -o "$$out/videos.h5" --shots "$$out/shots.tsv" $(ENGINE); \
+	avs index "$$videos" -o "$$out/videos.h5" $(ENGINE); \
 	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec" $(ENGINE); \
 	avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
 	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \
