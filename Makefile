@@ -1,24 +1,29 @@
 # See it work: make demo. Change it: make test. `make help` lists the rest. Written for make 3.81 and newer.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs clean
+.PHONY: help demo test lint types bench lite docs clean
 
 VENV ?= .venv
 DEMO ?= demo
+PHOTOS ?= ../shared/data/flickr8k
 CLIPS := bikes bigbuckbunny carphone_pristine
 # The first Python that is new enough; shims that answer to a name without having it are passed over.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 BIN := $(VENV)/bin
+# What extract and search of the demonstration take besides, as in ENGINE='--engine dask'.
+ENGINE ?=
 # Both may be words with spaces: the shell reads them, make does not.
 export VIDEOS QUERY
 
 help:
 	@echo 'make demo                  find shots in three short real clips, answer queries, draw the page'
 	@echo 'make demo VIDEOS=~/Videos QUERY="a dog on the beach"'
+	@echo "make demo ENGINE='--engine dask'   the same by the workers of a Dask cluster"
 	@echo 'make test                  format, lint, types and every test'
 	@echo 'make lint, make types      one of them'
 	@echo 'make bench [ONLY=search]   speed and quality against the goals and against peers'
+	@echo 'make lite [PHOTOS=folder]  train the weights of the offline default again; takes half an hour'
 	@echo 'make docs                  rewrite man/ and completions/ from the commands'
 	@echo 'make clean                 remove what these made, but for the virtual environment'
 	@echo 'PYTHON=python3.12, VENV=folder and DEMO=folder choose other places.'
@@ -68,8 +73,8 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	fi; \
 	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
 	if [ "$$videos" -nt "$$out/shots.tsv" ]; then avs shots "$$videos" -o "$$out/shots.tsv"; fi; \
-	avs extract "$$videos" -o "$$out/videos.h5" --shots "$$out/shots.tsv"; \
-	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec"; \
+	avs extract "$$videos" -o "$$out/videos.h5" --shots "$$out/shots.tsv" $(ENGINE); \
+	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec" $(ENGINE); \
 	avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
 	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \
 	echo "Ask more: $(BIN)/avs search $$out/videos.h5 --query 'a dog' | head" >&2
@@ -88,6 +93,11 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)
+
+# The weights of the offline default, from photos with captions: $(PHOTOS)/train and $(PHOTOS)/train.caption.txt.
+lite: $(VENV)/.installed
+	$(BIN)/python -m avs_cli.train_lite "$(PHOTOS)/train" "$(PHOTOS)/train.caption.txt" --threads 2 \
+		$(if $(DATE),--date $(DATE)) -o avs_cli/core/models/lite.safetensors
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m avs_cli.docgen

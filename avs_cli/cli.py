@@ -32,6 +32,7 @@ COMMANDS = (
     "eval",
     "submit",
     "view",
+    "clip",
     "info",
     "convert",
 )
@@ -43,7 +44,7 @@ EPILOG = (
 )
 
 # Commands that resume an interrupted run.
-RESUMED = frozenset({"distill", "extract", "index", "train"})
+RESUMED = frozenset({"clip", "distill", "extract", "index", "train"})
 
 # Signals that end the program, and their messages.
 ENDING: dict[int, str] = {signal.SIGHUP: "hung up", signal.SIGTERM: "terminated"}

@@ -16,7 +16,7 @@ _avs() {
         before=${COMP_WORDS[place - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='index shots extract train distill search rerank fuse eval submit view info convert --version --help'
+        words='index shots extract train distill search rerank fuse eval submit view clip info convert --version --help'
     else
         case $command:$before in
             index:--output | index:-o) ;;
@@ -199,7 +199,17 @@ _avs() {
             view:--topics) ;;
             view:--qrels) ;;
             view:--shown) compopt +o default 2>/dev/null ;;
+            view:--videos) ;;
             view:--output | view:-o) ;;
+            clip:--gallery | clip:-g) ;;
+            clip:--topics) ;;
+            clip:--depth) compopt +o default 2>/dev/null ;;
+            clip:--pad) ;;
+            clip:--list) words='edl fcpxml m3u csv' ;;
+            clip:--videos) ;;
+            clip:--workers) compopt +o default 2>/dev/null ;;
+            clip:--timeout) compopt +o default 2>/dev/null ;;
+            clip:--output | clip:-o) ;;
             convert:--tag) ;;
             convert:--topics) ;;
             convert:--depth) compopt +o default 2>/dev/null ;;
@@ -220,7 +230,8 @@ _avs() {
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
-                    view) words='--gallery -g --topics --qrels --shown --thumbnails-beside --output -o --help' ;;
+                    view) words='--gallery -g --topics --qrels --shown --thumbnails-beside --videos --output -o --help' ;;
+                    clip) words='--gallery -g --topics --depth --pad --exact --list --videos --workers --timeout --output -o --help' ;;
                     info) words='--json --help' ;;
                     convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;
                 esac

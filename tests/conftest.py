@@ -26,6 +26,20 @@ for ended, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGH
         signal.signal(ended, handler)
 
 
+# Tests that take several seconds, which begin first: at the end, one of two processes would wait for the other's.
+LONG = (
+    "tests/commands/test_extract.py::test_two_hours_of_one_shot",
+    "tests/docs/test_competition.py",
+    "tests/guard/test_outputs.py",
+    "tests/stages/test_memory.py",
+    "tests/test_cluster.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """A path under the shared data; the test skips where it is absent."""

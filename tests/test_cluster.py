@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import store
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -27,7 +28,6 @@ from avs_cli.core.models.text.words import Corpus  # noqa: E402
 from avs_cli.errors import AvsError, FormatError, IncompleteError, SpecError, UnavailableError  # noqa: E402
 from avs_cli.io.head_file import save_head  # noqa: E402
 from avs_cli.io.store.reader import open_store  # noqa: E402
-from avs_cli.io.store.writer import Item, StoreWriter  # noqa: E402
 from avs_cli.stages import distill_heads, vector_cache  # noqa: E402
 from avs_cli.stages.extract import extract  # noqa: E402
 from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
@@ -152,9 +152,9 @@ def test_an_index_is_that_of_this_machine_with_what_failed(folder: Path, engine:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
             container.mux(stream.encode())
     Path("images/broken.mp4").write_bytes(b"no video")
-    for store, elsewhere in (("here.h5", None), ("there.h5", engine)):
+    for output, elsewhere in (("here.h5", None), ("there.h5", engine)):
         with pytest.raises(IncompleteError, match="1 of 5 videos could not be indexed"):
-            index("images", store, ["colour", "tower"], shots="fixed:seconds=1", workers=1, engine=elsewhere)
+            index("images", output, ["colour", "tower"], shots="fixed:seconds=1", workers=1, engine=elsewhere)
     assert Path("there.h5").read_bytes() == Path("here.h5").read_bytes()
     assert Path("there.h5.errors.jsonl").read_bytes() == Path("here.h5.errors.jsonl").read_bytes()
     assert {path.name for path in Path().glob("there.h5*")} == {"there.h5", "there.h5.errors.jsonl"}
@@ -182,9 +182,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "texts.h5": ("text", {id: vector[:4] for id, vector in QUERIES.items()}),
     }
     for name, (feature, vectors) in written.items():
-        with StoreWriter(folder / name, feature, len(next(iter(vectors.values()))), {"model": "tiny"}) as writer:
-            writer.add([Item(None, id, vector) for id, vector in vectors.items()])
-            writer.finish(list(vectors))
+        store(folder / name, feature, vectors)
     provenances = {"videos": {"clip": {"model": "tiny"}, "colour": {"model": "tiny"}}, "texts": {}}
     for seed, name in enumerate(("one", "two")):
         videos = [Input("clip", 6), Input("colour", 3)][: seed + 1]
@@ -296,9 +294,7 @@ def test_the_vectors_of_a_head_that_teaches_are_those_of_this_machine(
     ids = [*COLOURS][:120]
     captions = {f"{id}#enc#{k}": DRAW.normal(size=4) for id in ids for k in range(2)}
     Path("c.txt").write_text("".join(f"{caption} a sentence\n" for caption in captions))
-    with StoreWriter("texts.h5", "text", 4, {"model": "tiny"}) as writer:
-        writer.add([Item(None, id, vector) for id, vector in captions.items()])
-        writer.finish(list(captions))
+    store("texts.h5", "text", captions)
     galleries = [stores / f"{name}.h5" for name in ("odd", "even", "colour")]
     for workers, name in ((None, "here"), (engine, "there")):
         distill_heads.distill(

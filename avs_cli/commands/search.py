@@ -268,10 +268,10 @@ def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
 
 def _show(ranking: Mapping[str, float], gallery: "Gallery | JoinedGallery") -> None:
     """Print the top of the ranking, as far as it fits the terminal."""
-    shots = gallery.shots()
     rows: list[Iterable[object]] = []
-    room = max(5, shutil.get_terminal_size().lines - 6)
-    for rank, (id, score) in enumerate(list(ranking.items())[:room], start=1):
+    best = list(ranking.items())[: max(5, shutil.get_terminal_size().lines - 6)]
+    shots = gallery.some_shots([id for id, _ in best])
+    for rank, (id, score) in enumerate(best, start=1):
         shot = shots.get(id)
         when = f"{_clock(shot.start)}-{_clock(shot.end)}" if shot and shot.end > shot.start else ""
         rows.append((rank, id, shot.video if shot else "", when, f"{score:.3f}"))

@@ -26,8 +26,14 @@ Topics = Annotated[
 ]
 Judgments = Annotated[str, typer.Option("--qrels", metavar="FILE", help="Judgments, to mark relevant shots.")]
 Shown = Annotated[int, typer.Option(min=1, help="Shots per topic and run.")]
-
-
+Videos = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder with the videos, for stores that name other places; repeatable.",
+        show_default=False,
+    ),
+]
 Beside = Annotated[
     bool,
     typer.Option(
@@ -45,12 +51,14 @@ def view(
     qrels: Judgments = "",
     shown: Shown = 100,
     thumbnails_beside: Beside = False,
+    videos: Videos = None,
     output: Annotated[Output, Writes((ENDING,))] = "page.html",
 ) -> None:
     """Write an HTML page with the thumbnails of each topic's top shots.
 
     The page is one self-contained file, unless --thumbnails-beside is given. It compares runs, marks judged shots,
-    filters and enlarges; press ? for its keyboard shortcuts.
+    filters, enlarges, and plays shots from their videos, which it names by paths relative to the page; press ? for its
+    keyboard shortcuts.
 
     \b
     Examples:
@@ -61,15 +69,18 @@ def view(
     from avs_cli.console import TERMINAL, note
     from avs_cli.io.atomic import writing
     from avs_cli.pages.results import render
-    from avs_cli.stages.view import page, remove_thumbnails, write_thumbnails
+    from avs_cli.stages.view import page, remove_thumbnails, video_addresses, write_thumbnails
 
     if thumbnails_beside and output == "-":
         raise SpecError("--thumbnails-beside needs --output FILE: stdout has no folder beside it")
     beside = thumbnails_beside
-    shown_page = page(runs, gallery, topics=topics, qrels=qrels, shown=shown, beside=beside, report=TERMINAL)
+    shown_page = page(
+        runs, gallery, topics=topics, qrels=qrels, shown=shown, beside=beside, videos=videos or [], report=TERMINAL
+    )
     folder = Path(f"{output}{ENDING}")
     names = write_thumbnails(shown_page.pictures, folder) if beside else {}
-    html = render(shown_page, {shot: f"{quote(folder.name)}/{name}" for shot, name in names.items()})
+    thumbnails = {shot: f"{quote(folder.name)}/{name}" for shot, name in names.items()}
+    html = render(shown_page, thumbnails, video_addresses(shown_page, Path(output).parent))
     with writing(output) as out:
         out.write(html)
     if beside:

@@ -5,6 +5,8 @@
   const shown = Number(document.documentElement.dataset.shown);
   const tools = find("#tools"), filter = find("#filter"), judged = find("#judged");
   const large = find("#large"), keys = find("#keys");
+  const frame = find(".frame", large), film = find("video", large), note = find(".note", large);
+  const play = find("[value=play]", large), copy = find("[value=copy]", large);
   const names = all(".views input:not([value=difference]) + span").map((span) => span.textContent);
 
   // A rank or score is null where the run does not return the shot.
@@ -223,23 +225,114 @@
     return [list];
   }
 
+  // Where a shot is: the address of its file, and seconds; null where the page has no file.
+  function place({ card }) {
+    const address = find(".place a", card)?.href;
+    if (!address) return null;
+    const [start, end] = address.split("#t=")[1].split(",").map(Number);
+    return { address, start, end };
+  }
+
+  // The file's path, or its address on a server.
+  function pathOf(address) {
+    const { protocol, origin, pathname } = new URL(address);
+    if (protocol !== "file:") return origin + pathname;
+    try { return decodeURIComponent(pathname); } catch { return pathname; } // names that are not UTF-8
+  }
+
+  // The shot in the player; `over` once it has played to its end, beyond which the reader may go on.
+  let playing = null;
+
+  function still() {
+    playing = null;
+    film.pause();
+    film.removeAttribute("src");
+    film.load();
+    film.hidden = true;
+    const image = find("img", large);
+    image.hidden = !image.getAttribute("src");
+    find(".blank", large).hidden = !image.hidden;
+    frame.classList.toggle("playable", Boolean(place(byLink.get(current).shot)));
+  }
+
+  function playShot() {
+    const found = place(byLink.get(current).shot);
+    if (!found) return;
+    const same = playing?.address === found.address;
+    playing = { ...found, over: false };
+    note.textContent = "";
+    frame.classList.remove("playable");
+    find("img", large).hidden = find(".blank", large).hidden = true;
+    film.hidden = false;
+    if (same) film.currentTime = found.start;
+    else {
+      film.poster = find("img", large).getAttribute("src") ?? "";
+      film.src = found.address;
+    }
+    film.play().catch(() => {}); // what prevents it is an error of the element, or a pause
+  }
+
+  const ended = () => playing.over || film.currentTime > playing.end - 0.1;
+
+  function toggle() {
+    if (!playing || (film.paused && ended())) playShot();
+    else if (film.paused) film.play().catch(() => {});
+    else film.pause();
+  }
+
+  function failed() {
+    if (!playing) return;
+    const name = pathOf(playing.address).split("/").pop();
+    still();
+    note.textContent = `This browser cannot play ${name}: the file has moved since the page was made, or the browser does not decode its format.`;
+  }
+
+  // Browsers stop at the end of the fragment, and not all of them, nor when it is played again.
+  function halt() {
+    if (!playing || playing.over || film.currentTime < playing.end) return;
+    playing.over = true;
+    film.pause();
+  }
+
+  async function copyPlace() {
+    const found = place(byLink.get(current).shot);
+    if (!found) return;
+    const path = pathOf(found.address);
+    const text = `${path}\t${found.start}\t${found.end}`;
+    let copied = true;
+    try { await navigator.clipboard.writeText(text); } catch {
+      // Browsers that keep the clipboard from pages on disk.
+      const area = make("textarea", text), back = document.activeElement;
+      large.append(area);
+      area.select();
+      copied = document.execCommand("copy");
+      area.remove();
+      back.focus();
+    }
+    note.textContent = copied ? `Copied: ${path}, ${found.start} to ${found.end} s` : `${path} ${found.start} ${found.end}`;
+  }
+
   function enlarge() {
     const { topic, shot } = byLink.get(current);
-    const picture = find(".picture", current), image = find("img", large);
-    const source = getComputedStyle(picture).backgroundImage.match(/^url\("(.*)"\)$/)?.[1];
-    image.hidden = !source;
-    find(".blank", large).hidden = Boolean(source);
+    const picture = find(".picture", current), image = find("img", large), found = place(shot), goesOn = playing && large.open;
+    const source = picture.src ?? getComputedStyle(picture).backgroundImage.match(/^url\("(.*)"\)$/)?.[1];
     if (source) image.src = source;
-    image.alt = picture.getAttribute("aria-label");
+    else image.removeAttribute("src");
+    image.alt = picture.alt ?? picture.getAttribute("aria-label");
+    still();
     const lines = all(":scope > :not(a, .elsewhere)", shot.card).map((line) => line.cloneNode(true));
+    for (const line of lines) for (const link of all("a", line)) Object.assign(link, { tabIndex: 0, target: "_blank", rel: "noopener" });
     find(".caption", large).dataset.judged = shot.card.dataset.judged ?? "";
     find(".caption", large).replaceChildren(make("h3", topic.title), ...lines, ...everywhere(shot));
     find("[value=back]", large).disabled = links.indexOf(current) === 0;
     find("[value=on]", large).disabled = links.indexOf(current) === links.length - 1;
+    play.hidden = copy.hidden = !found;
+    note.textContent = !found && find(".place time", shot.card) ? "This shot does not play: its video was not there when the page was made." : "";
     enlarged = current;
+    if (goesOn) playShot();
     if (large.open) return;
     large.showModal();
-    find("[value=close]", large).focus();
+    (found ? play : find("[value=close]", large)).focus();
   }
 
   function nextView() {
@@ -258,11 +351,11 @@
   const actions = {
     j: () => step(1), k: () => step(-1), ArrowRight: () => step(1), ArrowLeft: () => step(-1),
     ArrowDown: () => stepRow(1), ArrowUp: () => stepRow(-1), n: () => stepTopic(1), p: () => stepTopic(-1),
-    v: nextView, "/": () => filter.focus(), "?": () => keys.showModal(), Escape: clear,
+    " ": () => { enlarge(); playShot(); }, c: copyPlace, v: nextView, "/": () => filter.focus(), "?": () => keys.showModal(), Escape: clear,
   };
   // The arrows belong to the sheet only while it has the focus: elsewhere they scroll, or move between controls.
-  const inSheet = ["ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp"];
-  const inLarge = ["j", "k", "ArrowRight", "ArrowLeft", "n", "p"];
+  const inSheet = ["ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", " "];
+  const inLarge = ["j", "k", "ArrowRight", "ArrowLeft", "n", "p", "c"];
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
@@ -270,18 +363,19 @@
     if (typing && event.key !== "Escape") return;
     if (large.open ? !inLarge.includes(event.key) : inSheet.includes(event.key) && !links.includes(event.target)) return;
     const action = actions[event.key];
-    if (!action) return;
+    if (!action || (event.key === "c" && !large.open)) return;
     event.preventDefault();
     action();
     if (event.key === "Escape" && typing) go(current);
   });
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest(".shot > a");
-    if (!link) return;
+    const link = event.target.closest(".shot a");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    rove(link);
+    rove(find("a", link.closest(".shot")));
     enlarge();
+    if (link !== current) playShot();
   });
   find(".index").addEventListener("click", (event) => {
     const topic = topics.find(({ entry }) => entry.contains(event.target));
@@ -292,7 +386,13 @@
     dialog.addEventListener("click", (event) => { if (event.target === dialog || event.target.value === "close") dialog.close(); });
   }
   // The browser gives the focus back to where it was when the view opened; the reader has gone on since.
-  large.addEventListener("close", () => go(enlarged));
+  large.addEventListener("close", () => { still(); go(enlarged); });
+  play.addEventListener("click", toggle);
+  copy.addEventListener("click", copyPlace);
+  frame.addEventListener("click", (event) => { if (event.target !== film) playShot(); });
+  film.addEventListener("error", failed);
+  for (const event of ["play", "pause", "emptied"]) film.addEventListener(event, () => { play.textContent = playing && !film.paused ? "❚❚ Pause" : "▶ Play"; });
+  film.addEventListener("timeupdate", halt);
   find("[value=back]", large).addEventListener("click", () => step(-1));
   find("[value=on]", large).addEventListener("click", () => step(1));
   find("#help").addEventListener("click", () => keys.showModal());
@@ -322,8 +422,16 @@
 
   document.documentElement.classList.add("script");
   tools.hidden = false;
-  byLink.forEach((_, link) => { link.tabIndex = -1; });
+  all(".shot a").forEach((link) => { link.tabIndex = -1; });
   const first = find(".views input");
   if (first) first.checked = true;
   show();
+  // The keys work from the start, at the first shot or at the one that the address names, to which the browser scrolls
+  // while it loads, and takes the focus away.
+  const start = () => {
+    const aim = document.getElementById(location.hash.slice(1)) ?? document;
+    links.find((link) => aim.contains(link))?.focus({ preventScroll: true });
+  };
+  if (location.hash) addEventListener("load", () => requestAnimationFrame(start));
+  else start();
 })();

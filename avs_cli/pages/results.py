@@ -20,13 +20,10 @@ from avs_cli.types import Judgment, Shot
 # With more runs than this, a card does not list its rank in each; the script's enlarged view does.
 LISTED_RUNS = 6
 NO_FILES: Mapping[str, str] = {}
+# Where files beside the page are, for its policy: "'self'" is no file.
+FILES = "'self' file:"
 # Of thumbnails in files; those in the page have a background.
 LAZY = "img.picture{width:100%;object-fit:contain}img.cover{object-fit:cover}"
-# What the script asks a thumbnail in the page, and what it asks one in a file.
-ASKED = {
-    r'getComputedStyle(picture).backgroundImage.match(/^url\("(.*)"\)$/)?.[1]': "picture.src",
-    'picture.getAttribute("aria-label")': 'picture.alt ?? picture.getAttribute("aria-label")',
-}
 
 
 def clock(seconds: float) -> str:
@@ -46,9 +43,11 @@ class Card(NamedTuple):
 
     id      of the shot
     style   CSS class of its thumbnail; "" without one
+    source  address of its thumbnail; "" if that is in the page
     label   text alternative of its thumbnail
     video   name of its video; "" if it equals the shot's id
     times   start and end; "" for a still picture
+    file    address of the shot in its video; "" where there is no file
     judged  "relevant", "not relevant", "unjudged"; "" without judgments
     ranks   in each run
     scores  in each run
@@ -61,6 +60,7 @@ class Card(NamedTuple):
     label: str
     video: str
     times: str
+    file: str
     judged: str
     ranks: Sequence[int | None]
     scores: Sequence[str]
@@ -84,10 +84,11 @@ class Sheet(NamedTuple):
     cards: Sequence[Card]
 
 
-def render(page: Page, thumbnails: Mapping[str, str] = NO_FILES) -> str:
+def render(page: Page, thumbnails: Mapping[str, str] = NO_FILES, videos: Mapping[str, str] = NO_FILES) -> str:
     """The page as one HTML document.
 
     thumbnails  shot id -> address of its thumbnail, relative to the page; by default they are in the page
+    videos      video -> address of its file, relative to the page; the shots of others do not play
     """
     import jinja2
 
@@ -107,16 +108,14 @@ def render(page: Page, thumbnails: Mapping[str, str] = NO_FILES) -> str:
     if thumbnails:
         classes = {shot: "cover" if _fits(one, shape) else "whole" for shot, one in page.pictures.items()}
     style, pictures, script = _asset("results.css"), "\n".join(rules), _asset("results.js")
-    for inside, file in ASKED.items() if thumbnails else ():
-        script = script.replace(inside, file)
     return environment.get_template("results.html").render(
         page=page,
-        policy=_policy([style, pictures], script, "'self' file:" if thumbnails else "data:"),
+        policy=_policy([style, pictures], script, FILES if thumbnails else "data:", FILES if videos else ""),
         style=style,
         pictures=pictures,
         script=script,
         shots={entry.shot for entries in page.topics.values() for entry in entries},
-        topics=(_sheet(page, classes, thumbnails, topic) for topic in page.topics),
+        topics=(_sheet(page, classes, thumbnails, videos, topic) for topic in page.topics),
     )
 
 
@@ -124,16 +123,22 @@ def _asset(name: str) -> str:
     return files("avs_cli.pages").joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(styles: Iterable[str], script: str, pictures: str) -> str:
-    """A Content-Security-Policy: these styles and this script, pictures from `pictures`, nothing from elsewhere."""
+def _policy(styles: Iterable[str], script: str, pictures: str, videos: str) -> str:
+    """A Content-Security-Policy: these styles, this script, pictures and videos from there, nothing from elsewhere."""
 
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
-    return (
-        f"default-src 'none'; img-src {pictures}; style-src {' '.join(map(hashed, styles))}; "
-        f"script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
-    )
+    allowed = {
+        "default-src": "'none'",
+        "img-src": pictures,
+        "media-src": videos,
+        "style-src": " ".join(map(hashed, styles)),
+        "script-src": hashed(script),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{kind} {source}" for kind, source in allowed.items() if source)
 
 
 def _shape(page: Page) -> float:
@@ -162,11 +167,13 @@ def _counted(items: Collection[object], noun: str) -> str:
     return f"{len(items)} {noun}{'s' * (len(items) != 1)}"
 
 
-def _sheet(page: Page, classes: Mapping[str, str], thumbnails: Mapping[str, str], topic: str) -> Sheet:
+def _sheet(
+    page: Page, classes: Mapping[str, str], thumbnails: Mapping[str, str], videos: Mapping[str, str], topic: str
+) -> Sheet:
     entries = page.topics[topic]
     judgments = None if page.qrels is None else page.qrels.get(topic, {})
     strips = [_strip(page, entries, judgments, run) for run in range(len(page.names))] if judgments else []
-    cards = [_card(page, classes, thumbnails, judgments, entry) for entry in entries]
+    cards = [_card(page, classes, thumbnails, videos, judgments, entry) for entry in entries]
     return Sheet(topic, page.queries.get(topic) or topic, strips, cards)
 
 
@@ -179,6 +186,7 @@ def _card(
     page: Page,
     classes: Mapping[str, str],
     thumbnails: Mapping[str, str],
+    videos: Mapping[str, str],
     judgments: Mapping[str, Judgment] | None,
     entry: RankedShot,
 ) -> Card:
@@ -191,6 +199,7 @@ def _card(
         label=", ".join(filter(None, (shot, video, times))),
         video=video,
         times=times,
+        file=_fragment(videos[place.video], place) if place and times and place.video in videos else "",
         judged="" if judgments is None else _judged(judgments, shot),
         ranks=entry.ranks,
         scores=["-" if score is None else f"{score:.4g}" for score in entry.scores],
@@ -201,6 +210,12 @@ def _card(
 def _video(shot: Shot) -> str:
     """The name of the video; "" if it equals the shot's id, as for pictures."""
     return "" if shot.id in (shot.video, PurePath(shot.video).stem) else shot.video
+
+
+def _fragment(address: str, shot: Shot) -> str:
+    """The address of a stretch of a video, as a W3C media fragment."""
+    start, end = (f"{time:.3f}".rstrip("0").rstrip(".") for time in (shot.start, shot.end))
+    return f"{address}#t={start},{end}"
 
 
 def _or_dash(rank: int | None) -> str:

@@ -12,6 +12,7 @@ distill_heads          teachers over stores to a head with one vector per shot
 distill_clips          teachers over clips to a student
 search, rerank, fuse   stores, heads and runs to runs
 evaluate, submit       runs to measures and tests of significance, and to submissions
+clip                   runs to video files and cut lists
 view, info, convert    what a page shows, facts of files, files of other tools
 topics                 topics to vectors
 

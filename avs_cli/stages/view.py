@@ -5,17 +5,22 @@ html = render(page(["clip.run", "laff.run"], ["gallery.h5"], topics="tv22.txt"))
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
+from urllib.parse import quote
 
 from PIL import Image
 
+from avs_cli.errors import few
 from avs_cli.io.atomic import replacing
 from avs_cli.io.store.reader import features, open_store
 from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
 from avs_cli.io.text.trec import read_qrels
+from avs_cli.io.video.find import video_files
+from avs_cli.io.video.frames import is_picture
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, path_names, selected
 from avs_cli.types import Qrels, Run, Shot, ranked
@@ -58,6 +63,7 @@ class Page(NamedTuple):
     pictures    shot id -> thumbnail, where there is one
     qrels       None where judgments are not asked for
     shown       the depth to which each run is shown
+    videos      video, as shots name it -> its file, where there is one
     sources     kind of input -> its files, for the foot of the page; "" for what is not given
     """
 
@@ -68,6 +74,7 @@ class Page(NamedTuple):
     pictures: Mapping[str, Picture]
     qrels: Qrels | None
     shown: int
+    videos: Mapping[str, Path]
     sources: Mapping[str, str]
 
 
@@ -79,6 +86,7 @@ def page(
     qrels: FilePath | Qrels = "",
     shown: int = 100,
     beside: bool = False,
+    videos: Paths = (),
     report: Reporter = LOGGED,
 ) -> Page:
     """The first shots of each topic of runs, with their thumbnails, the topics' texts and the judgments.
@@ -90,7 +98,10 @@ def page(
     qrels    judgments, or their file
     shown    shots per topic and run
     beside   whether the thumbnails will be files beside the page, from `write_thumbnails`, and not in it
-    Notes shots without a thumbnail, topics without a text or a judgment, and a page that browsers open slowly.
+    videos   folders or files in which to look for the videos by name, if they are not where the stores say
+
+    Notes shots without a thumbnail, topics without a text or a judgment, videos that are missing, and a page that
+    browsers open slowly.
     """
     given, stores = given_runs(runs), path_names(gallery)
     names = [one.name for one in given] if isinstance(runs, Mapping) else run_names([one.where for one in given])
@@ -121,7 +132,8 @@ def page(
         judged, renamed = align_topics(qrels, laid)
         _explain(sources["judgments"] or "the judgments", renamed, "judgment", laid, judged, report)
     ids = dict.fromkeys(one.shot for of_topic in laid.values() for one in of_topic)
-    shots, pictures = _pictured(stores, ids)
+    shots, pictures, places = _pictured(stores, ids)
+    found = video_files(places, path_names(videos))
     lost = len(ids.keys() - shots.keys())
     absent = f" ({lost} are not in the gallery)" if lost else ""
     if ids and not pictures:
@@ -133,6 +145,12 @@ def page(
         report.note(
             f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(stores)}{absent}; they are shown blank"
         )
+    if absent_videos := sorted(places.keys() - found.keys()):
+        where = f"among {few(path_names(videos))}" if videos else f"where {few(stores)} says"
+        report.note(
+            f"{len(absent_videos)} of {len(places)} videos are not {where} ({few(absent_videos)}): their shots do not "
+            "play; give --videos FOLDER"
+        )
     # base64: four characters for three bytes
     cards = CARD * sum(map(len, laid.values()))
     size = cards + (0 if beside else sum(len(picture.data) for picture in pictures.values()) * 4 // 3)
@@ -143,7 +161,15 @@ def page(
             f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; {other}--shown {fewer} takes about "
             f"{HEAVY / 1e6:.0f} MB"
         )
-    return Page(names, laid, queries, shots, pictures, judged, shown, sources)
+    return Page(names, laid, queries, shots, pictures, judged, shown, found, sources)
+
+
+def video_addresses(page: Page, folder: FilePath) -> dict[str, str]:
+    """Video -> the address of its file relative to a page in a folder, percent-encoded.
+
+    Links are not followed: browsers take the way through ".." from the names in an address.
+    """
+    return {video: quote(os.path.relpath(path, folder)) for video, path in page.videos.items()}
 
 
 def write_thumbnails(pictures: Mapping[str, Picture], folder: FilePath) -> dict[str, str]:
@@ -220,10 +246,14 @@ def _explain(
         report.note(f"{path}: no {kind} for {lacking} of {len(topics)} topics")
 
 
-def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, Shot], Pictures]:
-    """The times and thumbnails of these shots; the first store that has a shot decides."""
+def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, Shot], Pictures, dict[str, str]]:
+    """The times and thumbnails of these shots, and the store that names each video; the first that has a shot decides.
+
+    Images are no videos.
+    """
     shots: dict[str, Shot] = {}
     pictures: Pictures = {}
+    places: dict[str, str] = {}
     for name in gallery:
         # The vectors do not matter here, so any feature of the file will do.
         held = [] if "::" in name or name == "-" else features(name)
@@ -232,4 +262,6 @@ def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, S
             for id in ids:
                 if id not in pictures and (picture := readable(store.thumbnail(id))):
                     pictures[id] = picture
-    return shots, pictures
+        videos = {shot.video for shot in shots.values() if shot.end > shot.start and not is_picture(shot.video)}
+        places |= dict.fromkeys(sorted(videos - places.keys()), name)
+    return shots, pictures, places

@@ -1,4 +1,4 @@
-"""Memory of train, distill and search, and how it grows from a tenth of the captions or shots; the size of a page.
+"""Memory of train, distill, validation and search for all captions or shots and for a tenth; the size of a page.
 
 Stores are synthetic and their vectors short, since vectors stay on disk: what could grow is ids, texts and positions.
 A figure is the peak of a whole process, libraries included, as the kernel counts it. Trainings stop after 100 batches,
@@ -22,8 +22,8 @@ from avs_cli.io.store.schema import array, created, write_ids, write_pictures, w
 from avs_cli.reporting import Advance, Reporter
 from avs_cli.types import Shot
 
-CAPTIONS, TAUGHT, PER_VIDEO = 2_000_000, 200_000, 5
-SHOTS, WIDE = 1_000_000, 64
+CAPTIONS, TAUGHT, VALIDATED, PER_VIDEO = 2_000_000, 200_000, 40_000, 5
+SHOTS, WIDE = 10_000_000, 64
 FEATURES, DIM, TOPICS = 3, 8, 30
 HEAD = "w2vvpp:dim=16"
 BATCHES = 100
@@ -126,6 +126,17 @@ def trained(stage: Any, folder: Path, **options: Any) -> None:
         return
 
 
+def validate(folder: Path) -> None:
+    """The validation of a head in both directions, whose matrix of scores would take 1.3 GB."""
+    from avs_cli.stages.heads import load_heads
+    from avs_cli.stages.training_data import TrainingData
+    from avs_cli.stages.validation import TwoWayValidation
+
+    (head,) = load_heads([str(folder / "head.safetensors")])
+    with TrainingData([*map(str, stores(folder, "v"))], [*map(str, stores(folder, "t"))]) as data:
+        TwoWayValidation(data.pairs([str(folder / "captions.txt")]), "SumR").values(head.head)
+
+
 def search(folder: Path) -> None:
     from avs_cli.stages.search import search
 
@@ -169,18 +180,23 @@ def grown(job: str, small: Path, large: Path, goal: str, what: str) -> tuple[str
 
 def rows() -> Iterator[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory(prefix="avs-bench-") as name:
-        small, large, less = (Path(name) / size for size in ("small", "large", "less"))
-        for folder, of_captions, of_shots in (
-            (less, TAUGHT // 10, 0), (small, CAPTIONS // 10, SHOTS // 10), (large, CAPTIONS, SHOTS)
-        ):  # fmt: skip
+        folders = {count: Path(name) / str(count) for count in (CAPTIONS, TAUGHT, VALIDATED)}
+        folders |= {count // 10: Path(name) / str(count // 10) for count in (CAPTIONS, TAUGHT, VALIDATED)}
+        for count, folder in folders.items():
             folder.mkdir()
-            captions(folder, of_captions)
-            if of_shots:
-                shots(folder, of_shots)
+            captions(folder, count)
+        small, large = folders[TAUGHT // 10], folders[TAUGHT]
+        shots(small, SHOTS // 10)
+        shots(large, SHOTS)
         goal = "≤ 2048 MB"
-        yield grown("train", small, large, goal, f"{CAPTIONS / 1e6:.0f} M captions × {FEATURES} features")
-        peak("train", less)
-        yield grown("distill", less, small, goal, f"{TAUGHT / 1e6:.1f} M captions, with a teacher")
+        few, many = folders[CAPTIONS // 10], folders[CAPTIONS]
+        yield grown("train", few, many, goal, f"{CAPTIONS / 1e6:.0f} M captions × {FEATURES} features")
+        for folder in folders.values():
+            if not (folder / "head.safetensors").exists():
+                peak("train", folder)
+        yield grown("distill", small, large, goal, f"{TAUGHT / 1e6:.1f} M captions, with a teacher")
+        few, many = folders[VALIDATED // 10], folders[VALIDATED]
+        yield grown("validate", few, many, goal, f"{VALIDATED:,} captions × {VALIDATED // PER_VIDEO:,} videos")
         goal = "≤ 1024 MB"
         yield grown("search", small, large, goal, f"{SHOTS / 1e6:.0f} M shots")
         yield grown("search_heads", small, large, goal, f"{SHOTS / 1e6:.0f} M shots × {FEATURES} features")

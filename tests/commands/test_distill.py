@@ -6,7 +6,7 @@ import math
 import os
 import resource
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ import pytest
 import torch
 from pytest import approx
 from safetensors.torch import save_file
+from stores import store
 
 from avs_cli import cli
 from avs_cli.core.encoders import Runtime, encoders
@@ -39,7 +40,6 @@ from avs_cli.io import weights as reader
 from avs_cli.io.frame_cache import FrameCache
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
 from avs_cli.stages import vector_cache
 from avs_cli.stages.clip_frames import CacheSettings, decode_clips
@@ -66,12 +66,6 @@ def avs(avs_here: Avs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Avs:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
     return avs_here
-
-
-def store(path: Path, feature: str, vectors: Mapping[str, np.ndarray], frames: bool = False) -> None:
-    with StoreWriter(path, feature, THINGS, {"model": "tiny", "spec": "tiny"}, frame_level=frames) as writer:
-        writer.add([Item(None, id, vector) for id, vector in vectors.items()])
-        writer.finish(list(vectors))
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stores import store
 
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.layers import Input
 from avs_cli.core.models.text.words import Corpus
 from avs_cli.io.head_file import save_head
 from avs_cli.io.store.reader import Store
-from avs_cli.io.store.writer import Item, StoreWriter
 
 Avs = Callable[..., Any]
 IDS = [f"shot{k:04d}" for k in range(2500)]
@@ -50,12 +50,6 @@ def collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         torch.manual_seed(1)
         save_head(f"{name}.safetensors", told, rebuild(told).state_dict())
     return tmp_path
-
-
-def store(path: str, feature: str, rows: dict[str, np.ndarray]) -> None:
-    with StoreWriter(path, feature, 16, {"model": "tiny"}) as writer:
-        writer.add([Item(None, id, row) for id, row in rows.items()])
-        writer.finish([*rows])
 
 
 def ok(ran: Any) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stores import store
 
 from avs_cli.core.models.described import describe, load_weights, rebuild
 from avs_cli.core.models.layers import Input
 from avs_cli.core.models.text.words import Corpus
 from avs_cli.io.bigfile import write_bigfile
 from avs_cli.io.head_file import load_head
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
 from avs_cli.stages.heads import load_heads
 from avs_cli.types import Block, WordVectors
@@ -83,10 +83,9 @@ def save(path: str, model: object, bow: Sequence[str] = (), gru: Sequence[str] =
         torch.save(held, path)
 
 
-def store(path: str, feature: str, ids: Sequence[str], vectors: np.ndarray) -> None:
-    with StoreWriter(path, feature, vectors.shape[1], {"model": feature}, "float32") as writer:
-        writer.add([Item(None, id, vector) for id, vector in zip(ids, vectors, strict=True)])
-        writer.finish(list(ids))
+def single(path: str, feature: str, ids: Sequence[str], vectors: np.ndarray) -> None:
+    """A store of vectors in full precision."""
+    store(path, feature, dict(zip(ids, vectors, strict=True)), {"model": feature}, dtype="float32")
 
 
 def ids(letter: str, count: int) -> list[str]:
@@ -121,11 +120,11 @@ def test_a_published_laff_ranks_as_its_authors_code_does(
     called = {first: "clip"} | {feature: feature.replace("_", "-") for feature in others}
     gallery = [f"{ours}.h5" for ours in called.values()]
     for feature, ours in called.items():
-        store(f"{ours}.h5", ours, videos, arrays[f"vis/{feature}"])
+        single(f"{ours}.h5", ours, videos, arrays[f"vis/{feature}"])
     topics = ids("7", len(arrays["sim"]))
     if stored_texts := load_head("h.safetensors").head["texts"]:
         assert [text["name"] for text in stored_texts] == ["CLIP-encoder"]
-        store("texts.h5", "CLIP-encoder", topics, arrays["txt/CLIP_encoder"])
+        single("texts.h5", "CLIP-encoder", topics, arrays["txt/CLIP_encoder"])
     asked = zip(topics, sentences(arrays), strict=True)
     Path("topics.txt").write_text("".join(f"{topic} {sentence}\n" for topic, sentence in asked))
     given = ["--vectors", "texts.h5"] if stored_texts else []
@@ -150,10 +149,10 @@ def test_what_was_imported_is_told_by_info_and_trained_on(
     assert "epoch: 7" in told
     videos = ids("v", len(arrays["vis_emb"]))[:6]
     for feature in ("v_clip", "v_res", "v_3d"):
-        store(f"{feature}.h5", feature.replace("_", "-"), videos, arrays[f"vis/{feature}"][:6])
+        single(f"{feature}.h5", feature.replace("_", "-"), videos, arrays[f"vis/{feature}"][:6])
     captions = [f"{video}#enc#0" for video in videos]
     for part in ("bow", "w2v", "CLIP"):
-        store(f"{part}.h5", part, captions, arrays[f"txt/{part}_encoder"][:6])
+        single(f"{part}.h5", part, captions, arrays[f"txt/{part}_encoder"][:6])
     Path("captions.txt").write_text("".join(f"{caption} a sentence\n" for caption in captions))
     stores = [f"--video={feature}.h5" for feature in ("v_clip", "v_res", "v_3d")]
     stores += [f"--text={part}.h5" for part in ("bow", "w2v", "CLIP")]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from pytest import approx
+from stores import store
 
 from avs_cli.core.search.rerankers import rerankers
 from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, joined
 from avs_cli.core.search.rerankers.neighbours import hubs
 from avs_cli.errors import FormatError, SpecError
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.scores import read_verdicts
 from avs_cli.io.text.trec import read_run
 from avs_cli.types import Block
@@ -135,20 +135,14 @@ def avs(avs_here: Callable[..., Any]) -> Avs:
     return run
 
 
-def store(path: str, vectors: dict[str, list[list[float]]], frames: bool = False, made: str = "tiny") -> None:
-    with StoreWriter(Path(path), made, 2, {"model": made}, frame_level=frames) as writer:
-        writer.add([Item(None, id, np.array(rows if frames else rows[0])) for id, rows in vectors.items()])
-        writer.finish(list(vectors))
-
-
 @pytest.fixture
 def files(avs: Avs) -> None:
     """A run whose order is a b c, and shots of which c has the best frame and a the worst."""
     Path("a.run").write_text("".join(f"1661 Q0 {shot} 0 {score} x\n" for shot, score in (("a", 3), ("b", 2), ("c", 1))))
-    store("frames.h5", {"a": [[0, 1], [0.1, 1]], "b": [[1, 1]], "c": [[1, 0], [-1, 0]]}, frames=True)
-    store("means.h5", {"a": [[0, 1]], "b": [[1, 1]], "c": [[0, 0]]})
-    store("topics.h5", {"661": [[1, 0]]})
-    store("bank.h5", {"x": [[0, 1]], "y": [[1, 1]]})
+    store("frames.h5", "tiny", {"a": [[0, 1], [0.1, 1]], "b": [[1, 1]], "c": [[1, 0], [-1, 0]]}, frames=True)
+    store("means.h5", "tiny", {"a": [0, 1], "b": [1, 1], "c": [0, 0]})
+    store("topics.h5", "tiny", {"661": [1, 0]})
+    store("bank.h5", "tiny", {"x": [0, 1], "y": [1, 1]})
 
 
 def test_the_best_frame_joins_the_runs_score(avs: Avs, files: None) -> None:
@@ -247,7 +241,7 @@ NEAR = ("--method", "neighbours")
 
 
 def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: Avs, files: None) -> None:
-    store("other.h5", {"1661": [[1, 0]]}, made="other")
+    store("other.h5", "other", {"1661": [1, 0]}, {"model": "other", "spec": "other"})
     line = ("rerank", "a.run", "-g", "means.h5", "--vectors", "other.h5", *NEAR, "-o", "out.run")
     code, told = avs(*line)
     assert (code, told.count("use --allow-mismatch to continue with a warning")) == (3, 1)
@@ -292,8 +286,8 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
     ],
 )
 def test_mistakes_are_told_in_one_line(avs: Avs, files: None, arguments: list[str], code: int, told: str) -> None:
-    store("other.h5", {"661": [[1, 0]]}, made="other")
-    store("topics.h5", {"1661": [[1, 0]]})
+    store("other.h5", "other", {"661": [1, 0]}, {"model": "other", "spec": "other"})
+    store("topics.h5", "tiny", {"1661": [1, 0]})
     Path("b.run").write_text("1662 Q0 c 1 1 x\n")
     found, message = avs("rerank", *arguments)
     assert (found, len(message.splitlines())) == (code, 1), message

@@ -1,6 +1,5 @@
 """Heads over one encoder on both ends, whose video and text features have one name: train, tune, search and teach."""
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_weights as tiny
 from PIL import Image
 
 from avs_cli.cli import exit_code
@@ -15,13 +15,6 @@ from avs_cli.io.head_file import load_head, save_head
 from avs_cli.io.store.reader import open_store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
-
-TINY_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "tiny_weights.py"
-_spec = importlib.util.spec_from_file_location("tiny_weights", TINY_WEIGHTS)
-assert _spec
-assert _spec.loader
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
 
 Avs = Callable[..., Any]
 PLACE = ("--threads", "1", "--device", "cpu")

@@ -13,33 +13,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stores import store
 
 from avs_cli import cli
 from avs_cli.commands import search as command
-from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.io.store.writer import StoreWriter
 from avs_cli.types import Shot
 
 Here = Callable[..., tuple[int, str, str]]
 MADE_BY = {"model": "tiny", "spec": "tiny", "pooling": "mean"}
 
 
-def store(
-    path: Path, vectors: dict[str, list[float]], provenance: dict[str, Any] = MADE_BY, shots: bool = True
-) -> Path:
-    with StoreWriter(path, "tiny", len(next(iter(vectors.values()))), provenance) as writer:
-        seconds = iter(range(0, 10_000, 70))
-        writer.add(
-            [
-                Item(
-                    Shot(id, "beach.mp4", start := float(next(seconds)), start + 2.5) if shots else None,
-                    id,
-                    np.array(v),
-                )
-                for id, v in vectors.items()
-            ]
-        )
-        writer.finish(list(vectors))
-    return path
+def gallery_of(path: Path, vectors: dict[str, list[float]], made: dict[str, Any] = MADE_BY) -> Path:
+    """A store of shots of one video, 70 seconds apart."""
+    shots = [Shot(id, "beach.mp4", 70.0 * k, 70.0 * k + 2.5) for k, id in enumerate(vectors)]
+    return store(path, "tiny", vectors, made, shots=shots)
 
 
 @pytest.fixture
@@ -58,13 +46,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Path:
-    return store(tmp_path / "gallery.h5", {"a": [3, 4], "b": [0, 2], "c": [4, 3], "d": [0, 5]})
+    return gallery_of(tmp_path / "gallery.h5", {"a": [3, 4], "b": [0, 2], "c": [4, 3], "d": [0, 5]})
 
 
 @pytest.fixture
 def vectors(tmp_path: Path) -> Path:
     """Topics as the same encoder made them: one along each axis."""
-    return store(tmp_path / "topics.h5", {"661": [0, 1], "662": [7, 0]}, {**MADE_BY, "pooling": "none"}, shots=False)
+    return store(tmp_path / "topics.h5", "tiny", {"661": [0, 1], "662": [7, 0]}, {**MADE_BY, "pooling": "none"})
 
 
 def test_topics_become_a_run_with_ties_by_shot_id_descending(here: Here, gallery: Path, vectors: Path) -> None:
@@ -84,8 +72,8 @@ def test_topics_become_a_run_with_ties_by_shot_id_descending(here: Here, gallery
 
 def test_shards_give_the_run_of_the_whole_byte_for_byte(here: Here, tmp_path: Path, vectors: Path) -> None:
     made = {f"s{i}": np.random.default_rng(i).normal(size=2).tolist() for i in range(40)}
-    whole = store(tmp_path / "whole.h5", made)
-    shards = [store(tmp_path / f"{k}.h5", dict(list(made.items())[k::3])) for k in range(3)]
+    whole = gallery_of(tmp_path / "whole.h5", made)
+    shards = [gallery_of(tmp_path / f"{k}.h5", dict(list(made.items())[k::3])) for k in range(3)]
     here("search", whole, "--vectors", vectors, "-o", "whole.run", "--threads", 1)
     here("search", *shards, "--vectors", vectors, "-o", "shards.run", "--threads", 3)
     assert (tmp_path / "whole.run").read_bytes() == (tmp_path / "shards.run").read_bytes()
@@ -139,10 +127,10 @@ def test_bad_input_is_one_line_and_no_run(
 ) -> None:
     (tmp_path / "t.txt").write_text("9 a dog\n")
     (tmp_path / "text.h5").write_text("661 a dog")
-    store(tmp_path / "wide.h5", {"661": [1, 2, 3]})
-    store(tmp_path / "other.h5", {"661": [1, 2]}, {**MADE_BY, "model": "large"})
-    store(tmp_path / "zero.h5", {"663": [0, 0]})
-    store(tmp_path / "unnamed.h5", {"a": [1, 2]}, {"model": "tiny"})
+    gallery_of(tmp_path / "wide.h5", {"661": [1, 2, 3]})
+    gallery_of(tmp_path / "other.h5", {"661": [1, 2]}, {**MADE_BY, "model": "large"})
+    gallery_of(tmp_path / "zero.h5", {"663": [0, 0]})
+    gallery_of(tmp_path / "unnamed.h5", {"a": [1, 2]}, {"model": "tiny"})
     (tmp_path / "pictures.tsv").write_text("661\t1\ta dog\n661\t0.5\tgone.PNG\n")
     with StoreWriter(tmp_path / "no-topics.h5", "tiny", 2, MADE_BY) as writer:
         writer.finish([])
@@ -167,7 +155,7 @@ def test_the_field_of_stored_topics_is_that_of_their_store(
 ) -> None:
     # `avs extract --text` writes no field for queries.
     field = {} if made_of == "query" else {"field": made_of}
-    store(tmp_path / "topics.h5", {"661": [0, 1]}, {**MADE_BY, "pooling": "none", **field}, shots=False)
+    store(tmp_path / "topics.h5", "tiny", {"661": [0, 1]}, {**MADE_BY, "pooling": "none", **field})
     (tmp_path / "t.tsv").write_text("661\ta glider\n")
     code, plain, told = here("search", gallery, "--vectors", "topics.h5")
     assert (code, told) == (0, "")
@@ -211,7 +199,7 @@ def test_times_are_the_seconds_of_the_search_shared_by_its_topics(
 def test_topics_of_another_model_are_searched_with_a_warning_when_it_is_allowed(
     here: Here, tmp_path: Path, gallery: Path
 ) -> None:
-    store(tmp_path / "other.h5", {"661": [0, 1]}, {**MADE_BY, "model": "large"}, shots=False)
+    store(tmp_path / "other.h5", "tiny", {"661": [0, 1]}, {**MADE_BY, "model": "large"})
     line = ("search", "gallery.h5", "--vectors", "other.h5")
     code, _, told = here(*line)
     assert (code, "use --allow-mismatch to continue with a warning" in told) == (3, True)
@@ -225,7 +213,7 @@ def test_topics_of_another_model_are_searched_with_a_warning_when_it_is_allowed(
 def test_shards_of_other_frame_rates_are_searched_with_one_warning(here: Here, tmp_path: Path, vectors: Path) -> None:
     for name, rate in (("a", 2.0), ("b", 1.0), ("c", 1.0)):
         made = {**MADE_BY, "sampling": {"fps": rate, "count": None}}
-        store(tmp_path / f"{name}.h5", {name: [3, 4]}, made)
+        gallery_of(tmp_path / f"{name}.h5", {name: [3, 4]}, made)
     code, out, told = here("search", "a.h5", "b.h5", "c.h5", "--vectors", vectors)
     assert (code, len(out.splitlines())) == (0, 6)
     assert told.splitlines() == [

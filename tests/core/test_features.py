@@ -1,7 +1,6 @@
 """Every feature keeps the protocol, with small weights in the published layouts; and weights come or are asked for."""
 
 import hashlib
-import importlib.util
 import inspect
 import json
 import shlex
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_weights as tiny
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -25,13 +25,6 @@ from avs_cli.core.weights import empty, fill
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
 from avs_cli.io import weights as reader
 from avs_cli.io.weights import WeightFiles, here
-
-TINY_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "tiny_weights.py"
-_spec = importlib.util.spec_from_file_location("tiny_weights", TINY_WEIGHTS)
-assert _spec
-assert _spec.loader
-tiny = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny)
 
 PACKAGED = ["conse", "conse:output=pooled", "lite", "minilm"]
 SPECS = [*tiny.MAKERS, *tiny.VARIANTS, *PACKAGED]

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pytest import approx
+from stores import store as store_of
 
 from avs_cli.core.models.described import describe, load_weights, rebuild
 from avs_cli.core.models.heads import heads
@@ -22,7 +24,6 @@ from avs_cli.core.search.heads import HeadScorer, padded
 from avs_cli.errors import SpecError
 from avs_cli.io.head_file import load_head, save_head
 from avs_cli.io.store.galleries import Galleries, JoinedGallery
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run
 from avs_cli.types import Block, Joined, WordVectors
 
@@ -249,11 +250,8 @@ def test_unit_length_at_zero_is_zero_and_takes_no_gradient() -> None:
     assert x.grad.isfinite().all()
 
 
-def store(path: Path, feature: str, vectors: dict[str, np.ndarray], frames: bool = False, made: str = "tiny") -> Path:
-    with StoreWriter(path, feature, next(iter(vectors.values())).shape[-1], {"model": made}, frame_level=frames) as out:
-        out.add([Item(None, id, vector) for id, vector in vectors.items()])
-        out.finish(list(vectors))
-    return path
+# Whose provenance names no encoder of topics.
+store = partial(store_of, made={"model": "tiny"})
 
 
 @pytest.fixture
@@ -262,9 +260,8 @@ def collection(tmp_path: Path) -> Path:
     rng = np.random.default_rng(1)
     ids = [f"shot{k:03d}" for k in range(300)]
     store(tmp_path / "clip.h5", "clip", {id: rng.normal(size=6) for id in ids})
-    store(
-        tmp_path / "frames.h5", "frames", {id: rng.normal(size=(1 + k % 3, 4)) for k, id in enumerate(ids[::-1])}, True
-    )
+    framed = {id: rng.normal(size=(1 + k % 3, 4)) for k, id in enumerate(ids[::-1])}
+    store(tmp_path / "frames.h5", "frames", framed, frames=True)
     store(tmp_path / "topics.h5", "sent", {f"{t}": rng.normal(size=5) for t in (661, 662)})
     (tmp_path / "topics.txt").write_text("661 a dog runs\n662 two cats\n")
     made = {"model": "tiny"}
@@ -315,7 +312,7 @@ def test_shards_and_threads_give_the_same_runs_byte_for_byte(avs: Callable[..., 
                 ends = range(len(some) + 1) if block.offsets is None else block.offsets
                 rows = [block.vectors[ends[i] : ends[i + 1]] for i in range(len(some))]
                 vectors = {id: r if frames else r[0] for id, r in zip(some, rows, strict=True)}
-                store(collection / f"{name}{k}.h5", name, vectors, frames)
+                store(collection / f"{name}{k}.h5", name, vectors, frames=frames)
     assert avs("search", *GALLERY, *HEADS, "-o", "whole").returncode == 0
     shards = ("clip0.h5", "clip1.h5", "frames1.h5", "frames0.h5")
     ran = avs("search", *shards, *GALLERY[2:-2], *HEADS, "-o", "shards", "--threads", 3)
@@ -438,8 +435,9 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_both(
     avs: Callable[..., Any], collection: Path, line: tuple[object, ...], code: int, told: str
 ) -> None:
     rng = np.random.default_rng(2)
-    store(collection / "few.h5", "frames", {f"shot{k + 290}": rng.normal(size=(2, 4)) for k in range(10)}, True)
-    store(collection / "other.h5", "clip", {f"shot{k:03d}": rng.normal(size=6) for k in range(300)}, made="huge")
+    store(collection / "few.h5", "frames", {f"shot{k + 290}": rng.normal(size=(2, 4)) for k in range(10)}, frames=True)
+    other = {f"shot{k:03d}": rng.normal(size=6) for k in range(300)}
+    store(collection / "other.h5", "clip", other, made={"model": "huge"})
     (collection / "more.txt").write_text("663 a car\n")
     ran = avs("search", *line, "--head", "laff.safetensors")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr
@@ -455,11 +453,11 @@ def partial_stores(collection: Path) -> Path:
         clip = dict(zip(ids, whole.features["clip"].take(whole.places("clip", ids)).vectors, strict=True))
         frames = {id: rng.normal(size=(1 + k % 2, 4)).astype(np.float16) for k, id in enumerate(ids[290:])}
     store(collection / "some.h5", "clip", {id: clip[id] for id in ids[:298]})
-    store(collection / "few.h5", "frames", frames, True)
+    store(collection / "few.h5", "frames", frames, frames=True)
     store(collection / "clip-both.h5", "clip", {id: clip[id] for id in ids[290:298]})
-    store(collection / "frames-both.h5", "frames", {id: frames[id] for id in ids[290:298]}, True)
+    store(collection / "frames-both.h5", "frames", {id: frames[id] for id in ids[290:298]}, frames=True)
     store(collection / "clip-zero.h5", "clip", {id: clip[id] if id in ids[:298] else np.zeros(6) for id in ids})
-    store(collection / "frames-zero.h5", "frames", {id: frames.get(id, np.zeros((1, 4))) for id in ids}, True)
+    store(collection / "frames-zero.h5", "frames", {id: frames.get(id, np.zeros((1, 4))) for id in ids}, frames=True)
     told = describe(SPECS["w2vvpp"], VIDEOS[:1], [], ["bow:min_count=1"], CORPUS, {})
     save_head(collection / "alone.safetensors", told, rebuild(told).state_dict())
     return collection
@@ -512,7 +510,7 @@ def test_stores_that_lack_shots_of_another_head_are_no_obstacle(avs: Callable[..
 
 def test_features_without_a_shot_in_common_give_no_run(avs: Callable[..., Any], partial_stores: Path) -> None:
     rng = np.random.default_rng(5)
-    store(partial_stores / "apart.h5", "frames", {f"other{k}": rng.normal(size=(1, 4)) for k in range(3)}, True)
+    store(partial_stores / "apart.h5", "frames", {f"other{k}": rng.normal(size=(1, 4)) for k in range(3)}, frames=True)
     line = ("search", "some.h5", "apart.h5", *GALLERY[2:], *HEADS[:2], "-o", "a.run")
     ran = avs(*line, "--missing", "skip")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (3, 1)

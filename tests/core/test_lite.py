@@ -10,7 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from avs_cli.core.encoders import Runtime, _lite0, lite
+from avs_cli.core.encoders import Runtime, lite
+from avs_cli.core.models import efficientnet_lite0
 from avs_cli.core.models.lite import FrameSide, Sentences, TextSide, dequantised, quantised
 from avs_cli.core.training.lite import CaptionStates, LiteRecipe, LiteTraining, PhotoVersions, prototypes
 from avs_cli.errors import FormatError, MismatchError
@@ -94,7 +95,7 @@ def test_a_class_wins_its_own_prototype(encoder: lite.Lite) -> None:
     with torch.no_grad():
         pooled, scores = prototypes(torch.full((1280,), 0.3), layer.weight, layer.bias)
     assert (pooled >= 0).all()
-    assert (scores.argmax(1) == torch.arange(_lite0.CLASSES)).float().mean() > 0.99
+    assert (scores.argmax(1) == torch.arange(efficientnet_lite0.CLASSES)).float().mean() > 0.99
 
 
 def test_a_training_learns_its_captions_and_repeats_itself() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stores import store
 
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import write_run
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -25,19 +25,17 @@ def lay(folder: Path) -> None:
     draw, pick = np.random.default_rng(0), random.Random(0)
     kinds = {feature: draw.normal(size=(len(NOUNS), 8)) for feature in ("clip", "ircsn")}
 
-    def store(path: str, feature: str, ids: list[str]) -> None:
-        with StoreWriter(str(folder / path), feature, 8, {"model": feature}, "float32", False) as writer:
-            rows = [kinds[feature][k % len(NOUNS)] + draw.normal(size=8) / 4 for k in range(len(ids))]
-            writer.add([Item(None, id, row.astype(np.float32)) for id, row in zip(ids, rows, strict=True)])
-            writer.finish(ids)
+    def noisy(path: str, feature: str, ids: list[str]) -> None:
+        rows = {id: kinds[feature][k % len(NOUNS)] + draw.normal(size=8) / 4 for k, id in enumerate(ids)}
+        store(folder / path, feature, rows, {"model": feature}, dtype="float32")
 
     photos = [f"photo{number}" for number in range(72)]
     lines = [f"{photo}#enc#0 a {NOUNS[k % len(NOUNS)]}\n" for k, photo in enumerate(photos)]
     (folder / "train.txt").write_text("".join(lines[:54]))
     (folder / "val.txt").write_text("".join(lines[54:]))
     for feature in kinds:
-        store(f"{feature}.h5", feature, photos)
-        store(f"v3c-{feature}.h5", feature, SHOTS)
+        noisy(f"{feature}.h5", feature, photos)
+        noisy(f"v3c-{feature}.h5", feature, SHOTS)
     for year, topics in (("2022", range(1701, 1707)), ("2023", range(1731, 1733))):
         (folder / year).mkdir()
         rows = []

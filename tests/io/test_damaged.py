@@ -3,7 +3,6 @@
 What damages them is in `data/damaged.py`. More cases than run here: AVS_DAMAGED=2000 pytest tests/test_damaged.py
 """
 
-import importlib.util
 import json
 import os
 import random
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import damaged
 import h5py
 import numpy as np
 import pytest
@@ -26,10 +26,6 @@ from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.head_file import load_head
 from avs_cli.io.store.reader import Store, features
 
-_spec = importlib.util.spec_from_file_location("damaged", Path(__file__).resolve().parents[1] / "data" / "damaged.py")
-assert _spec is not None and _spec.loader is not None
-damaged = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(damaged)
 IDS, store = damaged.IDS, damaged.store
 
 Here = Callable[..., Any]

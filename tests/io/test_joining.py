@@ -7,9 +7,10 @@ import pytest
 
 from avs_cli.io import texts
 from avs_cli.io.mapped import MappedColumn
-from avs_cli.io.store import joining
+from avs_cli.io.store import joining, schema
 from avs_cli.io.store.galleries import Galleries, JoinedGallery
 from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.types import Shot
 
 
 def store(path: Path, feature: str, ids: list[str]) -> str:
@@ -78,3 +79,17 @@ def test_ids_stay_in_the_file(names: list[str]) -> None:
         (column,) = galleries.features["b"].columns
         assert isinstance(column, MappedColumn) and isinstance(column[5:9], MappedColumn)
         assert column[5:9].tolist() == np.asarray(column)[5:9].tolist() == [column[k] for k in range(5, 9)]
+
+
+def test_some_shots_are_described_as_all_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "PIECE", 3)
+    shots = [Shot(f"s{number}", f"video{number % 3}.mp4", float(number), number + 0.5) for number in range(10)]
+    with StoreWriter(tmp_path / "s.h5", "a", 2, {"model": "tiny"}) as writer:
+        writer.add([Item(shot, shot.id, np.ones(2)) for shot in shots])
+        writer.finish([])
+    with Galleries([str(tmp_path / "s.h5")]) as galleries:
+        joined = JoinedGallery(galleries, ["a"], 64)
+        whole = joined.shots()
+        assert whole == {shot.id: shot for shot in shots}
+        assert joined.some_shots(["s7", "s0", "x"]) == {id: whole[id] for id in ("s0", "s7")}
+        assert joined.some_shots(["x"]) == joined.some_shots([]) == {}

@@ -188,7 +188,7 @@ def test_frames_wanted_far_apart_are_sought_and_are_the_same_frames(tmp_path, mo
     shots = [Shot("a", "long", 1.0, 2.0), Shot("b", "long", 15.0, 16.0), Shot("c", "long", 28.0, 30.0)]
     calls = []
     monkeypatch.setattr(
-        frames._Video, "seek", lambda self, time, seek=frames._Video.seek: calls.append(time) or seek(self, time)
+        frames.OpenVideo, "seek", lambda self, time, seek=frames.OpenVideo.seek: calls.append(time) or seek(self, time)
     )
     sought = list(read_frames(path, shots, EVERY_HALF_SECOND, SMALL))
     assert calls == [15.0, 28.0]

@@ -202,7 +202,7 @@ def test_v_steps_through_the_views(page_of: Opener) -> None:
 
 def test_j_and_k_move_between_shots_and_cross_topics(page_of: Opener) -> None:
     page = page_of()
-    press(page, "j")
+    press(page, "j k")
     assert focused(page) == "stays"
     press(page, "j j")
     assert focused(page) == "climbs"
@@ -214,7 +214,7 @@ def test_j_and_k_move_between_shots_and_cross_topics(page_of: Opener) -> None:
 
 def test_arrows_move_on_the_sheet_by_place(page_of: Opener) -> None:
     page = page_of()
-    press(page, "n n n")
+    press(page, "n n")
     assert focused(page) == "s0"
     columns = page.evaluate(
         "getComputedStyle(document.querySelector('#t2 .sheet')).gridTemplateColumns.split(' ').length"
@@ -227,8 +227,21 @@ def test_arrows_move_on_the_sheet_by_place(page_of: Opener) -> None:
     assert focused(page) == f"s{columns}"
 
 
+def test_the_first_shot_or_that_of_the_address_has_the_focus_from_the_start(page_of: Opener, address: str) -> None:
+    page = page_of()
+    assert (focused(page), page.evaluate("scrollY")) == ("stays", 0)
+    press(page, "ArrowRight Enter")
+    assert page.locator("#large .id").inner_text() == "falls"
+    for name, shot in (("#t1", HOSTILE), ("#t2s7", "s7"), ("#absent", "stays")):
+        page.goto("about:blank")
+        page.goto(address + name)
+        wait_until(page, "document.activeElement.closest('.shot')")
+        assert focused(page) == shot
+
+
 def test_arrows_scroll_as_ever_while_the_sheet_has_no_focus(page_of: Opener) -> None:
     page = page_of()
+    page.evaluate("document.activeElement.blur()")
     press(page, "ArrowDown ArrowDown")
     wait_until(page, "scrollY > 0")
     assert focused(page) == ""
@@ -236,7 +249,7 @@ def test_arrows_scroll_as_ever_while_the_sheet_has_no_focus(page_of: Opener) -> 
 
 def test_n_and_p_move_between_topics_and_bring_their_heads_into_sight(page_of: Opener) -> None:
     page = page_of()
-    press(page, "n n n")
+    press(page, "n n")
     assert focused(page) == "s0"
     assert page.locator("#q2").is_visible()
     tools = page.locator("#tools").bounding_box()
@@ -274,7 +287,7 @@ def test_tab_visits_one_shot_not_all(page_of: Opener) -> None:
 
 def test_enter_enlarges_arrows_go_on_and_escape_returns_to_the_shot(page_of: Opener) -> None:
     page = page_of()
-    press(page, "j Enter")
+    press(page, "Enter")
     large = page.locator("#large")
     assert large.is_visible()
     image = large.locator("img")
@@ -465,7 +478,7 @@ def test_paper_gets_the_shots_and_not_the_controls(page_of: Opener) -> None:
 
 def test_the_topic_in_sight_is_marked_in_the_list(page_of: Opener) -> None:
     page = page_of()
-    press(page, "n n n")
+    press(page, "n n")
     wait_until(page, "document.querySelector('.index [aria-current]')?.textContent.startsWith('3')")
     assert page.locator(".index [aria-current]").count() == 1
 
@@ -503,7 +516,6 @@ def test_thumbnails_beside_the_page_are_loaded_when_they_are_scrolled_to(browser
         assert 1 < len(asked) < 200
         window.locator("#t0s300").scroll_into_view_if_needed()
         wait_until(window, painted.format(300))
-        press(window, "Enter")
         window.locator("#t0s0 a").click()
         wait_until(window, "document.querySelector('#large img').naturalWidth === 64")
         assert window.locator("#large img").get_attribute("alt") == "s0, v.mp4, 0:05–1:05"

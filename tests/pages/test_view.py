@@ -54,6 +54,8 @@ def folder(tmp_path: Path) -> Path:
     run(tmp_path / "b.trec", "1661 blue_1 0.9", "1662 red_1 2")
     (tmp_path / "topics.txt").write_text("661 a red square\n662 another square\n")
     (tmp_path / "q.qrels").write_text("1661 0 red_1 1 1\n1661 0 blue_1 2 -1\n")
+    for name in ("red.mp4", "blue.mp4", "green.mp4"):
+        (tmp_path / name).touch()
     return tmp_path
 
 
@@ -112,6 +114,7 @@ def heavy(folder: Path, shots: int, size: int) -> None:
     """A store and a run of one topic with thumbnails of `size` bytes, about."""
     pictures = {Shot(f"s_{n}", "s.mp4", n, n + 1): jpeg("red") + bytes(size) + bytes([n]) for n in range(shots)}
     gallery(folder / "large.h5", pictures)
+    (folder / "s.mp4").touch()
     run(folder / "c.trec", *(f"1 s_{n} {shots - n}" for n in range(shots)))
 
 
@@ -159,11 +162,15 @@ def test_thumbnails_beside_need_a_page_that_is_a_file(view: View) -> None:
 
 def test_thirty_topics_of_a_thousand_shots_take_less_than_twenty_megabytes(tmp_path: Path, view: View) -> None:
     ids = [f"shot{n // 100:05d}_{n % 100}" for n in range(1000)]
-    gallery(tmp_path / "large.h5", {Shot(id, f"{id[4:9]}.mp4", n, n + 7): jpeg("red") for n, id in enumerate(ids)})
+    shots = [Shot(id, f"videos/{id[4:9]}.mp4", n + 0.125, n + 7.875) for n, id in enumerate(ids)]
+    gallery(tmp_path / "large.h5", {shot: jpeg("red") for shot in shots})
+    (tmp_path / "videos").mkdir()
+    for shot in shots:
+        (tmp_path / shot.video).touch()
     rows = (f"{1700 + topic} {id} {1 - n / 3000:.6f}" for topic in range(30) for n, id in enumerate(ids))
     run(tmp_path / "c.trec", *rows)
     said = view("c.trec", "-g", "large.h5", "-o", "p.html", "--shown", "1000", "--thumbnails-beside")
-    assert "browsers" not in said.stderr
+    assert "browsers" not in said.stderr and "not play" not in said.stderr
     assert (tmp_path / "p.html").stat().st_size < 20_000_000
 
 
@@ -316,6 +323,7 @@ def test_the_policy_allows_the_pages_own_style_and_script_and_nothing_from_elsew
     assert dict(part.split(" ", 1) for part in policy.split("; ")) == {
         "default-src": "'none'",
         "img-src": "data:",
+        "media-src": "'self' file:",
         "style-src": hashes("style"),
         "script-src": hashes("script"),
         "base-uri": "'none'",
@@ -372,6 +380,31 @@ def test_bad_input_is_told_in_a_line_and_leaves_the_old_page(
     assert said.returncode == code
     assert len(said.stderr.splitlines()) == 1 and message in said.stderr
     assert (folder / "p.html").read_text() == "old"
+
+
+def test_the_times_of_a_shot_link_to_them_in_its_video_from_where_the_page_is(folder: Path, view: View) -> None:
+    name = "a #1, 50%?.mp4"
+    (folder / "videos").mkdir()
+    for file in ("red.mp4", "blue.mp4"):
+        (folder / file).rename(folder / "videos" / file)
+    (folder / "videos" / name).touch()
+    gallery(folder / "more.h5", {Shot("odd_1", name, 1.25, 2.0): None, Shot("p_1", "p.jpg", 0, 0): None})
+    run(folder / "a.trec", "1661 red_1 3", "1661 odd_1 2", "1661 blue_1 1", "1661 p_1 0.5")
+    line = ("a.trec", "-g", "g.h5", "-g", "more.h5", "-o", "pages/p.html")
+    said = view(*line)
+    assert (
+        "3 of 3 videos are not where g.h5, more.h5 says (a #1, 50%?.mp4, blue.mp4, red.mp4): their shots do not play; "
+        "give --videos FOLDER"
+    ) in said.stderr
+    assert not select(parsed(folder / "pages" / "p.html"), ".place a")
+    assert "not play" not in view(*line, "--videos", "videos").stderr
+    page = parsed(folder / "pages" / "p.html")
+    assert [link.get("href") for link in select(page, ".place a")] == [
+        "../videos/red.mp4#t=0,9.2",
+        "../videos/a%20%231%2C%2050%25%3F.mp4#t=1.25,2",
+        "../videos/blue.mp4#t=75,80",
+    ]
+    assert [video.get("src") for video in select(page, "video")] == [None]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """Tiny collections, and a reporter that keeps what stages report."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import store
 
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.reporting import Advance, Reporter
 
 THINGS = ("dog", "cat", "car", "boat")
@@ -43,12 +43,6 @@ def hearing() -> Callable[[], Kept]:
     return Kept
 
 
-def _store(path: Path, feature: str, vectors: Mapping[str, np.ndarray], frames: bool = False) -> None:
-    with StoreWriter(path, feature, len(THINGS), {"model": "tiny", "spec": "tiny"}, frame_level=frames) as writer:
-        writer.add([Item(None, id, vector) for id, vector in vectors.items()])
-        writer.finish(list(vectors))
-
-
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In a folder of two collections, a of 20 videos and v of 8, each of which shows one thing and has two captions.
@@ -67,8 +61,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for k in range(2):
                 read[f"{video}#enc#{k}"] = truth + draw.normal(0, 0.2, len(THINGS))
                 lines.append(f"{video}#enc#{k} a {THINGS[thing]}\n")
-        _store(tmp_path / f"{name}-clip.h5", "clip", seen)
-        _store(tmp_path / f"{name}-frames.h5", "frames", framed, frames=True)
-        _store(tmp_path / f"{name}-text.h5", "sent", read)
+        store(tmp_path / f"{name}-clip.h5", "clip", seen)
+        store(tmp_path / f"{name}-frames.h5", "frames", framed, frames=True)
+        store(tmp_path / f"{name}-text.h5", "sent", read)
         (tmp_path / f"{name}.txt").write_text("".join(lines))
     return tmp_path

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stores import store
 
 from avs_cli.core.fusion.methods import methods
 from avs_cli.core.models.described import describe, rebuild
@@ -15,7 +16,6 @@ from avs_cli.core.models.text.words import Corpus
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.head_file import save_head
 from avs_cli.io.store.reader import Store
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.stages.extract_heads import extract_heads
 from avs_cli.stages.search import search, search_heads, searching_heads
 from avs_cli.types import Run, Shot
@@ -35,12 +35,10 @@ IDS = [f"shot{k:04d}" for k in range(SHOTS)]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shots in two features, in orders of their own, and heads over them whose texts are words."""
     folder, draw = tmp_path_factory.mktemp("features"), np.random.default_rng(0)
-    with StoreWriter(folder / "clip.h5", "clip", 12, {"model": "tiny"}) as writer:
-        writer.add([Item(Shot(id, f"{id[:-2]}.mp4", 0.0, 1.5), id, draw.normal(size=12)) for id in IDS])
-        writer.finish(IDS)
-    with StoreWriter(folder / "frames.h5", "frames", 8, {"model": "tiny"}, frame_level=True) as writer:
-        writer.add([Item(None, id, draw.normal(size=(1 + k % 4, 8))) for k, id in enumerate(IDS[::-1])])
-        writer.finish(IDS[::-1])
+    shots = [Shot(id, f"{id[:-2]}.mp4", 0.0, 1.5) for id in IDS]
+    store(folder / "clip.h5", "clip", {id: draw.normal(size=12) for id in IDS}, {"model": "tiny"}, shots=shots)
+    framed = {id: draw.normal(size=(1 + k % 4, 8)) for k, id in enumerate(IDS[::-1])}
+    store(folder / "frames.h5", "frames", framed, {"model": "tiny"}, frames=True)
     videos = [Input("clip", 12), Input("frames", 8, True)]
     corpus = Corpus(list(TOPICS.values()), dim=3)
     for name, spec in {**HEADS, "plain": "laff:dim=64,heads=4,fusion=mean", "xpool": "xpool:dim=8,frames=2"}.items():
@@ -130,14 +128,13 @@ def test_parts_of_features_that_are_searched_apart_merge_to_the_run_of_the_whole
     for k in range(5):
         stores = []
         for feature, frames in (("clip", False), ("frames", True)):
-            with Store(f"{feature}.h5") as store:
+            with Store(f"{feature}.h5") as whole:
                 some = IDS[k::5]
-                block, provenance, dim = store.read(some), store.provenance, store.dim
+                block, provenance = whole.read(some), whole.provenance
             ends = range(len(some) + 1) if block.offsets is None else block.offsets
             rows = [block.vectors[ends[i] : ends[i + 1]] for i in range(len(some))]
-            with StoreWriter(f"{feature}{k}.h5", feature, dim, provenance, frame_level=frames) as writer:
-                writer.add([Item(None, id, row if frames else row[0]) for id, row in zip(some, rows, strict=True)])
-                writer.finish(some)
+            vectors = {id: row if frames else row[0] for id, row in zip(some, rows, strict=True)}
+            store(f"{feature}{k}.h5", feature, vectors, provenance, frames=frames)
             stores.append(f"{feature}{k}.h5")
         apart.append(of_features(name, 100, stores))
     merged, whole = methods.load("merge")(apart), of_features(name, 100)
@@ -219,9 +216,7 @@ def test_shots_that_lack_a_feature_are_skipped_or_have_zeros_as_in_a_search(
 ) -> None:
     with Store("clip.h5") as clip:
         rows, provenance = clip.read(IDS[5:]).vectors, clip.provenance
-    with StoreWriter("few.h5", "clip", 12, provenance) as writer:
-        writer.add([Item(None, id, row) for id, row in zip(IDS[5:], rows, strict=True)])
-        writer.finish(IDS[5:])
+    store("few.h5", "clip", dict(zip(IDS[5:], rows, strict=True)), provenance)
     stores = ["few.h5", "frames.h5"]
     with pytest.raises(MismatchError, match="lacks 5 shots"):
         extract_heads(stores, "out.h5", "laff.safetensors")
@@ -244,10 +239,9 @@ def test_stored_vectors_do_not_tell_weights_of_features(here: Path) -> None:
 
 def test_a_vector_that_no_head_can_have_given_is_refused(here: Path) -> None:
     extract_heads(STORES, "out.h5", "laff.safetensors")
-    with Store("out.h5") as store:
-        provenance, rows = store.provenance, store.read(IDS).vectors
-    with StoreWriter("long.h5", "laff", 64, provenance) as writer:
-        writer.add([Item(None, id, row * (1 + (id == "shot0700"))) for id, row in zip(IDS, rows, strict=True)])
-        writer.finish(IDS)
+    with Store("out.h5") as made:
+        provenance, rows = made.provenance, made.read(IDS).vectors
+    long = {id: row * (1 + (id == "shot0700")) for id, row in zip(IDS, rows, strict=True)}
+    store("long.h5", "laff", long, provenance)
     with pytest.raises(MismatchError, match=r"long\.h5::laff: the vector of shot shot0700 is too long for this head"):
         search_heads("long.h5", TOPICS, "laff.safetensors")

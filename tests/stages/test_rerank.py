@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from stores import store
 
 from avs_cli import cli
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import write_run
 from avs_cli.reporting import Reporter
 from avs_cli.stages.rerank import rerank, rerank_runs
@@ -37,17 +36,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores")
     (folder / "sentences.txt").write_text(SENTENCES)
     (folder / "topics.txt").write_text("".join(f"{id} {text}\n" for id, text in TEXTS.items()))
-    for text, store in (("sentences", "shots"), ("topics", "topics")):
-        line = ["extract", "--model", "minilm", "--text", folder / f"{text}.txt", "-o", folder / f"{store}.h5"]
+    for text, name in (("sentences", "shots"), ("topics", "topics")):
+        line = ["extract", "--model", "minilm", "--text", folder / f"{text}.txt", "-o", folder / f"{name}.h5"]
         assert cli.exit_code([*map(str, line)]) == 0
     rows = {"car": [[0, 1], [0.1, 1]], "cat": [[1, 1]], "dog": [[1, 0], [-1, 0]]}
-    with StoreWriter(folder / "frames.h5", "tiny", 2, {"model": "tiny"}, frame_level=True) as writer:
-        writer.add([Item(None, id, np.array(vectors)) for id, vectors in rows.items()])
-        writer.finish(list(rows))
-    for name, vectors in {"queries": {"1": [1, 0], "2": [0, 1]}, "bank": {"x": [0, 1], "y": [1, 1]}}.items():
-        with StoreWriter(folder / f"{name}.h5", "tiny", 2, {"model": "tiny"}) as writer:
-            writer.add([Item(None, id, np.array(vector)) for id, vector in vectors.items()])
-            writer.finish(list(vectors))
+    store(folder / "frames.h5", "tiny", rows, frames=True)
+    store(folder / "queries.h5", "tiny", {"1": [1, 0], "2": [0, 1]})
+    store(folder / "bank.h5", "tiny", {"x": [0, 1], "y": [1, 1]})
     write_run(str(folder / "first.run"), FIRST, "first", 10)
     (folder / "scores").write_text("dog 0.9\ncat 0.1\n")
     return folder

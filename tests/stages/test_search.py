@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stores import store
 
 from avs_cli import cli
 from avs_cli.core.models.described import describe, rebuild
@@ -18,7 +19,6 @@ from avs_cli.core.models.text.words import Corpus
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.head_file import save_head
 from avs_cli.io.store.reader import Store
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run, write_run
 from avs_cli.reporting import Reporter
 from avs_cli.stages import search
@@ -46,13 +46,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores")
     (folder / "sentences.txt").write_text(SENTENCES)
     (folder / "topics.txt").write_text(TOPICS)
-    for text, store in (("sentences", "shots"), ("topics", "topics")):
-        line = ["extract", "--model", "minilm", "--text", folder / f"{text}.txt", "-o", folder / f"{store}.h5"]
+    for text, name in (("sentences", "shots"), ("topics", "topics")):
+        line = ["extract", "--model", "minilm", "--text", folder / f"{text}.txt", "-o", folder / f"{name}.h5"]
         assert cli.exit_code([*map(str, line)]) == 0
     draw = np.random.default_rng(0)
-    with StoreWriter(folder / "colour.h5", "colour", 3, {"model": "eye"}) as writer:
-        writer.add([Item(None, id, draw.normal(size=3)) for id in ("dog", "car", "cat")])
-        writer.finish(["dog", "car", "cat"])
+    store(folder / "colour.h5", "colour", {id: draw.normal(size=3) for id in ("dog", "car", "cat")}, {"model": "eye"})
     with Store(folder / "shots.h5") as shots:
         dim, provenance = shots.dim, shots.provenance
     provenances = {"videos": {"minilm": provenance, "colour": {"model": "eye"}}, "texts": {"minilm": provenance}}
@@ -164,9 +162,7 @@ def test_notes_go_to_the_logger_unless_a_reporter_takes_them(avs: Avs, caplog: p
 def test_vectors_of_other_models_are_refused_or_noted(avs: Avs, tmp_path: Path) -> None:
     with Store("shots.h5") as shots:
         provenance, dim = {**shots.provenance, "model": "another"}, shots.dim
-    with StoreWriter(tmp_path / "other.h5", "minilm", dim, provenance) as writer:
-        writer.add([Item(None, "1", np.ones(dim))])
-        writer.finish(["1"])
+    store(tmp_path / "other.h5", "minilm", {"1": np.ones(dim)}, provenance)
     other, notes = str(tmp_path / "other.h5"), Notes()
     with pytest.raises(MismatchError, match="are incompatible: model is"):
         search.search(["shots.h5"], vectors=other)

@@ -4,21 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import store
 
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.io.store.reader import open_gallery
-from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.stages import topics
 from avs_cli.types import Topic, Variant
-
-
-def store(path: Path, vectors: dict[str, list[float]], made: str = "tiny") -> str:
-    with StoreWriter(path, "tiny", len(next(iter(vectors.values()))), {"model": made, "spec": "tiny"}) as writer:
-        writer.add([Item(None, id, np.array(vector)) for id, vector in vectors.items()])
-        writer.finish(list(vectors))
-    return str(path)
-
 
 # Reading
 
@@ -125,24 +117,22 @@ def test_a_topics_wordings_are_blended_at_unit_length_by_their_weights() -> None
 
 
 def test_stored_topics_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
-    name = store(tmp_path / "topics.h5", {"661": [0, 1], "662": [7, 0]})
-    with open_gallery([store(tmp_path / "gallery.h5", {"a": [3, 4]})]) as gallery:
+    name = str(store(tmp_path / "topics.h5", "tiny", {"661": [0, 1], "662": [7, 0]}))
+    with open_gallery([str(store(tmp_path / "gallery.h5", "tiny", {"a": [3, 4]}))]) as gallery:
         ids, vectors = topics.stored(name, gallery, ["662", "661"])
         assert (ids, vectors.tolist()) == (["662", "661"], [[7, 0], [0, 1]])
         assert topics.stored(name, gallery).ids == ["661", "662"]
         with pytest.raises(MismatchError, match="has no item '9'"):
             topics.stored(name, gallery, ["9"])
-        other = store(tmp_path / "other.h5", {"661": [0, 1]}, "large")
+        other = str(store(tmp_path / "other.h5", "tiny", {"661": [0, 1]}, {"model": "large", "spec": "tiny"}))
         with pytest.raises(MismatchError, match=r'other\.h5 and .*model is "large" and "tiny"; encode the topics with'):
             topics.stored(other, gallery)
         with pytest.raises(MismatchError, match="topic 661: zero vector"):
-            topics.stored(store(tmp_path / "zero.h5", {"661": [0, 0]}), gallery)
+            topics.stored(str(store(tmp_path / "zero.h5", "tiny", {"661": [0, 0]})), gallery)
 
 
 def test_a_gallery_without_a_text_model_asks_for_vectors(tmp_path: Path) -> None:
-    with StoreWriter(tmp_path / "g.h5", "tiny", 2, {}) as writer:
-        writer.add([Item(None, "a", np.ones(2))])
-        writer.finish(["a"])
+    store(tmp_path / "g.h5", "tiny", {"a": [1, 1]}, {})
     refusal = "no text model in its provenance; give --vectors"
     with open_gallery([str(tmp_path / "g.h5")]) as gallery, pytest.raises(MismatchError, match=refusal):
         topics.encoded([Topic("1", "a dog")], gallery)

@@ -37,6 +37,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         writer.finish(["a", "b"])
     Path("x.run").write_text("1661 Q0 a 1 0.9 x\n1661 Q0 b 2 0.8 x\n1662 Q0 b 1 0.7 x\n")
     Path("t.txt").write_text("661 a hang glider\n")
+    Path("v.mp4").touch()
     Path("x.qrels").write_text("1661 0 a 1\n1662 0 b 0\n")
     return "g.h5"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHARED = ("base", "catalogue", "open_clip_models")
 # Ni et al. (Microsoft) and Ma et al. both call their model X-CLIP; the latter is the teacher and head `xclip`.
 RENAMED = {"x-clip": "microsoft-xclip"}
-# What users are told of an encoder before it is used; here, since modules of encoders take seconds to import.
+# Notes on an encoder, shown before it is used; here, since modules of encoders take seconds to import.
 ADVICE = {
     "conse": "conse needs no download: it is good at objects and animals, weak at people, actions and written text",
     "lite": "lite needs no download: it is good at everyday scenes, weak at rare things and written text; larger "

@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from avs_cli.core.encoders import Runtime, _lite0, minilm
+from avs_cli.core.encoders import Runtime, minilm
 from avs_cli.core.encoders.catalogue import Model
+from avs_cli.core.models import efficientnet_lite0
 from avs_cli.errors import SpecError
 from avs_cli.types import Pixels, Sampling, Source
 
@@ -52,14 +53,14 @@ class Conse:
         self.has_text = output == "embedding"
         # Max pooling retrieves better than mean pooling: an object may be visible in few frames.
         self.pooling = "none" if output == "embedding" else "mean"
-        self.weights = Path(runtime.weights or _lite0.packaged_weights())
+        self.weights = Path(runtime.weights or efficientnet_lite0.packaged_weights())
 
     # Networks are loaded on first use, since a search needs only the text encoder.
 
     @cached_property
     def network(self) -> Any:
         """EfficientNet-Lite0."""
-        return _lite0.load(self.runtime.reader, self.weights, self.runtime.device)
+        return efficientnet_lite0.load(self.runtime.reader, self.weights, self.runtime.device)
 
     @cached_property
     def sentences(self) -> minilm.MiniLM:
@@ -72,7 +73,7 @@ class Conse:
         return {
             "embedding": lambda: self.sentences.dim,
             "pooled": lambda: int(self.network.num_features),
-            "scores": lambda: _lite0.CLASSES,
+            "scores": lambda: efficientnet_lite0.CLASSES,
         }[self.output]()
 
     @cached_property
@@ -96,7 +97,7 @@ class Conse:
     @cached_property
     def class_vectors(self) -> torch.Tensor:
         """(1000, 384) float32: each class's mean unit embedding over its wordings."""
-        wordings = [_lite0.class_texts(described) for described in (False, True)]
+        wordings = [efficientnet_lite0.class_texts(described) for described in (False, True)]
         key = hashlib.sha256(repr((wordings, self.sentences.provenance)).encode()).hexdigest()[:16]
 
         def compute() -> np.ndarray:
@@ -109,7 +110,7 @@ class Conse:
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8, S the largest of the sizes, to (B, dim) float32."""
-        batch = _lite0.scaled(frames, self.runtime.device)
+        batch = efficientnet_lite0.scaled(frames, self.runtime.device)
         pooled = sum(self._pooled(batch, size) for size in self.sizes) / len(self.sizes)
         if self.output == "pooled":
             return np.asarray(pooled.cpu().numpy(), np.float32)
@@ -123,7 +124,7 @@ class Conse:
         if size != batch.shape[-1]:
             batch = torch.nn.functional.interpolate(batch, (size, size), mode="bicubic", antialias=True)
             batch = batch.contiguous(memory_format=torch.channels_last)
-        return _lite0.pooled(self.network, batch)
+        return efficientnet_lite0.pooled(self.network, batch)
 
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Unit sentence embeddings, (N, 384) float32."""

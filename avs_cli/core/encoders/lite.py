@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from avs_cli.core.encoders import Runtime, _lite0, minilm
+from avs_cli.core.encoders import Runtime, minilm
 from avs_cli.core.encoders.catalogue import Model
+from avs_cli.core.models import efficientnet_lite0
 from avs_cli.core.models.lite import FrameSide, Sentences, TextSide, dequantised
 from avs_cli.core.weights import fill
 from avs_cli.errors import FormatError
@@ -53,7 +54,7 @@ class Lite:
     def __init__(self, runtime: Runtime):
         self.runtime = runtime
         self.weights = Path(runtime.weights or PACKAGED)
-        self.image_weights = Path(_lite0.packaged_weights())
+        self.image_weights = Path(efficientnet_lite0.packaged_weights())
         self.files = runtime.reader.given(self.weights)
         header = self.files.header
         if (header.get("format"), header.get("version")) != (FORMAT, VERSION):
@@ -65,7 +66,7 @@ class Lite:
     @cached_property
     def network(self) -> Any:
         """EfficientNet-Lite0."""
-        return _lite0.load(self.runtime.reader, self.image_weights, self.runtime.device)
+        return efficientnet_lite0.load(self.runtime.reader, self.image_weights, self.runtime.device)
 
     @cached_property
     def sentences(self) -> minilm.MiniLM:
@@ -123,7 +124,7 @@ class Lite:
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """(B, 256, 256, 3) uint8 to (B, D) float32 of unit length."""
-        pooled = _lite0.pooled(self.network, _lite0.scaled(frames, self.runtime.device))
+        pooled = efficientnet_lite0.pooled(self.network, efficientnet_lite0.scaled(frames, self.runtime.device))
         vectors = self.frame_side(pooled, self.network.classifier(pooled))
         return np.asarray(vectors.cpu().numpy(), np.float32)
 

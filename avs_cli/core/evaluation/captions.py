@@ -16,7 +16,7 @@ CUTOFFS = (1, 5, 10)
 # Rows compared at a time, to avoid copies of large matrices.
 _ROWS = 1024
 # Scores that are in memory at a time.
-CELLS = 1 << 25
+CELLS = 1 << 24
 
 ScoresOf = Callable[[np.ndarray], Any]
 """From C captions to their (C, V) scores for all videos, an array or a tensor on the CPU."""

@@ -167,6 +167,10 @@ class JoinedGallery:
         """The shots described in the files, by id."""
         return {id: shot for gallery in self.galleries for id, shot in gallery.shots().items()}
 
+    def some_shots(self, ids: Sequence[str]) -> dict[str, Shot]:
+        """Those of these shots that are described in the files, by id."""
+        return {id: shot for gallery in self.galleries for id, shot in gallery.some_shots(ids).items()}
+
 
 def _with_zeros(gallery: Gallery, places: np.ndarray, ids: Sequence[str]) -> Block:
     """The items at these positions; a row of zeros for each -1."""

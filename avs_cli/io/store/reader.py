@@ -47,7 +47,17 @@ from avs_cli.io.pipe import spooled
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.checked import check, features_in
 from avs_cli.io.store.compatibility import Comparison
-from avs_cli.io.store.schema import Ids, ids_of, offsets_of, opened, pictures_of, provenance_of, shots_of, structure
+from avs_cli.io.store.schema import (
+    Ids,
+    ids_of,
+    offsets_of,
+    opened,
+    pictures_of,
+    provenance_of,
+    shots_of,
+    some_shots_of,
+    structure,
+)
 from avs_cli.io.texts import Lookup, twin
 from avs_cli.types import Block, Shot, rows_of_items
 
@@ -215,6 +225,11 @@ class Store(Resource):
         with structure(self.path):
             return shots_of(self._file, self.path)
 
+    def some_shots(self, ids: Sequence[str]) -> dict[str, Shot]:
+        """Those of these shots that are described in the file, by id; in little memory, however many there are."""
+        with structure(self.path):
+            return some_shots_of(self._file, self.path, ids, self._map)
+
     @property
     def pictures(self) -> tuple[Column, np.ndarray]:
         """The ids (as bytes) of the shots with a thumbnail, and the (T+1,) offsets of the pictures."""
@@ -303,6 +318,10 @@ class Gallery(Resource):
     def shots(self) -> dict[str, Shot]:
         """The shots described in the files, by id."""
         return {id: shot for store in self.stores for id, shot in store.shots().items()}
+
+    def some_shots(self, ids: Sequence[str]) -> dict[str, Shot]:
+        """Those of these shots that are described in the files, by id."""
+        return {id: shot for store in self.stores for id, shot in store.some_shots(ids).items()}
 
     def thumbnail(self, shot: str) -> bytes | None:
         """The middle frame of a shot as JPEG, from the first file that has a thumbnail of it."""

@@ -154,6 +154,25 @@ def shots_of(file: Any, shown: str) -> dict[str, Shot]:
     return {id: Shot(id, videos[row], start, end) for id, row, start, end in columns}
 
 
+def some_shots_of(file: Any, shown: str, wanted: Sequence[str], mapped: mmap.mmap) -> dict[str, Shot]:
+    """Those of these shots that the file describes, without reading the others."""
+    if not holds(file, "shots") or not wanted or not len(file["shots/ids"]):
+        return {}
+    group, where = file["shots"], f"{shown}::shots"
+    column = _in_place(group["ids"], mapped)
+    ids: Column = texts(group["ids"], IDS, where) if column is None else column
+    named = np.array([id.encode() for id in wanted])
+    places = np.concatenate(
+        [low + np.flatnonzero(np.isin(ids[low : low + PIECE], named)) for low in range(0, len(ids), PIECE)]
+    )
+    rows, starts, ends = (group[name][places] for name in ("video", "start", "end"))
+    videos = {row: group["videos"][row] for row in set(rows.tolist())}
+    if not (np.isfinite(starts) & np.isfinite(ends) & (starts <= ends)).all():
+        raise FormatError(where, "a shot ends before it starts, or a time is NaN or infinite")
+    columns = zip(Ids(ids[places]), rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    return {id: Shot(id, bytes(videos[row]).decode(), start, end) for id, row, start, end in columns}
+
+
 def pictures_of(file: Any, shown: str) -> tuple[Column, np.ndarray]:
     """The ids (raw) and the offsets of the thumbnails."""
     if not holds(file, "thumbnails"):

@@ -6,12 +6,13 @@ frames/video7/frame_0012.jpg       in the folder of a shot: frame of shot video7
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from avs_cli.errors import FormatError
 from avs_cli.io.text.shots import video_names
-from avs_cli.io.video.frames import STAGE, is_picture, probe
+from avs_cli.io.video.frames import STAGE, find_media, is_picture, probe
 from avs_cli.io.video.workers import Broken, apart
 from avs_cli.types import Failure, Shot
 
@@ -41,6 +42,39 @@ def measured(shots: Iterable[Shot | Failure], workers: int, timeout: float) -> I
             yield Failure(shot.id, STAGE, message)
         else:
             yield shot._replace(end=duration)
+
+
+def video_files(stores: Mapping[str, str], folders: Sequence[str] = ()) -> dict[str, Path]:
+    """The files of videos, which stores name by the paths that they were read from; a missing one is left out.
+
+    stores   video, as a shot names it -> the store that has the shot
+    folders  folders or files among which to look first, by name or stem. Of several files with one name, that with the
+             longest common end of the path is taken, and none if there are several of these
+
+    A relative path is relative to the working folder, else to the folder of the store.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for file in find_media(folders) if folders else ():
+        for name in {file.name, file.stem}:
+            by_name.setdefault(name, []).append(file)
+    found: dict[str, Path] = {}
+    for video, store in stores.items():
+        there = _likest(Path(video), by_name.get(Path(video).name, []))
+        places = (Path(video), Path(store.partition("::")[0]).parent / video)
+        if path := there or next((path for path in places if path.is_file()), None):
+            found[video] = path
+    return found
+
+
+def _likest(video: Path, files: Sequence[Path]) -> Path | None:
+    """The file whose path ends most like that of the video."""
+
+    def alike(file: Path) -> int:
+        pairs = zip(reversed(video.parts[:-1]), reversed(file.parts[:-1]), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    best = sorted(files, key=alike, reverse=True)
+    return best[0] if best and (len(best) == 1 or alike(best[0]) > alike(best[1])) else None
 
 
 def frame_shots(paths: Sequence[Path], by: str, rate: float) -> dict[Shot, tuple[str, ...]]:

@@ -159,7 +159,7 @@ def probe(path: str | Path) -> VideoInfo:
             turned = picture.getexif().get(0x0112, 1) >= 5
             width, height = picture.size
             return VideoInfo(0.0, 0.0, *((height, width) if turned else (width, height)), 0)
-    with _opened(path) as video:
+    with opened_video(path) as video:
         return video.info
 
 
@@ -212,7 +212,7 @@ def read_views(
         return
     ended: set[int] = set()
     for layer in _layers(shots):
-        with _opened(path, threads) as video:
+        with opened_video(path, threads) as video:
             yield from _read_layer(video, layer, views, wanted, thumbnail, ended)
 
 
@@ -232,12 +232,12 @@ def read_small(
 def _read_small(
     path: str | Path, size: tuple[int, int], kernel: Interpolation, threads: int
 ) -> Iterator[tuple[float, np.ndarray]]:
-    with _opened(path, threads) as video:
+    with opened_video(path, threads) as video:
         ends = 0.0
         for time, ends, frame in video.frames:  # noqa: B007
             yield time, _scaled(frame, *size, kernel)
         if ends < video.info.duration - TOLERANCE:
-            raise FormatError(path, _cut_short(ends, video.info.duration))
+            raise FormatError(path, cut_short(ends, video.info.duration))
 
 
 def decode(
@@ -353,7 +353,7 @@ def _stretches(job: Job) -> Iterator[tuple[Shot, ...]]:
 # An open video
 
 
-class _Video(NamedTuple):
+class OpenVideo(NamedTuple):
     """An open file, its properties, and an iterator of its frames: (start, end, frame)."""
 
     path: Path
@@ -385,12 +385,15 @@ def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
-    """Open a video and decode its first frame. Raises FormatError for a file that is not a video or has no frames."""
+def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> Iterator[OpenVideo]:
+    """Open a video and decode its first frame. Raises FormatError for a file that is not a video or has no frames.
+
+    stamped  whether packets without a time stamp get one, as in AVI: for copying packets, not for decoding
+    """
     path = Path(path)
     if path.stat().st_size == 0:
         raise FormatError(path, "empty file")
-    with _container(path) as container:
+    with _container(path, stamped) as container:
         stream = next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
         if container.format.name == "tty":
             raise FormatError(path, "not a video (plain text)")
@@ -413,18 +416,19 @@ def _opened(path: str | Path, threads: int = 1) -> Iterator[_Video]:
         turned = first[2].rotation % 360
         width, height = _displayed(first[2], stream)
         info = VideoInfo(duration, rate, width, height, turned)
-        yield _Video(path, container, stream, start, info, _chained(first, frames), broken)
+        yield OpenVideo(path, container, stream, start, info, _chained(first, frames), broken)
 
 
 @contextmanager
-def _container(path: Path) -> Iterator[Any]:
+def _container(path: Path, stamped: bool = False) -> Iterator[Any]:
     with path.open("rb"):
         pass  # raises the error of an unreadable file
     # FFmpeg gives the reason only in its log, which stays off while decoding, since it needs the GIL.
     av.logging.set_level(av.logging.ERROR)
     try:
         # "file:" and the whitelist: names with colons are not protocols, and playlists cannot access the network.
-        container = av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+        options = {"protocol_whitelist": "file"} | ({"fflags": "+genpts"} if stamped else {})
+        container = av.open(f"file:{path}", metadata_errors="replace", options=options)
     except av.FFmpegError as error:
         said = error.log[2] if error.log else error.strerror
         raise FormatError(path, f"not a video ({' '.join(str(said).split()).lower()})") from None
@@ -450,7 +454,7 @@ def _last_end(path: Path, index: int) -> float:
     """The end of the last frame, from the packets: browser recordings and raw streams have no duration."""
     with _container(path) as container:
         stream = container.streams[index]
-        packets = [(packet.pts, packet.duration or 0) for packet in _packets(container, stream) if packet.size]
+        packets = [(packet.pts, packet.duration or 0) for packet in packets_of(container, stream) if packet.size]
         ends = [pts + duration for pts, duration in packets if pts is not None]
         if ends:
             return float(max(ends) * stream.time_base)
@@ -464,7 +468,7 @@ def _frame_rate(stream: Any, duration: float) -> float:
     return float(stream.average_rate or stream.guessed_rate or 25)
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     """The packets of the stream up to its end, or to the end of a truncated file."""
     packets = container.demux(stream)
     while True:
@@ -481,7 +485,7 @@ def _frames(
 ) -> Iterator[tuple[float, float, Any]]:
     """(start, end, frame) in display order from the position of the container; `broken` collects invalid packets."""
     time = -math.inf
-    for packet in _packets(container, stream):
+    for packet in packets_of(container, stream):
         try:
             frames = packet.decode()
         except av.FFmpegError:
@@ -559,7 +563,7 @@ def _layers(shots: Sequence[Shot]) -> list[list[Shot]]:
 
 
 def _read_layer(
-    video: _Video,
+    video: OpenVideo,
     shots: list[Shot],
     views: Sequence[View],
     wanted: Wanted,
@@ -613,7 +617,7 @@ def _read_layer(
                 queue.popleft()
 
 
-def _assembly(video: _Video, shot: Shot, view: View, pictured: bool) -> _Assembly:
+def _assembly(video: OpenVideo, shot: Shot, view: View, pictured: bool) -> _Assembly:
     """The requests of a view for a shot of a video, or its failure."""
     endless = shot.end - shot.start > LONGEST
     times = view.times(shot.start, shot.end, frame_rate=video.info.frame_rate) if view.pixels and not endless else []
@@ -636,14 +640,15 @@ def _in_order(of_shots: list[dict[int, _Assembly]]) -> list[_Request]:
     return sorted(requests)
 
 
-def _cut_short(end: float, promised: float) -> str:
+def cut_short(end: float, promised: float) -> str:
+    """The message on a video whose frames end too early."""
     return f"frames end at {end:.1f} s of {promised:.1f} s (is the file cut short?)"
 
 
 class _Finder:
     """Finds the nearest frames to ascending times, in one pass over a video."""
 
-    def __init__(self, video: _Video):
+    def __init__(self, video: OpenVideo):
         self.video = video
         self.frames = video.frames
         self.before: tuple[float, float, Any] | None = None
@@ -667,7 +672,7 @@ class _Finder:
             return "no frames can be decoded"
         if after is None and time > found[1] + TOLERANCE:
             promised = max(self.video.info.duration, shot.end)
-            return _cut_short(found[1], promised)
+            return cut_short(found[1], promised)
         if self.video.broken and max(found[0] - time, time - found[1]) > TOLERANCE:
             return f"no frame can be decoded near {time:.1f} s (is the file damaged?)"
         return found[2]
@@ -703,7 +708,7 @@ _KERNELS = {
 class _Painter:
     """Converts frames to encoder inputs; caches what was made of the last frame."""
 
-    def __init__(self, video: _Video, thumbnail: int):
+    def __init__(self, video: OpenVideo, thumbnail: int):
         self.path, self.stream, self.width = video.path, video.stream, thumbnail
         self.frame: Any = None
         self.scaled: dict[tuple[int, int, str], np.ndarray] = {}

@@ -1,0 +1,191 @@
+"""The page of `avs view` plays shots from their videos, in a real browser, by keyboard and mouse."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from avs_cli.cli import exit_code
+from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.types import Shot
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--mute-audio"]
+CLIP = "a clip #1, 50%.webm"
+# `npm install axe-core` in any folder; this names its axe.min.js.
+AXE = os.environ.get("AVS_AXE", "node_modules/axe-core/axe.min.js")
+
+PLAYER = "document.querySelector('#large video')"
+
+
+def film(path: Path) -> None:
+    """Six seconds at 10 frames a second, with a key frame each second."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 10
+        for n in range(60):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * n, np.uint8))))
+        out.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of five shots: two of a video, one of a file that is none, one of a missing file, one without times."""
+    folder = tmp_path_factory.mktemp("playing")
+    (folder / "videos").mkdir()
+    film(folder / "videos" / CLIP)
+    (folder / "videos" / "broken.mp4").write_bytes(b"not a video")
+    shots = {
+        Shot("one", f"videos/{CLIP}", 1.5, 2.25),
+        Shot("two", f"videos/{CLIP}", 4.0, 5.0),
+        Shot("broken", "videos/broken.mp4", 1.0, 2.0),
+        Shot("missing", "videos/missing.mp4", 1.0, 2.0),
+        Shot("picture", "picture.jpg", 0.0, 0.0),
+    }
+    with StoreWriter(folder / "g.h5", "conse", 2, {}) as writer:
+        writer.add([Item(shot, shot.id, np.ones(2, np.float16)) for shot in sorted(shots)])
+        writer.finish([])
+    order = ["one", "two", "broken", "missing", "picture"]
+    (folder / "r.run").write_text("".join(f"1 Q0 {shot} {n} {-n} x\n" for n, shot in enumerate(order, start=1)))
+    page = folder / "p.html"
+    assert exit_code(["view", str(folder / "r.run"), "-g", str(folder / "g.h5"), "-o", str(page)]) == 0
+    return page.as_uri()
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs {CHROMIUM} to look at the page (apt install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright to drive chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        yield page
+        chromium.close()
+
+
+@pytest.fixture
+def page(window: Any, address: str) -> Iterator[Any]:
+    """The page, opened afresh; `page.films` lists the videos that it has asked for."""
+    films: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.resource_type == "media" or "/videos/" in request.url:
+            films.append(request.url)
+
+    complaints: list[str] = []
+    listeners = {
+        "request": note,
+        "console": lambda message: complaints.append(message.text),
+        "pageerror": lambda error: complaints.append(str(error)),
+    }
+    for event, listener in listeners.items():
+        window.on(event, listener)
+    window.goto("about:blank")
+    window.goto(address)
+    window.films = films
+    yield window
+    for event, listener in listeners.items():
+        window.remove_listener(event, listener)
+    assert complaints == []
+
+
+def wait_until(page: Any, expression: str) -> None:
+    for _ in range(100):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"still not so after 5 s: {expression}; {page.evaluate(f'[{PLAYER}.currentTime, {PLAYER}.paused]')}")
+
+
+def press(page: Any, keys: str) -> None:
+    for key in keys.split():
+        page.keyboard.press(key)
+
+
+def test_enter_enlarges_without_a_request_and_enter_again_plays_the_shot_to_its_end(page: Any) -> None:
+    press(page, "Enter")
+    page.wait_for_timeout(150)
+    assert (page.films, page.locator("#large video").is_visible()) == ([], False)
+    press(page, "Enter")
+    wait_until(page, f"{PLAYER}.currentTime > 1.5")
+    assert page.evaluate(f"{PLAYER}.currentSrc").endswith("/videos/a%20clip%20%231%2C%2050%25.webm#t=1.5,2.25")
+    assert page.get_by_role("button", name="Pause").count() == 1
+    wait_until(page, f"{PLAYER}.paused")
+    assert 2.1 < page.evaluate(f"{PLAYER}.currentTime") < 2.6
+    press(page, "Enter")
+    wait_until(page, f"!{PLAYER}.paused && {PLAYER}.currentTime < 2.1")
+
+
+def test_space_plays_at_once_arrows_go_on_playing_and_escape_stops(page: Any) -> None:
+    press(page, "Space")
+    wait_until(page, f"{PLAYER}.currentTime > 1.5")
+    press(page, "ArrowRight")
+    wait_until(page, f"{PLAYER}.currentTime > 4")
+    assert page.locator("#large .id").inner_text() == "two"
+    press(page, "Space")
+    wait_until(page, f"{PLAYER}.paused")
+    press(page, "Escape")
+    wait_until(page, f"{PLAYER}.paused && !{PLAYER}.hasAttribute('src') && {PLAYER}.networkState === 0")
+    assert page.evaluate("document.activeElement.closest('.shot').querySelector('.id').textContent") == "two"
+
+
+def test_the_mouse_plays_from_the_times_and_from_the_picture(page: Any) -> None:
+    page.locator("#t0s1 .place a").click()
+    wait_until(page, f"{PLAYER}.currentTime > 4")
+    page.get_by_role("button", name="Close").click()
+    page.locator("#t0s0 > a").click()
+    assert not page.locator("#large video").is_visible()
+    page.locator("#large .frame").click()
+    wait_until(page, f"{PLAYER}.currentTime > 1.5")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_path_and_time_are_copied_as_in_a_shot_table(page: Any, address: str, allowed: bool) -> None:
+    if allowed:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    else:
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})")
+        page.evaluate("document.addEventListener('copy', () => { window.copied = getSelection().toString() })")
+    press(page, "Enter c")
+    wait_until(page, "document.querySelector('.note').textContent.startsWith('Copied')")
+    copied = page.evaluate("navigator.clipboard.readText()" if allowed else "window.copied")
+    path = Path(page.url.removeprefix("file://")).parent / "videos" / CLIP
+    assert copied == f"{path}\t1.5\t2.25"
+    assert page.locator(".note").inner_text() == f"Copied: {path}, 1.5 to 2.25 s"
+    assert page.films == []
+
+
+def test_a_file_that_the_browser_cannot_play_and_one_that_is_missing_are_reported_in_place(page: Any) -> None:
+    press(page, "j j Space")
+    note = page.locator("#large .note")
+    wait_until(page, "document.querySelector('#large .note').textContent")
+    assert note.inner_text().startswith("This browser cannot play broken.mp4: the file has moved")
+    assert not page.locator("#large video").is_visible()
+    assert page.locator("#large .caption .place a").get_attribute("target") == "_blank"
+    press(page, "ArrowRight")
+    assert note.inner_text() == "This shot does not play: its video was not there when the page was made."
+    assert page.get_by_role("button", name="Play").count() == 0
+    press(page, "ArrowRight")
+    assert note.inner_text() == ""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_axe_finds_nothing_serious(page: Any, width: int, scheme: str) -> None:
+    if not Path(AXE).is_file():
+        pytest.skip("needs axe-core (npm install axe-core; AVS_AXE names its axe.min.js)")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    for keys in ("", "Enter", "Enter", "Escape ?"):
+        press(page, keys)
+        found = page.evaluate("axe.run().then(({violations}) => violations.map(({id, impact}) => [id, impact]))")
+        assert [one for one in found if one[1] in ("serious", "critical")] == []
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.emulate_media(color_scheme="light")
