@@ -25,6 +25,10 @@ Topics = Annotated[
     ),
 ]
 Judgments = Annotated[str, typer.Option("--qrels", metavar="FILE", help="Judgments, to mark relevant shots.")]
+Confidences = Annotated[
+    str,
+    typer.Option("--confidence", metavar="FILE", help="Confidences of shots to show, from avs search --confidence."),
+]
 Shown = Annotated[int, typer.Option(min=1, help="Shots per topic and run.")]
 Videos = Annotated[
     list[str] | None,
@@ -49,6 +53,7 @@ def view(
     gallery: Galleries,
     topics: Topics = "",
     qrels: Judgments = "",
+    confidences: Confidences = "",
     shown: Shown = 100,
     thumbnails_beside: Beside = False,
     videos: Videos = None,
@@ -64,6 +69,7 @@ def view(
     Examples:
       avs view tv22.run --gallery gallery.h5 --topics tv22.txt -o tv22.html
       avs view clip.run laff.run --gallery gallery.h5 --topics tv22.txt --qrels tv22.qrels --shown 50
+      avs view tv22.run --gallery gallery.h5 --topics tv22.txt --confidence tv22.confidence
       avs view tv22.run --gallery gallery.h5 --shown 1000 --thumbnails-beside -o tv22.html
     """
     from avs_cli.console import TERMINAL, note
@@ -75,7 +81,15 @@ def view(
         raise SpecError("--thumbnails-beside needs --output FILE: stdout has no folder beside it")
     beside = thumbnails_beside
     shown_page = page(
-        runs, gallery, topics=topics, qrels=qrels, shown=shown, beside=beside, videos=videos or [], report=TERMINAL
+        runs,
+        gallery,
+        topics=topics,
+        qrels=qrels,
+        confidence=confidences,
+        shown=shown,
+        beside=beside,
+        videos=videos or [],
+        report=TERMINAL,
     )
     folder = Path(f"{output}{ENDING}")
     names = write_thumbnails(shown_page.pictures, folder) if beside else {}

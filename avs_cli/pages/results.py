@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import NamedTuple
 
-from avs_cli.stages.view import Page, Picture, RankedShot
+from avs_cli.stages.view import Page, Picture, RankedShot, doubt
 from avs_cli.types import Judgment, Shot
 
 # With more runs than this, a card does not list its rank in each; the script's enlarged view does.
@@ -52,6 +52,7 @@ class Card(NamedTuple):
     ranks   in each run
     scores  in each run
     home    the first run that returns it
+    sure    its confidence in percent; "" where unknown
     """
 
     id: str
@@ -65,6 +66,7 @@ class Card(NamedTuple):
     ranks: Sequence[int | None]
     scores: Sequence[str]
     home: int
+    sure: str
 
 
 class Strip(NamedTuple):
@@ -76,12 +78,13 @@ class Strip(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """One topic of the page: its id, its query (or its id), a strip per run, and its shots."""
+    """One topic of the page: its id, its query (or its id), a strip per run, its shots, and what makes it doubtful."""
 
     id: str
     query: str
     strips: Sequence[Strip]
     cards: Sequence[Card]
+    doubt: str = ""
 
 
 def render(page: Page, thumbnails: Mapping[str, str] = NO_FILES, videos: Mapping[str, str] = NO_FILES) -> str:
@@ -173,8 +176,8 @@ def _sheet(
     entries = page.topics[topic]
     judgments = None if page.qrels is None else page.qrels.get(topic, {})
     strips = [_strip(page, entries, judgments, run) for run in range(len(page.names))] if judgments else []
-    cards = [_card(page, classes, thumbnails, videos, judgments, entry) for entry in entries]
-    return Sheet(topic, page.queries.get(topic) or topic, strips, cards)
+    cards = [_card(page, classes, thumbnails, videos, judgments, topic, entry) for entry in entries]
+    return Sheet(topic, page.queries.get(topic) or topic, strips, cards, doubt(page, topic))
 
 
 def _judged(judgments: Mapping[str, Judgment], shot: str) -> str:
@@ -188,6 +191,7 @@ def _card(
     thumbnails: Mapping[str, str],
     videos: Mapping[str, str],
     judgments: Mapping[str, Judgment] | None,
+    topic: str,
     entry: RankedShot,
 ) -> Card:
     shot, place = entry.shot, page.shots.get(entry.shot)
@@ -203,6 +207,7 @@ def _card(
         judged="" if judgments is None else _judged(judgments, shot),
         ranks=entry.ranks,
         scores=["-" if score is None else f"{score:.4g}" for score in entry.scores],
+        sure=f"{sure:.0%}" if (sure := page.confidence.get(topic, {}).get(shot)) is not None else "",
         home=next(run for run, rank in enumerate(entry.ranks) if rank is not None),
     )
 

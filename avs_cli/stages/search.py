@@ -10,19 +10,35 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from avs_cli.core.device import prepare
+from avs_cli.core.encoders import encoders
+from avs_cli.core.search.confidence import DOUBTFUL, Calibration, Confidence, check_share
 from avs_cli.core.search.exact import Cosine, top_shots
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
+from avs_cli.provenance import HEAD
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.search_heads import FeatureWeight, HeadSearch, search_heads, searching_heads
 from avs_cli.stages.search_stores import StoreSearch, search_stores
-from avs_cli.stages.topics import Field, Topics, check_images, encoded, file_of, read, stored
-from avs_cli.types import Run
+from avs_cli.stages.topics import (
+    Field,
+    Topics,
+    check_images,
+    encoded,
+    file_of,
+    is_image,
+    other_sentences,
+    read,
+    stored,
+    wordings_of,
+)
+from avs_cli.types import Run, Topic
 
 __all__ = [
     "FeatureWeight",
@@ -35,8 +51,9 @@ __all__ = [
     "searching_heads",
 ]
 
-# Below this cosine, the best shot of a query was wrong in every case checked.
-DOUBTFUL = {"conse": 0.35}
+# When to estimate confidences: "cheap" is for a calibrated model and a gallery of at most `FEW` shots.
+Estimated = Literal["never", "cheap", "always"]
+FEW = 50_000
 NAMED = 5
 
 
@@ -48,6 +65,7 @@ def search(
     weights: FilePath | None = None,
     field: Field | None = None,
     depth: int = 1000,
+    at_least: float = 0.0,
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
@@ -61,6 +79,7 @@ def search(
     vectors         a store of topics, encoded already
     weights         a local checkpoint of the gallery's model, to encode topics with
     field           the text of each topic; None: "query", or that of `vectors`
+    at_least        leave out shots of a lower confidence, from 0 to 1; see `core.search.confidence`
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
@@ -73,6 +92,7 @@ def search(
         weights=weights,
         field=field,
         depth=depth,
+        at_least=at_least,
         allow_mismatch=allow_mismatch,
         device=device,
         threads=threads,
@@ -83,11 +103,18 @@ def search(
 
 
 class GallerySearch(NamedTuple):
-    """A search in a gallery that is open: the run, the seconds that its topics took together, and the gallery."""
+    """A search in a gallery that is open.
+
+    run         of its topics
+    seconds     that they took together
+    gallery     that was searched
+    confidence  of the run's scores; None where it was not estimated
+    """
 
     run: Run
     seconds: float
     gallery: Gallery
+    confidence: Confidence | None = None
 
 
 @contextmanager
@@ -99,13 +126,22 @@ def searching(
     weights: FilePath | None = None,
     field: Field | None = None,
     depth: int = 1000,
+    at_least: float = 0.0,
+    confidence: Estimated = "never",
     allow_mismatch: bool = False,
     device: str = "auto",
     threads: int = 0,
     engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> Iterator[GallerySearch]:
-    """As `search`, with all that the search knows; its gallery is open as long as the context is."""
+    """As `search`, with all that the search knows; its gallery is open as long as the context is.
+
+    confidence  "always", "never", or where it is "cheap": for a calibrated model and at most `FEW` shots; `at_least`
+                implies it
+    Notes the topics that have probably no relevant shot, where confidences are probabilities. Raises MismatchError for
+    confidences of a topic that has an example image: the bank is of sentences.
+    """
+    check_share(at_least)
     if topics is None and not vectors:
         raise SpecError("a search needs topics or their vectors")
     stores = path_names(gallery)
@@ -123,30 +159,73 @@ def searching(
             queries = stored(str(vectors), shots, None if wanted is None else [topic.id for topic in wanted], field)
         else:
             queries = encoded(wanted or [], shots, machine.device, machine.threads, weights)
-        if engine is None:
-            (rankings,) = top_shots([queries.vectors], shots, depth, machine.threads)
-        else:
-            scorer = partial(Cosine, queries.vectors)
-            rankings = search_stores(
-                engine, [StoreSearch(name, scorer, depth, threads or engine.cores) for name in stores]
-            )
+
+        def best(vectors: np.ndarray, depth: int) -> list[dict[str, float]]:
+            if engine is None:
+                (rankings,) = top_shots([vectors], shots, depth, machine.threads)
+                return rankings
+            scorer = partial(Cosine, vectors)
+            return search_stores(engine, [StoreSearch(name, scorer, depth, threads or engine.cores) for name in stores])
+
+        run: Run = dict(zip(queries.ids, best(queries.vectors, depth), strict=True))
         seconds = time.perf_counter() - begun
-        run: Run = dict(zip(queries.ids, rankings, strict=True))
-        doubt(run, shots.provenance, report)
-        yield GallerySearch(run, seconds, shots)
+        sure = None
+        if at_least or confidence == "always" or (confidence == "cheap" and is_cheap(shots, wanted)):
+            check_sentences(wanted or [])
+            bank = best(other_sentences(shots, machine.device, machine.threads, weights), 1)
+            sure = Confidence(np.array([*(max(of.values()) for of in bank)]), calibration(shots.provenance))
+            doubt(run, sure, report)
+            run = at_least_so_sure(run, sure, at_least) if at_least else run
+        yield GallerySearch(run, seconds, shots, sure)
 
 
-def doubt(run: Run, provenance: Mapping[str, Any], report: Reporter = LOGGED) -> None:
-    """Note the topics whose results are probably irrelevant, for models with a known threshold."""
-    model = str(provenance.get("spec", "")).partition(":")[0]
-    if model not in DOUBTFUL:
-        return
-    doubtful = [topic for topic, scores in run.items() if max(scores.values(), default=1.0) < DOUBTFUL[model]]
-    if doubtful:
-        which = "the best shot" if [*run] == ["query"] else f"the best shot of {_named(doubtful)}"
+def calibration(provenance: Mapping[str, Any]) -> Calibration | None:
+    """That of the model of a gallery; None for a model without one."""
+    found: Calibration | None = getattr(encoders.module(str(provenance["spec"])), "CALIBRATION", None)
+    return found
+
+
+def is_cheap(shots: Gallery, topics: Sequence[Topic] | None) -> bool:
+    """Whether confidences cost little beside the search itself, and are probabilities."""
+    known = isinstance(shots.provenance.get("spec"), str) and HEAD not in shots.provenance
+    return known and len(shots) <= FEW and bool(calibration(shots.provenance)) and not _pictured(topics or [])
+
+
+def check_sentences(topics: Sequence[Topic]) -> None:
+    """Raises MismatchError for a topic with an example image, whose cosines are not those of a sentence."""
+    if pictured := _pictured(topics):
+        raise MismatchError(f"topic {pictured} has an example image, and confidences are those of sentences")
+
+
+def _pictured(topics: Sequence[Topic]) -> str:
+    """The first topic that has an example image; "" without one."""
+    return next((topic.id for topic in topics if any(is_image(text) for _, text in wordings_of(topic))), "")
+
+
+def at_least_so_sure(run: Run, sure: Confidence, at_least: float) -> Run:
+    """The shots of a run of a confidence of `at_least` or more; a topic without one has no shots."""
+    return {
+        topic: {shot: run[topic][shot] for shot, confidence in of_shots.items() if confidence >= at_least}
+        for topic, of_shots in sure.of_run(run).items()
+    }
+
+
+def doubt(run: Run, sure: Confidence, report: Reporter = LOGGED) -> None:
+    """Note the topics that have probably no relevant shot, and how to read confidences that are no probabilities."""
+    if sure.calibration is None:
         report.note(
-            f"{which} has a cosine below {DOUBTFUL[model]} ({model}): low similarity, results may be irrelevant"
+            "this model is not calibrated: a confidence is no probability, but the share of "
+            f"{len(sure.bank)} other sentences for which the gallery has nothing as close"
         )
+        return
+    best = {topic: max(scores.values(), default=-1.0) for topic, scores in run.items()}
+    confidences = dict(zip(best, sure.of(np.array([*best.values()])).tolist(), strict=True))
+    if doubtful := [topic for topic, confidence in confidences.items() if confidence < DOUBTFUL]:
+        which = "" if [*run] == ["query"] else f"{_named(doubtful)}: "
+        value = (
+            f"has a confidence of {confidences[doubtful[0]]:.0%}" if len(doubtful) == 1 else f"is below {DOUBTFUL:.0%}"
+        )
+        report.note(f"{which}probably nothing relevant in this gallery: the best shot {value}")
 
 
 def _named(topics: Sequence[str]) -> str:

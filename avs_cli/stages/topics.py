@@ -4,6 +4,7 @@ Without a head, a topic has one vector in the space of a gallery, in which its w
 A head reads its text features of every wording, since its scores need not be linear in them.
 """
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,10 @@ import numpy as np
 import torch
 
 from avs_cli.core.encoders import Encoder, encoders
+from avs_cli.core.search.confidence import sentences
 from avs_cli.core.search.exact import blend
 from avs_cli.errors import MismatchError, SpecError
+from avs_cli.io.cache import remembered
 from avs_cli.io.store.compatibility import Comparison, is_imported
 from avs_cli.io.store.reader import Gallery, open_store
 from avs_cli.io.text.topics import read_texts
@@ -267,21 +270,45 @@ def encoded(
     Raises MismatchError for a gallery without a text model and for weights that are not the gallery's, SpecError for a
     model that has no vector for a text.
     """
-    spec = gallery.provenance.get("spec")
-    if HEAD in gallery.provenance:
-        raise MismatchError(f"{gallery.stores[0].path} has the vectors of a head; search it with --head FILE")
-    if not isinstance(spec, str):
-        raise MismatchError(f"{gallery.feature}: no text model in its provenance; give --vectors")
-    encoder = load_encoder(spec, device, threads, weights)
-    if not encoder.has_text or encoder.word_level:
-        what = "words one by one" if encoder.has_text else "no text"
-        raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
-    _compare_with_gallery(spec, _text_provenance(encoder, spec), gallery)
+    spec, encoder = _text_encoder(gallery, device, threads, weights, "give --vectors")
     vectors = encode_topics(encoder, spec, topics)
     # A single text goes through the same path: vectors are normalised.
     pairs = zip(topics, vectors, strict=True)
     found = np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
     return _checked(TopicVectors([topic.id for topic in topics], found))
+
+
+def other_sentences(
+    gallery: Gallery, device: str = "cpu", threads: int = 1, weights: FilePath | None = None
+) -> np.ndarray:
+    """(B, D) vectors of the sentences that say what chance finds in the gallery, from its text tower; see `Confidence`.
+
+    They are kept in the user's cache. Raises as `encoded`.
+    """
+    spec, encoder = _text_encoder(gallery, device, threads, weights, "a confidence needs one")
+    texts = sentences()
+    key = hashlib.sha256(repr((texts, _text_provenance(encoder, spec))).encode()).hexdigest()[:16]
+    return remembered(f"sentences-{key}", lambda: np.asarray(encoder.encode_text(texts)))
+
+
+def _text_encoder(
+    gallery: Gallery, device: str, threads: int, weights: FilePath | None, cure: str
+) -> tuple[str, Encoder]:
+    """The encoder that the gallery's provenance names, with its spec; raises as `encoded`.
+
+    cure  what to do where there is none
+    """
+    spec = gallery.provenance.get("spec")
+    if HEAD in gallery.provenance:
+        raise MismatchError(f"{gallery.stores[0].path} has the vectors of a head; search it with --head FILE")
+    if not isinstance(spec, str):
+        raise MismatchError(f"{gallery.feature}: no text model in its provenance; {cure}")
+    encoder = load_encoder(spec, device, threads, weights)
+    if not encoder.has_text or encoder.word_level:
+        what = "words one by one" if encoder.has_text else "no text"
+        raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
+    _compare_with_gallery(spec, _text_provenance(encoder, spec), gallery)
+    return spec, encoder
 
 
 def stored(name: str, gallery: Gallery, ids: Sequence[str] | None = None, field: str | None = None) -> TopicVectors:

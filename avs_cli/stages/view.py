@@ -9,16 +9,18 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote
 
 from PIL import Image
 
-from avs_cli.errors import few
+from avs_cli.core.search.confidence import DOUBTFUL
+from avs_cli.errors import MismatchError, few
 from avs_cli.io.atomic import replacing
 from avs_cli.io.store.reader import features, open_store
 from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
-from avs_cli.io.text.trec import read_qrels
+from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.io.video.find import video_files
 from avs_cli.io.video.frames import is_picture
 from avs_cli.reporting import LOGGED, Reporter
@@ -30,6 +32,8 @@ HEAVY = 20_000_000
 # Bytes of a shot on the page without its thumbnail, about.
 CARD = 500
 
+
+NO_CONFIDENCE: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 _THUMBNAIL = re.compile(r"[0-9a-f]{16}\.jpg")
 
@@ -65,6 +69,7 @@ class Page(NamedTuple):
     shown       the depth to which each run is shown
     videos      video, as shots name it -> its file, where there is one
     sources     kind of input -> its files, for the foot of the page; "" for what is not given
+    confidence  topic -> shot -> confidence, from 0 to 1, where known
     """
 
     names: Sequence[str]
@@ -76,6 +81,7 @@ class Page(NamedTuple):
     shown: int
     videos: Mapping[str, Path]
     sources: Mapping[str, str]
+    confidence: Mapping[str, Mapping[str, float]] = NO_CONFIDENCE
 
 
 def page(
@@ -84,6 +90,7 @@ def page(
     *,
     topics: FilePath | Mapping[str, str] = "",
     qrels: FilePath | Qrels = "",
+    confidence: FilePath | Run = "",
     shown: int = 100,
     beside: bool = False,
     videos: Paths = (),
@@ -96,6 +103,8 @@ def page(
     topics   a topics file, or the text of each topic by its id; or ids and ranges such as 731-750,761, to show these
              alone
     qrels    judgments, or their file
+    confidence
+             a run whose scores are confidences, from `avs search --confidence`, or its file
     shown    shots per topic and run
     beside   whether the thumbnails will be files beside the page, from `write_thumbnails`, and not in it
     videos   folders or files in which to look for the videos by name, if they are not where the stores say
@@ -131,6 +140,15 @@ def page(
             qrels = read_qrels(str(qrels))
         judged, renamed = align_topics(qrels, laid)
         _explain(sources["judgments"] or "the judgments", renamed, "judgment", laid, judged, report)
+    sure: Run = {}
+    if confidence:
+        if not isinstance(confidence, Mapping):
+            sources["confidences"] = str(confidence)
+            confidence = read_run(str(confidence))
+        sure, renamed = align_topics(confidence, laid)
+        where = sources.get("confidences", "the confidences")
+        check_confidences(sure, where)
+        _explain(where, renamed, "confidence", laid, sure, report)
     ids = dict.fromkeys(one.shot for of_topic in laid.values() for one in of_topic)
     shots, pictures, places = _pictured(stores, ids)
     found = video_files(places, path_names(videos))
@@ -161,7 +179,24 @@ def page(
             f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; {other}--shown {fewer} takes about "
             f"{HEAVY / 1e6:.0f} MB"
         )
-    return Page(names, laid, queries, shots, pictures, judged, shown, found, sources)
+    return Page(names, laid, queries, shots, pictures, judged, shown, found, sources, sure)
+
+
+def doubt(page: Page, topic: str) -> str:
+    """What to say of a topic that has probably no relevant shot; "" for others, and without confidences."""
+    best = max(page.confidence.get(topic, {}).values(), default=1.0)
+    return f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}" if best < DOUBTFUL else ""
+
+
+def check_confidences(confidences: Run, where: str) -> None:
+    """Raises MismatchError for scores that are no confidences, such as those of a plain run."""
+    for topic, of_shots in confidences.items():
+        for shot, value in of_shots.items():
+            if not 0 <= value <= 1:
+                raise MismatchError(
+                    f"{where}: shot {shot} of topic {topic} has {value:g}, and a confidence is from 0 to 1; "
+                    "write confidences with avs search --confidence"
+                )
 
 
 def video_addresses(page: Page, folder: FilePath) -> dict[str, str]:

@@ -275,11 +275,18 @@ def lay(folder: Path) -> None:
 
 
 LEARN = ("--epochs", 3, "--batch-size", 32, "--validate", "in/captions.txt", *PLACE)
+INDEXING = ("--model", "conse", "--shots", "fixed:seconds=1", "--workers", 1)
 STORES = ("--video", "in/photos.h5", "--text", "in/text.h5")
 FRAMED = ("--video", "in/frames.h5", "--text", "in/text.h5", "--captions", "in/captions.txt")
 CASES = [
     Case(
         "extract photos", ["extract", "in/photos", "--batch-size", 8, "-o", "o.h5", *PLACE], "o.h5", "in/photos/a.jpg"
+    ),
+    Case(
+        "index",
+        ["index", "in/videos", *INDEXING, "-o", "o.h5", *PLACE],
+        "o.h5",
+        "in/videos/sam2_dog.mp4",
     ),
     Case("extract --text", ["extract", "--text", "in/captions.txt", "-o", "o.h5", *PLACE], "o.h5", "in/captions.txt"),
     Case(

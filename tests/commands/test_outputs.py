@@ -136,5 +136,17 @@ def test_every_metavar_says_whether_its_values_are_files(name: str) -> None:
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_output_is_marked(name: str) -> None:
     command = ROOT.commands[name]
-    called = {"cache", "dropped", "explain", "output", "plot", "report", "save", "target", "tensorboard", "times"}
+    called = {
+        "cache",
+        "confidence",
+        "dropped",
+        "explain",
+        "output",
+        "plot",
+        "report",
+        "save",
+        "target",
+        "tensorboard",
+        "times",
+    }
     assert {one.name for one in command.params} & called == set(cli.parameters(command).outputs)

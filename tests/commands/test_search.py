@@ -275,3 +275,48 @@ def test_the_table_says_where_in_the_video_a_shot_is(gallery: Path, capsys: pyte
 )
 def test_times_are_written_as_players_write_them(seconds: float, written: str) -> None:
     assert command._clock(seconds) == written
+
+
+# Confidences
+
+
+def test_confidences_are_a_run_and_the_run_itself_stays_as_it_was(here: Here, sentences: Path, tmp_path: Path) -> None:
+    query = ("search", sentences, "--query", "a puppy by the sea")
+    _, plain, _ = here(*query)
+    code, out, told = here(*query, "--confidence", tmp_path / "c.run")
+    assert (code, out) == (0, plain) and "this model is not calibrated" in told
+    values = [float(line.split()[4]) for line in (tmp_path / "c.run").read_text().splitlines()]
+    assert len(values) == len(plain.splitlines()) and all(0 <= value <= 1 for value in values)
+    _, out, _ = here(*query, "--at-least", max(values))
+    kept = plain.splitlines()[: values.count(max(values))]
+    assert out.splitlines() == kept and len(kept) < len(values)
+
+
+def test_the_confidences_of_parts_are_those_of_the_gallery(here: Here, sentences: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more.h5"
+    (tmp_path / "more.txt").write_text("boat a boat at sea\n")
+    here("extract", "--model", "minilm", "--text", tmp_path / "more.txt", "-o", more)
+    files = []
+    for number, options in enumerate(([], ["--engine", "dask"])):
+        line = ("search", sentences, more, "--query", "a puppy by the sea", "--threads", 1, *options, "--at-least", 0.1)
+        code, out, _ = here(*line, "--confidence", tmp_path / f"{number}.run")
+        assert code == 0
+        files.append((out, (tmp_path / f"{number}.run").read_bytes()))
+    assert files[0] == files[1] and "boat" in files[0][0]
+
+
+def test_the_table_shows_confidences_in_percent(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from avs_cli.core.search.confidence import Calibration, Confidence
+    from avs_cli.io.store.reader import open_gallery
+
+    with open_gallery([str(gallery)]) as shots:
+        for calibration in (Calibration(slope=10, margin=0.1), None):
+            command._show({"b": 0.3}, shots, Confidence(np.array([0.2]), calibration))
+    printed = capsys.readouterr().out
+    assert "50%" in printed and "confidence" in printed
+    assert "100%" in printed and "against chance" in printed
+
+
+def test_confidences_are_of_cosines(here: Here, sentences: Path) -> None:
+    code, _, told = here("search", sentences, "-q", "a dog", "--head", "x.safetensors", "--at-least", 0.5)
+    assert code == 2 and "--at-least has no effect with --head" in told

@@ -455,3 +455,23 @@ def test_nothing_but_our_own_style_script_and_policy_goes_into_the_page_unescape
     assert len(templates) == 3
     trusted = [name for text in templates for name in re.findall(r"(\w+) *\| *safe|autoescape|Markup", text)]
     assert sorted(trusted) == ["pictures", "policy", "script", "style"]
+
+
+def test_confidences_of_a_file_are_shown_for_topics_of_its_ids(folder: Path) -> None:
+    run(folder / "c.trec", "661 red_1 0.8", "661 blue_1 0.25", "662 red_1 0.4")
+    line = [
+        "view",
+        folder / "a.trec",
+        "-g",
+        folder / "g.h5",
+        "--confidence",
+        folder / "c.trec",
+        "-o",
+        folder / "p.html",
+    ]
+    assert exit_code([*map(str, line)]) == 0
+    page = html.fromstring((folder / "p.html").read_text())
+    shown = [text for text in page.xpath("//li//p/text()") if text.startswith("confidence")]
+    assert shown == ["confidence 80%", "confidence 25%", "confidence 40%"]
+    (doubt,) = page.xpath("//p[contains(@class, 'doubt')]/text()")
+    assert "no confidence exceeds 40%" in doubt

@@ -16,9 +16,11 @@ from avs_cli import cli
 from avs_cli.core.models.described import describe, rebuild
 from avs_cli.core.models.layers import Input
 from avs_cli.core.models.text.words import Corpus
+from avs_cli.core.search.confidence import Calibration, Confidence
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.head_file import save_head
 from avs_cli.io.store.reader import Store
+from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run, write_run
 from avs_cli.reporting import Reporter
 from avs_cli.stages import search
@@ -193,15 +195,50 @@ def test_a_search_imports_only_what_it_uses(avs: Avs) -> None:
         assert subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip() == loaded
 
 
-def test_a_low_cosine_is_doubted_for_conse_alone() -> None:
+def test_a_search_leaves_out_what_is_less_sure_than_asked(avs: Avs) -> None:
+    with search.searching(["shots.h5"], TEXTS, confidence="always", report=Notes()) as found:
+        sure = found.confidence
+        whole = found.run
+    assert sure and sure.calibration is None  # minilm
+    of_shots = sure.of_run(whole)
+    assert [*of_shots["1"].values()] == sorted(of_shots["1"].values(), reverse=True)
+    least = of_shots["1"]["dog"]
+    assert least > 0 and min(of_shots["1"].values()) < least
     notes = Notes()
-    run = {"661": {"a": 0.3499, "b": 0.1}, "662": {"a": 0.35}}
-    search.doubt(run, {"spec": "clip"}, notes)
-    search.doubt({"662": {"a": 0.35}}, {"spec": "conse:classes=3"}, notes)
+    run = search.search(["shots.h5"], TEXTS, at_least=least, report=notes)
+    expected = {
+        topic: {shot: scores[shot] for shot in scores if of_shots[topic][shot] >= least}
+        for topic, scores in whole.items()
+    }
+    assert run == expected and [*run["1"]] == ["boat", "dog"]
+    assert any("not calibrated" in note for note in notes.messages)
+    assert search.search(["shots.h5"], vectors="topics.h5", at_least=least)["1"].keys() == {"boat", "dog"}
+
+
+def test_a_share_is_from_0_to_1_and_sentences_alone_have_confidences(avs: Avs, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="from 0 to 1"):
+        search.search(["shots.h5"], TEXTS, at_least=1.5)
+    with pytest.raises(MismatchError, match="no text model in its provenance; a confidence needs one"):
+        with StoreWriter(tmp_path / "topics.h5", "colour", 3, {"model": "eye"}) as writer:
+            writer.add([Item(None, "1", np.ones(3))])
+            writer.finish(["1"])
+        search.search(["colour.h5"], vectors=tmp_path / "topics.h5", at_least=0.5, report=Notes())
+    picture = tmp_path / "dog.jpg"
+    picture.write_bytes(b"")
+    with pytest.raises(MismatchError, match="topic 5 has an example image"):
+        search.check_sentences([Topic("4", "a dog"), Topic("5", str(picture))])
+
+
+def test_topics_whose_best_shot_is_improbable_are_named() -> None:
+    sure = Confidence(np.array([0.1, 0.2, 0.3]), Calibration(slope=10, margin=0.2))
+    notes = Notes()
+    search.doubt({"661": {"a": 0.4}, "662": {"b": 0.9}}, sure, notes)
     assert notes.messages == []
-    search.doubt(run, {"spec": "conse:classes=3"}, notes)
+    search.doubt({"661": {"a": 0.2, "b": 0.1}, "662": {"b": 0.9}}, sure, notes)
+    search.doubt({"query": {"a": 0.2}}, sure, notes)
     assert notes.messages == [
-        "the best shot of topic 661 has a cosine below 0.35 (conse): low similarity, results may be irrelevant"
+        "topic 661: probably nothing relevant in this gallery: the best shot has a confidence of 12%",
+        "probably nothing relevant in this gallery: the best shot has a confidence of 12%",
     ]
 
 

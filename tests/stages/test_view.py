@@ -77,3 +77,12 @@ def test_ids_and_ranges_choose_topics_and_are_no_source(gallery: str) -> None:
     assert ([*shown.topics], shown.queries, shown.sources["topics"]) == (["1662"], {}, "")
     with pytest.raises(MismatchError, match="no run has any"):
         page({"x": RUN}, [gallery], topics="700", report=Notes())
+
+
+def test_confidences_stand_below_shots_and_a_topic_without_any_is_doubted(gallery: str) -> None:
+    sure = {"661": {"a": 0.314}}
+    html = render(page({"x": RUN}, [gallery], confidence=sure, report=Notes()))
+    assert "confidence 31%" in html and "no confidence exceeds 31%" in html
+    assert "Probably nothing relevant" not in render(page({"x": RUN}, [gallery], report=Notes()))
+    with pytest.raises(MismatchError, match="a confidence is from 0 to 1"):
+        page({"x": RUN}, [gallery], confidence={"661": {"a": 3.0}}, report=Notes())
