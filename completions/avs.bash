@@ -131,6 +131,8 @@ _avs() {
             search:--field) words='query narrative both' ;;
             search:--missing) words='error skip zero' ;;
             search:--depth) compopt +o default 2>/dev/null ;;
+            search:--at-least) ;;
+            search:--confidence) ;;
             search:--tag) ;;
             search:--output | search:-o) ;;
             search:--weights) ;;
@@ -198,6 +200,7 @@ _avs() {
             view:--gallery | view:-g) ;;
             view:--topics) ;;
             view:--qrels) ;;
+            view:--confidence) ;;
             view:--shown) compopt +o default 2>/dev/null ;;
             view:--videos) ;;
             view:--output | view:-o) ;;
@@ -225,12 +228,12 @@ _avs() {
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
-                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
-                    view) words='--gallery -g --topics --qrels --shown --thumbnails-beside --videos --output -o --help' ;;
+                    view) words='--gallery -g --topics --qrels --confidence --shown --thumbnails-beside --videos --output -o --help' ;;
                     clip) words='--gallery -g --topics --depth --pad --exact --list --videos --workers --timeout --output -o --help' ;;
                     info) words='--json --help' ;;
                     convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;
