@@ -10,7 +10,7 @@ from avs_cli.core.encoders import encoders
 from avs_cli.core.shots import detectors
 from avs_cli.errors import SpecError
 from avs_cli.options import Checkpoints, Device, Engine, Scheduler, Threads, checkpoints, workers_of
-from avs_cli.outputs import Writes
+from avs_cli.outputs import Writes, spare
 
 Folders = Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of videos, or videos.")]
 Output = Annotated[
@@ -87,7 +87,9 @@ def index(
     if weights is not None and not model:
         raise SpecError(f"--weights {weights}: of which model? give its --model")
     from avs_cli.stages import index as stage
+    from avs_cli.stages.inputs import media_around
 
+    spare(output, media_around(output, folders))
     given = checkpoints(weights, model)
     with workers_of(engine, scheduler, workers, device) as cluster:
         stage.index(

@@ -19,6 +19,7 @@ store depends on the videos that there are alone: it is that of a fresh index, r
 there is only step 1, which reads no video.
 """
 
+import glob
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -302,6 +303,9 @@ class _Update:
         self.failed: dict[str, str] = {}
         self.failures: dict[tuple[str, str], Failure] = {}
         self.read: set[str] = set()
+        # Temporary files of a killed call: while the store is locked, there is no other writer.
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            leftover.unlink()
         # Failures of a killed call are tried again: its videos may have been on the move.
         ledger_of(self.store).unlink(missing_ok=True)
 

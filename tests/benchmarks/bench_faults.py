@@ -289,6 +289,12 @@ CASES = [
         "in/videos/sam2_dog.mp4",
     ),
     Case("extract --text", ["extract", "--text", "in/captions.txt", "-o", "o.h5", *PLACE], "o.h5", "in/captions.txt"),
+    Case(
+        "index",
+        ["index", "in/videos", "--model", "conse", "--shots", "fixed:seconds=1", "--workers", 1, "-o", "o.h5", *PLACE],
+        "o.h5",
+        "in/videos/sam2_dog.mp4",
+    ),
     Case("convert a BigFile", ["convert", "in/bigfile", "o.h5"], "o.h5", "in/bigfile"),
     Case(
         "train",

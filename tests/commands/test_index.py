@@ -77,6 +77,7 @@ def test_a_killed_index_is_resumed_by_the_same_command(avs_here: Here, killed: C
     ("line", "code", "message"),
     [
         (["videos.h5"], 2, "--output would overwrite videos.h5, which is read as FOLDER"),
+        (["My Videos", "-o", "My Videos/red.mp4"], 2, "--output would overwrite My Videos/red.mp4"),
         (["nowhere"], 3, "nowhere: no such file or directory"),
         (["empty"], 3, "empty: contains no videos or images"),
         (["My Videos", "-o", "empty"], 3, "empty"),
