@@ -66,7 +66,7 @@ def clip(
     Examples:
       avs clip tv22.run -g gallery.h5 -o clips/
       avs clip tv22.run -g gallery.h5 --topics 731-735 --depth 3 --exact --pad 0.5 -o clips/
-      avs search videos.h5 --query "a dog" | avs clip - -g videos.h5 -o clips/
+      avs clip - -g videos.h5 -o clips/ < dog.run
       avs clip tv22.run -g gallery.h5 --videos v3c/ --list edl -o tv22.edl
     """
     from avs_cli.console import TERMINAL, note
