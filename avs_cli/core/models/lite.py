@@ -77,7 +77,7 @@ class TextSide(nn.Module):
         self.second = nn.Linear(hidden, dim)
         self.own = nn.Embedding(len(known), dim)
         nn.init.normal_(self.own.weight, std=0.02)
-        self.register_buffer("known", known.to(torch.int32))
+        self.register_buffer("known", known.to(torch.int16))
         rows = torch.full((VOCABULARY,), UNKNOWN)
         rows[known.long()] = torch.arange(len(known))
         self.register_buffer("rows", rows, persistent=False)

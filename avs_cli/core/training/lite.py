@@ -124,8 +124,11 @@ class LiteTraining:
         self.texts = TextSide(
             recipe.dim, recipe.hidden, recipe.queries, known, recipe.text_dropout, recipe.piece_dropout
         )
+        # Dropout goes on from here, whatever else draws random numbers before the training.
+        self._random = torch.get_rng_state()
 
     def __iter__(self) -> Iterator[LiteEpoch]:
+        torch.set_rng_state(self._random)
         recipe, generator = self.recipe, np.random.default_rng(self.recipe.seed)
         weights = [*self.frames.parameters(), *self.texts.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=recipe.decay)
