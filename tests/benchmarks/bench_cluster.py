@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench_faults import scheduler
-
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 MODEL = "conse"
 ROUNDS = 2
@@ -28,6 +26,9 @@ def seconds(folder: Path, *line: object) -> float:
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
+    # Not a package: run.py adds the folder to the path.
+    from bench_faults import scheduler
+
     CLIPS.stat()
     with tempfile.TemporaryDirectory(prefix="avs-bench-") as name, scheduler() as (address, _):
         folder = Path(name)

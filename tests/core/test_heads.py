@@ -417,7 +417,11 @@ def test_wordings_that_a_head_cannot_take_are_told(
             3,
             "use --missing skip to skip these shots, or --missing zero to",
         ),
-        ((*GALLERY, "--times", "-", "--output", "-"), 2, "- is stdout, which takes one of --output, --times and"),
+        (
+            (*GALLERY, "--times", "-", "--output", "-"),
+            2,
+            "- is stdout, which takes one of --output, --times, --explain",
+        ),
         (("other.h5", "frames.h5", *GALLERY[2:]), 3, "a different 'clip' than that of other.h5::clip: model is"),
         (("clip.h5", "frames.h5", "--topics", "topics.txt"), 3, "text feature 'sent' has no model"),
         (
