@@ -69,7 +69,7 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	if [ -n "$$QUERY" ]; then \
 		printf '1 %s\n' "$$QUERY" > "$$out/topics.txt"; \
 	else \
-		printf '%s\n' '1 people riding mountain bikes' '2 a rabbit' '3 a man in a car with a seat belt' > "$$out/topics.txt"; \
+		printf '%s\n' '1 a bicycle parked in front of a house' '2 a rabbit' '3 a man with his mouth open' > "$$out/topics.txt"; \
 	fi; \
 	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
 	avs index "$$videos" -o "$$out/videos.h5" $(ENGINE); \
