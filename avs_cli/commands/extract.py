@@ -166,8 +166,9 @@ def extract(
     the stores of the features.
 
     --engine dask encodes on the workers of a cluster, which see the same files; the store is the same. Start them with
-    `dask worker ADDRESS --nthreads 1` and DASK_DISTRIBUTED__WORKER__DAEMON=False in the environment. Without any
-    engine, --shard I/N shares the work among N jobs, each with an output of its own.
+    `dask worker ADDRESS --nthreads 1` and DASK_DISTRIBUTED__WORKER__DAEMON=False in the environment; with SLURM,
+    dask-jobqueue submits them (--lifetime ends them before their time is over). Without any engine, --shard I/N shares
+    the work among N jobs of an array, each with an output of its own.
 
     \b
     Examples:
