@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from avs_cli.core.device import prepare
 from avs_cli.core.encoders import minilm
-from avs_cli.core.encoders.lite import FORMAT, SIZE, VERSION
+from avs_cli.core.encoders.lite import HEADER, SIZE
 from avs_cli.core.extraction.batches import encode
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.core.models import efficientnet_lite0
@@ -106,8 +106,7 @@ def train_lite(
         "date": date,
         "packages": versions("numpy", "torch"),
     }
-    header = {"format": FORMAT, "version": VERSION, "training": json.dumps(facts)}
-    save(output, quantised(training.state()), header)
+    save(output, quantised(training.state()), {"avs": HEADER + json.dumps(facts)[1:]})
     return TrainedLite(len(ids), len(sentences), loss)
 
 
