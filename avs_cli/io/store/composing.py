@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +12,15 @@ from avs_cli.io.atomic import replacing
 from avs_cli.io.store.files import FileTable, write_files
 from avs_cli.io.store.reader import Store, features
 from avs_cli.io.store.schema import (
+    copy_items,
     created,
     opened,
     pictures_of,
-    structure,
     write_feature,
     write_pictures,
     write_shots,
 )
-from avs_cli.io.store.writer import PIECE, flush
+from avs_cli.io.store.writer import flush
 from avs_cli.io.texts import Lookup
 from avs_cli.types import Shot
 
@@ -132,21 +131,7 @@ def _chosen(count: int, places: dict[int, np.ndarray], offsets: dict[int, np.nda
 
 
 def _copy(source: Any, target: Any, items: _Items, number: int) -> None:
-    """Copy the items of one origin to their places in the target, where all follow each other; adjacent at once."""
-    ours = np.flatnonzero(items.origin == number)
-    if not len(ours):
-        return
-    begins, goals = items.starts[ours], (np.cumsum(items.lengths) - items.lengths)[ours]
-    ends = begins + items.lengths[ours]
-    # A shift of all rows between two breaks leads to their places.
-    shifts = goals - begins
-    follows = (begins[1:] == ends[:-1]) & (shifts[1:] == shifts[:-1])
-    breaks = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(ours)]
-    step = max(1, PIECE // max(1, int(np.prod(target.shape[1:])) * target.dtype.itemsize))
-    for first, last in pairwise(breaks):
-        shift = int(shifts[first])
-        for low in range(int(begins[first]), int(ends[last - 1]), step):
-            high = min(low + step, int(ends[last - 1]))
-            with structure(source.file.filename):
-                piece = source[low:high]
-            target[low + shift : high + shift] = piece
+    """Copy the items of one origin to their places in the target, where all follow each other."""
+    ours = items.origin == number
+    goals = np.cumsum(items.lengths) - items.lengths
+    copy_items(source, target, items.starts[ours], items.lengths[ours], goals[ours])

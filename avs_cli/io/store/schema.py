@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -26,6 +27,8 @@ PROVENANCE_BYTES = 1 << 20
 WRITTEN_BYTES = 60_000
 # Ids that are decoded at a time.
 PIECE = 1 << 14
+# Bytes of items that are copied at a time.
+COPIED_BYTES = 32 << 20
 
 
 class Ids(Sequence[str]):
@@ -283,3 +286,23 @@ def write_pictures(file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence
     write_ids(group, "ids", ids)
     array(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
     return array(group, "jpeg", (sum(lengths),), np.uint8)
+
+
+def copy_items(source: Any, target: Any, begins: np.ndarray, lengths: np.ndarray, goals: np.ndarray) -> None:
+    """Copy the rows of items from one dataset to another, those of items that are adjacent in both at once.
+
+    begins, lengths, goals  of each item: its first row in the source, its number of rows, its first row in the target
+    """
+    if not len(begins):
+        return
+    ends, shifts = begins + lengths, goals - begins
+    follows = (begins[1:] == ends[:-1]) & (shifts[1:] == shifts[:-1])
+    breaks = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(begins)]
+    step = max(1, COPIED_BYTES // max(1, int(np.prod(target.shape[1:])) * target.dtype.itemsize))
+    for first, last in pairwise(breaks):
+        shift = int(shifts[first])
+        for low in range(int(begins[first]), int(ends[last - 1]), step):
+            high = min(low + step, int(ends[last - 1]))
+            with structure(source.file.filename):
+                piece = source[low:high]
+            target[low + shift : high + shift] = piece

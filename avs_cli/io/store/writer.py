@@ -25,11 +25,11 @@ from avs_cli.io.store.ledger import ledger_line, ledger_of, read_ledger, write_l
 from avs_cli.io.store.reader import Store, features, kind_of
 from avs_cli.io.store.schema import (
     Ids,
+    copy_items,
     created,
     ids_of,
     opened,
     pictures_of,
-    structure,
     write_feature,
     write_pictures,
     write_shots,
@@ -37,7 +37,6 @@ from avs_cli.io.store.schema import (
 from avs_cli.io.texts import Numbering
 from avs_cli.types import Failure, Shot
 
-PIECE = 32 << 20
 ROOM = ".room-"
 
 
@@ -438,10 +437,10 @@ class StoreWriter:
                 if self.feature in part:
                     held = Ids(ids_of(part[self.feature], str(source)))
                     offsets = part[self.feature]["offsets"][...] if self.frame_level else np.arange(len(held) + 1)
-                    _move(part[self.feature]["vectors"], offsets, vectors, _targets(number, held, where, rows))
+                    _copy(part[self.feature]["vectors"], offsets, vectors, _targets(number, held, where, rows))
                 raw, offsets = pictures_of(part, str(source))
                 if len(raw):
-                    _move(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), held_pictures, places))
+                    _copy(part["thumbnails/jpeg"], offsets, jpeg, _targets(number, Ids(raw), held_pictures, places))
 
     def _tidy(self) -> None:
         """Remove the parts, and entries of the ledger that are no longer missing."""
@@ -518,23 +517,10 @@ def _targets(number: int, ids: Iterable[str], held: _Places, starts: np.ndarray)
     return np.where(ours, starts[known], -1)
 
 
-def _move(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> None:
-    """Copy item i, source[offsets[i]:offsets[i+1]], to target[starts[i]:] unless it is -1; adjacent items at once."""
-    if not len(starts):
-        return
-    lengths = np.diff(offsets)
-    follows = (starts[1:] == starts[:-1] + lengths[:-1]) & (starts[:-1] >= 0)
-    breaks = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(starts)]
-    step = max(1, PIECE // max(1, int(np.prod(target.shape[1:])) * target.dtype.itemsize))
-    for first, last in itertools.pairwise(breaks):
-        if starts[first] < 0:
-            continue
-        shift = int(starts[first] - offsets[first])
-        for low in range(int(offsets[first]), int(offsets[last]), step):
-            high = min(low + step, int(offsets[last]))
-            with structure(source.file.filename):
-                piece = source[low:high]
-            target[low + shift : high + shift] = piece
+def _copy(source: Any, offsets: np.ndarray, target: Any, starts: np.ndarray) -> None:
+    """Copy item i, source[offsets[i]:offsets[i+1]], to target[starts[i]:] unless it is -1."""
+    ours = starts >= 0
+    copy_items(source, target, offsets[:-1][ours], np.diff(offsets)[ours], starts[ours])
 
 
 def flush(path: Path) -> None:
