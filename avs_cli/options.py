@@ -33,6 +33,25 @@ Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0 uses
 Device = Annotated[str, typer.Option(help="Device: auto (a GPU if available), cpu, cuda, cuda:1, mps …")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Workers = Annotated[int, typer.Option(min=0, help="Video decoding processes; 0 chooses from the available cores.")]
+EncodingWorkers = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Video decoding processes; 0 chooses from the available cores. With --engine dask and no --scheduler, "
+        "workers of the cluster, where 0 is one per core.",
+    ),
+]
+Processes = Annotated[int, typer.Option(min=0, help="Worker processes; 0 uses all cores.")]
+Timeout = Annotated[float, typer.Option(min=1, help="Seconds without progress before a video is skipped.")]
+FrameBatch = Annotated[int, typer.Option(min=1, max=4096, help="Frames (or clips) per forward pass.")]
+Videos = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder with the videos, for stores that name other places; repeatable.",
+        show_default=False,
+    ),
+]
 Weights = Annotated[
     str | None, typer.Option(metavar="PATH", help="Local checkpoint of the model, instead of the published weights.")
 ]

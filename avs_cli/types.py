@@ -99,6 +99,10 @@ class Pixels:
     crops: int = 1
 
 
+Span = tuple[float, float]
+"""Start and end of a shot in its video, in seconds."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Sampling of frames from a shot.

@@ -6,21 +6,13 @@ import typer
 
 from avs_cli import applies
 from avs_cli.errors import SpecError
-from avs_cli.options import Depth, Topics
+from avs_cli.options import Depth, Processes, Timeout, Topics, Videos
 from avs_cli.outputs import WRITES, spare
 
 TheRun = Annotated[str, typer.Argument(metavar="RUN", help="TREC run, plain or .gz; - is stdin.")]
 Galleries = Annotated[
     list[str],
     typer.Option("--gallery", "-g", metavar="STORE", help="Store with the videos and times of the shots; repeatable."),
-]
-Videos = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder with the videos, for stores that name other places; repeatable.",
-        show_default=False,
-    ),
 ]
 Pad = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Seconds to add before and after each shot.")]
 Exact = Annotated[
@@ -31,8 +23,6 @@ CutList = Annotated[
     Literal["edl", "fcpxml", "m3u", "csv"] | None,
     typer.Option("--list", help="Write a cut list of the videos instead of clips.", show_default=False),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 uses all cores.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds without progress before a video is skipped.")]
 Target = Annotated[
     str,
     typer.Option(
@@ -52,7 +42,7 @@ def clip(
     exact: Exact = False,
     cut_list: CutList = None,
     videos: Videos = None,
-    workers: Workers = 0,
+    workers: Processes = 0,
     timeout: Timeout = 60.0,
     output: Target = "-",
 ) -> None:

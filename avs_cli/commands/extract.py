@@ -7,14 +7,16 @@ import typer
 
 from avs_cli import applies
 from avs_cli.console import TERMINAL, table
-from avs_cli.core.encoders import encoders
+from avs_cli.core.encoders import DEFAULT, encoders
 from avs_cli.core.extraction import THUMBNAIL
 from avs_cli.errors import SpecError
 from avs_cli.options import (
     AllowMismatch,
     Checkpoints,
     Device,
+    EncodingWorkers,
     Engine,
+    FrameBatch,
     Json,
     Output,
     Scheduler,
@@ -52,7 +54,7 @@ Models = Annotated[
 def extract(
     context: typer.Context,
     inputs: Inputs = [],  # noqa: B006  typer reads the default
-    model: Models = ["lite"],  # noqa: B006
+    model: Models = [DEFAULT],  # noqa: B006
     output: Annotated[Output, Writes((".errors.jsonl", ".parts", ".lock"))] = "",
     head: Annotated[
         str,
@@ -108,15 +110,8 @@ def extract(
             "elsewhere."
         ),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Frames (or clips) per forward pass.")] = 32,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Video decoding processes; 0 chooses from the available cores. With --engine dask and no --scheduler, "
-            "workers of the cluster, where 0 is one per core.",
-        ),
-    ] = 0,
+    batch_size: FrameBatch = 32,
+    workers: EncodingWorkers = 0,
     threads: Threads = 0,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a decoded frame before a file is skipped.")

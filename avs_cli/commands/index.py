@@ -6,10 +6,21 @@ import typer
 
 from avs_cli import applies
 from avs_cli.console import TERMINAL
-from avs_cli.core.encoders import encoders
+from avs_cli.core.encoders import DEFAULT, encoders
 from avs_cli.core.shots import detectors
 from avs_cli.errors import SpecError
-from avs_cli.options import Checkpoints, Device, Engine, Scheduler, Threads, checkpoints, workers_of
+from avs_cli.options import (
+    Checkpoints,
+    Device,
+    EncodingWorkers,
+    Engine,
+    FrameBatch,
+    Scheduler,
+    Threads,
+    Timeout,
+    checkpoints,
+    workers_of,
+)
 from avs_cli.outputs import Writes, spare
 
 Folders = Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Folders of videos, or videos.")]
@@ -25,7 +36,7 @@ Models = Annotated[
         metavar="SPEC",
         help="Encoder to add to those of the store, as NAME or NAME:KEY=VALUE; repeatable: frames are decoded once for "
         f"all: {', '.join(encoders.names())}.",
-        show_default="those of the store, and lite for a new one",
+        show_default=f"those of the store, and {DEFAULT} for a new one",
     ),
 ]
 Detector = Annotated[
@@ -53,17 +64,10 @@ def index(
     ] = False,
     weights: Checkpoints = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Frames (or clips) per forward pass.")] = 32,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Video decoding processes; 0 chooses from the available cores. With --engine dask and no --scheduler, "
-            "workers of the cluster, where 0 is one per core.",
-        ),
-    ] = 0,
+    batch_size: FrameBatch = 32,
+    workers: EncodingWorkers = 0,
     threads: Threads = 0,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds without progress before a video is skipped.")] = 60.0,
+    timeout: Timeout = 60.0,
     engine: Engine = "local",
     scheduler: Scheduler = "",
 ) -> None:

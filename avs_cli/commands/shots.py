@@ -6,7 +6,7 @@ import typer
 
 from avs_cli import applies
 from avs_cli.core.shots import detectors
-from avs_cli.options import Output
+from avs_cli.options import Output, Processes, Timeout
 from avs_cli.outputs import spare
 
 Videos = Annotated[
@@ -27,8 +27,6 @@ Msb = Annotated[
         metavar="TABLE", help="Use V3C's master shot boundaries, a table or a folder of tables, instead of a detector."
     ),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 uses all cores.")]
-Timeout = Annotated[float, typer.Option(min=1, help="Seconds without progress before a video is skipped.")]
 
 
 def shots(
@@ -36,7 +34,7 @@ def shots(
     videos: Videos = None,
     detector: Detector = "content",
     msb: Msb = None,
-    workers: Workers = 0,
+    workers: Processes = 0,
     timeout: Timeout = 60.0,
     output: Output = "-",
 ) -> None:

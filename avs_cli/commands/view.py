@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from avs_cli.errors import SpecError
-from avs_cli.options import Output, Runs
+from avs_cli.options import Output, Runs, Videos
 from avs_cli.outputs import Writes
 
 # Of the folder with the thumbnails of a page.
@@ -30,14 +30,6 @@ Confidences = Annotated[
     typer.Option("--confidence", metavar="FILE", help="Confidences of shots to show, from avs search --confidence."),
 ]
 Shown = Annotated[int, typer.Option(min=1, help="Shots per topic and run.")]
-Videos = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder with the videos, for stores that name other places; repeatable.",
-        show_default=False,
-    ),
-]
 Beside = Annotated[
     bool,
     typer.Option(

@@ -62,7 +62,7 @@ def m3u_list(cuts: Sequence[Cut]) -> str:
             f"#EXTINF:{max(1, round(shot.end - shot.start))},{_line(f'{topic} {rank}: {shot.id}')}",
             f"#EXTVLCOPT:start-time={shot.start:.3f}",
             f"#EXTVLCOPT:stop-time={shot.end:.3f}",
-            _address(shot),
+            _address(shot.video),
         ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -156,7 +156,7 @@ def _asset(resources: Any, name: str, video: str, info: MediaInfo) -> None:
         | {"duration": _seconds(round(info.duration * rate), rate)}
         | (sound if info.channels else {}),
     )
-    etree.SubElement(asset, "media-rep", kind="original-media", src=Path(video).absolute().as_uri())
+    etree.SubElement(asset, "media-rep", kind="original-media", src=_address(video))
 
 
 def _frames(shot: Shot, pad: float, info: MediaInfo, rate: Fraction) -> tuple[int, int]:
@@ -183,9 +183,9 @@ def _path(shot: Shot) -> str:
     return str(Path(shot.video).absolute())
 
 
-def _address(shot: Shot) -> str:
+def _address(video: str) -> str:
     """A file: address, in which no character of a name can be taken for another thing."""
-    return Path(shot.video).absolute().as_uri()
+    return Path(video).absolute().as_uri()
 
 
 def _line(text: str) -> str:

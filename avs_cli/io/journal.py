@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-Span = tuple[float, float]
+from avs_cli.types import Span
 
 
 class Journal:

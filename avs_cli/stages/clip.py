@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from avs_cli import machine
-from avs_cli.errors import IncompleteError, MismatchError, few
+from avs_cli.errors import IncompleteError, MismatchError
 from avs_cli.io.atomic import writing
 from avs_cli.io.cut_lists import Cut, common_rate, csv_list, edl_list, fcpxml_list, m3u_list
 from avs_cli.io.store.reader import features, open_store
@@ -20,9 +20,9 @@ from avs_cli.io.text.trec import read_run
 from avs_cli.io.video.cutting import CONTAINERS, MediaInfo, cut_clip, media_info
 from avs_cli.io.video.find import video_files
 from avs_cli.io.video.frames import is_picture
-from avs_cli.io.video.workers import Broken, apart
+from avs_cli.io.video.workers import BAD_FILE, Broken, about, apart, reason
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import FilePath, Paths, path_names, selected
+from avs_cli.stages.inputs import FilePath, Paths, missing_videos, path_names, selected
 from avs_cli.types import Run, Shot, ranked
 
 __all__ = ["Clips", "Cut", "Cuts", "cuts", "write_clips", "write_list"]
@@ -101,9 +101,8 @@ def cuts(
     found = video_files(places, path_names(videos))
     wanted = {shots[id].video for id in shots.keys() - pictures}
     if lost := sorted(wanted - found.keys()):
-        where = f"among {few(path_names(videos))}" if videos else f"where {few(stores)} says"
         cure = "give --videos FOLDER" if not videos else "give the folder that contains them"
-        failures.append(f"{len(lost)} of {len(wanted)} videos are not {where} ({few(lost)}): {cure}")
+        failures.append(f"{missing_videos(lost, len(wanted), path_names(videos), stores)}: {cure}")
     made = [
         Cut(topic, rank, chosen[topic][id], _padded(shots[id], str(found[shots[id].video]), pad), pad)
         for topic, ranking in first.items()
@@ -155,12 +154,12 @@ def write_clips(
         for task, result in apart(_cut, tasks, crew, timeout):
             if isinstance(result, Broken):
                 left = sum(number not in written for number, *_ in task.clips)
-                failures.append(f"{_about(task.video, result.message)}; {left} clips of it are missing")
+                failures.append(f"{about(task.video, result.message)}; {left} clips of it are missing")
                 continue
             number, made = result
             advance(what=task.video)
             if isinstance(made, str):
-                failures.append(_about(task.video, made))
+                failures.append(about(task.video, made))
             else:
                 written[number] = made
     return Clips([written[n] for n in sorted(written)], [existing[n] for n in sorted(existing)], failures)
@@ -180,7 +179,7 @@ def write_list(path: FilePath, cuts: Sequence[Cut], kind: Kind, report: Reporter
         media: dict[str, MediaInfo] = {}
         for video, result in apart(_media, list(dict.fromkeys(cut.shot.video for cut in cuts)), machine.cores(), 60.0):
             if isinstance(result, Broken):
-                raise IncompleteError(f"{_about(video, result.message)}; nothing written")
+                raise IncompleteError(f"{about(video, result.message)}; nothing written")
             media[video] = result
         if kind == "edl":
             text = edl_list(cuts, media, "avs clip")
@@ -221,14 +220,8 @@ def _padded(shot: Shot, video: str, pad: float) -> Shot:
     return Shot(shot.id, video, max(0.0, shot.start - pad), shot.end + pad)
 
 
-def _about(video: str, message: str) -> str:
-    return message if video in message else f"{video}: {message}"
-
-
 def _cut(task: _VideoTask) -> Iterator[tuple[int, Path | str]]:
     """The clips of one video, or the reason why there is none; runs in a worker process."""
-    from avs_cli.io.video.workers import BAD_FILE, reason
-
     for number, stem, start, end, pad in task.clips:
         try:
             yield number, cut_clip(task.video, Path(stem), start, end, task.exact, task.threads, pad)

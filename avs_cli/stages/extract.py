@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
-from avs_cli.core.encoders import Encoder
+from avs_cli.core.encoders import DEFAULT, Encoder
 from avs_cli.core.extraction import FRAME_RATE
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
 from avs_cli.io.facts import recall
@@ -71,7 +71,7 @@ class Settings(TypedDict, total=False):
 
 
 @overload
-def extract(inputs: Paths, output: FilePath, model: str = "lite", **settings: Unpack[Settings]) -> str: ...
+def extract(inputs: Paths, output: FilePath, model: str = DEFAULT, **settings: Unpack[Settings]) -> str: ...
 @overload
 def extract(
     inputs: Paths, output: FilePath, model: list[str] | tuple[str, ...], **settings: Unpack[Settings]
@@ -79,7 +79,7 @@ def extract(
 def extract(
     inputs: Paths,
     output: FilePath,
-    model: str | list[str] | tuple[str, ...] = "lite",
+    model: str | list[str] | tuple[str, ...] = DEFAULT,
     *,
     shots: FilePath = "",
     frames: Literal["name", "folder"] | None = None,
@@ -207,7 +207,7 @@ def extract_found(
 def extract_texts(
     texts: "Topics",
     output: FilePath,
-    model: str = "lite",
+    model: str = DEFAULT,
     *,
     field: Literal["query", "narrative", "both"] = "query",
     dtype: Dtype = "float16",

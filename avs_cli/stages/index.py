@@ -29,9 +29,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from avs_cli.core.encoders import DEFAULT
 from avs_cli.core.shots import detectors
 from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
-from avs_cli.io.journal import Journal, Span
+from avs_cli.io.journal import Journal
 from avs_cli.io.lock import locked
 from avs_cli.io.store.checked import ID_BYTES, PATH_BYTES
 from avs_cli.io.store.composing import Origin, compose, has_rows
@@ -50,9 +51,9 @@ from avs_cli.stages.extract import extract_found
 from avs_cli.stages.extraction import Extraction, Weights, targets, weights_of_each
 from avs_cli.stages.inputs import FilePath, Paths, path_names
 from avs_cli.stages.shots import spans_of_each
-from avs_cli.types import THUMBNAIL, Failure, Shot, feature_name
+from avs_cli.types import THUMBNAIL, Failure, Shot, Span, feature_name
 
-MODEL, DETECTOR = "lite", "content"
+DETECTOR = "content"
 # In the ledger, the stage of a video without shots.
 STAGE = "shots"
 # Bytes of an id that its shot's number may take.
@@ -208,7 +209,7 @@ def _asked(path: Path, models: Sequence[str], detector: str) -> _Asked:
         )
     chosen = stored.detector if stored else detector or DETECTOR
     detectors.load(chosen)
-    specs = tuple(dict.fromkeys([*(stored.models if stored else ()), *models])) or (MODEL,)
+    specs = tuple(dict.fromkeys([*(stored.models if stored else ()), *models])) or (DEFAULT,)
     names = [name for _, name in targets(str(path), specs)]
     if stored and (other := next((name for name in features(path) if name not in names), "")):
         with Store(path, other) as store:

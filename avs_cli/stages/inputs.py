@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeGuard, TypeVar, cast
 
-from avs_cli.errors import SpecError
+from avs_cli.errors import SpecError, few
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.text.shots import is_shot_table, located, read_shots
 from avs_cli.io.text.topics import absent_topics, select_topics, topic_ids
@@ -131,6 +131,12 @@ def named_shots(inputs: Sequence[str], table: str, report: Reporter = LOGGED) ->
     return [
         at.get(s.id) or Failure(s.id, STAGE, f"{s.video}: in the shot table, but not among the inputs") for s in listed
     ]
+
+
+def missing_videos(lost: Sequence[str], count: int, folders: Sequence[str], stores: Sequence[str]) -> str:
+    """A message on videos, some of `count`, that were looked for in vain: among these folders, or where stores say."""
+    where = f"among {few(folders)}" if folders else f"where {few(stores)} says"
+    return f"{len(lost)} of {count} videos are not {where} ({few(lost)})"
 
 
 def note_unlisted(table: str, files: Sequence[Path], found: Sequence[Shot], report: Reporter) -> None:

@@ -12,15 +12,13 @@ from avs_cli.core.shots import detectors, shots_between
 from avs_cli.errors import SpecError
 from avs_cli.io.text.shots import located, read_shots, video_names, write_shots
 from avs_cli.io.video.frames import find_media, is_picture, probe, read_small
-from avs_cli.io.video.workers import Broken, apart
+from avs_cli.io.video.workers import Broken, about, apart
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine
 from avs_cli.stages.inputs import FilePath, Paths, note_unlisted, path_names
-from avs_cli.types import Shot
+from avs_cli.types import Shot, Span
 
 __all__ = ["Detected", "detect", "from_tables", "spans_of_each", "write_shots"]
-
-Span = tuple[float, float]
 
 
 class Detected(NamedTuple):
@@ -94,7 +92,7 @@ def spans_of_each(
         if spans is None:
             yield task.path, f"{task.path}: the workers that read it died (out of memory?)"
         elif isinstance(spans, Broken):
-            yield task.path, spans.message if task.path in spans.message else f"{task.path}: {spans.message}"
+            yield task.path, about(task.path, spans.message)
         else:
             yield task.path, spans
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from avs_cli.core.search.confidence import DOUBTFUL
-from avs_cli.errors import MismatchError, few
+from avs_cli.errors import MismatchError
 from avs_cli.io.atomic import replacing
 from avs_cli.io.store.reader import features, open_store
 from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
@@ -24,7 +24,7 @@ from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.io.video.find import video_files
 from avs_cli.io.video.frames import is_picture
 from avs_cli.reporting import LOGGED, Reporter
-from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, path_names, selected
+from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, missing_videos, path_names, selected
 from avs_cli.types import Qrels, Run, Shot, ranked
 
 # Size in bytes beyond which browsers open a page slowly.
@@ -164,11 +164,8 @@ def page(
             f"{missing} of {len(ids)} shots have no thumbnail in {', '.join(stores)}{absent}; they are shown blank"
         )
     if absent_videos := sorted(places.keys() - found.keys()):
-        where = f"among {few(path_names(videos))}" if videos else f"where {few(stores)} says"
-        report.note(
-            f"{len(absent_videos)} of {len(places)} videos are not {where} ({few(absent_videos)}): their shots do not "
-            "play; give --videos FOLDER"
-        )
+        missed = missing_videos(absent_videos, len(places), path_names(videos), stores)
+        report.note(f"{missed}: their shots do not play; give --videos FOLDER")
     # base64: four characters for three bytes
     cards = CARD * sum(map(len, laid.values()))
     size = cards + (0 if beside else sum(len(picture.data) for picture in pictures.values()) * 4 // 3)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SHARED = ("base", "catalogue", "open_clip_models")
 # Ni et al. (Microsoft) and Ma et al. both call their model X-CLIP; the latter is the teacher and head `xclip`.
 RENAMED = {"x-clip": "microsoft-xclip"}
+# The encoder of videos and texts where none is named.
+DEFAULT = "lite"
 # Notes on an encoder, shown before it is used; here, since modules of encoders take seconds to import.
 ADVICE = {
     "conse": "conse needs no download: it is good at objects and animals, weak at people, actions and written text",

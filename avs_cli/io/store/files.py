@@ -21,8 +21,7 @@ import numpy as np
 from avs_cli.errors import FormatError
 from avs_cli.io.store.checked import FILES, column, holds, part, texts
 from avs_cli.io.store.schema import array, opened, structure, write_ids
-
-Span = tuple[float, float]
+from avs_cli.types import Span
 
 
 class IndexedFile(NamedTuple):

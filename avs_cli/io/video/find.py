@@ -13,7 +13,7 @@ from pathlib import Path
 from avs_cli.errors import FormatError
 from avs_cli.io.text.shots import video_names
 from avs_cli.io.video.frames import STAGE, find_media, is_picture, probe
-from avs_cli.io.video.workers import Broken, apart
+from avs_cli.io.video.workers import Broken, about, apart
 from avs_cli.types import Failure, Shot
 
 _FRAME = re.compile(r"(.+)_[0-9]+")
@@ -36,10 +36,7 @@ def measured(shots: Iterable[Shot | Failure], workers: int, timeout: float) -> I
             continue
         duration = durations[shot.video]
         if isinstance(duration, Broken):
-            message = (
-                duration.message if duration.message.startswith(shot.video) else f"{shot.video}: {duration.message}"
-            )
-            yield Failure(shot.id, STAGE, message)
+            yield Failure(shot.id, STAGE, about(shot.video, duration.message))
         else:
             yield shot._replace(end=duration)
 

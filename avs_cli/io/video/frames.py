@@ -24,7 +24,7 @@ from av.video.reformatter import Interpolation
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
-from avs_cli.io.video.workers import BAD_FILE, Broken, ahead, alive, apart, reason
+from avs_cli.io.video.workers import BAD_FILE, Broken, about, ahead, alive, apart, reason
 from avs_cli.types import THUMBNAIL, Failure, Frames, Pixels, Shot
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -295,7 +295,7 @@ def decode_views(
                 continue
             left, message = (number,), result.message
         path = stretch.job.path
-        message = message if message.startswith(path) else f"{path}: {message}"
+        message = about(path, message)
         for shot in stretch.job.shots:
             for number in stretch.wanted[shot.id]:
                 if number in left and (number, shot.id) not in done:

@@ -55,6 +55,11 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def about(path: str, message: str) -> str:
+    """A message on a file, which begins with its path."""
+    return message if message.startswith(path) else f"{path}: {message}"
+
+
 def alive() -> None:
     """Signal that this worker is not hung. Cheap, and without effect outside workers."""
     _pulse()
