@@ -10,6 +10,7 @@ extract_heads          stores of a head's features to a store of its vectors
 train                  stores to a head
 distill_heads          teachers over stores to a head with one vector per shot
 distill_clips          teachers over clips to a student
+train_lite             photos and captions to weights of the offline default
 search, rerank, fuse   stores, heads and runs to runs
 evaluate, submit       runs to measures and tests of significance, and to submissions
 clip                   runs to video files and cut lists

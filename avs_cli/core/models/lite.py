@@ -14,7 +14,9 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, normalize
 
-FEATURES, CLASSES, WORDS, VOCABULARY = 1280, 1000, 384, 30522
+from avs_cli.core.models.efficientnet_lite0 import CLASSES
+
+FEATURES, WORDS, VOCABULARY = 1280, 384, 30522
 UNKNOWN = -1
 # Matrices of at least as many numbers are quantised, which changes scores in their fourth digit.
 LARGE = 1 << 16

