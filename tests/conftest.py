@@ -189,10 +189,10 @@ def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Three films of two seconds with two captions each, and a tiny CLIP model."""
     import json
 
-    import av
     import numpy as np
     import open_clip
     import torch
+    from films import noise_film
     from safetensors.torch import save_file
 
     config: dict[str, Any] = {
@@ -208,13 +208,7 @@ def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Path("clip/open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     draw, captions = np.random.default_rng(0), []
     for number, colour in enumerate(("red", "green", "blue")):
-        with av.open(f"{colour}.mp4", "w") as container:
-            stream = container.add_stream("mpeg4", rate=2)
-            stream.width = stream.height = 32
-            for _ in range(4):
-                picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == number)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
-            container.mux(stream.encode())
+        noise_film(Path(f"{colour}.mp4"), draw, number, 4)
         captions += [f"{colour}#enc#{k} {text} {colour}\n" for k, text in enumerate(("it is", "all is"))]
     Path("c.txt").write_text("".join(captions))
     return [f"{colour}.mp4" for colour in ("red", "green", "blue")]

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
 import pytest
 import torch
+from films import noise_film
 from pytest import approx
 from safetensors.torch import save_file
 from stores import store
@@ -1129,13 +1129,7 @@ def films(towers: Path) -> Path:
     shots, captions = ["shot\tvideo\tstart\tend\n"], []
     for number, colour in enumerate(("red", "green", "blue", "grey")):
         path = towers / f"{colour}.mp4"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("mpeg4", rate=2)
-            stream.width = stream.height = 32
-            for _ in range(6):
-                picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == number)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
-            container.mux(stream.encode())
+        noise_film(path, draw, number, 6)
         shots.append(f"{colour}\t{path}\t0\t3\n")
         captions += [f"{colour}#enc#{k} {text} {colour}\n" for k, text in enumerate(("it is", "all is"))]
     (towers / "shots.tsv").write_text("".join(shots))

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium, press, wait_until, watched
 from PIL import Image
 
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.types import Shot
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 
 HOSTILE = '"><img/src=https://evil.example/x><script>document.title="owned"</script>'
 LONG = "a_shot_id_without_any_place_to_break_" * 4
@@ -30,13 +27,8 @@ QRELS = {"stays": 1, "climbs": 1, "falls": 0}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM} to look at the page (apt install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright to drive chromium")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -83,34 +75,22 @@ def windows(browser: Any) -> Iterator[dict[bool, Any]]:
 @pytest.fixture
 def page_of(windows: dict[bool, Any], address: str) -> Iterator[Opener]:
     """Opens the page afresh; whatever it asks the world for, and whatever it complains of, fails the test."""
-    asked: list[str] = []
-    complaints: list[str] = []
-    listeners = {
-        "request": lambda request: asked.append(request.url),
-        "console": lambda message: complaints.append(message.text),
-        "pageerror": lambda error: complaints.append(str(error)),
-    }
-    for window in windows.values():
-        for event, listener in listeners.items():
-            window.on(event, listener)
+    with watched(*windows.values()) as requests:
 
-    def open_page(width: int = 1280, height: int = 800, scheme: str = "light", scripts: bool = True) -> Any:
-        page = windows[scripts]
-        page.set_default_timeout(10_000)
-        page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(color_scheme=scheme, media="screen")
-        page.goto("about:blank")
-        page.goto(address)
-        return page
+        def open_page(width: int = 1280, height: int = 800, scheme: str = "light", scripts: bool = True) -> Any:
+            page = windows[scripts]
+            page.set_default_timeout(10_000)
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(color_scheme=scheme, media="screen")
+            page.goto("about:blank")
+            page.goto(address)
+            return page
 
-    yield open_page
-    for window in windows.values():
-        for event, listener in listeners.items():
-            window.remove_listener(event, listener)
+        yield open_page
+    asked = [request.url for request in requests]
     assert [
         url for url in asked if not url.startswith(("data:image/jpeg", "about:blank")) and url.split("#")[0] != address
     ] == []
-    assert complaints == []
 
 
 def focused(page: Any) -> str:
@@ -121,20 +101,6 @@ def focused(page: Any) -> str:
 def seen(page: Any, topic: str = "#t0") -> list[str]:
     """The shots of a topic as they stand on the page."""
     return list(page.locator(f"{topic} .shot:visible .id").all_inner_texts())
-
-
-def wait_until(page: Any, expression: str) -> None:
-    """Playwright's own waiting evaluates strings within the page, which the page's policy forbids."""
-    for _ in range(100):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"still not so after 5 s: {expression}")
-
-
-def press(page: Any, keys: str) -> None:
-    for key in keys.split():
-        page.keyboard.press(key)
 
 
 def test_the_first_run_is_shown_in_its_order(page_of: Opener) -> None:

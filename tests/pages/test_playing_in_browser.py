@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import av
+import browser
 import numpy as np
 import pytest
+from browser import chromium, press, watched
 
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.types import Shot
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--mute-audio"]
 CLIP = "a clip #1, 50%.webm"
 # `npm install axe-core` in any folder; this names its axe.min.js.
 AXE = os.environ.get("AVS_AXE", "node_modules/axe-core/axe.min.js")
@@ -58,61 +58,36 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def window() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM} to look at the page (apt install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright to drive chromium")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    with chromium() as started:
+        context = started.new_context(viewport={"width": 1280, "height": 800})
         page = context.new_page()
         page.set_default_timeout(10_000)
         yield page
-        chromium.close()
 
 
 @pytest.fixture
 def page(window: Any, address: str) -> Iterator[Any]:
-    """The page, opened afresh; `page.films` lists the videos that it has asked for."""
-    films: list[str] = []
+    """The page, opened afresh; `page.requests` are those that it has made."""
+    with watched(window) as requests:
+        window.goto("about:blank")
+        window.goto(address)
+        window.requests = requests
+        yield window
 
-    def note(request: Any) -> None:
-        if request.resource_type == "media" or "/videos/" in request.url:
-            films.append(request.url)
 
-    complaints: list[str] = []
-    listeners = {
-        "request": note,
-        "console": lambda message: complaints.append(message.text),
-        "pageerror": lambda error: complaints.append(str(error)),
-    }
-    for event, listener in listeners.items():
-        window.on(event, listener)
-    window.goto("about:blank")
-    window.goto(address)
-    window.films = films
-    yield window
-    for event, listener in listeners.items():
-        window.remove_listener(event, listener)
-    assert complaints == []
+def films(page: Any) -> list[str]:
+    """The videos that the page has asked for."""
+    return [one.url for one in page.requests if one.resource_type == "media" or "/videos/" in one.url]
 
 
 def wait_until(page: Any, expression: str) -> None:
-    for _ in range(100):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"still not so after 5 s: {expression}; {page.evaluate(f'[{PLAYER}.currentTime, {PLAYER}.paused]')}")
-
-
-def press(page: Any, keys: str) -> None:
-    for key in keys.split():
-        page.keyboard.press(key)
+    browser.wait_until(page, expression, f"[{PLAYER}.currentTime, {PLAYER}.paused]")
 
 
 def test_enter_enlarges_without_a_request_and_enter_again_plays_the_shot_to_its_end(page: Any) -> None:
     press(page, "Enter")
     page.wait_for_timeout(150)
-    assert (page.films, page.locator("#large video").is_visible()) == ([], False)
+    assert (films(page), page.locator("#large video").is_visible()) == ([], False)
     press(page, "Enter")
     wait_until(page, f"{PLAYER}.currentTime > 1.5")
     assert page.evaluate(f"{PLAYER}.currentSrc").endswith("/videos/a%20clip%20%231%2C%2050%25.webm#t=1.5,2.25")
@@ -159,7 +134,7 @@ def test_path_and_time_are_copied_as_in_a_shot_table(page: Any, address: str, al
     path = Path(page.url.removeprefix("file://")).parent / "videos" / CLIP
     assert copied == f"{path}\t1.5\t2.25"
     assert page.locator(".note").inner_text() == f"Copied: {path}, 1.5 to 2.25 s"
-    assert page.films == []
+    assert films(page) == []
 
 
 def test_a_file_that_the_browser_cannot_play_and_one_that_is_missing_are_reported_in_place(page: Any) -> None:

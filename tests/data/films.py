@@ -1,0 +1,17 @@
+"""Small films for tests."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def noise_film(path: Path, draw: np.random.Generator, channel: int, frames: int) -> None:
+    """Noise of 32 by 32 pixels, two frames a second, in which one of the three channels (or none) is bright."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=2)
+        stream.width = stream.height = 32
+        for _ in range(frames):
+            picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == channel)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
+        container.mux(stream.encode())
