@@ -149,11 +149,22 @@ def load_encoder(
     return encoder, chosen.workers
 
 
+def check_models(wanted: Sequence[Extraction], threads: int) -> None:
+    """Raise for a model that is unknown, has no images, or whose weights are missing or wrong; decodes nothing."""
+    for one in wanted:
+        encoder, _ = load_encoder(one.spec, one.device, threads, one.weights, one.precision)
+        _check_images(one.spec, encoder)
+
+
+def _check_images(spec: str, encoder: Encoder | Facts) -> None:
+    if encoder.pixels is None:
+        raise SpecError(f"{spec} encodes text only; give --text FILE")
+
+
 def check_each(loaded: Mapping[str, Encoder | Facts], report: Reporter) -> None:
     """Raise SpecError for an encoder without images, and note what one is weak at; they come by their specs."""
     for spec, encoder in loaded.items():
-        if encoder.pixels is None:
-            raise SpecError(f"{spec} encodes text only; give --text FILE")
+        _check_images(spec, encoder)
         if spec in ADVICE:
             report.note(ADVICE[spec])
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from avs_cli.core.encoders import DEFAULT
+from avs_cli.core.encoders import DEFAULT, encoders
 from avs_cli.core.shots import detectors
 from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
 from avs_cli.io.journal import Journal
@@ -48,7 +48,7 @@ from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.encoding import EncodingJob
 from avs_cli.stages.engine import Engine
 from avs_cli.stages.extract import extract_found
-from avs_cli.stages.extraction import Extraction, Weights, targets, weights_of_each
+from avs_cli.stages.extraction import Extraction, Weights, check_models, targets, weights_of_each
 from avs_cli.stages.inputs import FilePath, Paths, path_names
 from avs_cli.stages.shots import spans_of_each
 from avs_cli.types import THUMBNAIL, Failure, Shot, Span, feature_name
@@ -136,6 +136,12 @@ def index(
                 specs, targets(str(path), specs), weights_of_each(weights, specs), strict=True
             )
         )
+        added = [one for one in wanted if asked.stored is None or one.spec not in asked.stored.models]
+        if engine is None:
+            check_models(added, threads)
+        else:
+            for one in added:
+                encoders.load(one.spec)
         job = EncodingJob(wanted, threads, batch_size, workers, timeout, THUMBNAIL, False)
         return _Update(path, asked, job, engine, report, retry_failed).run(found, refused, keep_missing)
 

@@ -13,7 +13,7 @@ import pytest
 
 from avs_cli.core import encoders as package
 from avs_cli.core.encoders import encoders
-from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
+from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError, UnavailableError, UnknownName
 from avs_cli.io.store.files import read_files
 from avs_cli.io.store.reader import open_store
 from avs_cli.stages.extract import extract
@@ -235,6 +235,28 @@ def test_settings_that_do_not_fit_the_store_are_refused(pool: list[bytes]) -> No
     with pytest.raises(MismatchError, match=r"videos\.h5::colour was added by another command"):
         indexed()
     assert read_files("videos.h5") is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        ("nosuch", UnknownName, "unknown encoder 'nosuch'"),
+        ("clip", UnavailableError, "the weights of ViT-B-32-quickgelu"),
+        ("minilm", SpecError, "minilm encodes text only"),
+    ],
+)
+def test_a_model_that_cannot_encode_is_refused_before_any_video_is_read(
+    model: str, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(Path("hub").absolute()))
+    with pytest.raises(error, match=message):
+        indexed(model=model)
+    assert not [*Path().glob("videos.h5*")]
+    indexed()
+    before = Path("videos.h5").read_bytes()
+    with pytest.raises(error, match=message):
+        indexed(model=[MODEL, model])
+    assert (Path("videos.h5").read_bytes(), [*Path().glob("videos.h5.parts")]) == (before, [])
 
 
 def test_folders_without_videos_are_refused_and_nothing_is_written(pool: list[bytes]) -> None:
