@@ -30,7 +30,7 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
-from avs_cli.stages.topics import Topics, check_images, encoded, read, stored
+from avs_cli.stages.topics import Topics, TopicVectors, check_images, encoded, read, stored
 from avs_cli.types import Qrels, Run, Topic, ranked
 
 Method = Callable[[Candidates], np.ndarray]
@@ -38,11 +38,11 @@ Method = Callable[[Candidates], np.ndarray]
 
 def rerank(
     run: Run | FilePath,
-    gallery: Paths = (),
+    gallery: Paths | Gallery = (),
     *,
     method: str,
     topics: Topics | None = None,
-    vectors: FilePath = "",
+    vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
@@ -79,11 +79,11 @@ def rerank(
 
 def rerank_runs(
     runs: Runs,
-    gallery: Paths = (),
+    gallery: Paths | Gallery = (),
     *,
     method: str,
     topics: Topics | None = None,
-    vectors: FilePath = "",
+    vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
@@ -99,11 +99,11 @@ def rerank_runs(
     """The runs with new scores for the first `depth` shots of each topic.
 
     runs            files or values; the result has their names
-    gallery         feature stores of the shots, FILE or FILE::FEATURE
+    gallery         feature stores of the shots, FILE or FILE::FEATURE; or a gallery that is open, which stays so
     method          a reranker, as NAME or NAME:KEY=VALUE
     topics          the topics to rerank: a topics file, topics, the text of each by its id, or ids and ranges such as
                     731-750,761; None: all. A method that needs queries encodes their texts, unless `vectors` is given
-    vectors         a store of topics, encoded already
+    vectors         a store of topics, encoded already; or their vectors
     bank            a store of other texts, such as training captions
     scores          for the method `scores`: a run, a file of topic, shot and score or of shot and score, or its content
                     as a run, where the topic "" stands for all
@@ -127,20 +127,24 @@ def rerank_runs(
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
     if "qrels" in used and not qrels:
         raise SpecError(f"{method} needs judged shots; give --qrels FILE")
-    check_readable(engine, [*path_names(gallery), str(bank)])
+    opened: Gallery | None = None
+    if isinstance(gallery, Gallery):
+        opened, stores = gallery, [f"{one.path}::{one.feature}" for one in gallery.stores]
+    else:
+        stores = path_names(gallery)
+    check_readable(engine, [*stores, str(bank)])
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
     named = given_runs(runs)
     selected = _selected({one.where: one.read() for one in named}, wanted, report)
     with ExitStack() as stack:
-        shots = (
-            stack.enter_context(open_gallery(path_names(gallery), comparison(allow_mismatch, report)))
-            if gallery
-            else None
-        )
+        shots = opened
+        if shots is None and stores:
+            shots = stack.enter_context(open_gallery(stores, comparison(allow_mismatch, report)))
         queries: dict[str, np.ndarray] = {}
         if shots is not None and vectors:
-            queries = dict(zip(*stored(str(vectors), shots), strict=True))
+            given_vectors = vectors if isinstance(vectors, TopicVectors) else stored(str(vectors), shots)
+            queries = dict(zip(*given_vectors, strict=True))
         elif shots is not None and texts and "queries" in used:
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
@@ -158,7 +162,7 @@ def rerank_runs(
                 for where, topics in by_run.items()
             }
         else:
-            how = _Reranking(method, path_names(gallery), str(bank), weight, threads or engine.cores)
+            how = _Reranking(method, stores, str(bank), weight, threads or engine.cores)
             again = _again_elsewhere(engine, how, by_run)
     return {one.name: again[one.where] for one in named}
 

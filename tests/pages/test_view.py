@@ -17,7 +17,7 @@ from PIL import Image
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.pages import results
-from avs_cli.pages.results import clock, stretch
+from avs_cli.pages.cards import clock, stretch
 from avs_cli.stages.view import RankedShot, laid_out, readable, run_names
 from avs_cli.types import Shot
 
