@@ -40,7 +40,10 @@ Topics = FilePath | Sequence[Topic] | Mapping[str, str]
 """What to search for: a topics file, topics, or the text of each topic by its id."""
 
 # How to encode topics that match a gallery.
-CURE = "encode the topics with the gallery's model (avs extract --text) and give them with --vectors"
+CURE = (
+    "encode the topics with the gallery's model (avs extract --text) and give them with --vectors, or the shots again "
+    "(avs index --model)"
+)
 NO_WEIGHTS: Mapping[str, FilePath] = MappingProxyType({})
 
 
