@@ -149,7 +149,6 @@ def search(
 
     \b
     Examples:
-      avs search gallery.h5 --query 'a dog on a beach'
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
       avs search gallery.h5 --like beach_12 -o alike.run
