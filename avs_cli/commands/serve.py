@@ -35,7 +35,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 
 
 def serve(
     gallery: Galleries,
-    qrels: Marks = "marks.qrels",
+    marks: Marks = "marks.qrels",
     videos: Videos = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -71,7 +71,7 @@ def serve(
     from avs_cli.stages.live import Live
 
     def started(url: str) -> None:
-        note(f"{len(live):,} shots; marks go to {qrels}; Ctrl-C stops")
+        note(f"{len(live):,} shots; marks go to {marks}; Ctrl-C stops")
         print(url, flush=True)
         if open_browser:
             import webbrowser
@@ -80,7 +80,7 @@ def serve(
 
     with Live(
         gallery,
-        marks=qrels,
+        marks=marks,
         videos=videos or [],
         weights=weights,
         allow_mismatch=allow_mismatch,

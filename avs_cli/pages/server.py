@@ -46,7 +46,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from avs_cli.errors import AvsError, SpecError
 from avs_cli.pages.cards import Card, asset, card, environment, judged, script
-from avs_cli.stages.live import Answer, Export, Live, Question, line_of
+from avs_cli.stages.live import Export, Live, LiveAnswer, Question, line_of
 from avs_cli.types import Shot
 
 # Bytes of a request's body.
@@ -87,9 +87,12 @@ ICON = (
 
 
 class Submit(Protocol):
-    """Sends the shot and the moment, in seconds of its video, that a user has chosen; returns what to say of it."""
+    """Sends the shot that a user has chosen; returns what to say of it.
 
-    def __call__(self, shot: Shot, seconds: float) -> str: ...
+    seconds  the moment in its video that the player shows; None for the whole shot
+    """
+
+    def __call__(self, shot: Shot, seconds: float | None) -> str: ...
 
 
 class Access(NamedTuple):
@@ -207,7 +210,7 @@ class Pictures:
         self._paths: OrderedDict[str, Path] = OrderedDict()
 
     def add(self, data: bytes) -> str:
-        """Keep an image. Raises SpecError for what is none, or too large."""
+        """Keep an image. Raises SpecError for other data, and for one that is too large."""
         name = secrets.token_hex(8)
         try:
             with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
@@ -231,7 +234,7 @@ class Pictures:
         return str(self._paths[name])
 
 
-class _Asked:
+class _Fields:
     """The members of a JSON object, of the types that they should have. Raises SpecError for others."""
 
     def __init__(self, data: object):
@@ -275,6 +278,8 @@ def _plain(found: object, key: str, most: int) -> str:
     """A text of printable characters in UTF-8, single spaces between words."""
     if not isinstance(found, str) or len(found) > most:
         raise SpecError(f"{key}: expected a text of at most {most} characters")
+    if any("\ud800" <= one <= "\udfff" for one in found):
+        raise SpecError(f"{key}: half of a surrogate pair is no character")
     return " ".join("".join(one if one.isprintable() else " " for one in found).split())
 
 
@@ -354,7 +359,7 @@ class Application:
 
     # Questions
 
-    def answering(self, method: Callable[[_Asked], Any]) -> Callable[[Request], Awaitable[Response]]:
+    def answering(self, method: Callable[[_Fields], Any]) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that reads a JSON object, and answers in a thread; errors of the user are answers too."""
 
         async def endpoint(request: Request) -> Response:
@@ -362,10 +367,10 @@ class Application:
                 raise HTTPException(415)
             data = await _body(request, JSON_BYTES)
             try:
-                asked = _Asked(json.loads(data))
+                found = json.loads(data)
             except (ValueError, RecursionError):
                 return _error("not JSON", 400)
-            return await run_in_threadpool(_answered, method, asked)
+            return await run_in_threadpool(_answered, lambda: method(_Fields(found)))
 
         return endpoint
 
@@ -374,9 +379,9 @@ class Application:
         if not request.headers.get("content-type", "").startswith("image/"):
             raise HTTPException(415)
         data = await _body(request, PICTURE_BYTES)
-        return await run_in_threadpool(_answered, lambda data: {"picture": self.pictures.add(data)}, data)
+        return await run_in_threadpool(_answered, lambda: {"picture": self.pictures.add(data)})
 
-    def _question(self, asked: _Asked) -> Question:
+    def _question(self, asked: _Fields) -> Question:
         return Question(
             text=asked.text("text"),
             pictures=tuple(map(self.pictures.path, asked.texts("pictures", 4))),
@@ -390,14 +395,14 @@ class Application:
             until=asked.number("until", math.inf, 0.0, 1e6),
         )
 
-    def _search(self, asked: _Asked) -> Answer:
+    def _search(self, asked: _Fields) -> LiveAnswer:
         return self.live.search(
             self._question(asked),
             at_least=asked.number("at_least", 0.0, 0.0, 1.0),
             by_marks=asked.flag("by_marks", True),
         )
 
-    def search(self, asked: _Asked) -> Mapping[str, object]:
+    def search(self, asked: _Fields) -> Mapping[str, object]:
         """A page of shots, as HTML, and what is said of them all."""
         first, count = int(asked.number("first", 0, 0, 1e6)), int(asked.number("count", SHOWN, 1, 1000))
         answer = self._search(asked)
@@ -409,7 +414,7 @@ class Application:
             "html": self._templates.get_template("shots.html").render(
                 cards=cards, first=first, submits=self.submit is not None
             ),
-            "title": answer.question.topic().query,
+            "title": line_of(answer.question.topic()) or answer.question.topic().query,
             "shots": len(answer.ranking),
             "topic": answer.topic,
             "doubt": answer.doubt,
@@ -429,7 +434,7 @@ class Application:
             "seconds": round(answer.seconds, 4),
         }
 
-    def _card(self, answer: Answer, rank: int, shot: str) -> Card:
+    def _card(self, answer: LiveAnswer, rank: int, shot: str) -> Card:
         place, number, video = answer.shots.get(shot), self.live.number(shot), self.live.video_number(shot)
         file = self.live.video(answer.version, video)
         return card(
@@ -445,26 +450,27 @@ class Application:
             sure=answer.confidence.get(shot),
         )
 
-    def mark(self, asked: _Asked) -> Mapping[str, object]:
+    def mark(self, asked: _Fields) -> Mapping[str, object]:
         """Judge a shot."""
         change = self.live.mark(
             self._question(asked), asked.text("shot"), asked.choice("relevant", (True, False, None))
         )
         return {"topic": change.topic}
 
-    def undo(self, asked: _Asked) -> Mapping[str, object]:
+    def undo(self, asked: _Fields) -> Mapping[str, object]:
         """Take the last mark back."""
         change = self.live.undo(self._question(asked))
         return {"shot": change.shot if change else None}
 
-    def send(self, asked: _Asked) -> Mapping[str, object]:
+    def send(self, asked: _Fields) -> Mapping[str, object]:
         """Submit a shot, at a moment of its video."""
         if self.submit is None:
             raise SpecError("nothing to submit to")
         shot = self.live.shot(asked.text("shot"))
-        return {"message": self.submit(shot, asked.number("seconds", shot.start, 0.0, 1e6))}
+        seconds = asked.number("seconds", -1.0, 0.0, 1e6)
+        return {"message": self.submit(shot, None if seconds < 0 else seconds)}
 
-    def export(self, asked: _Asked) -> Response:
+    def export(self, asked: _Fields) -> Response:
         """The answer as a file; clips and cut lists are of the liked shots if there are any, else of the first."""
         kind = asked.choice("kind", (*get_args(Export), "qrels", "clips"))
         if kind == "qrels":
@@ -525,10 +531,10 @@ async def _body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _answered(method: Callable[[Any], Any], asked: object) -> Response:
+def _answered(method: Callable[[], object]) -> Response:
     """What a method returns as JSON, or the error that the user can fix."""
     try:
-        found = method(asked)
+        found = method()
     except AvsError as error:
         return _error(str(error), 400)
     except OSError as error:

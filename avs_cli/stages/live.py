@@ -30,7 +30,7 @@ from avs_cli.core.search.confidence import DOUBTFUL, Confidence
 from avs_cli.core.search.exact import shot_units, top_shots
 from avs_cli.core.search.feedback import moved
 from avs_cli.core.search.subset import Subset
-from avs_cli.errors import AvsError, MismatchError, SpecError
+from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.reader import Gallery, features, open_gallery
 from avs_cli.io.store.schema import Ids
@@ -46,7 +46,7 @@ from avs_cli.stages.inputs import FilePath, Paths, comparison, missing_videos, p
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import against_chance, calibration
 from avs_cli.stages.topics import (
-    TextEncoder,
+    SentenceEncoder,
     TopicVectors,
     check_images,
     encoded_by,
@@ -56,7 +56,7 @@ from avs_cli.stages.topics import (
 from avs_cli.stages.view import readable, usual_aspect
 from avs_cli.types import Judgment, Run, Shot, Topic, Variant, ranked
 
-__all__ = ["Answer", "Export", "Facet", "Live", "Question"]
+__all__ = ["Export", "Facet", "Live", "LiveAnswer", "Question"]
 
 Export = Literal["run", "csv", "edl", "fcpxml", "m3u"]
 """What `Live.write` writes: the ranking as a run, or the first shots as a cut list."""
@@ -126,7 +126,7 @@ class Facet(NamedTuple):
     shots: int
 
 
-class Answer(NamedTuple):
+class LiveAnswer(NamedTuple):
     """The shots for a question, best first.
 
     question    what was asked
@@ -167,7 +167,7 @@ class _Feature:
     """
 
     gallery: Gallery
-    texts: TextEncoder | None
+    texts: SentenceEncoder | None
     numbers: np.ndarray
     sure: Confidence | None
 
@@ -269,7 +269,7 @@ class Live(Resource):
         self._comparison = comparison(allow_mismatch, report)
         self._machine = prepare(device, threads)
         self._resources = ExitStack()
-        self._encoders: dict[str, tuple[object, TextEncoder | None]] = {}
+        self._encoders: dict[str, tuple[object, SentenceEncoder | None]] = {}
         self._searching, self._opening, self._marking = threading.Lock(), threading.RLock(), threading.Lock()
         self._remembered: OrderedDict[tuple[str, Question], _Base] = OrderedDict()
         self.marks = MarksFile(marks)
@@ -343,7 +343,7 @@ class Live(Resource):
 
     # Searching
 
-    def search(self, question: Question, *, at_least: float = 0.0, by_marks: bool = True) -> Answer:
+    def search(self, question: Question, *, at_least: float = 0.0, by_marks: bool = True) -> LiveAnswer:
         """The shots for a question.
 
         at_least  leave out shots of a lower confidence; without effect where confidences are unknown
@@ -374,7 +374,7 @@ class Live(Resource):
             shots = {shot: opened.shots[shot] for shot in ranking if shot in opened.shots}
             files = Counter(shot.video for shot in shots.values() if shot.end > shot.start)
             folders = Counter(folder_of(shot.video) for shot in shots.values())
-            return Answer(
+            return LiveAnswer(
                 question,
                 topic,
                 ranking,
@@ -502,7 +502,7 @@ class Live(Resource):
 
     # What leaves
 
-    def write(self, answer: Answer, kind: Export, path: FilePath, depth: int = DEPTH) -> None:
+    def write(self, answer: LiveAnswer, kind: Export, path: FilePath, depth: int = DEPTH) -> None:
         """Write the first `depth` shots of an answer as a run or a cut list; `-` is stdout."""
         run = {answer.topic: {shot: answer.ranking[shot] for shot in [*answer.ranking][:depth]}}
         if kind == "run":
@@ -510,7 +510,7 @@ class Live(Resource):
         else:
             write_list(path, self._cuts(run, depth), kind, self._report)
 
-    def write_clips(self, answer: Answer, folder: FilePath, depth: int = 20) -> list[Path]:
+    def write_clips(self, answer: LiveAnswer, folder: FilePath, depth: int = 20) -> list[Path]:
         """Write the first `depth` shots of an answer as video files; the files that are there now.
 
         Notes shots that could not be cut.
@@ -539,7 +539,7 @@ class Live(Resource):
                 return
             try:
                 opened = self._open(state)
-            except (AvsError, OSError) as error:
+            except (FormatError, MismatchError, OSError) as error:
                 self._opened.version, failed = state, error
                 self._report.note(f"{failed}; the gallery as it was stays open")
                 return
@@ -570,20 +570,20 @@ class Live(Resource):
             raise MismatchError(f"{', '.join(self.stores)}: no feature that reads sentences; encode one with avs index")
         return opened
 
-    def _text_encoder(self, name: str, gallery: Gallery) -> TextEncoder | None:
+    def _text_encoder(self, name: str, gallery: Gallery) -> SentenceEncoder | None:
         """The text encoder of a feature, kept while the feature's provenance stays; None where it has none."""
         known = self._encoders.get(name)
         if known is None or known[0] != gallery.provenance:
-            texts: TextEncoder | None = None
+            texts: SentenceEncoder | None = None
             try:
                 texts = text_encoder(gallery, self._machine.device, self._machine.threads, self._weights)
                 encoded_by(texts, [Topic(ONE, "a first sentence loads the network")])
-            except AvsError as error:
+            except (MismatchError, SpecError, UnavailableError) as error:
                 self._report.note(f"{name} is left out of searches for sentences: {error}")
             known = self._encoders[name] = gallery.provenance, texts
         return known[1]
 
-    def _sure(self, gallery: Gallery, texts: TextEncoder | None) -> Confidence | None:
+    def _sure(self, gallery: Gallery, texts: SentenceEncoder | None) -> Confidence | None:
         if texts is None or HEAD in gallery.provenance or calibration(gallery.provenance) is None:
             return None
         if not 0 < len(gallery) <= SURE:
@@ -629,9 +629,10 @@ def wordings(text: str) -> list[Variant]:
 def line_of(topic: Topic) -> str:
     """The query line that asks for a topic of the marks; "" for one that was asked in another way."""
     line = " -".join(variant.text for variant in topic.variants) if topic.variants else topic.query
+    if _OTHERWISE.search(topic.query):
+        return ""
     again = Question(line).topic()
-    same = (again.query, again.variants) == (topic.query, topic.variants)
-    return line if same and not _OTHERWISE.search(topic.query) else ""
+    return line if (again.query, again.variants) == (topic.query, topic.variants) else ""
 
 
 def folder_of(video: str) -> str:

@@ -259,7 +259,7 @@ def _encode_images(encoder: Encoder, paths: Sequence[str]) -> dict[str, np.ndarr
 # Vectors in the space of a gallery
 
 
-class TextEncoder(NamedTuple):
+class SentenceEncoder(NamedTuple):
     """An encoder that reads sentences in the space of a gallery, and the spec that its provenance names."""
 
     spec: str
@@ -284,7 +284,7 @@ def encoded(
     return encoded_by(text_encoder(gallery, device, threads, weights), topics)
 
 
-def encoded_by(texts: TextEncoder, topics: Sequence[Topic]) -> TopicVectors:
+def encoded_by(texts: SentenceEncoder, topics: Sequence[Topic]) -> TopicVectors:
     """As `encoded`, with an encoder that is loaded."""
     vectors = encode_topics(texts.encoder, texts.spec, topics)
     # A single text goes through the same path: vectors are normalised.
@@ -303,7 +303,7 @@ def other_sentences(
     return encoded_sentences(text_encoder(gallery, device, threads, weights, "a confidence needs one"))
 
 
-def encoded_sentences(texts: TextEncoder) -> np.ndarray:
+def encoded_sentences(texts: SentenceEncoder) -> np.ndarray:
     """As `other_sentences`, with an encoder that is loaded."""
     bank = sentences()
     key = hashlib.sha256(repr((bank, _text_provenance(texts.encoder, texts.spec))).encode()).hexdigest()[:16]
@@ -316,7 +316,7 @@ def text_encoder(
     threads: int = 1,
     weights: FilePath | None = None,
     cure: str = "give --vectors",
-) -> TextEncoder:
+) -> SentenceEncoder:
     """The encoder that the gallery's provenance names; raises as `encoded`.
 
     cure  what to do where there is none
@@ -331,7 +331,7 @@ def text_encoder(
         what = "words one by one" if encoder.has_text else "no text"
         raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
     _compare_with_gallery(spec, _text_provenance(encoder, spec), gallery)
-    return TextEncoder(spec, encoder)
+    return SentenceEncoder(spec, encoder)
 
 
 def stored(name: str, gallery: Gallery, ids: Sequence[str] | None = None, field: str | None = None) -> TopicVectors:
