@@ -279,10 +279,10 @@ def test_a_query_moves_towards_the_shots_that_are_liked(here: Here, sentences: P
     assert [*scores["--like", "cat"]] == ["dog", "car"]
     with Store(sentences) as read:
         dog, cat = units(read.read(["dog", "cat"]).vectors)
-    # Of query q and cat c, the moved one is q + .75 c; products with q are those of the first search.
+    # Of query q and cat c, the moved one is q + c; products with q are those of the first search.
     q_dog, q_cat = scores[()]["dog"], scores[()]["cat"]
-    size = (1 + 0.75**2 + 2 * 0.75 * q_cat) ** 0.5
-    assert scores["--like", "cat"]["dog"] == pytest.approx((q_dog + 0.75 * dog @ cat) / size, abs=1e-3)
+    size = (2 + 2 * q_cat) ** 0.5
+    assert scores["--like", "cat"]["dog"] == pytest.approx((q_dog + dog @ cat) / size, abs=1e-3)
 
 
 def test_wordings_of_a_topic_are_blended_by_their_weights(here: Here, sentences: Path) -> None:
