@@ -19,7 +19,7 @@ import numpy as np
 from avs_cli.core.device import prepare
 from avs_cli.core.search.exact import shot_units, top_shots
 from avs_cli.core.search.feedback import with_marks
-from avs_cli.core.search.rerankers import rerankers
+from avs_cli.core.search.rerankers import rerankers, weight_of
 from avs_cli.core.search.rerankers.candidates import Bank, Candidates, Marks, evidence_of, joined
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.compatibility import Comparison
@@ -47,7 +47,7 @@ def rerank(
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
     depth: int = 1000,
-    weight: float = 0.5,
+    weight: float | None = None,
     weights: FilePath | None = None,
     allow_mismatch: bool = False,
     device: str = "auto",
@@ -88,7 +88,7 @@ def rerank_runs(
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
     depth: int = 1000,
-    weight: float = 0.5,
+    weight: float | None = None,
     weights: FilePath | None = None,
     allow_mismatch: bool = False,
     device: str = "auto",
@@ -109,7 +109,7 @@ def rerank_runs(
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
                     scores
-    weight          of the method's score; the run's score has 1 - `weight`
+    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, and 1 for `diverse`
     weights         a local checkpoint of the gallery's model, to encode topics with
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -120,6 +120,7 @@ def rerank_runs(
     shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
+    weight = weight_of(method) if weight is None else weight
     used = evidence_of(score)
     evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
     for kind, given in evidence_given.items():
