@@ -446,6 +446,8 @@ class Application:
     def _card(self, answer: LiveAnswer, rank: int, shot: str, folded: int = 0, beside: str = "") -> Card:
         place, number, video = answer.shots.get(shot), self.live.number(shot), self.live.video_number(shot)
         file = self.live.video(answer.version, video)
+        address = f"/video/{answer.version}/{video}" if file else ""
+        is_still = file is not None and MEDIA.get(file.suffix.lower(), "").startswith("image/")
         return card(
             shot,
             place,
@@ -453,7 +455,8 @@ class Application:
             scores=[answer.ranking[shot]],
             style="live",
             source=f"/thumbnail/{answer.version}/{number}" if self.live.is_pictured(shot) else "",
-            address=f"/video/{answer.version}/{video}" if file else "",
+            address=address,
+            whole=address if is_still and place and place.end <= place.start else "",
             path=str(file.absolute()) if file else "",
             judged=judged(answer.judged, shot) if shot in answer.judged else "",
             sure=answer.confidence.get(shot),
