@@ -58,6 +58,8 @@ FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 PATIENCE = 30.0
 # Characters of a sentence, shots that a page shows at a time, and shots of an export as clips or cut list.
 TEXT, SHOWN, CUT = 1000, 60, 20
+# Near-duplicates that a card unfolds to.
+FOLDED = 50
 # Files and folders that are offered to choose from.
 OFFERED = 40
 
@@ -391,6 +393,7 @@ class Application:
             self._question(asked),
             at_least=asked.number("at_least", 0.0, 0.0, 1.0),
             by_marks=asked.flag("by_marks", True),
+            fold=asked.flag("fold"),
         )
 
     def search(self, asked: _Fields) -> Mapping[str, object]:
@@ -398,15 +401,21 @@ class Application:
         first, count = int(asked.number("first", 0, 0, 1e6)), int(asked.number("count", SHOWN, 1, 1000))
         answer = self._search(asked)
         liked = sum(one.relevance > 0 for one in answer.judged.values())
-        cards = [self._card(answer, rank, shot) for rank, shot in enumerate(answer.ranking, start=1)][
-            first : first + count
-        ]
+        leading = [shot for shot in answer.ranking if shot not in answer.behind]
+        behind: dict[str, list[str]] = {}
+        for shot, better in answer.behind.items():
+            behind.setdefault(better, []).append(shot)
+        ranks = {shot: rank for rank, shot in enumerate(answer.ranking, start=1)}
+        cards: list[Card] = []
+        for shot in leading[first : first + count]:
+            folded = behind.get(shot, [])[:FOLDED]
+            cards.append(self._card(answer, ranks[shot], shot, folded=len(folded)))
+            cards += [self._card(answer, ranks[other], other, beside=shot) for other in folded]
         return {
-            "html": self._templates.get_template("shots.html").render(
-                cards=cards, first=first, submits=self.submit is not None
-            ),
+            "html": self._templates.get_template("shots.html").render(cards=cards, submits=self.submit is not None),
             "title": line_of(answer.question.topic()) or answer.question.topic().query,
             "shots": len(answer.ranking),
+            "leading": len(leading),
             "topic": answer.topic,
             "doubt": answer.doubt,
             "sure": bool(answer.confidence),
@@ -425,9 +434,11 @@ class Application:
             "seconds": round(answer.seconds, 4),
         }
 
-    def _card(self, answer: LiveAnswer, rank: int, shot: str) -> Card:
+    def _card(self, answer: LiveAnswer, rank: int, shot: str, folded: int = 0, beside: str = "") -> Card:
         place, number, video = answer.shots.get(shot), self.live.number(shot), self.live.video_number(shot)
         file = self.live.video(answer.version, video)
+        address = f"/video/{answer.version}/{video}" if file else ""
+        is_still = file is not None and MEDIA.get(file.suffix.lower(), "").startswith("image/")
         return card(
             shot,
             place,
@@ -435,10 +446,13 @@ class Application:
             scores=[answer.ranking[shot]],
             style="live",
             source=f"/thumbnail/{answer.version}/{number}" if self.live.is_pictured(shot) else "",
-            address=f"/video/{answer.version}/{video}" if file else "",
+            address=address,
+            whole=address if is_still and place and place.end <= place.start else "",
             path=str(file.absolute()) if file else "",
             judged=judged(answer.judged, shot) if shot in answer.judged else "",
             sure=answer.confidence.get(shot),
+            folded=folded,
+            beside=beside,
         )
 
     def mark(self, asked: _Fields) -> Mapping[str, object]:
