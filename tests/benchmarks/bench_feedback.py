@@ -33,6 +33,7 @@ from avs_cli.types import Judgment, Qrels, Run, ranked
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 PAGE, ROUNDS, CHOSEN_ON = 10, 5, 500
 COPIED, DEPTH, CAPTIONS = 300, 200, 300
+
 METHODS = {
     "rocchio (the default)": ("feedback", None),
     "rocchio, as a new search": ("feedback", 1.0),
@@ -112,11 +113,12 @@ def of_feedback(folder: Path, captions: Path) -> Iterator[tuple[str, str, str]]:
     owner = np.array([place[wanted[caption]] for caption in of_texts.ids])
     means = units(np.array([of_texts.units[owner == number].mean(axis=0) for number in range(len(photos.ids))]))
     run = search(str(gallery), vectors=str(texts), threads=1)
-    run = {
-        topic: scores
+    hard = [
+        topic
         for topic, scores in run.items()
         if place[wanted[topic]] >= CHOSEN_ON and rank(scores, wanted[topic], {}) > PAGE
-    }
+    ]
+    run = {hard[number]: run[hard[number]] for number in np.random.default_rng(0).permutation(len(hard))[:CAPTIONS]}
     for user, vectors in (("captions", means), ("conse", read(folder / "conse.h5").units)):
         order = (vectors @ vectors.T).argsort(axis=1).argsort(axis=1) / len(vectors)
         closeness = {
