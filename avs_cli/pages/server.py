@@ -39,7 +39,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -542,6 +542,8 @@ async def _body(request: Request, most: int) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise HTTPException(408) from None
+    except ClientDisconnect:
+        raise HTTPException(400) from None
     return b"".join(parts)
 
 
@@ -567,9 +569,16 @@ def _attachment(data: bytes, name: str) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    messages = {404: "not here", 405: "not so", 408: "too slow", 413: "too large", 415: "of another type"}
+    words = {
+        400: "incomplete",
+        404: "not here",
+        405: "not so",
+        408: "too slow",
+        413: "too large",
+        415: "of another type",
+    }
     headers = error.headers if isinstance(error, HTTPException) else None
-    return JSONResponse({"error": messages.get(status, "an error of the server")}, status, headers)
+    return JSONResponse({"error": words.get(status, "an error of the server")}, status, headers)
 
 
 def application(live: Live, folder: Path, access: Access, submit: Submit | None = None) -> ASGIApp:

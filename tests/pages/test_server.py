@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from colours import colour_gallery, jpeg, use_colours
 from films import noise_film
@@ -378,6 +379,21 @@ def test_a_body_that_does_not_say_how_long_it_is_is_cut_off(client: TestClient) 
     response = client.post("/search", content=endless(), headers={"content-type": "application/json"})
     assert response.status_code == 413
     assert client.post("/search", content=b"{}", headers={"content-length": "9" * 20}).status_code in (413, 415)
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_error_of_ours(live: Live, tmp_path: Path) -> None:
+    headers = [(b"host", b"127.0.0.1"), (b"origin", b"http://127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/search", "query_string": b"", "headers": headers}
+    messages: list[Any] = []
+
+    async def leaves() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def keep(message: Any) -> None:
+        messages.append(message)
+
+    anyio.run(application(live, tmp_path, access("127.0.0.1")), scope, leaves, keep)
+    assert messages[0]["status"] == 400
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "FOO"])
