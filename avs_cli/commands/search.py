@@ -170,7 +170,6 @@ def search(
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
-      avs search gallery.h5 --like beach_12 -o alike.run
       avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """

@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
@@ -46,8 +46,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from avs_cli.errors import AvsError, SpecError
 from avs_cli.pages.cards import Card, asset, card, environment, judged, script
+from avs_cli.stages.contest import Submit
 from avs_cli.stages.live import Export, Live, LiveAnswer, Question, line_of
-from avs_cli.types import Shot
 
 # Bytes of a request's body.
 JSON_BYTES, PICTURE_BYTES = 64 << 10, 24 << 20
@@ -86,15 +86,6 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0d100f"/>'
     '<path d="M5 3.5v9l7.5-4.5z" fill="#e6b35c"/></svg>'
 )
-
-
-class Submit(Protocol):
-    """Sends the shot that a user has chosen; returns what to say of it.
-
-    seconds  the moment in its video that the player shows; None for the whole shot
-    """
-
-    def __call__(self, shot: Shot, seconds: float | None) -> str: ...
 
 
 class Access(NamedTuple):
