@@ -15,6 +15,7 @@ script, pictures and videos, and no address elsewhere.
 
 import asyncio
 import errno
+import hashlib
 import io
 import json
 import math
@@ -24,6 +25,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 import zipfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -52,7 +54,7 @@ from avs_cli.stages.live import Export, Live, LiveAnswer, Question, line_of
 # Bytes of a request's body.
 JSON_BYTES, PICTURE_BYTES = 64 << 10, 24 << 20
 # Pixels of an example image, and how many are kept.
-PIXELS, PICTURES = 50_000_000, 200
+PIXELS, PICTURES = 50_000_000, 40
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 # Seconds for the body of a request to arrive.
 PATIENCE = 30.0
@@ -196,28 +198,24 @@ def urlsplit_or_none(address: str) -> tuple[str, str] | None:
 
 
 class Pictures:
-    """Example images that were sent: files in a folder, by random names; the oldest give way."""
+    """Example images that were sent: files in a folder, named by their digests; the oldest give way to new ones."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._paths: OrderedDict[str, Path] = OrderedDict()
+        # Pixels take much memory: one image at a time.
+        self._lock = threading.Lock()
 
     def add(self, data: bytes) -> str:
         """Keep an image. Raises SpecError for other data, and for one that is too large."""
-        name = secrets.token_hex(8)
-        try:
-            with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
-                if image.width * image.height > PIXELS:
-                    raise SpecError(f"the picture has more than {PIXELS // 1_000_000} million pixels")
-                suffix = FORMATS[image.format or ""]
-                image.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError):
-            raise SpecError(f"not a picture that can be read; give one of {', '.join(FORMATS)}") from None
-        path = self.folder / f"{name}{suffix}"
-        path.write_bytes(data)
-        self._paths[name] = path
-        while len(self._paths) > PICTURES:
-            self._paths.popitem(last=False)[1].unlink(missing_ok=True)
+        name = hashlib.sha256(data).hexdigest()[:16]
+        with self._lock:
+            path = self.folder / f"{name}{_checked(data)}"
+            path.write_bytes(data)
+            self._paths[name] = path
+            self._paths.move_to_end(name)
+            while len(self._paths) > PICTURES:
+                self._paths.popitem(last=False)[1].unlink(missing_ok=True)
         return name
 
     def path(self, name: str) -> str:
@@ -225,6 +223,18 @@ class Pictures:
         if name not in self._paths:
             raise SpecError("the picture is not there any more; drop it again")
         return str(self._paths[name])
+
+
+def _checked(data: bytes) -> str:
+    """The suffix of an image. Raises SpecError for other data, and for one that is too large."""
+    try:
+        with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
+            if image.width * image.height > PIXELS:
+                raise SpecError(f"the picture has more than {PIXELS // 1_000_000} million pixels")
+            image.load()
+            return FORMATS[image.format or ""]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError):
+        raise SpecError(f"not a picture that can be read; give one of {', '.join(FORMATS)}") from None
 
 
 class _Fields:
@@ -285,6 +295,7 @@ class Application:
     def __init__(self, live: Live, folder: Path, submit: Submit | None = None):
         self.live, self.submit, self.folder = live, submit, folder
         self.pictures = Pictures(folder)
+        self._exporting = threading.Lock()
         self._templates = environment()
         self._script = script("sheet.js", "serve.js")
         self._style = asset("results.css") + asset("serve.css")
@@ -491,7 +502,8 @@ class Application:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             if kind == "clips":
-                made = self.live.write_clips(answer, folder / "clips", len(answer.ranking))
+                with self._exporting:  # one takes all cores
+                    made = self.live.write_clips(answer, folder / "clips", len(answer.ranking))
                 if not made:
                     raise SpecError("none of these shots can be cut")
                 with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_STORED) as out:
@@ -614,6 +626,7 @@ def serve(
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=2,
+            limit_concurrency=500,
         )
         shown = socket.gethostname() if allowed.everywhere else f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{port}/{f'?token={allowed.token}' * bool(allowed.token)}")

@@ -305,7 +305,9 @@ class Live(Resource):
         self._machine = prepare(device, threads)
         self._resources = ExitStack()
         self._encoders: dict[str, tuple[object, SentenceEncoder | None]] = {}
-        self._searching, self._opening, self._marking = threading.Lock(), threading.RLock(), threading.Lock()
+        self._searching, self._marking = threading.Lock(), threading.Lock()
+        self._opening, self._replacing = threading.Lock(), threading.Lock()
+        self._failed = ""
         self._remembered: OrderedDict[tuple[str, Question], _Base] = OrderedDict()
         self.marks = MarksFile(marks)
         self._opened = self._open(_state(self.stores))
@@ -599,22 +601,23 @@ class Live(Resource):
     # Opening
 
     def refresh(self) -> None:
-        """Open the galleries again if their files have changed; if that fails, the old ones stay, with a note."""
+        """Open the galleries again if their files have changed; if that fails, the old ones stay, with a note.
+
+        While one thread does so, the others go on with the old ones.
+        """
         state = _state(self.stores)
-        if state == self._opened.version:
+        if state in (self._opened.version, self._failed) or not self._opening.acquire(blocking=False):
             return
-        with self._opening:
-            if state == self._opened.version:
-                return
-            try:
-                opened = self._open(state)
-            except (FormatError, MismatchError, OSError) as error:
-                self._opened.version, failed = state, error
-                self._report.note(f"{failed}; the gallery as it was stays open")
-                return
-            self._retire()
-            self._opened = opened
+        try:
+            opened = self._open(state)
+        except (FormatError, MismatchError, OSError) as error:
+            self._failed = state
+            self._report.note(f"{error}; the gallery as it was stays open")
+        else:
+            self._retire(opened)
             self._report.note(f"the gallery has changed: {len(opened.ids):,} shots")
+        finally:
+            self._opening.release()
 
     def _open(self, version: str) -> _Opened:
         with ExitStack() as stack:
@@ -672,22 +675,24 @@ class Live(Resource):
     @contextmanager
     def _current(self) -> Iterator[_Opened]:
         """The galleries, which stay open as long as the context is, also if new ones take their place."""
-        with self._opening:
+        with self._replacing:
             opened = self._opened
             opened.users += 1
         try:
             yield opened
         finally:
-            with self._opening:
+            with self._replacing:
                 opened.users -= 1
                 if opened.replaced and not opened.users:
                     opened.close()
 
-    def _retire(self) -> None:
-        with self._opening:
-            self._opened.replaced = True
-            if not self._opened.users:
-                self._opened.close()
+    def _retire(self, new: _Opened | None = None) -> None:
+        """Let new galleries take the place of those that are open, which are closed after their last reader."""
+        with self._replacing:
+            old = self._opened
+            old.replaced, self._opened = True, new or old
+            if not old.users:
+                old.close()
 
 
 def wordings(text: str) -> list[Variant]:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,10 +43,8 @@ def test_it_prints_its_address_serves_and_stops_at_ctrl_c(gallery: Path) -> None
         connection.request("GET", "/", headers={"Connection": "close"})
         page = connection.getresponse().read().decode()
         assert "Find a shot among 2" in page and "marks.qrels" in page
-        begun = time.monotonic()
         ran.send_signal(signal.SIGINT)
         _, errors = ran.communicate(timeout=20)
-    assert time.monotonic() - begun < 5
     assert (ran.returncode, errors.splitlines()[-1]) == (0, "avs: stopped")
     assert "2 shots; marks go to marks.qrels; Ctrl-C stops" in errors and "Traceback" not in errors
     assert [path.name for path in gallery.parent.iterdir()] == ["g.h5"]
