@@ -494,7 +494,8 @@ class Application:
                 raise SpecError("no marks yet")
             return _attachment(self.live.marks.path.read_bytes(), "marks.qrels")
         answer = self._search(asked)
-        name = f"topic-{answer.topic}"
+        # Qrels of others may call a topic anything.
+        name = f"topic-{re.sub(r'[^A-Za-z0-9._-]', '_', answer.topic)[:40]}"
         if kind != "run":
             liked = [shot for shot, one in answer.judged.items() if one.relevance > 0]
             chosen = liked or [*answer.ranking][:CUT]

@@ -181,6 +181,13 @@ def test_topics_of_marks_lead_back_to_their_questions(live: Live) -> None:
     ]
 
 
+def test_topics_of_marks_search_the_same_from_the_command_line(live: Live) -> None:
+    questions = [Question("r b"), Question("r g -b -g g")]
+    found = {live.mark(question, "blue", True).topic: best(live, question, by_marks=False) for question in questions}
+    again = search("one.h5", "marks.topics.jsonl", threads=1)
+    assert {topic: [*ranking] for topic, ranking in again.items()} == found
+
+
 def test_confidences_cut_off_and_doubt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AVS_CACHE", str(folder / "cache"))
     use_colours(monkeypatch, calibrated=True)
