@@ -1190,9 +1190,11 @@ def test_a_training_from_captions_alone_killed_at_any_moment_goes_on_to_the_same
     avs: Avs, killed: Callable[..., bool], films: Path, student: str
 ) -> None:
     more = ["--student", student, "--epochs", 2, "--batch-size", 4]
+    # Before the first epoch ends, nothing depends on what is trained.
+    moments = [moment for moment in FROM_CAPTIONS if student == "clip" or moment.epochs]
     goes_on(
         avs, killed,
-        lambda name: alone(*more, "--cache", f"{name}.kept", name=f"{name}.st", inputs=["shots.tsv"]), FROM_CAPTIONS,
+        lambda name: alone(*more, "--cache", f"{name}.kept", name=f"{name}.st", inputs=["shots.tsv"]), moments,
     )  # fmt: skip
 
 
