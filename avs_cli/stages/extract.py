@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 from avs_cli.core.encoders import DEFAULT, Encoder
 from avs_cli.core.extraction import FRAME_RATE
 from avs_cli.errors import IncompleteError, MismatchError, SpecError
-from avs_cli.io.facts import recall
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
@@ -33,6 +32,7 @@ from avs_cli.stages.extraction import (
     keep_facts,
     load_encoder,
     load_encoders,
+    recalled,
     targets,
     weights_of_each,
 )
@@ -253,19 +253,14 @@ def _finished_features(
     """The features that lack no shot, so that their models are not needed, and the facts on these."""
     finished = {}
     for one in wanted:
-        facts = _recalled(one)
+        # Where there is no store, nothing is finished.
+        facts = recalled(one) if Path(one.path).exists() else None
         if facts is None:
             continue
         with suppress(MismatchError), one.writer(facts) as writer:
             if not remaining_shots(writer, found, retry_failed):
                 finished[one.feature] = facts
     return finished
-
-
-def _recalled(wanted: Extraction) -> Facts | None:
-    """The facts that the encoder gave when it was last loaded, if the store may be finished."""
-    facts = recall(wanted.identity) if Path(wanted.path).exists() else None
-    return facts if facts and facts.pixels else None
 
 
 def _part(found: Sequence[Shot | Failure], number: int, parts: int) -> list[Shot | Failure]:

@@ -353,16 +353,19 @@ class StoreWriter:
 
     def refuse_other(self, store: Store) -> None:
         """Raises MismatchError for a store whose vectors are not those of this writer's feature."""
-        ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
-        # A store has one provenance for all vectors, so small differences are errors too.
-        found = differences(store.provenance, self.provenance)
-        what = next((str(one) for one in found if not one.key.startswith("versions.")), "")
-        if kind_of(store) != ours:
-            what = f"vectors are {kind_of(store)} and {ours}"
-        if what:
+        if what := self.difference(store):
             raise MismatchError(
                 f"{store._name} has a different provenance: {what}; write to another file or remove this one"
             )
+
+    def difference(self, store: Store) -> str:
+        """What tells the vectors of a store from those of this writer's feature; "" where nothing does."""
+        ours = f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
+        if kind_of(store) != ours:
+            return f"vectors are {kind_of(store)} and {ours}"
+        # A store has one provenance for all vectors, so small differences are errors too.
+        found = differences(store.provenance, self.provenance)
+        return next((str(one) for one in found if not one.key.startswith("versions.")), "")
 
     def _checked(self, batch: Sequence[Item]) -> list[Item]:
         """The batch with vectors (K, D) in the dtype of the store. Raises MismatchError for duplicate ids."""
