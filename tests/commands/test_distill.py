@@ -235,6 +235,8 @@ def test_a_distillation_that_stops_goes_on_to_the_same_bytes(avs: Avs, data: Pat
     for end in ("", ".last"):
         one, other = (load_head(data / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
         assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
+        assert one.training.keys() == other.training.keys()
+        assert bool(other.training) == (end == ".last")
         assert all(torch.equal(one.training[key], value) for key, value in other.training.items())
     ran = avs(*cut, "--coarse", "ce")
     assert ran.returncode == 3
@@ -588,6 +590,8 @@ def test_from_clips_the_student_learns_goes_on_and_is_a_feature_like_any_other(a
     for end in ("", ".last"):
         one, other = (load_head(footage / f"{name}.safetensors{end}", training=True) for name in ("s", "cut"))
         assert all(torch.equal(one.weights[key], value) for key, value in other.weights.items())
+        assert one.training.keys() == other.training.keys()
+        assert bool(other.training) == (end == ".last")
         assert all(torch.equal(one.training[key], value) for key, value in other.training.items())
 
     closer = []
