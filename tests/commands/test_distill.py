@@ -1,10 +1,12 @@
 """`avs distill`: students that teachers teach, over stores and from raw clips; what is kept, and how it goes on."""
 
+import functools
 import importlib
 import json
 import math
 import os
 import resource
+import shutil
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -502,6 +504,7 @@ CONFIG: dict[str, Any] = {
 FRAMES, WORDS = 3, 12
 
 
+@functools.cache
 def clip(seed: int) -> dict[str, torch.Tensor]:
     import open_clip
 
@@ -509,6 +512,7 @@ def clip(seed: int) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in open_clip.CLIP(**CONFIG).state_dict().items()}
 
 
+@functools.cache
 def published(name: str, seed: int) -> dict[str, torch.Tensor]:
     """A teacher with random weights, as its authors would publish it."""
     names = importlib.import_module(f"avs_cli.core.models.teachers.{name}").PUBLISHED
@@ -519,14 +523,22 @@ def published(name: str, seed: int) -> dict[str, torch.Tensor]:
     return renamed | {f"clip.{key}": value for key, value in clip(seed).items()}
 
 
-@pytest.fixture
-def towers(avs: Avs, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny CLIP and two teachers."""
-    (tmp_path / "clip").mkdir()
-    save_file(clip(0), tmp_path / "clip" / "open_clip_model.safetensors")
-    (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "clip").mkdir()
+    save_file(clip(0), folder / "clip" / "open_clip_model.safetensors")
+    (folder / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
     for seed, name in enumerate(("xclip", "ts2net"), start=1):
-        save_file(published(name, seed), tmp_path / f"{name}.safetensors")
+        save_file(published(name, seed), folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture
+def towers(avs: Avs, weights: Path, tmp_path: Path) -> Path:
+    """The same in a folder of the test's own, where no test writes to them."""
+    shutil.copytree(weights, tmp_path, copy_function=os.link, dirs_exist_ok=True)
     return tmp_path
 
 
