@@ -156,7 +156,7 @@ def test_a_sequence_is_that_of_search_then(live: Live) -> None:
     assert best(live, Question("r", then="b", folder="warm")) == ["red"]
     assert best(live, Question("r", then="b", folder="warm", since=1)) == []
     live.mark(question, "blue", True)
-    assert [*live.search(question).ranking][0] == "blue"
+    assert next(iter(live.search(question).ranking)) == "blue"
     assert [line_of(topic) for topic, *_ in live.marked()] == [""]
 
 
