@@ -191,8 +191,9 @@ def extract_found(
     check_each({one.spec: sources[one.feature] for one in needed}, report)
     for one in wanted:
         check(one.writer(sources[one.feature]))
-    with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
-        writing = {writer.feature: writer for writer in writers.writers if writer.feature not in ready}
+    ours = [one.writer(sources[one.feature]) for one in wanted]
+    with StoreWriters(ours) as writers:
+        writing = {writer.feature: writer for writer in ours if writer.feature not in ready}
         if needed and engine is None:
             features = [FeatureInProgress(one, loaded[one.feature], writing[one.feature]) for one in needed]
             for each in features:
@@ -201,7 +202,7 @@ def extract_found(
         elif needed and engine is not None:
             encode_elsewhere(engine, writing, found, images, job, report)
         writers.finish([item.id for item in found])
-        return [_failures(writer, found) for writer in writers.writers], not needed
+        return [_failures(writer, found) for writer in ours], not needed
 
 
 def extract_texts(
