@@ -217,6 +217,19 @@ class Piece(NamedTuple):
     confidence: float | None = None
 
 
+class Cues(NamedTuple):
+    """The subtitles of a video.
+
+    pieces  in the order of their times
+    tracks  how many streams and files they are from
+    notes   on these files
+    """
+
+    pieces: Sequence[Piece]
+    tracks: int
+    notes: Sequence[str] = ()
+
+
 class WordVectors(NamedTuple):
     """Vectors of words: the row of each word in (V, D) float32."""
 

@@ -98,11 +98,17 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         what = f"{facts['shots']} shots from {facts['videos']} videos, {facts['seconds']:.0f} seconds"
         yield f"  {what}, {facts['thumbnails']} thumbnails"
     for feature in facts["features"]:
-        kind = f"{feature['dtype']}{', frame-level' * feature['frame_level']}"
-        rows = f"{feature['items']} items, {feature['vectors']} vectors, {feature['dim']} dimensions ({kind})"
-        yield f"  {feature['name']}  {rows}, {feature['bytes'] / 1e6:.1f} MB"
+        yield f"  {feature['name']}  {feature['items']} items, {_rows(feature)}, {feature['bytes'] / 1e6:.1f} MB"
         for key, value in feature["provenance"].items():
             yield f"    {key}: {_text_of(value)}"
+
+
+def _rows(feature: Mapping[str, Any]) -> str:
+    """What the items of a feature are made of."""
+    if "pieces" in feature:
+        return f"{feature['with_text']} with text, {feature['pieces']} pieces of text"
+    kind = f"{feature['dtype']}{', frame-level' * feature['frame_level']}"
+    return f"{feature['vectors']} vectors, {feature['dim']} dimensions ({kind})"
 
 
 def _text_of(value: object) -> str:
