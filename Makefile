@@ -72,7 +72,7 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 		printf '%s\n' '1 a bicycle parked in front of a house' '2 a rabbit' '3 a man with his mouth open' > "$$out/topics.txt"; \
 	fi; \
 	avs() { { printf '$$ avs'; printf ' %q' "$$@"; echo; } >&2; $(BIN)/avs "$$@"; }; \
-	avs index "$$videos" -o "$$out/videos.h5" $(ENGINE); \
+	avs index "$$videos" -o "$$out/videos.h5" --model lite $(ENGINE); \
 	avs search "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/run.trec" $(ENGINE); \
 	avs view "$$out/run.trec" -g "$$out/videos.h5" --topics "$$out/topics.txt" -o "$$out/page.html"; \
 	echo "The page is $$out/page.html: open it in a browser. The run is $$out/run.trec." >&2; \

@@ -123,6 +123,7 @@ _avs() {
             distill:--engine) words='local dask' ;;
             distill:--scheduler) ;;
             search:--query | search:-q) ;;
+            search:--like) ;;
             search:--topics) ;;
             search:--vectors) ;;
             search:--head) ;;
@@ -140,12 +141,13 @@ _avs() {
             search:--threads) compopt +o default 2>/dev/null ;;
             search:--engine) words='local dask' ;;
             search:--scheduler) ;;
-            rerank:--method) words='framemax hubness neighbours scores' ;;
+            rerank:--method) words='feedback framemax hubness neighbours scores' ;;
             rerank:--gallery | rerank:-g) ;;
             rerank:--topics) ;;
             rerank:--vectors) ;;
             rerank:--bank) ;;
             rerank:--scores) ;;
+            rerank:--qrels) ;;
             rerank:--depth) compopt +o default 2>/dev/null ;;
             rerank:--weight) compopt +o default 2>/dev/null ;;
             rerank:--tag) ;;
@@ -228,8 +230,8 @@ _avs() {
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
-                    search) words='--query -q --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
-                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    search) words='--query -q --like --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --qrels --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;

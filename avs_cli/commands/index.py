@@ -34,8 +34,8 @@ Models = Annotated[
     typer.Option(
         "--model",
         metavar="SPEC",
-        help="Encoder to add to those of the store, as NAME or NAME:KEY=VALUE; repeatable: frames are decoded once for "
-        f"all: {', '.join(encoders.names())}.",
+        help="Encoder to add to those of the store, or to bring up to date, as NAME or NAME:KEY=VALUE; repeatable: "
+        f"frames are decoded once for all: {', '.join(encoders.names())}.",
         show_default=f"those of the store, and {DEFAULT} for a new one",
     ),
 ]
@@ -78,8 +78,9 @@ def index(
     call on the videos as they are now. It is replaced when all is done; the same command resumes an interrupted one.
 
     Videos are known by path, size and modification time, and where these differ by their content. --model adds an
-    encoder, which alone decodes the known videos again. Videos that cannot be read are listed in STORE.errors.jsonl,
-    and tried again when they change; the exit code is 5.
+    encoder, which alone decodes the known videos again; it also encodes all shots again for an encoder of the store
+    whose weights or settings have changed since, such as lite in a later version of avs. Videos that cannot be read are
+    listed in STORE.errors.jsonl, and tried again when they change; the exit code is 5.
 
     \b
     Examples:

@@ -19,8 +19,8 @@ def info(
 ) -> None:
     """Describe feature stores, heads, runs, qrels and shot tables.
 
-    Of a feature store, its features, their provenance, shots and thumbnails; of a head, its parameters, features,
-    training and cost; of a run or qrels, the number of topics, shots and judgments.
+    Of a feature store, its features, their provenance, shots, thumbnails and, if avs index wrote it, its videos; of a
+    head, its parameters, features, training and cost; of a run or qrels, the number of topics, shots and judgments.
 
     \b
     Examples:
@@ -97,6 +97,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["shots"]:
         what = f"{facts['shots']} shots from {facts['videos']} videos, {facts['seconds']:.0f} seconds"
         yield f"  {what}, {facts['thumbnails']} thumbnails"
+    if index := facts["index"]:
+        without = f", {len(index['without_shots'])} of them without shots" if index["without_shots"] else ""
+        videos = f"{index['files']} video{'s' * (index['files'] != 1)}"
+        yield f"  index of {videos} ({index['bytes'] / 1e6:.1f} MB{without}), shots by {index['detector']}"
     for feature in facts["features"]:
         yield f"  {feature['name']}  {feature['items']} items, {_rows(feature)}, {feature['bytes'] / 1e6:.1f} MB"
         for key, value in feature["provenance"].items():

@@ -53,6 +53,9 @@ def rerank(
     scores: Annotated[
         str, typer.Option(metavar="FILE", help="Scores for --method scores: a run, or lines of [topic] shot score.")
     ] = "",
+    qrels: Annotated[
+        str, typer.Option(metavar="FILE", help="Judged shots for --method feedback: qrels, such as a page's marks.")
+    ] = "",
     depth: Annotated[int, typer.Option(min=1, help="Shots reranked per topic; the others stay below them.")] = 1000,
     weight: Annotated[
         float,
@@ -69,18 +72,24 @@ def rerank(
     engine: Engine = "local",
     scheduler: Scheduler = "",
 ) -> None:
-    """Rerank runs by vectors, a query bank or external scores.
+    """Rerank runs by vectors, a query bank, judged shots or external scores.
 
     neighbours: k-reciprocal nearest neighbours of the query (kind=reciprocal), or the number of candidates that a shot
     is a neighbour of (kind=hubs; needs no topics). hubness: penalises shots that are close to many queries of --bank.
     framemax: the best frame of a shot, for frame-level galleries. scores: scores from a file, such as those of a
-    vision-language model. The scores of the run and of the method are min-max normalised and interpolated by --weight.
-    Several runs are written to a folder under their own names.
+    vision-language model. feedback: resemblance to the shots that --qrels judges relevant, and not to the irrelevant
+    ones: Rocchio's formula (kind=rocchio, from the query where topics are given) or the nearest judged shots
+    (kind=nearest). Judged shots need not be in the run; those that are come first if relevant and last if not, so an
+    evaluation must leave them out. Topics without judgments keep their scores.
+
+    The scores of the run and of the method are min-max normalised and interpolated by --weight. Several runs are
+    written to a folder under their own names.
 
     \b
     Examples:
       avs rerank tv22.run --method neighbours --gallery gallery.h5 --topics tv22.txt -o reranked.run
       avs rerank tv22.run --method scores --scores vlm.tsv --depth 100 --weight 0.8 -o reranked.run
+      avs rerank dog.run --method feedback --qrels marks.qrels --gallery videos.h5 -o better.run
     """
     if len({Path(run).name for run in runs}) < len(runs):
         raise SpecError("two runs have the same name, and reranked runs keep their names; rename one")
@@ -90,7 +99,7 @@ def rerank(
         raise SpecError("--vectors and --bank need the shots' vectors; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
         raise SpecError("--scores FILE and --method scores need each other")
-    if [*runs, *(gallery or []), topics, vectors, bank, scores].count("-") > 1:
+    if [*runs, *(gallery or []), topics, vectors, bank, scores, qrels].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if len(runs) > 1:
         for path in runs:
@@ -107,6 +116,7 @@ def rerank(
         ("gallery" not in used, ("gallery", "allow_mismatch"), f"with --method {method}"),
         ("queries" not in used, ["vectors"], f"with --method {method}"),
         ("bank" not in used, ["bank"], f"with --method {method}"),
+        ("qrels" not in used, ["qrels"], f"with --method {method}"),
         (not gallery, ["allow_mismatch"], "without --gallery"),
         (not encodes, ["weights", "device"], "without topics to encode"),
         (engine == "local", ["scheduler"], "without --engine dask"),
@@ -120,6 +130,7 @@ def rerank(
             vectors=vectors if "queries" in used else "",
             bank=bank if "bank" in used else "",
             scores=scores,
+            qrels=qrels if "qrels" in used else "",
             depth=depth,
             weight=weight,
             weights=weights,

@@ -38,6 +38,13 @@ def search(
             "--query", "-q", metavar="TEXT|PICTURE", help="A single query: text, or the path of an example image."
         ),
     ] = "",
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SHOT",
+            help="Shot of the gallery to search with, alone or beside --query, and left out of the result; repeatable.",
+        ),
+    ] = None,
     topics: Annotated[
         str,
         typer.Option(
@@ -128,6 +135,9 @@ def search(
     With --head, a store of the head's vectors (avs extract --head) may stand for those of its features: a score is then
     one dot product per shot, and differs by what the vectors were rounded.
 
+    --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
+    by Rocchio's formula, as in avs rerank --method feedback.
+
     A confidence is the estimated probability that a shot shows what the query says, or something close to it: by how
     much its cosine exceeds what other sentences find in the same gallery, calibrated on photos with captions, for
     lite. For other models it is the share of these sentences for which the gallery has nothing as close. The table
@@ -139,19 +149,24 @@ def search(
 
     \b
     Examples:
-      avs search gallery.h5 --query 'a dog on a beach'
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
+      avs search gallery.h5 --like beach_12 -o alike.run
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
-    if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors):
-        raise SpecError("search needs one of --query TEXT, --topics FILE and --vectors STORE")
+    if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors or like):
+        raise SpecError("search needs one of --query TEXT, --like SHOT, --topics FILE and --vectors STORE")
+    if like and (topics or vectors):
+        raise SpecError("--like SHOT goes alone or with --query TEXT")
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
-    shown = bool(query) and output == "-" and sys.stdout.isatty()
+    shown = bool(query or like) and output == "-" and sys.stdout.isatty()
     applies.refuse(
         context,
-        (bool(query), ["field"], "with --query; it selects a text of --topics"),
+        (bool(query or like), ["field"], f"with --{'query' if query else 'like'}; it selects a text of --topics"),
+        (bool(head), ["like"], "with --head; search a store of its vectors (avs extract --head) by --like alone"),
+        (bool(like), ("at_least", "confidence"), "with --like: confidences are those of sentences"),
+        (bool(like) and not query, ("weights", "device"), "with --like alone, which needs no model"),
         (shown, ["tag"], "on a table; give --output FILE"),
         (not head, ("explain", "missing"), "without --head"),
         (bool(head), ("at_least", "confidence"), "with --head: confidences are those of cosines"),
@@ -229,6 +244,7 @@ def search(
             vectors="".join(vectors or []),
             weights=weights[0] if weights else None,
             field=field,
+            like=like or [],
             depth=depth,
             at_least=at_least,
             confidence="always" if confidence else "cheap" if shown else "never",

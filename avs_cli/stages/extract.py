@@ -17,7 +17,6 @@ from avs_cli.core.encoders import DEFAULT, Encoder
 from avs_cli.core.extraction import FRAME_RATE
 from avs_cli.core.words import readers
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.io.facts import recall
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
@@ -36,6 +35,7 @@ from avs_cli.stages.extraction import (
     keep_facts,
     load_encoder,
     load_encoders,
+    recalled,
     shard_of,
     targets,
     weights_of_each,
@@ -270,16 +270,11 @@ def _finished_features(
     """The features that lack no shot, so that their models are not needed, and the facts on these."""
     finished = {}
     for one in wanted:
-        facts = _recalled(one)
+        # Where there is no store, nothing is finished.
+        facts = recalled(one) if Path(one.path).exists() else None
         if facts is None:
             continue
         with suppress(MismatchError), one.writer(facts) as writer:
             if not remaining_shots(writer, found, retry_failed):
                 finished[one.feature] = facts
     return finished
-
-
-def _recalled(wanted: Extraction) -> Facts | None:
-    """The facts that the encoder gave when it was last loaded, if the store may be finished."""
-    facts = recall(wanted.identity) if Path(wanted.path).exists() else None
-    return facts if facts and facts.pixels else None

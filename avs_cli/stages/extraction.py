@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avs_cli import __version__
-from avs_cli.core.encoders import ADVICE, Encoder, encoders
+from avs_cli.core.encoders import ADVICE, PACKAGED, Encoder, encoders
 from avs_cli.errors import IncompleteError, SpecError
-from avs_cli.io.facts import keep
+from avs_cli.io.facts import keep, recall
 from avs_cli.io.store.writer import FeatureWriter, StoreWriter
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import Reporter
@@ -174,6 +174,23 @@ def keep_facts(identity: Mapping[str, Any], encoder: Encoder) -> None:
     if sources := getattr(encoder, "sources", ()):
         facts = Facts(encoder.dim, encoder.pixels, encoder.sampling, encoder.pooling, encoder.provenance)
         keep(identity, facts, sources)
+
+
+def recalled(wanted: Extraction) -> Facts | None:
+    """The facts on an encoder of images as it was last loaded; None where it was not, or has changed since."""
+    facts = recall(wanted.identity)
+    return facts if facts and facts.pixels else None
+
+
+def present(wanted: Extraction, threads: int) -> Facts | Encoder | None:
+    """What is known of the encoder as it is now: recalled, or loaded if its weights are packaged; else None."""
+    if facts := recalled(wanted):
+        return facts
+    if wanted.spec.partition(":")[0] not in PACKAGED:
+        return None
+    encoder, _ = load_encoder(wanted.spec, wanted.device, threads, wanted.weights, wanted.precision)
+    keep_facts(wanted.identity, encoder)
+    return encoder
 
 
 def shard_of(found: Sequence[Shot | Failure], number: int, parts: int) -> list[Shot | Failure]:

@@ -39,6 +39,7 @@ from avs_cli.io.store.composing import Origin, compose, has_rows
 from avs_cli.io.store.files import FileTable, IndexedFile, read_files
 from avs_cli.io.store.ledger import ledger_of, read_ledger, write_ledger
 from avs_cli.io.store.reader import Store, features
+from avs_cli.io.store.texts import open_feature
 from avs_cli.io.store.writer import StoreWriter, parts_of
 from avs_cli.io.text.shots import video_names
 from avs_cli.io.video.frames import find_media, is_picture
@@ -48,7 +49,7 @@ from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.encoding import EncodingJob
 from avs_cli.stages.engine import Engine
 from avs_cli.stages.extract import extract_found
-from avs_cli.stages.extraction import Extraction, Weights, check_models, targets, weights_of_each
+from avs_cli.stages.extraction import Extraction, Weights, check_models, present, targets, weights_of_each
 from avs_cli.stages.inputs import FilePath, Paths, path_names
 from avs_cli.stages.shots import spans_of_each
 from avs_cli.types import THUMBNAIL, Failure, Shot, Span, feature_name
@@ -69,6 +70,7 @@ class Indexed(NamedTuple):
     kept     no longer there, and kept
     failed   without shots, now or before
     models   that were added to those of the store
+    renewed  models whose shots were encoded again, as their weights or settings have changed
     shots    in the store
     """
 
@@ -80,6 +82,7 @@ class Indexed(NamedTuple):
     kept: int
     failed: int
     models: tuple[str, ...]
+    renewed: tuple[str, ...]
     shots: int
 
     def __str__(self) -> str:
@@ -87,6 +90,7 @@ class Indexed(NamedTuple):
         counts |= {"missing, but kept": self.kept, "without shots": self.failed}
         done = [f"{count:,} {what}" for what, count in counts.items() if count]
         done += [f"{model} added" for model in self.models]
+        done += [f"{model} encoded again" for model in self.renewed]
         return f"{', '.join(done) or 'nothing changed'}; {self.shots:,} shot{'s' * (self.shots != 1)} in {self.store}"
 
 
@@ -111,16 +115,17 @@ def index(
 
     folders       folders of videos, or videos; images are left out
     output        the store
-    model         encoders; those of the store stay, and are needed only where they are given weights. Default: none
-                  more, and "lite" for a new store
+    model         encoders to add to those of the store, which stay; one of the store whose weights or settings have
+                  changed since encodes all shots again. Default: none, and "lite" for a new store
     shots         the detector; default: that of the store, and "content" for a new one
     keep_missing  keep the shots of videos that are no longer there
     retry_failed  try again what failed before and is unchanged
 
     The other parameters are those of `extract`. Notes what was done, and each new failure.
 
-    Raises MismatchError for a store that is no index, has other settings, or has videos that exist outside of the
-    folders; IncompleteError when the store is written and its ledger (FILE.errors.jsonl) lists failures.
+    Raises MismatchError for a store that is no index, has other settings, has vectors of other weights than those of
+    a model that is not named, or has videos that exist outside of the folders; IncompleteError when the store is
+    written and its ledger (FILE.errors.jsonl) lists failures.
     """
     path = Path(output)
     if "::" in str(output):
@@ -156,11 +161,12 @@ class _Found(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """The table of the store (None for a new one), and the detector and the models that it is to have."""
+    """The table of the store (None for a new one), the detector and the models that it is to have, and those named."""
 
     stored: FileTable | None
     detector: str
     models: tuple[str, ...]
+    named: frozenset[str]
 
 
 class _Changes(NamedTuple):
@@ -218,13 +224,13 @@ def _asked(path: Path, models: Sequence[str], detector: str) -> _Asked:
     specs = tuple(dict.fromkeys([*(stored.models if stored else ()), *models])) or (DEFAULT,)
     names = [name for _, name in targets(str(path), specs)]
     if stored and (other := next((name for name in features(path) if name not in names), "")):
-        with Store(path, other) as store:
+        with open_feature(path, other) as store:
             spec = store.provenance.get("spec")
         cure = f"give --model {spec} too, or keep it" if spec else "keep it"
         raise MismatchError(
             f"{path}::{other} was added by another command and would not follow the videos; {cure} apart"
         )
-    return _Asked(stored, chosen, specs)
+    return _Asked(stored, chosen, specs, frozenset(models))
 
 
 def _compared(
@@ -287,12 +293,17 @@ class _OtherWork(Exception):
     """The work was done by an encoder with other weights or settings."""
 
 
+class _OtherModel(Exception):
+    """The rows of the store are of an encoder with other weights or settings, and are to be renewed; the feature."""
+
+
 class _Update:
     """Brings one store up to date, while it is locked.
 
     failed    path -> why a video has no shots
     failures  feature and id of a shot -> why the feature lacks it
     read      the videos that were decoded
+    renewed   the features of the store that are encoded again
     """
 
     def __init__(
@@ -310,6 +321,7 @@ class _Update:
         self.failed: dict[str, str] = {}
         self.failures: dict[tuple[str, str], Failure] = {}
         self.read: set[str] = set()
+        self.renewed: set[str] = set()
         # Temporary files of a killed call: while the store is locked, there is no other writer.
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             leftover.unlink()
@@ -335,6 +347,7 @@ class _Update:
             if one.path in digests
         ]
         files += [one._replace(name=names[one.path]) for one in kept]
+        self._compare_models()
         encoded = self._encode(_laid_out(files, self.old, same))
         files = self._whole(files, found)
         layout = _laid_out(files, self.old, same)
@@ -351,6 +364,7 @@ class _Update:
             len(kept),
             len(self.failed) + len(refused),
             self.asked.models[len(self.asked.stored.models) :] if self.asked.stored else (),
+            tuple(one.spec for one in self.job.wanted if one.feature in self.renewed),
             sum(len(features) < len(self.features) for features in lacking),
         )
         self.report.note(str(done))
@@ -428,8 +442,40 @@ class _Update:
         known |= self.journal.spans
         return {path: known[content] for path, content in contents.items() if path not in self.failed}
 
+    def _compare_models(self) -> None:
+        """Renew the features whose encoders are known to give other vectors by now, where these are named."""
+        for one in self.job.wanted:
+            if self._is_stored(one.feature) and (encoder := present(one, self.job.threads)):
+                try:
+                    self._refuse_other(one.writer(encoder), self._renews(one))
+                except _OtherModel:
+                    self.renewed.add(one.feature)
+                except MismatchError as error:
+                    self.report.note(str(error))
+
+    def _is_stored(self, feature: str) -> bool:
+        return self.path.exists() and feature in features(self.path)
+
+    def _renews(self, one: Extraction) -> bool:
+        """Whether the shots are encoded again if the encoder has changed: wrong weights are soon given by mistake."""
+        return one.spec in self.asked.named and one.weights is None
+
+    def _refuse_other(self, writer: StoreWriter, renews: bool) -> None:
+        """Raise for rows of the store that are not those that a writer would add: _OtherModel, or MismatchError."""
+        with Store(self.path, writer.feature) as store:
+            if (what := writer.difference(store)) and renews:
+                raise _OtherModel(writer.feature)
+        if what:
+            model = writer.provenance["spec"]
+            raise MismatchError(
+                f"{self.path}: {model} has changed since: {what}; --model {model} encodes all shots again, and "
+                f"--weights PATH goes on with those that encoded it"
+            )
+
     def _origins(self, layout: _Layout) -> list[Origin]:
-        both = (Origin(self.path, layout.before), Origin(self.store, layout.work))
+        # Renewed features come from the work, which has all their shots.
+        without = frozenset(self.renewed)
+        both = (Origin(self.path, layout.before, without), Origin(self.store, layout.work))
         return [origin for origin in both if origin.path.exists()]
 
     def _encode(self, layout: _Layout) -> bool:
@@ -456,6 +502,9 @@ class _Update:
                 failures, _ = extract_found(shots, {}, job, self.engine, self.report, self._check)
                 for feature, own in zip(together, failures, strict=True):
                     failed |= {(feature, failure.id): failure for failure in own}
+        except _OtherModel as other:
+            self.renewed.add(str(other))
+            return self._encode(layout)
         except _OtherWork:
             shutil.rmtree(parts_of(self.store), ignore_errors=True)
             self.store.unlink(missing_ok=True)
@@ -469,9 +518,9 @@ class _Update:
 
     def _check(self, writer: StoreWriter) -> None:
         """Raise MismatchError if the rows of the store are not those that a writer would add."""
-        if self.path.exists() and writer.feature in features(self.path):
-            with Store(self.path, writer.feature) as store:
-                writer.refuse_other(store)
+        if self._is_stored(writer.feature) and writer.feature not in self.renewed:
+            (one,) = (one for one in self.job.wanted if one.feature == writer.feature)
+            self._refuse_other(writer, self._renews(one))
         try:
             with writer:
                 pass
@@ -511,7 +560,7 @@ class _Update:
                 # Without a ledger, what is missing is tried again: that of another table would hide it.
                 ledger.unlink(missing_ok=True)
                 origins = self._origins(layout)
-                held = {name for origin in origins for name in features(origin.path)}
+                held = {name for origin in origins for name in features(origin.path) if name not in origin.without}
                 compose(self.path, held, layout.shots, origins, table)
             if entries != self.ledger or not ledger.exists():
                 write_ledger(ledger, entries)

@@ -40,6 +40,7 @@ def _is_hdf5(path: Path) -> bool:
 
 def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
     """The facts of a store and its features, or of one feature."""
+    from avs_cli.io.store.files import read_files
     from avs_cli.io.store.reader import features
     from avs_cli.io.store.texts import TextStore, open_feature
 
@@ -62,6 +63,16 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
             shots, thumbnails = store.shots().values(), store.thumbnails
     if not found:
         raise FormatError(name, "a feature store without features")
+    table = read_files(real)
+    index = None
+    if table:
+        index = {
+            "files": len(table.files),
+            "bytes": sum(one.size for one in table.files),
+            "without_shots": [one.path for one in table.files if not one.spans],
+            "detector": table.detector,
+            "models": [*table.models],
+        }
     return {
         "kind": "feature store",
         "bytes": real.stat().st_size,
@@ -69,6 +80,7 @@ def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
         "videos": len({shot.video for shot in shots}),
         "seconds": sum(shot.end - shot.start for shot in shots),
         "thumbnails": thumbnails,
+        "index": index,
         "features": found,
     }
 

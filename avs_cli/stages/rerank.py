@@ -1,9 +1,10 @@
-"""Rerank: new scores for the top shots of runs, from their vectors, a query bank, or scores made elsewhere.
+"""Rerank: new scores for the top shots of runs, from their vectors, a query bank, judgments, or scores made elsewhere.
 
     again = rerank(run, ["frames.h5"], method="framemax", topics="tv22.txt", weight=0.6)
+    again = rerank(run, ["videos.h5"], method="feedback", qrels=marks, topics={"query": "a dog on a beach"})
 
 The scores of the run and of the method are min-max normalised and interpolated; shots that are not reranked stay below
-those that are, in their order.
+those that are, in their order. With judgments, the shots judged relevant come first and those judged irrelevant last.
 """
 
 import math
@@ -16,19 +17,21 @@ from typing import NamedTuple
 import numpy as np
 
 from avs_cli.core.device import prepare
-from avs_cli.core.search.exact import top_shots
+from avs_cli.core.search.exact import shot_units, top_shots
+from avs_cli.core.search.feedback import with_marks
 from avs_cli.core.search.rerankers import rerankers
-from avs_cli.core.search.rerankers.candidates import Bank, Candidates, evidence_of, joined
+from avs_cli.core.search.rerankers.candidates import Bank, Candidates, Marks, evidence_of, joined
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.io.text.scores import read_verdicts
 from avs_cli.io.text.topics import absent_topics, align_topics, is_topics_file, select_topics, topic_ids
+from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
 from avs_cli.stages.topics import Topics, check_images, encoded, read, stored
-from avs_cli.types import Run, Topic, ranked
+from avs_cli.types import Qrels, Run, Topic, ranked
 
 Method = Callable[[Candidates], np.ndarray]
 
@@ -42,6 +45,7 @@ def rerank(
     vectors: FilePath = "",
     bank: FilePath = "",
     scores: FilePath | Run = "",
+    qrels: FilePath | Qrels = "",
     depth: int = 1000,
     weight: float = 0.5,
     weights: FilePath | None = None,
@@ -60,6 +64,7 @@ def rerank(
         vectors=vectors,
         bank=bank,
         scores=scores,
+        qrels=qrels,
         depth=depth,
         weight=weight,
         weights=weights,
@@ -81,6 +86,7 @@ def rerank_runs(
     vectors: FilePath = "",
     bank: FilePath = "",
     scores: FilePath | Run = "",
+    qrels: FilePath | Qrels = "",
     depth: int = 1000,
     weight: float = 0.5,
     weights: FilePath | None = None,
@@ -101,20 +107,26 @@ def rerank_runs(
     bank            a store of other texts, such as training captions
     scores          for the method `scores`: a run, a file of topic, shot and score or of shot and score, or its content
                     as a run, where the topic "" stands for all
+    qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
+                    scores
     weight          of the method's score; the run's score has 1 - `weight`
     weights         a local checkpoint of the gallery's model, to encode topics with
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
     engine          workers of a cluster that rerank instead of this process, some topics each; the result is the same
-    Raises SpecError for evidence that the method lacks or does not use, MismatchError for a run without any of the
-    topics, for a topic without a query, and for shots that the gallery lacks.
+    Notes topics without a judgment, and judged shots that the gallery lacks. Raises SpecError for evidence that the
+    method lacks or does not use, MismatchError for a run without any of the topics, for a topic without a query, for
+    shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
     used = evidence_of(score)
-    for kind, given in {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores}.items():
+    evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
+    for kind, given in evidence_given.items():
         if given and kind not in used:
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
+    if "qrels" in used and not qrels:
+        raise SpecError(f"{method} needs judged shots; give --qrels FILE")
     check_readable(engine, [*path_names(gallery), str(bank)])
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
@@ -136,6 +148,7 @@ def rerank_runs(
             shots,
             queries,
             (scores if isinstance(scores, dict) else read_verdicts(str(scores))) if scores else None,
+            (qrels if isinstance(qrels, dict) else read_qrels(str(qrels))) if qrels else None,
         )
         by_run = {where: _candidates(where, run, evidence, depth, report) for where, run in selected.items()}
         others = _bank(str(bank), shots, machine.threads) if bank and shots is not None else None
@@ -186,6 +199,20 @@ class _Evidence(NamedTuple):
     shots: Gallery | None
     queries: Mapping[str, np.ndarray]
     verdicts: Run | None
+    qrels: Qrels | None
+
+
+class _MarkedShots(NamedTuple):
+    """Shots judged relevant, L of them, and shots judged irrelevant; places (L+M,) in the gallery, if there is one."""
+
+    liked: Sequence[str]
+    disliked: Sequence[str]
+    places: np.ndarray | None
+
+    def vectors(self, shots: Gallery) -> Marks:
+        """Their unit vectors."""
+        units = shot_units(shots.take(self.places)) if self.places is not None else np.empty((0, shots.dim))
+        return Marks(units[: len(self.liked)], units[len(self.liked) :])
 
 
 class _TopicCandidates(NamedTuple):
@@ -196,6 +223,7 @@ class _TopicCandidates(NamedTuple):
     places  of these in the gallery, if there is one
     query   (D,)
     judged  the external scores of the shots
+    marked  the judged shots, wherever in the gallery
     """
 
     scores: Mapping[str, float]
@@ -203,43 +231,81 @@ class _TopicCandidates(NamedTuple):
     places: np.ndarray | None
     query: np.ndarray | None
     judged: np.ndarray | None
+    marked: _MarkedShots | None
 
 
 def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Reporter) -> dict[str, _TopicCandidates]:
     """The topics of one run."""
     queries, renamed = align_topics(evidence.queries, run)
     verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
+    marks = _marks(name, run, evidence, report) if evidence.qrels is not None else {}
     if renamed:
         report.note(renamed)
     if lost := [topic for topic in run if queries and topic not in queries]:
         raise MismatchError(f"{name}: no query for {len(lost)} of its topics: {few(lost)}")
-    places = _places(evidence.shots, name, {shot for scores in run.values() for shot in ranked(scores)[:depth]})
+    # A topic without a judgment keeps its order.
+    best_shots = {
+        topic: ranked(scores)[:depth] if evidence.qrels is None or topic in marks else []
+        for topic, scores in run.items()
+    }
+    places = _places(evidence.shots, name, {shot for best in best_shots.values() for shot in best})
     by_topic: dict[str, _TopicCandidates] = {}
     without = 0
     for topic, scores in run.items():
-        chosen, judged = ranked(scores)[:depth], None
+        chosen, judged = best_shots[topic], None
         if evidence.verdicts is not None:
             known = verdicts.get("", {}) | verdicts.get(topic, {})
             best, chosen = chosen, [shot for shot in chosen if shot in known]
             without += len(best) - len(chosen)
             judged = np.array([known[shot] for shot in chosen])
         rows = np.array([places[shot] for shot in chosen], np.int64) if evidence.shots is not None else None
-        by_topic[topic] = _TopicCandidates(scores, chosen, rows, queries.get(topic), judged)
+        by_topic[topic] = _TopicCandidates(scores, chosen, rows, queries.get(topic), judged, marks.get(topic))
     if without:
         report.note(f"{name}: {without} shots have no score in --scores and stay below those that have one")
     return by_topic
+
+
+def _marks(name: str, run: Run, evidence: _Evidence, report: Reporter) -> dict[str, _MarkedShots]:
+    """The judged shots of each topic of a run that has some; those that the gallery lacks are left out, with a note."""
+    judged = {
+        topic: {shot: one.relevance > 0 for shot, one in judgments.items() if one.relevance >= 0}
+        for topic, judgments in align_topics(evidence.qrels or {}, run)[0].items()
+        if topic in run
+    }
+    ids = sorted({shot for of_topic in judged.values() for shot in of_topic})
+    places = dict(zip(ids, evidence.shots.places(ids).tolist(), strict=True)) if evidence.shots is not None else {}
+    if lost := [shot for shot, place in places.items() if place < 0]:
+        report.note(
+            f"{name}: the gallery lacks {len(lost)} of the {len(ids)} judged shots, which are left out: {few(lost)}"
+        )
+    marks = {}
+    for topic, of_topic in judged.items():
+        held = {shot: likes for shot, likes in of_topic.items() if places.get(shot, 0) >= 0}
+        liked, disliked = ([shot for shot, likes in held.items() if likes == kind] for kind in (True, False))
+        if held:
+            rows = np.array([places[shot] for shot in [*liked, *disliked]], np.int64) if places else None
+            marks[topic] = _MarkedShots(liked, disliked, rows)
+    if not marks:
+        raise MismatchError(f"{name}: no shot is judged for any of its topics: {few(run)}")
+    if without := [topic for topic in run if topic not in marks]:
+        report.note(
+            f"{name}: no judged shots for {len(without)} of {len(run)} topics, which stay as they are: {few(without)}"
+        )
+    return marks
 
 
 def _again(
     one: _TopicCandidates, score: Method, shots: Gallery | None, bank: Bank | None, weight: float
 ) -> dict[str, float]:
     """One topic, reranked."""
-    scores, chosen, places, query, judged = one
+    scores, chosen, places, query, judged, marked = one
     if not chosen:
         return dict(scores)
     block = shots.take(places) if shots is not None and places is not None else None
-    candidates = Candidates(chosen, np.array([scores[shot] for shot in chosen]), block, query, bank, judged)
-    return joined(scores, chosen, score(candidates), weight)
+    marks = marked.vectors(shots) if shots is not None and marked else None
+    candidates = Candidates(chosen, np.array([scores[shot] for shot in chosen]), block, query, bank, judged, marks)
+    again = joined(scores, chosen, score(candidates), weight)
+    return with_marks(again, marked.liked, marked.disliked) if marked else again
 
 
 class _Reranking(NamedTuple):

@@ -1,6 +1,7 @@
 """Search: the best shots for each topic, in a feature's own space or by trained heads.
 
     run = search(["gallery.h5"], {"661": "a hang glider floating in the sky"})
+    run = search(["gallery.h5"], like=["beach_12"])                                  # {"query": {…}}
     runs = search_heads(["clip.h5", "blip.h5"], "tv22.txt", ["laff.safetensors"])    # {"laff": run}
 
 Scores are cosines, or what a head computes; ties are broken by descending shot id.
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from avs_cli.core.device import prepare
 from avs_cli.core.encoders import encoders
 from avs_cli.core.search.confidence import DOUBTFUL, Calibration, Confidence, check_share
 from avs_cli.core.search.exact import Cosine, top_shots
+from avs_cli.core.search.feedback import moved
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.provenance import HEAD
@@ -29,10 +32,13 @@ from avs_cli.stages.search_stores import StoreSearch, search_stores
 from avs_cli.stages.topics import (
     Field,
     Topics,
+    TopicVectors,
     check_images,
+    checked,
     encoded,
     file_of,
     is_image,
+    liked,
     other_sentences,
     read,
     stored,
@@ -64,6 +70,7 @@ def search(
     vectors: FilePath = "",
     weights: FilePath | None = None,
     field: Field | None = None,
+    like: Sequence[str] = (),
     depth: int = 1000,
     at_least: float = 0.0,
     allow_mismatch: bool = False,
@@ -79,6 +86,8 @@ def search(
     vectors         a store of topics, encoded already
     weights         a local checkpoint of the gallery's model, to encode topics with
     field           the text of each topic; None: "query", or that of `vectors`
+    like            shots of the gallery to search with, alone (as the topic "query") or beside topics, which move
+                    towards them as by feedback; they are left out of the run
     at_least        leave out shots of a lower confidence, from 0 to 1; see `core.search.confidence`
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -91,6 +100,7 @@ def search(
         vectors=vectors,
         weights=weights,
         field=field,
+        like=like,
         depth=depth,
         at_least=at_least,
         allow_mismatch=allow_mismatch,
@@ -125,6 +135,7 @@ def searching(
     vectors: FilePath = "",
     weights: FilePath | None = None,
     field: Field | None = None,
+    like: Sequence[str] = (),
     depth: int = 1000,
     at_least: float = 0.0,
     confidence: Estimated = "never",
@@ -139,11 +150,13 @@ def searching(
     confidence  "always", "never", or where it is "cheap": for a calibrated model and at most `FEW` shots; `at_least`
                 implies it
     Notes the topics that have probably no relevant shot, where confidences are probabilities. Raises MismatchError for
-    confidences of a topic that has an example image: the bank is of sentences.
+    confidences of a topic that has an example image: the bank is of sentences. So does SpecError with `like`.
     """
     check_share(at_least)
-    if topics is None and not vectors:
-        raise SpecError("a search needs topics or their vectors")
+    if topics is None and not vectors and not like:
+        raise SpecError("a search needs topics, their vectors or shots to search with")
+    if like and (at_least or confidence == "always"):
+        raise SpecError("confidences are those of sentences, and not of shots to search with")
     stores = path_names(gallery)
     check_readable(engine, stores)
     with open_gallery(stores, comparison(allow_mismatch, report)) as shots:
@@ -155,10 +168,14 @@ def searching(
             check_images(wanted, file_of(topics))
         machine = prepare(device, threads)
         begun = time.perf_counter()
+        queries = None
         if vectors:
             queries = stored(str(vectors), shots, None if wanted is None else [topic.id for topic in wanted], field)
-        else:
-            queries = encoded(wanted or [], shots, machine.device, machine.threads, weights)
+        elif wanted is not None:
+            queries = encoded(wanted, shots, machine.device, machine.threads, weights)
+        examples = list(dict.fromkeys(like))
+        if examples or queries is None:
+            queries = _towards(liked(examples, shots), queries)
 
         def best(vectors: np.ndarray, depth: int) -> list[dict[str, float]]:
             if engine is None:
@@ -167,16 +184,32 @@ def searching(
             scorer = partial(Cosine, vectors)
             return search_stores(engine, [StoreSearch(name, scorer, depth, threads or engine.cores) for name in stores])
 
-        run: Run = dict(zip(queries.ids, best(queries.vectors, depth), strict=True))
+        rankings = [_without(found, examples, depth) for found in best(queries.vectors, depth + len(examples))]
+        run: Run = dict(zip(queries.ids, rankings, strict=True))
         seconds = time.perf_counter() - begun
         sure = None
-        if at_least or confidence == "always" or (confidence == "cheap" and is_cheap(shots, wanted)):
+        if at_least or confidence == "always" or (confidence == "cheap" and not like and is_cheap(shots, wanted)):
             check_sentences(wanted or [])
             bank = best(other_sentences(shots, machine.device, machine.threads, weights), 1)
             sure = Confidence(np.array([max(scores.values()) for scores in bank]), calibration(shots.provenance))
             doubt(run, sure, report)
             run = at_least_so_sure(run, sure, at_least) if at_least else run
         yield GallerySearch(run, seconds, shots, sure)
+
+
+def _towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors:
+    """The queries moved towards examples (L, D); without any, what the examples alone make, as the topic "query"."""
+    none = np.empty((0, examples.shape[1]))
+    if queries is None:
+        return checked(TopicVectors(["query"], moved(None, examples, none)[None]))
+    return checked(TopicVectors(queries.ids, np.array([moved(vector, examples, none) for vector in queries.vectors])))
+
+
+def _without(ranking: dict[str, float], shots: Sequence[str], depth: int) -> dict[str, float]:
+    """The best `depth` of a ranking, without these shots."""
+    if not shots:
+        return ranking
+    return dict(islice(((shot, score) for shot, score in ranking.items() if shot not in shots), depth))
 
 
 def calibration(provenance: Mapping[str, Any]) -> Calibration | None:

@@ -5,9 +5,10 @@ A head reads its text features of every wording, since its scores need not be li
 """
 
 import hashlib
+import heapq
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +19,8 @@ import torch
 
 from avs_cli.core.encoders import Encoder, encoders
 from avs_cli.core.search.confidence import sentences
-from avs_cli.core.search.exact import blend
-from avs_cli.errors import MismatchError, SpecError
+from avs_cli.core.search.exact import blend, shot_units
+from avs_cli.errors import FEW, MismatchError, SpecError
 from avs_cli.io.cache import remembered
 from avs_cli.io.store.compatibility import Comparison, is_imported
 from avs_cli.io.store.reader import Gallery, open_store
@@ -40,7 +41,10 @@ Topics = FilePath | Sequence[Topic] | Mapping[str, str]
 """What to search for: a topics file, topics, or the text of each topic by its id."""
 
 # How to encode topics that match a gallery.
-CURE = "encode the topics with the gallery's model (avs extract --text) and give them with --vectors"
+CURE = (
+    "encode the topics with the gallery's model (avs extract --text) and give them with --vectors, or the shots again "
+    "(avs index --model)"
+)
 NO_WEIGHTS: Mapping[str, FilePath] = MappingProxyType({})
 
 
@@ -275,7 +279,7 @@ def encoded(
     # A single text goes through the same path: vectors are normalised.
     pairs = zip(topics, vectors, strict=True)
     found = np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
-    return _checked(TopicVectors([topic.id for topic in topics], found))
+    return checked(TopicVectors([topic.id for topic in topics], found))
 
 
 def other_sentences(
@@ -328,7 +332,42 @@ def stored(name: str, gallery: Gallery, ids: Sequence[str] | None = None, field:
         ids = store.ids if ids is None else list(ids)
         if not ids:
             raise MismatchError(f"{name}: no topics in this store; create it with avs extract --text")
-        return _checked(TopicVectors(ids, store.read(ids).vectors))
+        return checked(TopicVectors(ids, store.read(ids).vectors))
+
+
+def liked(ids: Sequence[str], gallery: Gallery) -> np.ndarray:
+    """(L, D) unit vectors of shots of the gallery; of a shot with several vectors, that of their sum.
+
+    Raises MismatchError for a shot that the gallery lacks, naming those with similar ids, and for one without a
+    direction.
+    """
+    places = gallery.places(ids)
+    if (places < 0).any():
+        lost = ids[int((places < 0).argmax())]
+        near = _nearest_ids(lost, gallery.ids)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise MismatchError(f"the gallery has no shot {lost!r}{hint}")
+    found = shot_units(gallery.take(places))
+    if not (any_value := found.any(axis=1)).all():
+        raise MismatchError(f"shot {ids[int(any_value.argmin())]}: zero vector: cosine undefined")
+    return found
+
+
+def _nearest_ids(id: str, ids: Iterable[str]) -> list[str]:
+    """A few ids that begin and end like this one for most of its length, in whatever case; the most similar first."""
+
+    def alike(other: str) -> int:
+        pair = id.casefold(), other.casefold()
+        return _common(*pair) + _common(*(one[::-1] for one in pair))
+
+    best = heapq.nlargest(FEW, ((alike(other), other) for other in ids))
+    return [other for length, other in best if 2 * length > len(id)]
+
+
+def _common(one: str, other: str) -> int:
+    """Length of the common beginning of two texts."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _text_provenance(encoder: Encoder, spec: str) -> dict[str, Any]:
@@ -342,7 +381,7 @@ def _compare_with_gallery(name: str, provenance: Mapping[str, Any], gallery: Gal
     gallery.comparison.ends(name, provenance, shots, gallery.provenance, f"{name} and {shots} are incompatible", CURE)
 
 
-def _checked(topics: TopicVectors) -> TopicVectors:
+def checked(topics: TopicVectors) -> TopicVectors:
     """Raises MismatchError for a topic with a zero, NaN or infinite vector."""
     for id, vector in zip(*topics, strict=True):
         if not np.isfinite(vector).all():

@@ -151,7 +151,7 @@ class _PhotoEncoder:
         return torch.stack(found, 1).flatten(0, 1).numpy()
 
     def _features(self, batch: torch.Tensor) -> torch.Tensor:
-        pooled = efficientnet_lite0.pooled(self.network, batch.contiguous(memory_format=torch.channels_last))
+        pooled = self.network.pooled(batch.contiguous(memory_format=torch.channels_last))
         return torch.cat([pooled, self.network.classifier(pooled)], 1)
 
     def encode_text(self, texts: list[str]) -> np.ndarray:

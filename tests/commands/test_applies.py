@@ -99,6 +99,8 @@ def test_a_setting_for_other_runs_is_no_mistake(avs: Callable[..., Any], tmp_pat
         ("neighbours", {"gallery", "queries"}),
         ("neighbours:kind=hubs", {"gallery"}),
         ("scores", {"scores"}),
+        ("feedback", {"gallery", "queries", "qrels"}),
+        ("feedback:kind=nearest", {"gallery", "qrels"}),
     ],
 )
 def test_what_a_method_of_reranking_looks_at(method: str, looks_at: set[str]) -> None:

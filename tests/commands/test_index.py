@@ -1,5 +1,6 @@
 """`avs index` as a newcomer uses it: the line it prints, the commands that take its store, what it refuses."""
 
+import json
 import os
 import subprocess
 import sys
@@ -41,7 +42,11 @@ def test_a_folder_becomes_a_store_that_the_other_commands_take(avs_here: Here, f
     done = avs_here("index", "My Videos", *MODEL)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines()[-1] == "avs: 2 new; 2 shots in videos.h5"
-    assert "2 shots from 2 videos" in avs_here("info", "videos.h5").stdout
+    size = sum(path.stat().st_size for path in Path("My Videos").rglob("*.mp4"))
+    shown = avs_here("info", "videos.h5").stdout
+    assert "2 shots from 2 videos" in shown and f"index of 2 videos ({size / 1e6:.1f} MB), shots by content\n" in shown
+    facts = json.loads(avs_here("info", "videos.h5", "--json").stdout)[0]["index"]
+    assert facts == {"files": 2, "bytes": size, "without_shots": [], "detector": "content", "models": ["colour"]}
     ran = avs_here("search", "videos.h5", "-q", "g", "-o", "g.run")
     assert ran.returncode == 0 and Path("g.run").read_text().split()[2] == "green_1"
     assert avs_here("view", "g.run", "-g", "videos.h5", "-o", "page.html").returncode == 0

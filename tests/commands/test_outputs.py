@@ -14,7 +14,7 @@ ROOT = cli.build(cli.COMMANDS)
 # Metavars whose values are no files.
 WORDS = {"A", "ALGORITHM", "C", "D", "E", "F", "I", "K", "KEY", "M", "METHOD", "N", "NAME", "OURS", "P", "R", "SPEC"}
 WORDS |= {"TEAM", "TEXT", "THEIRS", "V", "VALUE", "by-year", "MINUTES", "OUT", "ADDRESS", "URL", "WHICH"}
-WORDS |= {"FEATURE", "GB", "MODEL", "PICTURE", "RANGE", "SECONDS", "WIDTH"}
+WORDS |= {"FEATURE", "GB", "MODEL", "PICTURE", "RANGE", "SECONDS", "SHOT", "WIDTH"}
 
 
 def pairs() -> Iterator[Any]:

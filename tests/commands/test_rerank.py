@@ -11,7 +11,7 @@ from pytest import approx
 from stores import store
 
 from avs_cli.core.search.rerankers import rerankers
-from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, joined
+from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, Marks, joined
 from avs_cli.core.search.rerankers.neighbours import hubs
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.io.text.scores import read_verdicts
@@ -19,7 +19,13 @@ from avs_cli.io.text.trec import read_run
 from avs_cli.types import Block
 
 Avs = Callable[..., tuple[int, str]]
-METHODS = [*rerankers.names(), "neighbours:kind=hubs,k=2", "neighbours:k=2,expand=1", "hubness:kind=qbnorm"]
+METHODS = [
+    *rerankers.names(),
+    "neighbours:kind=hubs,k=2",
+    "neighbours:k=2,expand=1",
+    "hubness:kind=qbnorm",
+    "feedback:kind=nearest",
+]
 
 
 def candidates(count: int, seed: int = 0) -> Candidates:
@@ -30,7 +36,9 @@ def candidates(count: int, seed: int = 0) -> Candidates:
     vectors = rng.normal(size=(int(offsets[-1]), 5)).astype(np.float32)
     bank = Bank(rng.normal(size=(7, 5)).astype(np.float32), lambda: frozenset(shots))
     outside = rng.random(count)
-    return Candidates(shots, rng.random(count), Block(shots, vectors, offsets), rng.normal(size=5), bank, outside)
+    block = Block(shots, vectors, offsets)
+    marks = Marks(rng.normal(size=(2, 5)), rng.normal(size=(1, 5)))
+    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks)
 
 
 def in_order(given: Candidates, order: list[int]) -> Candidates:
@@ -39,7 +47,8 @@ def in_order(given: Candidates, order: list[int]) -> Candidates:
     rows = [given.block.vectors[ends[k] : ends[k + 1]] for k in order]
     shots = [given.shots[k] for k in order]
     block = Block(shots, np.concatenate(rows), np.concatenate([[0], np.cumsum([len(some) for some in rows])]))
-    return Candidates(shots, given.scores[order], block, given.query, given.bank, given.outside[order])
+    outside = given.outside[order]
+    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -63,6 +72,7 @@ def test_one_shot_alone_is_ranked_too(name: str) -> None:
     [
         ("neighbours", "give --gallery"),
         ("framemax", "give --gallery"),
+        ("feedback", "give --gallery"),
         ("hubness", "give --topics FILE or --vectors STORE"),
         ("scores", "give --scores FILE"),
     ],
@@ -72,7 +82,9 @@ def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
         rerankers.load(name)(Candidates(["a"], np.ones(1)))
 
 
-@pytest.mark.parametrize("spec", ["neighbours:k=0", "neighbours:expand=0", "neighbours:share=-1", "hubness:k=0"])
+@pytest.mark.parametrize(
+    "spec", ["neighbours:k=0", "neighbours:expand=0", "neighbours:share=-1", "hubness:k=0", "feedback:like=-1"]
+)
 def test_numbers_that_mean_nothing_are_refused(spec: str) -> None:
     with pytest.raises(SpecError, match=r"is at least \d, not"):
         rerankers.load(spec)(candidates(3))
@@ -192,6 +204,43 @@ def test_bad_verdicts_name_their_line(tmp_path: Path, text: str, line: int, what
     assert error.value.line == line
 
 
+def test_marks_put_what_resembles_liked_shots_first_and_the_marked_ones_at_the_ends(avs: Avs, files: None) -> None:
+    Path("a.run").write_text(
+        "".join(f"{topic} Q0 {shot} 0 {9 - n} x\n" for topic in (1661, 1662) for n, shot in enumerate("abcde"))
+    )
+    store("five.h5", "tiny", {"a": [0, 1], "b": [1, 2], "c": [2, 1], "d": [1, 0], "e": [1, -1], "f": [1, 0.1]})
+    # Marked too: f, which is not in the run, and z, which is not in the gallery. g was pooled and not judged.
+    Path("marks.qrels").write_text("661 0 f 1 1\n661 0 e 1 0\n661 0 d 1 1\n661 0 z 1 1\n661 0 c 1 -1\n")
+    line = ("rerank", "a.run", "-g", "five.h5", "--qrels", "marks.qrels", "-o", "out.run", "--weight", 1)
+    for method in ("feedback", "feedback:kind=nearest"):
+        code, told = avs(*line, "--method", method)
+        assert (code, told.splitlines()) == (
+            0,
+            [
+                "avs: a.run: the gallery lacks 1 of the 4 judged shots, which are left out: z",
+                "avs: a.run: no judged shots for 1 of 2 topics, which stay as they are: 1662",
+            ],
+        )
+        assert [*read_run("out.run")["1661"]] == ["d", "c", "b", "a", "e"]
+        assert read_run("out.run")["1662"] == read_run("a.run")["1662"]
+
+
+def test_the_query_moves_where_topics_are_given_and_shots_of_several_vectors_have_their_best(
+    avs: Avs, files: None
+) -> None:
+    Path("marks.qrels").write_text("1661 0 b 1\n")
+    store("topics.h5", "tiny", {"1661": [-1, 0]})
+    line = ("rerank", "a.run", "-g", "frames.h5", "--qrels", "marks.qrels", "-o", "out.run", "--weight", 1)
+    assert avs(*line, "--method", "feedback") == (0, "")
+    assert [*read_run("out.run")["1661"]] == ["b", "a", "c"]
+    # (-1, 0) + .75 (.7, .7) is about (-.47, .53): .75 for the first vector of a, .66 for the second of c.
+    assert avs(*line, "--method", "feedback:like=0.75", "--vectors", "topics.h5") == (0, "")
+    assert [*read_run("out.run")["1661"]] == ["b", "a", "c"]
+    # (-1, 0) + .2 (.7, .7) is about (-.86, .14).
+    assert avs(*line, "--method", "feedback:like=0.2", "--vectors", "topics.h5") == (0, "")
+    assert [*read_run("out.run")["1661"]] == ["b", "c", "a"]
+
+
 def test_several_runs_keep_their_names_in_a_folder(avs: Avs, files: None) -> None:
     Path("b.run").write_text("1661 Q0 b 1 1 x\n1662 Q0 c 1 1 x\n")
     Path("verdicts").write_text("a 1\nb 2\n")
@@ -275,6 +324,14 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
             "other.h5 and means.h5::tiny are incompatible: model",
         ),
         (["a.run", "--allow-mismatch", *NEAR], 2, "--allow-mismatch has no effect without --gallery"),
+        (["a.run", "--method", "feedback", "-g", "means.h5"], 2, "feedback needs judged shots; give --qrels FILE"),
+        (["a.run", "--method", "feedback", "--qrels", "marks"], 2, "give --gallery STORE"),
+        (
+            ["a.run", "--method", "feedback", "--qrels", "other.qrels", "-g", "means.h5"],
+            3,
+            "a.run: no shot is judged for any of its topics: 1661",
+        ),
+        (["a.run", "-g", "means.h5", "--qrels", "marks", *NEAR], 2, "--qrels has no effect with --method neighbours"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores need each other"),
         (
             ["a.run", "-g", "means.h5", "--scores", "a.run", *NEAR],
@@ -289,6 +346,8 @@ def test_mistakes_are_told_in_one_line(avs: Avs, files: None, arguments: list[st
     store("other.h5", "other", {"661": [1, 0]}, {"model": "other", "spec": "other"})
     store("topics.h5", "tiny", {"1661": [1, 0]})
     Path("b.run").write_text("1662 Q0 c 1 1 x\n")
+    Path("marks").write_text("1661 0 a 1\n")
+    Path("other.qrels").write_text("1662 0 a 1\n")
     found, message = avs("rerank", *arguments)
     assert (found, len(message.splitlines())) == (code, 1), message
     assert told in message

@@ -17,6 +17,8 @@ from stores import store
 
 from avs_cli import cli
 from avs_cli.commands import search as command
+from avs_cli.core.search.exact import units
+from avs_cli.io.store.reader import Store
 from avs_cli.io.store.writer import StoreWriter
 from avs_cli.types import Shot
 
@@ -91,9 +93,17 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["gallery.h5"], 2, "search needs one of --query TEXT, --topics FILE and --vectors STORE"),
+        (["gallery.h5"], 2, "search needs one of --query TEXT, --like SHOT, --topics FILE and --vectors STORE"),
         (["gallery.h5", "-q", "a dog", "--topics", "t.txt"], 2, "search needs one of"),
         (["gallery.h5", "-q", "a dog", "--vectors", "topics.h5"], 2, "cannot be combined with --query"),
+        (["gallery.h5", "--like", "a", "--topics", "t.txt"], 2, "--like SHOT goes alone or with --query TEXT"),
+        (["gallery.h5", "--like", "a", "--field", "both"], 2, "--field has no effect with --like"),
+        (["gallery.h5", "--like", "a", "--device", "cpu"], 2, "--device has no effect with --like alone"),
+        (["gallery.h5", "--like", "a", "--at-least", "0.5"], 2, "--at-least has no effect with --like"),
+        (["gallery.h5", "--like", "a", "--query", "b", "--head", "h"], 2, "--like has no effect with --head; search a"),
+        (["gallery.h5", "--like", "e"], 3, "the gallery has no shot 'e'"),
+        (["other.h5", "--like", "66"], 3, "the gallery has no shot '66'; did you mean 661?"),
+        (["zero.h5", "--like", "663"], 3, "shot 663: zero vector: cosine undefined"),
         (["-", "--topics", "-"], 2, "- is stdin, which can be read once"),
         (["none.h5", "-q", "a dog"], 3, "none.h5: no such file or directory"),
         (["text.h5", "-q", "a dog"], 3, "text.h5: not a feature store"),
@@ -239,6 +249,40 @@ def test_a_query_is_encoded_as_the_provenance_says_and_piped_as_a_run(here: Here
     assert (code, told) == (0, "")
     rows = [line.split() for line in out.splitlines()]
     assert [row[:4] for row in rows] == [["query", "Q0", "dog", "1"], ["query", "Q0", rows[1][2], "2"]]
+
+
+def test_shots_are_found_by_one_of_them_which_is_left_out(here: Here, gallery: Path) -> None:
+    code, out, told = here("search", gallery, "--like", "a", "--depth", 2)
+    assert (code, told) == (0, "")
+    # Cosines with (.6, .8): .96 of c, .8 of b and d.
+    assert [line.split()[:4] for line in out.splitlines()] == [["query", "Q0", "c", "1"], ["query", "Q0", "d", "2"]]
+    _, out, _ = here("search", gallery, "--like", "a", "--like", "d", "--like", "a")
+    # (.6, .8) + (0, 1): b before c.
+    assert [line.split()[2] for line in out.splitlines()] == ["b", "c"]
+
+
+def test_a_shot_of_several_vectors_is_searched_for_by_their_sum_and_found_by_its_best(
+    here: Here, tmp_path: Path
+) -> None:
+    rows = {"a": [[1, 0], [0, 1]], "b": [[1, 1], [-1, -1]], "c": [[1, 0]]}
+    store(tmp_path / "frames.h5", "tiny", rows, MADE_BY, frames=True)
+    _, out, _ = here("search", "frames.h5", "--like", "a")
+    found = {line.split()[2]: float(line.split()[4]) for line in out.splitlines()}
+    assert found == pytest.approx({"b": 1, "c": 0.5**0.5})
+
+
+def test_a_query_moves_towards_the_shots_that_are_liked(here: Here, sentences: Path) -> None:
+    scores = {}
+    for words in ((), ("--like", "cat")):
+        _, out, _ = here("search", sentences, "--query", "a puppy by the sea", *words)
+        scores[words] = {line.split()[2]: float(line.split()[4]) for line in out.splitlines()}
+    assert [*scores["--like", "cat"]] == ["dog", "car"]
+    with Store(sentences) as read:
+        dog, cat = units(read.read(["dog", "cat"]).vectors)
+    # Of query q and cat c, the moved one is q + .75 c; products with q are those of the first search.
+    q_dog, q_cat = scores[()]["dog"], scores[()]["cat"]
+    size = (1 + 0.75**2 + 2 * 0.75 * q_cat) ** 0.5
+    assert scores["--like", "cat"]["dog"] == pytest.approx((q_dog + 0.75 * dog @ cat) / size, abs=1e-3)
 
 
 def test_wordings_of_a_topic_are_blended_by_their_weights(here: Here, sentences: Path) -> None:

@@ -71,9 +71,13 @@ def test_the_network_is_the_packaged_one_layer_by_layer(photos: np.ndarray) -> N
     with torch.inference_mode():
         pixels = (torch.from_numpy(photos).permute(0, 3, 1, 2).float() - 127) / 128
         expected = network(pixels).numpy()
+        odd = network(pixels[..., :75, :118]).numpy()
     scores = encoders.load("conse:output=scores")(Runtime(reader))
     assert scores.dim == 1000
     assert scores.encode_frames(photos) == pytest.approx(expected, abs=1e-3)
+    with torch.inference_mode():
+        found = scores.network.classifier(scores.network.pooled(pixels[..., :75, :118]))
+    assert found.numpy() == pytest.approx(odd, abs=1e-3)
 
 
 def test_a_frames_vector_is_the_weighted_sum_of_its_best_classes() -> None:
@@ -224,10 +228,11 @@ def test_a_folder_of_weights_gives_what_transformers_gives(berts: Callable[..., 
     assert np.abs(encoder.encode_text(ODD) - by_transformers(folder)).max() < 1e-6
 
 
-def test_a_sentence_is_encoded_without_transformers() -> None:
+def test_the_offline_default_loads_neither_transformers_nor_timm() -> None:
     program = (
-        "import sys; from avs_cli.core.encoders import encoders; from avs_cli.stages.runtime import runtime; "
-        "encoders.load('conse')(runtime()).encode_text(['a dog']); "
+        "import sys; import numpy as np; from avs_cli.core.encoders import encoders; "
+        "from avs_cli.stages.runtime import runtime; encoder = encoders.load('lite')(runtime()); "
+        "encoder.encode_text(['a dog']); encoder.encode_frames(np.zeros((1, 256, 256, 3), np.uint8)); "
         "print(*sorted({'transformers', 'timm', 'torchvision'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

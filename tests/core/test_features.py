@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from avs_cli.cli import exit_code
+from avs_cli.core import encoders as package
 from avs_cli.core.encoders import Runtime, _lavis, encoders
 from avs_cli.core.encoders.catalogue import models
 from avs_cli.core.extraction.sampling import sample_times
@@ -25,10 +26,19 @@ from avs_cli.core.weights import empty, fill
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
 from avs_cli.io import weights as reader
 from avs_cli.io.weights import WeightFiles, here
+from avs_cli.types import Source
 
 PACKAGED = ["conse", "conse:output=pooled", "lite", "minilm"]
 SPECS = [*tiny.MAKERS, *tiny.VARIANTS, *PACKAGED]
 Load = Callable[[str], Any]
+
+
+def test_packaged_weights_are_those_that_need_no_download() -> None:
+    listed = {name: models(name) for name in encoders.names()}
+    here_always = {
+        name for name, of in listed.items() if any(one.source == Source(0) and one.frames for one in of.values())
+    }
+    assert here_always == {*package.PACKAGED}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -218,13 +219,50 @@ def test_work_with_other_weights_is_done_again(monkeypatch: pytest.MonkeyPatch) 
     assert Path("videos.h5").read_bytes() == Path("fresh.h5").read_bytes()
 
 
+def test_an_encoder_that_has_changed_encodes_all_shots_again_where_it_is_named(
+    pool: list[bytes], hearing: Callable[[], Any]
+) -> None:
+    Path("other").write_bytes(b"")
+    both = [MODEL, "tower:gain=3"]
+    indexed("fresh.h5", both)
+    indexed(model=both, weights={MODEL: "other"})
+    before, report = Path("videos.h5").read_bytes(), hearing()
+    assert str(index("videos", report=report)) == "nothing changed; 6 shots in videos.h5"
+    assert report.notes[0].startswith(f"videos.h5: {MODEL} has changed since: weights is ")
+    assert Path("videos.h5").read_bytes() == before
+    seen = frames_seen(3)
+    assert str(indexed()) == f"{MODEL} encoded again; 6 shots in videos.h5"
+    assert Path("videos.h5").read_bytes() == Path("fresh.h5").read_bytes() and frames_seen(3) == seen
+    # Nothing is known of an encoder that was never loaded here: new shots tell.
+    indexed("second.h5", both, weights={MODEL: "other"})
+    shutil.rmtree("cache")
+    Path("videos/new.mp4").write_bytes(pool[3])
+    with pytest.raises(MismatchError, match=rf"second\.h5: {MODEL} has changed since.*; --model {MODEL} encodes all"):
+        index("videos", "second.h5", workers=1)
+    indexed("second.h5")
+    indexed("fresh.h5")
+    assert Path("second.h5").read_bytes() == Path("fresh.h5").read_bytes()
+
+
+def test_the_weights_of_a_package_are_compared_without_having_been_loaded(
+    monkeypatch: pytest.MonkeyPatch, hearing: Callable[[], Any]
+) -> None:
+    monkeypatch.setattr("avs_cli.stages.extraction.PACKAGED", ("tower",))
+    Path("other").write_bytes(b"")
+    indexed(weights={MODEL: "other"})
+    shutil.rmtree("cache")
+    report = hearing()
+    index("videos", report=report)
+    assert "has changed since" in report.notes[0]
+
+
 def test_settings_that_do_not_fit_the_store_are_refused(pool: list[bytes]) -> None:
     Path("weights").write_bytes(b"")
     indexed()
     with pytest.raises(MismatchError, match=r"has shots of fixed:seconds=1, not of content"):
         index("videos", shots="content")
     Path("videos/new.mp4").write_bytes(pool[3])
-    with pytest.raises(MismatchError, match="different provenance: weights"):
+    with pytest.raises(MismatchError, match="has changed since: weights"):
         indexed(weights={MODEL: "weights"})
     extract("videos", "other.h5", MODEL, workers=1)
     with pytest.raises(MismatchError, match="not written by avs index"):

@@ -12,11 +12,12 @@ from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.text.trec import write_run
 from avs_cli.reporting import Reporter
 from avs_cli.stages.rerank import rerank, rerank_runs
-from avs_cli.types import Run, Topic
+from avs_cli.types import Judgment, Run, Topic
 
 Avs = Callable[..., Any]
 FIRST: Run = {"1": {"car": 3.0, "cat": 2.0, "dog": 1.0}, "2": {"cat": 3.0, "dog": 2.0, "car": 1.0}}
 SENTENCES = "dog a dog runs on the beach\ncar a car drives at night\ncat a cat sleeps\n"
+MARKS = {"1": {"cat": Judgment(0), "dog": Judgment(1)}, "2": {"car": Judgment(1)}}
 TEXTS = {"1": "a puppy by the sea", "2": "a truck"}
 
 
@@ -45,6 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store(folder / "bank.h5", "tiny", {"x": [0, 1], "y": [1, 1]})
     write_run(str(folder / "first.run"), FIRST, "first", 10)
     (folder / "scores").write_text("dog 0.9\ncat 0.1\n")
+    (folder / "marks").write_text("1 0 cat 1 0\n1 0 dog 1 1\n2 0 car 1 1\n")
     return folder
 
 
@@ -77,6 +79,12 @@ def content(run: Run, path: Path) -> bytes:
         (["--method", "neighbours", "--topics", "topics.txt"], "shots.h5", {"topics": "topics.txt"}),
         (["--method", "scores", "--scores", "scores"], "", {"scores": "scores"}),
         (["--method", "scores", "--scores", "scores"], "", {"scores": {"": {"dog": 0.9, "cat": 0.1}}}),
+        (
+            ["--method", "feedback", "--qrels", "marks", "--topics", "topics.txt"],
+            "shots.h5",
+            {"qrels": MARKS, "topics": TEXTS},
+        ),
+        (["--method", "feedback:kind=nearest", "--qrels", "marks"], "shots.h5", {"qrels": "marks"}),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else str(value),
 )

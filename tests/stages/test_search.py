@@ -173,7 +173,7 @@ def test_vectors_of_other_models_are_refused_or_noted(avs: Avs, tmp_path: Path) 
 
 
 def test_a_search_without_topics_is_refused(avs: Avs) -> None:
-    with pytest.raises(SpecError, match="needs topics or their vectors"):
+    with pytest.raises(SpecError, match="needs topics, their vectors or shots"):
         search.search(["shots.h5"])
 
 

@@ -21,6 +21,8 @@ SHARED = ("base", "catalogue", "open_clip_models")
 RENAMED = {"x-clip": "microsoft-xclip"}
 # The encoder of videos and texts where none is named.
 DEFAULT = "lite"
+# The encoders of frames whose weights are part of packages, and may change with the version of one.
+PACKAGED = ("conse", "lite")
 # Notes on an encoder, shown before it is used; here, since modules of encoders take seconds to import.
 ADVICE = {
     "conse": "conse needs no download: it is good at objects and animals, weak at people, actions and written text",

@@ -12,7 +12,7 @@ is encoded at several sizes, since small and large objects are recognised at dif
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,7 +58,7 @@ class Conse:
     # Networks are loaded on first use, since a search needs only the text encoder.
 
     @cached_property
-    def network(self) -> Any:
+    def network(self) -> efficientnet_lite0.EfficientNetLite0:
         """EfficientNet-Lite0."""
         return efficientnet_lite0.load(self.runtime.reader, self.weights, self.runtime.device)
 
@@ -72,7 +72,7 @@ class Conse:
         """Dimension of the vectors."""
         return {
             "embedding": lambda: self.sentences.dim,
-            "pooled": lambda: int(self.network.num_features),
+            "pooled": lambda: efficientnet_lite0.FEATURES,
             "scores": lambda: efficientnet_lite0.CLASSES,
         }[self.output]()
 
@@ -111,7 +111,7 @@ class Conse:
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """(B, S, S, 3) uint8, S the largest of the sizes, to (B, dim) float32."""
         batch = efficientnet_lite0.scaled(frames, self.runtime.device)
-        pooled = sum(self._pooled(batch, size) for size in self.sizes) / len(self.sizes)
+        pooled = reduce(torch.add, (self._pooled(batch, size) for size in self.sizes)) / len(self.sizes)
         if self.output == "pooled":
             return np.asarray(pooled.cpu().numpy(), np.float32)
         scores = self.network.classifier(pooled)
@@ -119,12 +119,12 @@ class Conse:
             return np.asarray(scores.cpu().numpy(), np.float32)
         return np.asarray(embed(scores, self.class_vectors, self.classes).cpu().numpy(), np.float32)
 
-    def _pooled(self, batch: torch.Tensor, size: int) -> Any:
+    def _pooled(self, batch: torch.Tensor, size: int) -> torch.Tensor:
         """(B, 3, S, S) images, resized, to (B, 1280)."""
         if size != batch.shape[-1]:
             batch = torch.nn.functional.interpolate(batch, (size, size), mode="bicubic", antialias=True)
             batch = batch.contiguous(memory_format=torch.channels_last)
-        return efficientnet_lite0.pooled(self.network, batch)
+        return self.network.pooled(batch)
 
     def encode_text(self, texts: list[str]) -> np.ndarray:
         """Unit sentence embeddings, (N, 384) float32."""

@@ -66,7 +66,7 @@ class Lite:
     # Networks are loaded on first use, since a search needs only the text side.
 
     @cached_property
-    def network(self) -> Any:
+    def network(self) -> efficientnet_lite0.EfficientNetLite0:
         """EfficientNet-Lite0."""
         return efficientnet_lite0.load(self.runtime.reader, self.image_weights, self.runtime.device)
 
@@ -126,7 +126,7 @@ class Lite:
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
         """(B, 256, 256, 3) uint8 to (B, D) float32 of unit length."""
-        pooled = efficientnet_lite0.pooled(self.network, efficientnet_lite0.scaled(frames, self.runtime.device))
+        pooled = self.network.pooled(efficientnet_lite0.scaled(frames, self.runtime.device))
         vectors = self.frame_side(pooled, self.network.classifier(pooled))
         return np.asarray(vectors.cpu().numpy(), np.float32)
 

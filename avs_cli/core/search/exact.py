@@ -353,6 +353,18 @@ def _last(query: np.ndarray, score: np.ndarray, depth: int) -> np.ndarray:
 
 def blend(vectors: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     """(D,) weighted sum of the unit vectors of (W, D) wordings of a query; may be zero."""
+    return np.asarray((units(vectors) * np.asarray(weights)[:, None]).sum(axis=0))
+
+
+def shot_units(block: Block) -> np.ndarray:
+    """(N, D) float64 unit vectors of shots, of the sum of its vectors for a shot with several; zeros stay zeros."""
+    vectors: np.ndarray = block.vectors.astype(np.float64)
+    if block.offsets is not None:
+        vectors = np.add.reduceat(vectors, block.offsets[:-1])
+    return units(vectors)
+
+
+def units(vectors: np.ndarray) -> np.ndarray:
+    """(N, D) float64 of unit length; zeros stay zeros."""
     exact = vectors.astype(np.float64)
-    units = exact / _lengths(exact)[:, None]
-    return np.asarray((units * np.asarray(weights)[:, None]).sum(axis=0))
+    return np.asarray(exact / _lengths(exact)[:, None])

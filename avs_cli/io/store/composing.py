@@ -1,6 +1,6 @@
 """A store composed of items of other stores, under other ids: an index renames, adds and removes rows at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,10 +27,11 @@ from avs_cli.types import Shot
 
 
 class Origin(NamedTuple):
-    """A store from which items come, and the id there of each shot; "" for a shot that does not come from it."""
+    """A store from which items come, the id there of each shot ("" for one that does not), and features not to take."""
 
     path: Path
     ids: Sequence[str]
+    without: Collection[str] = frozenset()
 
 
 class _Items(NamedTuple):
@@ -46,7 +47,7 @@ def has_rows(origins: Sequence[Origin], feature: str, count: int) -> np.ndarray:
     """(count,) which of the shots have a row of the feature in one of the origins."""
     found = np.zeros(count, bool)
     for origin in origins:
-        if feature in features(origin.path):
+        if feature in features(origin.path) and feature not in origin.without:
             with open_feature(origin.path, feature) as store:
                 found |= store.positions(origin.ids) >= 0
     return found
@@ -84,7 +85,7 @@ def _compose_feature(
         holding = {
             number: stack.enter_context(open_feature(origin.path, name))
             for number, origin in enumerate(origins)
-            if name in sources[number]
+            if name in sources[number] and name not in origin.without
         }
         places = {number: store.positions(origins[number].ids) for number, store in holding.items()}
         spans = {number: store.spans for number, store in holding.items()}

@@ -384,15 +384,18 @@ class FeatureWriter(Generic[_Item]):
 
     def refuse_other(self, store: StoredFeature) -> None:
         """Raises MismatchError for a store whose items are not those of this writer's feature."""
-        # A store has one provenance for all vectors, so small differences are errors too.
-        found = differences(store.provenance, self.provenance)
-        what = next((str(one) for one in found if not one.key.startswith("versions.")), "")
-        if store.layout != self.layout:
-            what = f"vectors are {store.layout} and {self.layout}"
-        if what:
+        if what := self.difference(store):
             raise MismatchError(
                 f"{store._name} has a different provenance: {what}; write to another file or remove this one"
             )
+
+    def difference(self, store: StoredFeature) -> str:
+        """What tells the items of a store from those of this writer's feature; "" where nothing does."""
+        if store.layout != self.layout:
+            return f"vectors are {store.layout} and {self.layout}"
+        # A store has one provenance for all items, so small differences are errors too.
+        found = differences(store.provenance, self.provenance)
+        return next((str(one) for one in found if not one.key.startswith("versions.")), "")
 
     def _checked(self, batch: Sequence[_Item]) -> list[_Item]:
         """The batch as it is stored. Raises MismatchError for duplicate ids."""

@@ -25,7 +25,7 @@ class Tower:
     def __init__(self, gain: float, pixels: Pixels, sampling: Sampling, pooling: str, weights: str | None):
         self.gain, self.pixels, self.sampling, self.pooling = gain, pixels, sampling, pooling
         self.provenance = {"model": "tower", "gain": gain, "weights": digest(weights) if weights else ""}
-        self.sources = [Path(weights)] if weights else []
+        self.sources = [Path(weights or __file__)]
         LOADED.append(gain)
 
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:

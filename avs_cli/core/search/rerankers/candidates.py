@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avs_cli.core.fusion.normalisation.minmax import normalise
-from avs_cli.core.search.exact import Cosine
+from avs_cli.core.search.exact import Cosine, shot_units
 from avs_cli.errors import SpecError
 from avs_cli.types import Block, ranked
 
@@ -26,6 +26,13 @@ class Bank(NamedTuple):
     favourites: Callable[[], frozenset[str]]
 
 
+class Marks(NamedTuple):
+    """The judged shots of a topic, wherever in the gallery: (L, D) and (M, D) unit vectors; not both are empty."""
+
+    liked: np.ndarray
+    disliked: np.ndarray
+
+
 @dataclass(frozen=True)
 class Candidates:
     """K shots of one topic, in the order of the run. Methods raise SpecError for missing evidence.
@@ -35,6 +42,7 @@ class Candidates:
     query    (D,) vector of the topic, if there is one
     bank     the query bank, if there is one
     outside  (K,) external scores, if there are any
+    marks    the judged shots, if there are any
     """
 
     shots: Sequence[str]
@@ -43,6 +51,7 @@ class Candidates:
     query: np.ndarray | None = None
     bank: Bank | None = None
     outside: np.ndarray | None = None
+    marks: Marks | None = None
 
     def vectors(self) -> Block:
         """The vectors of the shots. Raises SpecError without a gallery."""
@@ -52,14 +61,11 @@ class Candidates:
 
     def units(self) -> np.ndarray:
         """(K, D) float64 unit vectors of the shots, or of the means of their vectors."""
-        block = self.vectors()
-        vectors: np.ndarray = block.vectors.astype(np.float64)
-        if block.offsets is not None:
-            vectors = np.add.reduceat(vectors, block.offsets[:-1])
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        lengths[lengths == 0] = 1
-        units: np.ndarray = vectors / lengths
-        return units
+        return shot_units(self.vectors())
+
+    def topic(self) -> np.ndarray | None:
+        """(D,) vector of the topic, for methods that can do without; None without topics."""
+        return self.query
 
     def cosines(self) -> np.ndarray:
         """(K,) float64 cosines of query and shots, maximum over vectors. Raises SpecError without topics."""
@@ -91,9 +97,15 @@ class Candidates:
             raise SpecError("this method needs external scores; give --scores FILE")
         return self.outside
 
+    def marked(self) -> Marks:
+        """The judged shots. Raises SpecError without them."""
+        if self.marks is None:
+            raise SpecError("this method needs judged shots; give --qrels FILE")
+        return self.marks
+
 
 def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
-    """The evidence that a method needs besides the run: of "gallery", "queries", "bank" and "scores".
+    """The evidence that a method needs besides the run: of "gallery", "queries", "bank", "scores" and "qrels".
 
     Determined by a call with two dummy shots. Raises SpecError for invalid parameters.
     """
@@ -103,6 +115,10 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
         def vectors(self) -> Block:
             seen.add("gallery")
             return super().vectors()
+
+        def topic(self) -> np.ndarray | None:
+            seen.add("queries")
+            return super().topic()
 
         def cosines(self) -> np.ndarray:
             seen.add("queries")
@@ -116,9 +132,14 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
             seen.add("scores")
             return super().judged()
 
+        def marked(self) -> Marks:
+            seen.add("qrels")
+            return super().marked()
+
     shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
     bank = Bank(vectors, lambda: frozenset(shots))
-    method(Recording(shots, np.ones(2), Block(shots, vectors, np.arange(3)), vectors[0], bank, np.ones(2)))
+    block, marks = Block(shots, vectors, np.arange(3)), Marks(vectors[:1], vectors[1:])
+    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks))
     return seen
 
 
