@@ -151,14 +151,14 @@ def rows_of(pieces: Sequence[Piece]) -> np.ndarray:
     return rows
 
 
-def check_pieces(pieces: Sequence[Piece], where: str) -> None:
-    """Raises FormatError for a piece that a store cannot hold."""
+def wrong_piece(pieces: Sequence[Piece]) -> str:
+    """What is wrong with the first piece that a store cannot hold; "" where it can hold all."""
     for piece in pieces:
         try:
             size = len(piece.text.encode())
         except UnicodeEncodeError:
-            raise FormatError(where, f"a text has a lone surrogate: {piece.text!r:.60}") from None
+            return f"a text has a lone surrogate: {piece.text!r:.60}"
         if size > TEXT_BYTES:
-            raise FormatError(where, f"a text of {size} bytes; the maximum is {TEXT_BYTES}")
-        if _wrong(rows_of([piece]))[0]:
-            raise FormatError(where, f"a time, box or confidence is out of range: {piece[1:]}")
+            return f"a text of {size} bytes; the maximum is {TEXT_BYTES}"
+    wrong = _wrong(rows_of(pieces))
+    return f"a time, box or confidence is out of range: {pieces[int(wrong.argmax())][1:]}" if wrong.any() else ""
