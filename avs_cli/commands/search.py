@@ -173,10 +173,11 @@ def search(
     one dot product per shot, and differs by what the vectors were rounded.
 
     Features of texts (subtitles, OCR, speech) are ranked by BM25: words of the query in any order, and "phrases" in
-    double quotes, which a shot must have word for word: quote what is written or said in a longer description. Words are compared in Unicode's NFKC_Casefold; Chinese,
-    Japanese, Korean, Thai, Lao, Khmer and Burmese by characters and pairs of them. A topic may have no shots; this is
-    noted, and avs fuse then ranks it by the other runs alone. How rare a word is depends on the whole gallery, so parts
-    of it cannot be searched apart. Several features, of texts or one of vectors, write FEATURE.run each into a folder.
+    double quotes, which a shot must have word for word: quote what is written or said in a longer description. Words
+    are compared in Unicode's NFKC_Casefold; Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese by characters and
+    pairs of them. A topic may have no shots; this is noted, and avs fuse then ranks it by the other runs alone. How
+    rare a word is depends on the whole gallery, so parts of it cannot be searched apart. Several features, of texts or
+    one of vectors, write FEATURE.run each into a folder.
 
     --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
     by Rocchio's formula, as in avs rerank --method feedback.

@@ -71,8 +71,8 @@ def search_words(
     gallery         stores of one feature of texts, FILE or FILE::FEATURE
     topics          queries of words in any order; those in double quotes stand together in a shot's text
     field           the text of each topic; None: "query"
-    at_least        the share of a query's words, weighted by how rare they are, that a shot must have, unless it has all
-                    phrases of a query; None: 0.8, or 0.5 with `ngrams`
+    at_least        the share of a query's words, weighted by how rare they are, that a shot must have, unless it has
+                    all phrases of the query; None: 0.8, or 0.5 with `ngrams`
     ngrams          match pieces of words of this length, which tolerates errors; 0: whole words
     allow_mismatch  note where stores were made in different ways, instead of raising MismatchError
 
