@@ -198,8 +198,6 @@ def search(
     \b
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
-      avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
-      avs search gallery.h5 --like beach_12 -o alike.run
       avs search gallery.h5 words.h5 --topics tv22.txt -o runs/
       avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
@@ -388,9 +386,9 @@ def _search_texts(
             report=TERMINAL,
         ) as found:
             if shown:
-                assert isinstance(wanted, dict)
+                query = wanted["query"] if isinstance(wanted, dict) else ""
                 pieces = found.gallery.some_pieces([*found.run["query"]])
-                words = {id: excerpt(own, wanted["query"], ngrams) for id, own in pieces.items()}
+                words = {id: excerpt(own, query, ngrams) for id, own in pieces.items()}
                 _show(found.run["query"], found.gallery, words=words)
             else:
                 write_run(_target(output, f"{name}.run"), found.run, name, depth)
