@@ -44,6 +44,7 @@ class Card(NamedTuple):
     home    the first run that returns it
     sure    its confidence in percent; "" where unknown
     path    of its video's file, on a live page; "" where there is none
+    whole   address of the picture itself, for a still picture on a live page; "" for others
     folded  how many near-duplicates of it are behind it
     beside  the shot that it is a near-duplicate of, and behind; "" for others
     """
@@ -61,6 +62,7 @@ class Card(NamedTuple):
     home: int
     sure: str
     path: str = ""
+    whole: str = ""
     folded: int = 0
     beside: str = ""
 
@@ -77,6 +79,7 @@ def card(
     judged: str = "",
     sure: float | None = None,
     path: str = "",
+    whole: str = "",
     folded: int = 0,
     beside: str = "",
 ) -> Card:
@@ -100,6 +103,7 @@ def card(
         sure=f"{sure:.0%}" if sure is not None else "",
         home=next(run for run, rank in enumerate(ranks) if rank is not None),
         path=path,
+        whole=whole,
         folded=folded,
         beside=beside,
     )

@@ -22,8 +22,8 @@ from avs_cli.io.fuser import read_fuser
 from avs_cli.io.store import checked, reader, schema, writer
 from avs_cli.io.store.composing import Origin, compose
 from avs_cli.io.store.files import FileTable, IndexedFile
-from avs_cli.io.store.texts import TextItem
 from avs_cli.io.tensors import save
+from avs_cli.io.store.texts import TextItem
 from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml, words
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
 from avs_cli.io.video.subtitles import read_side
@@ -223,12 +223,8 @@ def test_an_example_is_read_with_the_values_that_the_page_states(
 
 
 def test_every_example_is_read_by_a_test() -> None:
-    elsewhere = {
-        ("FEATURE STORES", 0),
-        ("FEATURES OF TEXTS", 0),
-        *(("INTERCHANGE", number) for number in (0, 1, 2, 4)),
-        ("CONFIGURATION", 1),
-    }
+    elsewhere = {("FEATURE STORES", 0), ("FEATURES OF TEXTS", 0), ("CONFIGURATION", 1)}
+    elsewhere |= {("INTERCHANGE", number) for number in (0, 1, 2, 4)}
     shown = {(name, number) for name, blocks in EXAMPLES.items() for number in range(len(blocks))}
     assert shown == {(section, number) for section, number, *_ in READ} | elsewhere
 
@@ -310,6 +306,91 @@ def test_the_limits_of_a_store_are_those_on_the_page() -> None:
     limits = f"An id has at most {checked.ID_BYTES} bytes, a path {checked.PATH_BYTES}, a vector {checked.LARGEST_DIM}"
     assert limits in text
     assert f"reads up to {schema.PROVENANCE_BYTES}" in text
+    assert all(name in text for name in checked.RESERVED)
+
+
+def test_a_provenance_is_written_up_to_the_limit_on_the_page(tmp_path: Path) -> None:
+    (limit,) = map(int, re.findall(r"avs writes up to (\d+) bytes", SECTIONS["FEATURE STORES"]))
+    for extra, fits in ((0, True), (1, False)):
+        provenance = {"model": "x" * (limit - len('{"model": ""}') + extra)}
+        with writer.StoreWriter(tmp_path / f"{extra}.h5", "clip", 1, provenance) as out:
+            if fits:
+                out.add([writer.Item(None, "a", np.ones(1))])
+                out.finish(["a"])
+            else:
+                with pytest.raises(Exception, match="more than HDF5 keeps"):
+                    out.add([writer.Item(None, "a", np.ones(1))])
+
+
+# Lists in the text
+
+
+def test_lists_of_names_are_those_of_the_readers(tmp_path: Path) -> None:
+    from avs_cli.io.text import records
+
+    assert f"ends in {', '.join(sorted(IMAGE_SUFFIXES)[:-1])} or .webp" in SECTIONS["TOPICS"]
+    for names in (records.TOPIC_IDS, records.TOPIC_TEXTS):
+        assert f"{', '.join(names[:-1])} or {names[-1]}" in SECTIONS["TOPICS"]
+    for names in (records.ITEMS, records.SENTENCES):
+        assert f"({', '.join(names[:-1])} or {names[-1]}" in SECTIONS["CAPTIONS"]
+    assert f"from -{trec.GREATEST} to {trec.GREATEST}" in SECTIONS["QRELS"]
+    ids, texts, narratives = (
+        re.split(r", | or ", names)
+        for names in re.findall(
+            r"child (.*?)\) and a text \((.*?)\), and optionally (.*?)\. Entities", SECTIONS["TOPICS"]
+        )[0]
+    )
+    for number, (id, text, narrative) in enumerate(itertools.product(ids, texts, narratives)):
+        path = tmp_path / f"{number}.xml"
+        path.write_text(
+            f"<topics><topic {id}='1'><{text}>a dog</{text}><{narrative}>any</{narrative}></topic></topics>"
+        )
+        assert topics.read_topics(str(path)) == [topics.Topic("1", "a dog", "any")]
+
+
+def test_the_keys_of_a_head_and_of_a_fuser_are_those_of_their_files() -> None:
+    def listed(section: str) -> set[str]:
+        body = PAGE.partition(f".SH {section}\n")[2].partition(".SH ")[0]
+        return {key for names in re.findall(r"^\.TP\n\\fB(.*)\\fR$", body, re.MULTILINE) for key in names.split(", ")}
+
+    assert listed("HEADS") == {key.removesuffix("?") for key in head_file.HEAD}
+    assert listed("FUSERS") == json.loads(EXAMPLES["FUSERS"][0]).keys() - {"format", "format_version"}
+    assert f'format, "{head_file.FORMAT}", format_version, {head_file.VERSION}' in SECTIONS["HEADS"]
+
+
+def test_a_submission_becomes_a_run_scored_by_rank() -> None:
+    answer = Submission({"pid": "x"}, [TopicResult("661", "1", [("1", "b"), ("2", "a")])])
+    read = trecvid_xml.submission_in("x.xml", trecvid_xml.submission_text(answer, 2022))
+    assert ranked(as_run(read)["661"]) == ["b", "a"]
+    assert "Submissions of TRECVID (XML, see avs-submit(1)) become runs too, scored by rank." in SECTIONS["INTERCHANGE"]
+
+
+def test_the_page_is_named_on_every_other_page() -> None:
+    for path, text in docgen.pages().items():
+        if path.endswith(".1"):
+            assert "\\fBavs\\-formats\\fR(7)" in text.partition(".SH SEE ALSO")[2]
+
+
+def test_every_page_is_installed_in_its_chapter() -> None:
+    project = tomllib.loads((docgen.ROOT / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    pages = [path for path in docgen.pages() if path.startswith("man/")]
+    assert {path: shared.get(path) for path in pages} == {
+        path: f"share/man/man{path[-1]}/{Path(path).name}" for path in pages
+    }
+    assert [path for path in shared if path.startswith("man")] == sorted(pages)
+
+
+def test_the_table_of_texts_is_what_a_store_has(tmp_path: Path) -> None:
+    with writer.TextWriter(tmp_path / "a.h5", "ocr", {"model": "ocr"}) as out:
+        out.add([TextItem(None, "s1", [Piece("x", 0.0, 1.0)])])
+        out.finish(["s1"])
+    with h5py.File(tmp_path / "a.h5") as file:
+        held = {f"ocr/{name}" for name in file["ocr"]}
+        fields = ", ".join(file["ocr/pieces"].dtype.names)
+        stated = f'format, "{file["ocr"].attrs["format"]}", format_version, {file["ocr"].attrs["format_version"]}'
+    table, page = EXAMPLES["FEATURES OF TEXTS"][0], SECTIONS["FEATURES OF TEXTS"]
+    assert {row.split()[0] for row in table.splitlines()} == held and fields in table
     assert stated in page
     assert f"at most {checked.TEXT_BYTES}" in page
     assert f"k1 = {bm25.K1} and b = {bm25.B}" in page
