@@ -22,8 +22,8 @@ from avs_cli.io.fuser import read_fuser
 from avs_cli.io.store import checked, reader, schema, writer
 from avs_cli.io.store.composing import Origin, compose
 from avs_cli.io.store.files import FileTable, IndexedFile
-from avs_cli.io.tensors import save
 from avs_cli.io.store.texts import TextItem
+from avs_cli.io.tensors import save
 from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml, words
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
 from avs_cli.io.video.subtitles import read_side
