@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from avs_cli.core.search.bm25 import TextHits, bm25
 from avs_cli.core.search.confidence import check_share
-from avs_cli.core.search.tokens import parse_query, terms
+from avs_cli.core.search.tokens import matched, parse_query
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.texts import TextGallery, kind_of_feature, open_texts
 from avs_cli.reporting import LOGGED, Reporter
@@ -151,12 +151,6 @@ def _without_hits(feature: str, nothing: Sequence[str], total: int) -> str:
         return f"{feature}: no shot has these words"
     which = f"topic {nothing[0]}" if len(nothing) == 1 else f"{len(nothing)} of {total} topics"
     return f"{feature}: no shot has the words of {which}{f' ({few(nothing, NAMED)})' if len(nothing) > 1 else ''}"
-
-
-def matched(pieces: Sequence[Piece], query: str, ngrams: int = 0) -> list[Piece]:
-    """Those of the pieces that have a term of a query."""
-    wanted = {*parse_query(query, ngrams).terms}
-    return [piece for piece in pieces if not wanted.isdisjoint(terms(piece.text, ngrams))]
 
 
 def excerpt(pieces: Sequence[Piece], query: str, ngrams: int = 0) -> str:

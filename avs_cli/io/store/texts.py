@@ -24,7 +24,7 @@ from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.checked import PIECES, TEXT_BYTES, is_of_texts, part
 from avs_cli.io.store.compatibility import Comparison
-from avs_cli.io.store.reader import Store, StoredFeature, check_union, chosen
+from avs_cli.io.store.reader import Store, StoredFeature, check_union, chosen, features
 from avs_cli.io.store.schema import Ids, TextLayout, offsets_of, opened, structure
 from avs_cli.types import Piece, Shot
 
@@ -160,6 +160,21 @@ def open_feature(path: str | Path, feature: str | None = None) -> Store | TextSt
         return Store(path, feature)
     name, has_texts = kind_of_feature(path, feature)
     return TextStore(path, name) if has_texts else Store(path, name)
+
+
+def open_any(name: str) -> Store | TextStore:
+    """Open `file.h5::feature`, or the first feature of `file.h5`: for shots and thumbnails, which are of the file."""
+    path, _, feature = name.partition("::")
+    return open_feature(path, feature or (None if path == "-" else next(iter(features(path)), None)))
+
+
+def text_features(name: str) -> list[str]:
+    """`file.h5::feature` for the features of texts in `file.h5`, or for the named one if it has texts."""
+    path, _, feature = name.partition("::")
+    if path == "-":
+        return []
+    found = [feature] if feature else features(path)
+    return [f"{path}::{one}" for one in found if kind_of_feature(path, one)[1]]
 
 
 def kind_of_feature(path: str | Path, feature: str | None = None) -> tuple[str, bool]:
