@@ -212,10 +212,11 @@ class TextItem(NamedTuple):
 def rows_of(pieces: Sequence[Piece]) -> np.ndarray:
     """(P,) the pieces without their texts, as they are stored."""
     rows = np.zeros(len(pieces), PIECES)
-    for row, piece in zip(rows, pieces, strict=True):
-        row["start"], row["end"], row["bytes"] = piece.start, piece.end, len(piece.text.encode())
-        row["box"] = np.nan if piece.box is None else piece.box
-        row["confidence"] = np.nan if piece.confidence is None else piece.confidence
+    if len(pieces):
+        rows["start"], rows["end"] = ([piece[column] for piece in pieces] for column in (1, 2))
+        rows["bytes"] = [len(piece.text.encode()) for piece in pieces]
+        rows["box"] = [(np.nan,) * 4 if piece.box is None else piece.box for piece in pieces]
+        rows["confidence"] = [np.nan if piece.confidence is None else piece.confidence for piece in pieces]
     return rows
 
 
