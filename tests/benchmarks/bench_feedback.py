@@ -105,7 +105,7 @@ def rounds(
     return np.array([one for one, _ in found]), np.array([one for _, one in found])
 
 
-def of_feedback(folder: Path, captions: Path) -> Iterator[tuple[str, str, str]]:
+def of_feedback(folder: Path) -> Iterator[tuple[str, str, str]]:
     gallery, texts = folder / "lite.h5", folder / "lite-texts.h5"
     photos, queries = read(gallery), read(texts)
     place = {photo: number for number, photo in enumerate(photos.ids)}
@@ -131,11 +131,12 @@ def of_feedback(folder: Path, captions: Path) -> Iterator[tuple[str, str, str]]:
             for number in range(ROUNDS) if "default" in name else (0, ROUNDS - 1):
                 before, after = plain[number], fed[number]
                 gain = np.log(before / after)
+                p = randomization(gain.tolist())
                 figures = (
                     f"rank {before.mean():.1f} -> {after.mean():.1f}, MRR {np.mean(1 / before):.3f} -> "
                     f"{np.mean(1 / after):.3f}, R@10 {np.mean(before <= 10):.3f} -> {np.mean(after <= 10):.3f}, "
                     f"ranks / {np.exp(gain.mean()):.2f}, worse {np.mean(after > before):.0%}, "
-                    f"p {randomization(gain.tolist()):.4f}"
+                    f"p {'<' if p < 1e-4 else '='} {max(p, 1e-4):.4f}"
                 )
                 goal = "better, p < 0.05" if "default" in name and number == ROUNDS - 1 else "-"
                 yield f"{name}, {len(run)} captions, user: {user}, round {number + 1}", figures, goal
@@ -200,5 +201,5 @@ def rows() -> Iterator[tuple[str, str, str]]:
             avs("extract", DATA / "dev", "--model", model, "-o", folder / f"{model}.h5")
             avs("extract", "--text", captions, "--model", model, "-o", folder / f"{model}-texts.h5")
         avs("extract", "--text", captions, "--model", "minilm", "-o", folder / "minilm.h5")
-        yield from of_feedback(folder, captions)
+        yield from of_feedback(folder)
         yield from of_duplicates(folder)
