@@ -201,6 +201,35 @@ class Joined(NamedTuple):
         return Joined(self.ids[low:high], features, lacking)
 
 
+class Piece(NamedTuple):
+    """A piece of text in a video: a line on the screen, a subtitle, words that are spoken.
+
+    text        as it is written, in any script; may have line breaks
+    start, end  in seconds, in the video
+    box         left, top, right and bottom on the picture, as fractions of its width and height; None: nowhere
+    confidence  of the recogniser, from 0 to 1; None: unknown
+    """
+
+    text: str
+    start: float
+    end: float
+    box: tuple[float, float, float, float] | None = None
+    confidence: float | None = None
+
+
+class Cues(NamedTuple):
+    """The subtitles of a video.
+
+    pieces  in the order of their times
+    tracks  how many streams and files they are from
+    notes   on these files
+    """
+
+    pieces: Sequence[Piece]
+    tracks: int
+    notes: Sequence[str] = ()
+
+
 class WordVectors(NamedTuple):
     """Vectors of words: the row of each word in (V, D) float32."""
 

@@ -39,6 +39,7 @@ from avs_cli.io.store.composing import Origin, compose, has_rows
 from avs_cli.io.store.files import FileTable, IndexedFile, read_files
 from avs_cli.io.store.ledger import ledger_of, read_ledger, write_ledger
 from avs_cli.io.store.reader import Store, features
+from avs_cli.io.store.texts import open_feature
 from avs_cli.io.store.writer import StoreWriter, parts_of
 from avs_cli.io.text.shots import video_names
 from avs_cli.io.video.frames import find_media, is_picture
@@ -223,7 +224,7 @@ def _asked(path: Path, models: Sequence[str], detector: str) -> _Asked:
     specs = tuple(dict.fromkeys([*(stored.models if stored else ()), *models])) or (DEFAULT,)
     names = [name for _, name in targets(str(path), specs)]
     if stored and (other := next((name for name in features(path) if name not in names), "")):
-        with Store(path, other) as store:
+        with open_feature(path, other) as store:
             spec = store.provenance.get("spec")
         cure = f"give --model {spec} too, or keep it" if spec else "keep it"
         raise MismatchError(

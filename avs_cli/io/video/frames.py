@@ -393,7 +393,7 @@ def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> I
     path = Path(path)
     if path.stat().st_size == 0:
         raise FormatError(path, "empty file")
-    with _container(path, stamped) as container:
+    with opened_container(path, stamped) as container:
         stream = next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
         if container.format.name == "tty":
             raise FormatError(path, "not a video (plain text)")
@@ -420,7 +420,8 @@ def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> I
 
 
 @contextmanager
-def _container(path: Path, stamped: bool = False) -> Iterator[Any]:
+def opened_container(path: Path, stamped: bool = False) -> Iterator[Any]:
+    """Open a file with any streams. Raises FormatError for a file that FFmpeg cannot open."""
     with path.open("rb"):
         pass  # raises the error of an unreadable file
     # FFmpeg gives the reason only in its log, which stays off while decoding, since it needs the GIL.
@@ -452,7 +453,7 @@ def _duration(path: Path, container: Any, stream: Any, start: float) -> float:
 
 def _last_end(path: Path, index: int) -> float:
     """The end of the last frame, from the packets: browser recordings and raw streams have no duration."""
-    with _container(path) as container:
+    with opened_container(path) as container:
         stream = container.streams[index]
         packets = [(packet.pts, packet.duration or 0) for packet in packets_of(container, stream) if packet.size]
         ends = [pts + duration for pts, duration in packets if pts is not None]

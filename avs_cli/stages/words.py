@@ -1,0 +1,78 @@
+"""Words of shots: what readers of words find in videos, written as features of texts."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from avs_cli import __version__, machine
+from avs_cli.core.words import ReadingSetting, WordReader, readers
+from avs_cli.io.store.texts import TextItem
+from avs_cli.io.store.writer import TextWriter
+from avs_cli.provenance import versions
+from avs_cli.reporting import Reporter
+from avs_cli.stages.encoding import PART_SECONDS, PART_SHOTS, remaining_shots
+from avs_cli.stages.extraction import failures_of
+from avs_cli.types import Failure, Shot
+
+# Default of the processes that read files: subtitles are soon read.
+WORKERS = 4
+# Packages whose versions are recorded in a store of words.
+PACKAGES = ("av", "numpy")
+
+
+class WordExtraction(NamedTuple):
+    """What is asked of the reader `spec`, and of its feature in a store."""
+
+    spec: str
+    path: str
+    feature: str
+
+
+def read_words(
+    wanted: WordExtraction,
+    found: Sequence[Shot | Failure],
+    workers: int,
+    timeout: float,
+    retry_failed: bool,
+    report: Reporter,
+) -> list[Failure]:
+    """Read the words of the shots that the feature lacks, part by part; returns the failures of all shots."""
+    from avs_cli.io.video import media
+    from avs_cli.io.video.find import measured
+
+    workers = workers or min(WORKERS, machine.cores())
+    reader: WordReader = readers.load(wanted.spec)(ReadingSetting(media, workers, timeout))
+    with TextWriter(wanted.path, wanted.feature, _provenance(reader, wanted.spec)) as writer:
+        left = remaining_shots(writer, found, retry_failed)
+        videos: dict[str, list[Shot]] = {}
+        for item in measured(left, workers, timeout) if left else ():
+            if isinstance(item, Shot):
+                videos.setdefault(item.video, []).append(item)
+            else:
+                writer.fail(item)
+        part: list[TextItem] = []
+        started = time.monotonic()
+        with report.progress("reading", sum(map(len, videos.values()))) as advance:
+            for one in reader.read(videos) if videos else ():
+                if isinstance(one, str):
+                    report.note(one)
+                    continue
+                advance(1)
+                if isinstance(one, Failure):
+                    writer.fail(one)
+                    continue
+                part.append(TextItem(one.shot, one.shot.id, one.pieces))
+                if len(part) >= PART_SHOTS or time.monotonic() - started >= PART_SECONDS:
+                    writer.add(part)
+                    part, started = [], time.monotonic()
+        writer.add(part)
+        writer.finish([item.id for item in found])
+        return failures_of(writer, found)
+
+
+def _provenance(reader: WordReader, spec: str) -> dict[str, Any]:
+    """Everything that determines what the reader reads, ready for JSON."""
+    described = {**reader.provenance, "spec": spec}
+    return {key: described[key] for key in sorted(described)} | {
+        "versions": {"avs": __version__, **versions(*PACKAGES)}
+    }
