@@ -109,7 +109,8 @@ def rerank_runs(
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
                     scores
-    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, and 1 for `diverse`
+    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, but 1 for `diverse`, and 0.75
+                    for `feedback` with queries
     weights         a local checkpoint of the gallery's model, to encode topics with
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -120,7 +121,6 @@ def rerank_runs(
     shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
-    weight = weight_of(method) if weight is None else weight
     used = evidence_of(score)
     evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
     for kind, given in evidence_given.items():
@@ -149,6 +149,7 @@ def rerank_runs(
         elif shots is not None and texts and "queries" in used:
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
+        weight = weight_of(method, bool(queries)) if weight is None else weight
         evidence = _Evidence(
             shots,
             queries,
