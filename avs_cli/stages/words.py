@@ -12,6 +12,7 @@ from avs_cli.provenance import versions
 from avs_cli.reporting import Reporter
 from avs_cli.stages.encoding import PART_SECONDS, PART_SHOTS, remaining_shots
 from avs_cli.stages.extraction import failures_of
+from avs_cli.stages.inputs import FilePath
 from avs_cli.types import Failure, Shot
 
 # Default of the processes that read files: subtitles are soon read.
@@ -21,11 +22,39 @@ PACKAGES = ("av", "numpy")
 
 
 class WordExtraction(NamedTuple):
-    """What is asked of the reader `spec`, and of its feature in a store."""
+    """What is asked of the reader `spec`, and of its feature in a store; None is the reader's own choice."""
 
     spec: str
     path: str
     feature: str
+    weights: FilePath | None = None
+    device: str = "auto"
+    threads: int = 0
+    fps: float | None = None
+    max_frames: int | None = None
+
+    def reader(self, workers: int, timeout: float) -> WordReader:
+        """The reader, which loads its models when it reads. Raises UnavailableError where they are missing."""
+        from avs_cli.io.cache import remembered
+        from avs_cli.io.video import media
+
+        setting = ReadingSetting(
+            media,
+            workers,
+            timeout,
+            self.device,
+            self.threads or machine.cores(),
+            str(self.weights) if self.weights else None,
+            self.fps,
+            self.max_frames,
+            remembered,
+        )
+        reader: WordReader = readers.load(self.spec)(setting)
+        return reader
+
+    def check(self) -> None:
+        """Raise for a reader whose package or model is missing, before a video is opened."""
+        _ = self.reader(1, 1.0).provenance
 
 
 def read_words(
@@ -37,11 +66,10 @@ def read_words(
     report: Reporter,
 ) -> list[Failure]:
     """Read the words of the shots that the feature lacks, part by part; returns the failures of all shots."""
-    from avs_cli.io.video import media
     from avs_cli.io.video.find import measured
 
     workers = workers or min(WORKERS, machine.cores())
-    reader: WordReader = readers.load(wanted.spec)(ReadingSetting(media, workers, timeout))
+    reader = wanted.reader(workers, timeout)
     with TextWriter(wanted.path, wanted.feature, _provenance(reader, wanted.spec)) as writer:
         left = remaining_shots(writer, found, retry_failed)
         videos: dict[str, list[Shot]] = {}
@@ -73,6 +101,5 @@ def read_words(
 def _provenance(reader: WordReader, spec: str) -> dict[str, Any]:
     """Everything that determines what the reader reads, ready for JSON."""
     described = {**reader.provenance, "spec": spec}
-    return {key: described[key] for key in sorted(described)} | {
-        "versions": {"avs": __version__, **versions(*PACKAGES)}
-    }
+    packages = versions(*PACKAGES, *getattr(readers.module(spec), "PACKAGES", ()))
+    return {key: described[key] for key in sorted(described)} | {"versions": {"avs": __version__, **packages}}
