@@ -17,14 +17,22 @@ if TYPE_CHECKING:
     from avs_cli.core.search.confidence import Confidence
     from avs_cli.io.store.galleries import JoinedGallery
     from avs_cli.io.store.reader import Gallery
+    from avs_cli.io.store.texts import TextGallery
     from avs_cli.stages.search import FeatureWeight
+    from avs_cli.types import Piece
+
+# What has no effect on features of texts.
+OF_VECTORS = ("vectors", "confidence", "weights", "device", "threads", "engine", "scheduler")
+# Characters of a shot's text in a table.
+SHOWN = 60
 
 Galleries = Annotated[
     list[str],
     typer.Argument(
         metavar="GALLERY...",
-        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature; "
-        "with --head, stores of the head's features, or of its vectors (avs extract --head).",
+        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature "
+        "of vectors, and any features of texts; with --head, stores of the head's features, or of its vectors (avs "
+        "extract --head).",
     ),
 ]
 
@@ -89,9 +97,26 @@ def search(
     ] = None,
     depth: Depth = 1000,
     at_least: Annotated[
-        float,
-        typer.Option(metavar="P", min=0.0, max=1.0, help="Leave out shots of a confidence below P, from 0 to 1."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Leave out shots of a confidence below P, from 0 to 1; of texts, shots with a smaller share of the "
+            "query's words, weighted by how rare they are.",
+            show_default="0; of texts, 0.5",
+        ),
+    ] = None,
+    ngrams: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=9,
+            help="In texts, match pieces of words of N characters, which tolerates errors of OCR and endings of words; "
+            "0 matches whole words.",
+        ),
+    ] = 0,
     confidence: Annotated[
         str,
         typer.Option(metavar="FILE", help="Write a run whose scores are confidences, for avs view --confidence."),
@@ -135,6 +160,12 @@ def search(
     With --head, a store of the head's vectors (avs extract --head) may stand for those of its features: a score is then
     one dot product per shot, and differs by what the vectors were rounded.
 
+    Features of texts (subtitles, OCR, speech) are ranked by BM25: words of the query in any order, and "phrases" in
+    double quotes, which a shot must have word for word. Words are compared in Unicode's NFKC_Casefold; Chinese,
+    Japanese, Korean, Thai, Lao, Khmer and Burmese by characters and pairs of them. A topic may have no shots; this is
+    noted, and avs fuse then ranks it by the other runs alone. Several features, of texts or one of vectors, write
+    FEATURE.run each into a folder.
+
     --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
     by Rocchio's formula, as in avs rerank --method feedback.
 
@@ -152,6 +183,7 @@ def search(
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
       avs search gallery.h5 --like beach_12 -o alike.run
+      avs search gallery.h5 words.h5 --topics tv22.txt -o runs/
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors or like):
@@ -179,11 +211,42 @@ def search(
     )
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
+    texts: dict[str, list[str]] = {}
+    if not head:
+        from avs_cli.stages.search_words import by_feature
+
+        texts, vectored = by_feature(gallery)
+        gallery = vectored if texts else gallery
+    alone = bool(texts) and not gallery
+    applies.refuse(
+        context,
+        (not texts, ["ngrams"], "without a feature of texts"),
+        (bool(texts), ["like"], "on a feature of texts"),
+        (alone, OF_VECTORS, "on features of texts"),
+    )
+    several_features = len(texts) + bool(gallery) > 1
     if [output, times, explain, confidence].count("-") > 1:
         raise SpecError("- is stdout, which takes one of --output, --times, --explain and --confidence")
     wanted = {"query": query} if query else topics
     if query:
         field = None
+    if texts:
+        from avs_cli.io.atomic import names_folder
+
+        if not wanted:
+            raise SpecError("features of texts need words to search for; give --topics FILE or --query TEXT")
+        if several_features and not names_folder(output):
+            raise SpecError("several features write several runs; give --output FOLDER (existing, or with a final /)")
+        if several_features and tag:
+            raise SpecError("--tag names a single run; with several features, each run has the name of its feature")
+        if several_features and topics == "-":
+            raise SpecError("--topics - is stdin, which can be read once, and there are several features to search")
+        _search_texts(
+            texts, wanted, field, depth, at_least, ngrams, allow_mismatch, output, times, tag, several_features, shown
+        )
+        if alone:
+            return
+    at_least = at_least or 0.0
     if head:
         if not wanted:
             raise SpecError("--head needs text; give --topics FILE or --query TEXT")
@@ -255,7 +318,7 @@ def search(
             report=TERMINAL,
         ) as found,
     ):
-        tag = tag or "avs"
+        tag = tag or (found.gallery.feature if several_features else "avs")
         if confidence and found.confidence:
             write_run(confidence, found.confidence.of_run(found.run), tag, depth)
         if shown:
@@ -264,6 +327,53 @@ def search(
             write_run(_target(output, f"{tag}.run"), found.run, tag, depth)
         if times:
             _write_times(_target(times, f"{tag}.times"), [*found.run], found.seconds)
+
+
+def _search_texts(
+    texts: Mapping[str, list[str]],
+    wanted: "str | dict[str, str]",
+    field: Literal["query", "narrative", "both"] | None,
+    depth: int,
+    at_least: float | None,
+    ngrams: int,
+    allow_mismatch: bool,
+    output: str,
+    times: str,
+    tag: str,
+    several: bool,
+    shown: bool,
+) -> None:
+    """Search each feature of texts, and write its run or print its table."""
+    from avs_cli.io.text.trec import write_run
+    from avs_cli.stages.search_words import SHARE, matched, searching_words
+
+    for feature, names in texts.items():
+        name = feature if several else tag or "avs"
+        with searching_words(
+            names,
+            wanted,
+            field=field,
+            depth=depth,
+            at_least=SHARE if at_least is None else at_least,
+            ngrams=ngrams,
+            allow_mismatch=allow_mismatch,
+            report=TERMINAL,
+        ) as found:
+            if shown:
+                assert isinstance(wanted, dict)
+                pieces = found.gallery.some_pieces([*found.run["query"]])
+                said = {id: matched(own, wanted["query"], ngrams) for id, own in pieces.items()}
+                _show(found.run["query"], found.gallery, words={id: _line(own) for id, own in said.items()})
+            else:
+                write_run(_target(output, f"{name}.run"), found.run, name, depth)
+            if times:
+                _write_times(_target(times, f"{name}.times"), [*found.run], found.seconds)
+
+
+def _line(pieces: "Sequence[Piece]") -> str:
+    """Pieces of text on one line of a table."""
+    text = " … ".join(" ".join(piece.text.split()) for piece in pieces)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def _by_feature(weights: Sequence[str]) -> dict[str, str]:
@@ -310,10 +420,11 @@ def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
 
 def _show(
     ranking: Mapping[str, float],
-    gallery: "Gallery | JoinedGallery",
+    gallery: "Gallery | JoinedGallery | TextGallery",
     confidence: "Confidence | None" = None,
+    words: Mapping[str, str] | None = None,
 ) -> None:
-    """Print the top of the ranking, as far as it fits the terminal, with confidences where they are known."""
+    """Print the top of the ranking, as far as it fits the terminal, with confidences or words where they are known."""
     sure = confidence.of_run({"": dict(ranking)})[""] if confidence else {}
     rows: list[Iterable[object]] = []
     best = list(ranking.items())[: max(5, shutil.get_terminal_size().lines - 6)]
@@ -321,9 +432,10 @@ def _show(
     for rank, (id, score) in enumerate(best, start=1):
         shot = shots.get(id)
         when = f"{_clock(shot.start)}-{_clock(shot.end)}" if shot and shot.end > shot.start else ""
-        percent = (f"{sure[id]:.0%}",) if sure else ()
+        percent = (f"{sure[id]:.0%}",) if sure else () if words is None else (words.get(id, ""),)
         rows.append((rank, id, shot.video if shot else "", when, f"{score:.3f}", *percent))
     last = () if confidence is None else ("confidence" if confidence.calibration else "against chance",)
+    last = last if words is None else ("text",)
     table(("rank", "shot", "video", "time", "score", *(last if rows else ())), rows)
 
 

@@ -430,11 +430,12 @@ def test_options_that_mean_nothing_together_are_refused(avs: Avs, folder: Path, 
 def test_bad_input_is_told_in_a_line_with_its_code(avs: Avs, folder: Path) -> None:
     one, two, _ = paths(folder)
     (folder / "empty.run").write_text("")
+    (folder / "none.run").write_text("")
     (folder / "other.run").write_text("7 Q0 shot1 1 1 x\n")
     (folder / "one.trec").write_text(one.read_text())
     (folder / "single.txt").write_text("1661 0 shot1 1\n")
     (folder / "elsewhere.txt").write_text("99 0 shot1 1\n")
-    failed(avs("fuse", one, "empty.run"), 3, "empty.run", "no lines")
+    failed(avs("fuse", "empty.run", "none.run"), 3, "all runs are empty")
     failed(avs("fuse", one), 2, "at least two runs")
     failed(avs("fuse", one, one), 3, "two runs are named")
     failed(avs("fuse", "other.run", one), 3, "no topic in common")
@@ -461,3 +462,12 @@ def test_both_steps_learn_from_real_runs_and_beat_rrf(
     assert ("Step 1 only" in done.stderr) == ("Step 1 + 2 in every fold" in steps), done.stderr
     evaluated = avs("eval", "-m", "AP", qrels, "ltr.run").stdout.split()[1]
     assert evaluated == f"{steps.get('Step 1 + 2', steps['Step 1']):.4f}"
+
+
+@pytest.mark.parametrize("how", [["--method", "rrf"], ["--method", "combmed"], ["--ltr", "--qrels", "q.txt"]])
+def test_a_run_of_texts_that_found_nothing_changes_nothing(avs: Avs, folder: Path, how: list[str]) -> None:
+    (folder / "words.run").write_text("")
+    without, fused = (avs("fuse", *paths(folder)[:2], *more, *how) for more in ([], ["words.run"]))
+    assert "words.run is empty and changes nothing" in fused.stderr
+    orders = [[line.split()[:3] for line in ran.stdout.splitlines()] for ran in (without, fused)]
+    assert orders[0] == orders[1] and len(orders[0]) > 100

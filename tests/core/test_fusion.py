@@ -218,3 +218,15 @@ def test_rrf_of_two_real_runs_is_that_of_trectools(covid: dict[str, Run], tmp_pa
         assert ours[str(row.query)][row.docid] == pytest.approx(row.score, abs=1e-9)
         compared += 1
     assert compared == sum(map(len, ours.values()))
+
+
+@COMBINING
+@settings(max_examples=15, deadline=None)
+@given(several=runs(3), norm=st.sampled_from(normalisations.names()))
+def test_a_run_that_found_nothing_for_a_topic_changes_nothing_of_it(name: str, several: list[Run], norm: str) -> None:
+    spec = f"{name}:norm={norm}" if name.startswith(("comb", "weighted")) else name
+    fuse = methods.load(spec)
+    without = {topic: order(fuse(several), topic) for topic in fuse(several)}
+    for words in ({}, {"1": {}, "2": {}}, {"3": {"z": 9.0}}):
+        fused = fuse([*several, words])
+        assert {topic: order(fused, topic) for topic in without} == without

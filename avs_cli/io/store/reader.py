@@ -284,6 +284,20 @@ class Store(StoredFeature):
         return self.take(places)
 
 
+def check_union(stores: Sequence[StoredFeature], comparison: Comparison) -> None:
+    """Raises MismatchError unless the stores have one kind of items, made in one way, and different ids."""
+    first = stores[0]
+    for other in stores[1:]:
+        pair = f"{first._name} and {other._name} are incompatible"
+        if not first.layout.fits(other.layout):
+            raise MismatchError(f"{pair}: {first.layout} and {other.layout}")
+        comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
+    # A store has no duplicates, which was checked when it was opened.
+    if len(stores) > 1 and (found := twin([store._ids for store in stores])):
+        id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
+        raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
+
+
 class Gallery(Resource):
     """Several stores of one feature, searched as one."""
 
@@ -294,16 +308,8 @@ class Gallery(Resource):
         """
         self.stores = stores
         self.comparison = comparison or Comparison()
+        check_union(stores, self.comparison)
         first = stores[0]
-        for other in stores[1:]:
-            pair = f"{first._name} and {other._name} are incompatible"
-            if (first.dim, first.frame_level) != (other.dim, other.frame_level):
-                raise MismatchError(f"{pair}: {first.layout} and {other.layout}")
-            self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
-        # A store has no duplicates, which was checked when it was opened.
-        if len(stores) > 1 and (found := twin([store._ids for store in stores])):
-            id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
-            raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
         self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
         self.feature, self.provenance = first.feature, first.provenance
         self._firsts = np.cumsum([0, *(len(store) for store in stores)])

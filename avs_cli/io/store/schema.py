@@ -80,6 +80,10 @@ class Layout(Protocol):
         """For each dataset, the (N+1,) offsets of the items in it."""
         ...
 
+    def fits(self, other: Any) -> bool:
+        """Whether items of another layout may be searched beside these."""
+        ...
+
 
 @dataclass(frozen=True)
 class VectorLayout:
@@ -99,6 +103,10 @@ class VectorLayout:
     def spans(self, group: Any, where: str) -> list[np.ndarray]:
         """As those of `Layout`."""
         return [group["offsets"][...] if self.frame_level else np.arange(len(group["ids"]) + 1)]
+
+    def fits(self, other: Any) -> bool:
+        """Whether vectors have the same dimensions, and items one or several of them; types may differ."""
+        return isinstance(other, VectorLayout) and (self.dim, self.frame_level) == (other.dim, other.frame_level)
 
     def __str__(self) -> str:
         return f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
@@ -131,6 +139,10 @@ class TextLayout:
         if total != len(group["text"]):
             raise FormatError(where, f"pieces of {total} bytes, and {len(group['text'])} bytes of text")
         return [offsets, places]
+
+    def fits(self, other: Any) -> bool:
+        """Whether the other items are texts too."""
+        return isinstance(other, TextLayout)
 
     def __str__(self) -> str:
         return "texts"

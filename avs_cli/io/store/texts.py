@@ -12,6 +12,7 @@ An item without words has no pieces, which is known; an item that is not in the 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from avs_cli.errors import FormatError, MismatchError
+from avs_cli.io.resource import Resource
 from avs_cli.io.store.checked import PIECES, TEXT_BYTES, is_of_texts, part
-from avs_cli.io.store.reader import Store, StoredFeature, chosen
+from avs_cli.io.store.compatibility import Comparison
+from avs_cli.io.store.reader import Store, StoredFeature, check_union, chosen
 from avs_cli.io.store.schema import Ids, TextLayout, offsets_of, opened, structure
 from avs_cli.types import Piece, Shot
 
@@ -106,14 +109,64 @@ class TextStore(StoredFeature):
         return FormatError(self._name, f"{bytes(self._ids[item]).decode()}: {what}")
 
 
+class TextGallery(Resource):
+    """Several stores of one feature of texts, searched as one."""
+
+    def __init__(self, stores: Sequence[TextStore], comparison: Comparison | None = None):
+        """Raises MismatchError with the first pair of incompatible stores.
+
+        comparison  compares provenances
+        """
+        check_union(stores, comparison or Comparison())
+        self.stores, self.feature = stores, stores[0].feature
+        self._resources = ExitStack()
+        for store in stores:
+            self._resources.callback(store.close)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.stores))
+
+    def items(self) -> Iterator[tuple[str, Pieces]]:
+        """The ids and pieces of all items, store by store."""
+        for store in self.stores:
+            yield from store.items()
+
+    def some_shots(self, ids: Sequence[str]) -> dict[str, Shot]:
+        """Those of these shots that are described in the files, by id."""
+        return {id: shot for store in self.stores for id, shot in store.some_shots(ids).items()}
+
+    def some_pieces(self, ids: Sequence[str]) -> dict[str, Pieces]:
+        """The pieces of those of these shots that the stores have, by id."""
+        found: dict[str, Pieces] = {}
+        for store in self.stores:
+            held = [id for id, place in zip(ids, store.positions(ids).tolist(), strict=True) if place >= 0]
+            found |= dict(zip(held, store.read(held), strict=True))
+        return found
+
+
+def open_texts(names: Sequence[str], comparison: Comparison | None = None) -> TextGallery:
+    """Open stores as one gallery of texts. Raises MismatchError unless they have one feature and different ids."""
+    with ExitStack() as stack:
+        parts = (name.partition("::") for name in names)
+        stores = [stack.enter_context(TextStore(path, feature or None)) for path, _, feature in parts]
+        gallery = TextGallery(stores, comparison)
+        stack.pop_all()
+        return gallery
+
+
 def open_feature(path: str | Path, feature: str | None = None) -> Store | TextStore:
     """Open a feature of either kind."""
     if str(path) == "-":
         return Store(path, feature)
+    name, has_texts = kind_of_feature(path, feature)
+    return TextStore(path, name) if has_texts else Store(path, name)
+
+
+def kind_of_feature(path: str | Path, feature: str | None = None) -> tuple[str, bool]:
+    """The name of a feature, by default the only one, and whether it has texts, rather than vectors; checks no more."""
     with opened(Path(path), str(path)) as file, structure(str(path)):
         name = chosen(file, str(path), feature)
-        texts = is_of_texts(part(file, name, str(path)))
-    return TextStore(path, name) if texts else Store(path, name)
+        return name, is_of_texts(part(file, name, str(path)))
 
 
 def _wrong(rows: np.ndarray) -> np.ndarray:
@@ -151,14 +204,14 @@ def rows_of(pieces: Sequence[Piece]) -> np.ndarray:
     return rows
 
 
-def check_pieces(pieces: Sequence[Piece], where: str) -> None:
-    """Raises FormatError for a piece that a store cannot hold."""
+def wrong_piece(pieces: Sequence[Piece]) -> str:
+    """What is wrong with the first piece that a store cannot hold; "" where it can hold all."""
     for piece in pieces:
         try:
             size = len(piece.text.encode())
         except UnicodeEncodeError:
-            raise FormatError(where, f"a text has a lone surrogate: {piece.text!r:.60}") from None
+            return f"a text has a lone surrogate: {piece.text!r:.60}"
         if size > TEXT_BYTES:
-            raise FormatError(where, f"a text of {size} bytes; the maximum is {TEXT_BYTES}")
-        if _wrong(rows_of([piece]))[0]:
-            raise FormatError(where, f"a time, box or confidence is out of range: {piece[1:]}")
+            return f"a text of {size} bytes; the maximum is {TEXT_BYTES}"
+    wrong = _wrong(rows_of(pieces))
+    return f"a time, box or confidence is out of range: {pieces[int(wrong.argmax())][1:]}" if wrong.any() else ""

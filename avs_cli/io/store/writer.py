@@ -37,7 +37,7 @@ from avs_cli.io.store.schema import (
     write_pictures,
     write_shots,
 )
-from avs_cli.io.store.texts import TextItem, TextStore, check_pieces, open_feature, rows_of
+from avs_cli.io.store.texts import TextItem, TextStore, open_feature, rows_of, wrong_piece
 from avs_cli.io.texts import Numbering
 from avs_cli.types import Failure, Shot
 
@@ -532,7 +532,8 @@ class TextWriter(FeatureWriter[TextItem]):
     layout = TextLayout()
 
     def _fitting(self, item: TextItem) -> TextItem:
-        check_pieces(item.pieces, f"{self.path}: {item.id}")
+        if wrong := wrong_piece(item.pieces):
+            raise FormatError(self.path, f"{item.id}: {wrong}")
         return item
 
     def _lengths(self, batch: Sequence[TextItem]) -> list[list[int]]:

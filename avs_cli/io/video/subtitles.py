@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import av
 
 from avs_cli.errors import FormatError
-from avs_cli.io.store.texts import check_pieces
+from avs_cli.io.store.texts import wrong_piece
 from avs_cli.io.video.frames import LONGEST, STAGE, is_picture, opened_container, packets_of
 from avs_cli.io.video.workers import Broken, about, apart
 from avs_cli.types import Cues, Failure, Piece
 
 FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
+# How files begin that may have no subtitles.
+EMPTY = ("WEBVTT", "[Script Info]")
 # A film has some 100 kB of subtitles.
 LARGEST = 64 << 20
 
@@ -73,12 +75,12 @@ def side_files(videos: Iterable[str]) -> dict[str, list[SideFile]]:
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in FORMATS and not name.startswith("."):
-                for video, language in _owners(stem, stems):
+                for video, language in owners(stem, stems):
                     found[video].append(SideFile(str(folder / name), language))
     return found
 
 
-def _owners(stem: str, stems: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+def owners(stem: str, stems: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
     """The videos of a file of subtitles, and its language."""
     tags: list[str] = []
     while stem not in stems:
@@ -114,9 +116,9 @@ def read_side(path: str | Path, data: bytes | None = None) -> tuple[list[Piece],
                 found = _pieces(container, container.streams.subtitles[0], 0.0)
         except (av.FFmpegError, IndexError):
             found = []
-        if not found:
+        if not found and not text.lstrip().startswith(EMPTY):
             raise FormatError(path, "has no subtitles")
-    check_pieces(found, str(path))
+    _check(path, found)
     return found, note
 
 
@@ -178,7 +180,7 @@ def _embedded(video: str, languages: Sequence[str]) -> tuple[list[Piece], int]:
     for index in wanted:
         with opened_container(Path(video)) as container:
             found += _pieces(container, container.streams[index], start)
-    check_pieces(found, video)
+    _check(video, found)
     return found, len(wanted)
 
 
@@ -198,6 +200,12 @@ def _pieces(container: Any, stream: Any, start: float) -> list[Piece]:
         texts = [plain(event, is_ass) for event in events] if begin <= LONGEST else []
         found += [Piece(text, begin, min(end, LONGEST)) for text in texts if text]
     return found
+
+
+def _check(path: str | Path, pieces: Sequence[Piece]) -> None:
+    """Raises FormatError for a piece that a store cannot hold."""
+    if wrong := wrong_piece(pieces):
+        raise FormatError(path, wrong)
 
 
 def plain(event: str, is_ass: bool) -> str:

@@ -6,4 +6,4 @@ from avs_cli.types import Run
 
 def fuse(runs: list[Run], norm: str = "minmax") -> Run:
     """Score each shot by the maximum of its normalised scores, 0 in runs that lack it."""
-    return combine(runs, norm, lambda scores: max(scores) if len(scores) == len(runs) else max(0.0, *scores))
+    return combine(runs, norm, lambda scores, runs: max(scores) if len(scores) == runs else max(0.0, *scores))

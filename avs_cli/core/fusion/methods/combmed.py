@@ -8,4 +8,4 @@ from avs_cli.types import Run
 
 def fuse(runs: list[Run], norm: str = "minmax") -> Run:
     """Score each shot by the median of its normalised scores, 0 in runs that lack it."""
-    return combine(runs, norm, lambda scores: median(scores + [0.0] * (len(runs) - len(scores))))
+    return combine(runs, norm, lambda scores, runs: median(scores + [0.0] * (runs - len(scores))))
