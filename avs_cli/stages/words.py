@@ -1,8 +1,8 @@
 """Words of shots: what readers of words find in videos, written as features of texts."""
 
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from avs_cli import __version__, machine
 from avs_cli.core.words import ReadingSetting, WordReader, readers
@@ -33,7 +33,7 @@ class WordExtraction(NamedTuple):
     fps: float | None = None
     max_frames: int | None = None
 
-    def reader(self, workers: int, timeout: float) -> WordReader:
+    def reader(self, workers: int = 1, timeout: float = 60.0) -> WordReader:
         """The reader, which loads its models when it reads. Raises UnavailableError where they are missing."""
         from avs_cli.io.cache import remembered
         from avs_cli.io.video import media
@@ -54,7 +54,19 @@ class WordExtraction(NamedTuple):
 
     def check(self) -> None:
         """Raise for a reader whose package or model is missing, before a video is opened."""
-        _ = self.reader(1, 1.0).provenance
+        _ = self.reader().provenance
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the reader needs no model that may have to be downloaded."""
+        return bool(self.weights) or not getattr(readers.module(self.spec), "DOWNLOADS", False)
+
+    def writer(self, reader: WordReader) -> TextWriter:
+        """The writer of the feature, which compares everything that determines what is read with what the store has."""
+        described = {**reader.provenance, "spec": self.spec}
+        packages = versions(*PACKAGES, *getattr(readers.module(self.spec), "PACKAGES", ()))
+        provenance = {key: described[key] for key in sorted(described)} | {"versions": {"avs": __version__, **packages}}
+        return TextWriter(self.path, self.feature, provenance)
 
 
 def read_words(
@@ -64,13 +76,18 @@ def read_words(
     timeout: float,
     retry_failed: bool,
     report: Reporter,
+    check: Callable[[TextWriter], None] = lambda writer: None,
 ) -> list[Failure]:
-    """Read the words of the shots that the feature lacks, part by part; returns the failures of all shots."""
+    """Read the words of the shots that the feature lacks, part by part; returns the failures of all shots.
+
+    check  called with the writer, not yet open, before a video is; may raise
+    """
     from avs_cli.io.video.find import measured
 
     workers = workers or min(WORKERS, machine.cores())
     reader = wanted.reader(workers, timeout)
-    with TextWriter(wanted.path, wanted.feature, _provenance(reader, wanted.spec)) as writer:
+    check(wanted.writer(reader))
+    with wanted.writer(reader) as writer:
         left = remaining_shots(writer, found, retry_failed)
         videos: dict[str, list[Shot]] = {}
         for item in measured(left, workers, timeout) if left else ():
@@ -96,10 +113,3 @@ def read_words(
         writer.add(part)
         writer.finish([item.id for item in found])
         return failures_of(writer, found)
-
-
-def _provenance(reader: WordReader, spec: str) -> dict[str, Any]:
-    """Everything that determines what the reader reads, ready for JSON."""
-    described = {**reader.provenance, "spec": spec}
-    packages = versions(*PACKAGES, *getattr(readers.module(spec), "PACKAGES", ()))
-    return {key: described[key] for key in sorted(described)} | {"versions": {"avs": __version__, **packages}}

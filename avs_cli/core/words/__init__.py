@@ -1,7 +1,8 @@
 """Readers of words, one module each, with `load(setting, ...) -> WordReader`: what is written or said in a video.
 
 Adding a reader is adding a file here. `USES` of its module names the options of `avs extract` that it heeds, `REMARK`
-says what it reads and downloads, for --list-models, and `PACKAGES` are those whose versions its stores record.
+says what it reads and downloads, for --list-models, `DOWNLOADS` whether models come from a hub, and `PACKAGES` are
+those whose versions its stores record.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -22,6 +22,7 @@ from avs_cli.types import Failure, Piece, Shot, Sound, Source
 
 USES = ("weights", "device", "threads", "workers", "timeout")
 REMARK = "speech, by Whisper; pip install 'avs-cli[words]', and 0.08 to 3 GB by model: asr:tiny, base, small, medium, …"
+DOWNLOADS = True
 PACKAGES = ("ctranslate2", "faster-whisper", "onnxruntime")
 # Model -> where CTranslate2's form of it is published, and gigabytes.
 MODELS = {
@@ -74,12 +75,18 @@ class SpeechReader:
         self.setting, self.language = setting, language
         if importlib.util.find_spec("faster_whisper") is None:
             raise UnavailableError("--model asr needs a package: pip install 'avs-cli[words]'")
-        repo, size = MODELS[model]
-        self.files = setting.media.folder(Source(size, repo, FILES), setting.weights, f"asr:{model}")
-        folder = setting.weights or repo
-        if lacking := next((name for name in NEEDED if name not in self.files), ""):
-            raise FormatError(folder, f"no {lacking} in this folder; give a model of Whisper in CTranslate2's form")
+        self.model = model
         self.placed = self._placed()
+
+    @cached_property
+    def files(self) -> Mapping[str, Path]:
+        """The files of the model by their names. Raises UnavailableError if there is none, FormatError for others."""
+        repo, size = MODELS[self.model]
+        found = self.setting.media.folder(Source(size, repo, FILES), self.setting.weights, f"asr:{self.model}")
+        if lacking := next((name for name in NEEDED if name not in found), ""):
+            where = self.setting.weights or repo
+            raise FormatError(where, f"no {lacking} in this folder; give a model of Whisper in CTranslate2's form")
+        return found
 
     def _placed(self) -> tuple[str, int]:
         import ctranslate2
