@@ -190,8 +190,7 @@ def searching(
         sure = None
         if at_least or confidence == "always" or (confidence == "cheap" and not like and is_cheap(shots, wanted)):
             check_sentences(wanted or [])
-            bank = best(other_sentences(shots, machine.device, machine.threads, weights), 1)
-            sure = Confidence(np.array([max(scores.values()) for scores in bank]), calibration(shots.provenance))
+            sure = against_chance(best(other_sentences(shots, machine.device, machine.threads, weights), 1), shots)
             doubt(run, sure, report)
             run = at_least_so_sure(run, sure, at_least) if at_least else run
         yield GallerySearch(run, seconds, shots, sure)
@@ -216,6 +215,14 @@ def calibration(provenance: Mapping[str, Any]) -> Calibration | None:
     """That of the model of a gallery; None for a model without one."""
     found: Calibration | None = getattr(encoders.module(str(provenance["spec"])), "CALIBRATION", None)
     return found
+
+
+def against_chance(bank: Sequence[Mapping[str, float]], gallery: Gallery) -> Confidence:
+    """The confidence of cosines in a gallery.
+
+    bank  the best shot of each of `other_sentences`
+    """
+    return Confidence(np.array([max(scores.values()) for scores in bank]), calibration(gallery.provenance))
 
 
 def is_cheap(shots: Gallery, topics: Sequence[Topic] | None) -> bool:

@@ -24,7 +24,8 @@ from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run, write_run
 from avs_cli.reporting import Reporter
 from avs_cli.stages import search
-from avs_cli.types import Run, Topic
+from avs_cli.stages.sequences import sequence
+from avs_cli.types import Run, Shot, Topic
 
 Avs = Callable[..., Any]
 SENTENCES = "dog a dog runs on the beach\ncar a car drives at night\ncat a cat sleeps\nboat a boat at sea\n"
@@ -145,6 +146,16 @@ def test_an_explanation_is_what_the_command_writes(avs: Avs, tmp_path: Path) -> 
     assert lines == [f"{w.head}\t{w.topic}\t{w.shot}\t{w.feature}\t{w.weight:.6f}" for w in weights]
     of_shots = [one for one in weights if one.shot]
     assert {one.feature for one in of_shots} == {"minilm", "colour"} and len(of_shots) == 2 * 3 * 2
+
+
+def test_the_run_of_a_head_may_be_a_sequence(avs: Avs, tmp_path: Path) -> None:
+    with Store("shots.h5") as shots:
+        vectors, made = dict(zip(shots.ids, shots.read(shots.ids).vectors, strict=True)), shots.provenance
+    times = [Shot(id, "a.mp4", 9.0 * k, 9.0 * k + 8) for k, id in enumerate(vectors)]
+    films = store(tmp_path / "films.h5", "minilm", vectors, made, shots=times)
+    avs(films, "--head", "one.safetensors", "-q", TEXTS["1"], "--then", TEXTS["2"], "-o", tmp_path / "then.run")
+    runs = search.search_heads(films, TEXTS, "one.safetensors", threads=1)["one"]
+    assert read_run(str(tmp_path / "then.run"))["query"] == sequence({"": runs["1"]}, {"": runs["2"]}, films)[""]
 
 
 def test_notes_go_to_the_logger_unless_a_reporter_takes_them(avs: Avs, caplog: pytest.LogCaptureFixture) -> None:
