@@ -232,6 +232,8 @@ def stretches(
 
 def _pause(speech: Sequence[tuple[int, int]], length: int) -> int:
     """The middle of the last pause in the second half of a sound of this length, else its end."""
+    if not speech:
+        return length
     bounds = [0, *(bound for span in speech for bound in span), length]
     pauses = [(end + start) // 2 for end, start in zip(bounds[::2], bounds[1::2], strict=True) if end < start]
     return next((middle for middle in reversed(pauses) if middle >= length // 2), length)

@@ -44,19 +44,35 @@ def spans(frames: Iterable[tuple[Span, Sequence[Line] | None]]) -> list[Piece]:
                 one.end = end
             continue
         before, now = now, []
-        for line in in_reading_order(lines):
-            again = [one for one in before if _key(one.best.text) == _key(line.text)]
-            if again:
-                shown = min(again, key=lambda one: _distance(one.box, line.box))
-                before.remove(shown)
-                shown.end, shown.box = end, line.box
-                if line.confidence > shown.best.confidence:
-                    shown.best = line
-            else:
+        ordered = in_reading_order(lines)
+        again = _again(before, ordered)
+        for number, line in enumerate(ordered):
+            shown = again.get(number)
+            if shown is None:
                 shown = _Shown(line, start, end, line.box)
                 every.append(shown)
+            elif line.confidence > shown.best.confidence:
+                shown.best = line
+            shown.end, shown.box = end, line.box
             now.append(shown)
     return [Piece(one.best.text, one.start, one.end, one.best.box, one.best.confidence) for one in every]
+
+
+def _again(before: Sequence[_Shown], lines: Sequence[Line]) -> dict[int, _Shown]:
+    """Which of the lines, by their numbers, were there before: the nearest pairs with the same text, one to one."""
+    pairs = sorted(
+        (_distance(shown.box, line.box), place, number)
+        for place, shown in enumerate(before)
+        for number, line in enumerate(lines)
+        if _key(shown.best.text) == _key(line.text)
+    )
+    found: dict[int, _Shown] = {}
+    taken: set[int] = set()
+    for _, place, number in pairs:
+        if number not in found and place not in taken:
+            found[number] = before[place]
+            taken.add(place)
+    return found
 
 
 def in_reading_order(lines: Iterable[Line]) -> list[Line]:
