@@ -19,12 +19,9 @@ if TYPE_CHECKING:
     from avs_cli.io.store.reader import Gallery
     from avs_cli.io.store.texts import TextGallery
     from avs_cli.stages.search import FeatureWeight
-    from avs_cli.types import Piece
 
 # What has no effect on features of texts.
 OF_VECTORS = ("vectors", "confidence", "weights", "device", "threads", "engine", "scheduler")
-# Characters of a shot's text in a table.
-SHOWN = 60
 
 Galleries = Annotated[
     list[str],
@@ -119,7 +116,7 @@ def search(
             max=1.0,
             help="Leave out shots of a confidence below P, from 0 to 1; of texts, shots with a smaller share of the "
             "query's words, weighted by how rare they are.",
-            show_default="0; of texts, 0.5",
+            show_default="0; of texts, 0.8, or 0.5 with --ngrams",
         ),
     ] = None,
     ngrams: Annotated[
@@ -176,10 +173,11 @@ def search(
     one dot product per shot, and differs by what the vectors were rounded.
 
     Features of texts (subtitles, OCR, speech) are ranked by BM25: words of the query in any order, and "phrases" in
-    double quotes, which a shot must have word for word. Words are compared in Unicode's NFKC_Casefold; Chinese,
-    Japanese, Korean, Thai, Lao, Khmer and Burmese by characters and pairs of them. A topic may have no shots; this is
-    noted, and avs fuse then ranks it by the other runs alone. How rare a word is depends on the whole gallery, so parts
-    of it cannot be searched apart. Several features, of texts or one of vectors, write FEATURE.run each into a folder.
+    double quotes, which a shot must have word for word: quote what is written or said in a longer description. Words
+    are compared in Unicode's NFKC_Casefold; Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese by characters and
+    pairs of them. A topic may have no shots; this is noted, and avs fuse then ranks it by the other runs alone. How
+    rare a word is depends on the whole gallery, so parts of it cannot be searched apart. Several features, of texts or
+    one of vectors, write FEATURE.run each into a folder.
 
     --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
     by Rocchio's formula, as in avs rerank --method feedback.
@@ -200,8 +198,6 @@ def search(
     \b
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
-      avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
-      avs search gallery.h5 --like beach_12 -o alike.run
       avs search gallery.h5 words.h5 --topics tv22.txt -o runs/
       avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
@@ -375,7 +371,7 @@ def _search_texts(
 ) -> None:
     """Search each feature of texts, and write its run or print its table."""
     from avs_cli.io.text.trec import write_run
-    from avs_cli.stages.search_words import SHARE, matched, searching_words
+    from avs_cli.stages.search_words import excerpt, searching_words
 
     for feature, names in texts.items():
         name = feature if several else tag or "avs"
@@ -384,26 +380,20 @@ def _search_texts(
             wanted,
             field=field,
             depth=depth,
-            at_least=SHARE if at_least is None else at_least,
+            at_least=at_least,
             ngrams=ngrams,
             allow_mismatch=allow_mismatch,
             report=TERMINAL,
         ) as found:
             if shown:
-                assert isinstance(wanted, dict)
+                query = wanted["query"] if isinstance(wanted, dict) else ""
                 pieces = found.gallery.some_pieces([*found.run["query"]])
-                said = {id: matched(own, wanted["query"], ngrams) for id, own in pieces.items()}
-                _show(found.run["query"], found.gallery, words={id: _line(own) for id, own in said.items()})
+                words = {id: excerpt(own, query, ngrams) for id, own in pieces.items()}
+                _show(found.run["query"], found.gallery, words=words)
             else:
                 write_run(_target(output, f"{name}.run"), found.run, name, depth)
             if times:
                 _write_times(_target(times, f"{name}.times"), [*found.run], found.seconds)
-
-
-def _line(pieces: "Sequence[Piece]") -> str:
-    """Pieces of text on one line of a table."""
-    text = " … ".join(" ".join(piece.text.split()) for piece in pieces)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def _by_feature(weights: Sequence[str]) -> dict[str, str]:

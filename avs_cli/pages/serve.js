@@ -3,7 +3,7 @@ const byId = (id) => document.getElementById(id);
 const ask = byId("ask"), text = byId("text"), second = byId("second"), then = byId("then"), within = byId("within");
 const chips = byId("chips"), sheet = byId("sheet"), found = byId("found"), empty = byId("empty"), message = byId("message");
 const count = byId("count"), marks = byId("marks"), undo = byId("undo"), more = byId("more"), upload = byId("upload");
-const sure = byId("sure"), teach = byId("teach"), facets = byId("facets"), since = byId("since"), until = byId("until");
+const sure = byId("sure"), teach = byId("teach"), folding = byId("fold"), facets = byId("facets"), since = byId("since"), until = byId("until");
 const PAGE = 60, LIKELY = 0.5;
 
 // What is asked beside the fields: examples, and where to look.
@@ -54,6 +54,7 @@ const question = () => ({
   until: seconds(until),
   at_least: sure?.checked ? LIKELY : 0,
   by_marks: teach.checked,
+  fold: folding.checked,
 });
 const features = all("[name=feature]");
 const isEmpty = ({ text: words, pictures, like }) => !words.trim() && !pictures.length && !like.length;
@@ -118,7 +119,7 @@ function show(got, marked) {
   answer = got;
   byLink.clear();
   sheet.innerHTML = got.html;
-  shownShots = Math.min(got.shots, all(".shot:not([data-beside])", sheet).length);
+  shownShots = Math.min(got.leading, all(".shot:not([data-beside])", sheet).length);
   empty.hidden = true;
   found.hidden = tools.hidden = facets.hidden = false;
   byId("title").textContent = got.title;
@@ -158,7 +159,7 @@ function relink() {
     byLink.set(link, { topic: { title: answer.title }, shot: { card, ranks: [] } });
   }
   links = all(".shot:not([hidden]) > a", sheet);
-  more.hidden = shownShots >= answer.shots;
+  more.hidden = shownShots >= answer.leading;
 }
 
 const idOf = (link) => find(".id", link.parentElement).textContent;
@@ -187,7 +188,7 @@ async function showMore() {
   if (!got || asked !== answer) return;
   if (got.version !== answer.version) { search(); return; }
   sheet.insertAdjacentHTML("beforeend", got.html);
-  shownShots = Math.min(got.shots, all(".shot:not([data-beside])", sheet).length);
+  shownShots = Math.min(got.leading, all(".shot:not([data-beside])", sheet).length);
   relink();
 }
 
@@ -327,7 +328,7 @@ for (const box of [sure, ...features].filter(Boolean)) box.addEventListener("cha
   if (features.length && !features.some((one) => one.checked)) box.checked = true;
   searchAnew();
 });
-teach.addEventListener("change", () => search({ shots: shownShots }));
+for (const box of [teach, folding]) box.addEventListener("change", () => search({ shots: shownShots }));
 for (const field of [since, until]) {
   field.addEventListener("change", searchAnew);
   field.addEventListener("keydown", (event) => { if (event.key === "Enter") field.blur(); });

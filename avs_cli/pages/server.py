@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
@@ -46,8 +46,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from avs_cli.errors import AvsError, SpecError
 from avs_cli.pages.cards import Card, asset, card, environment, judged, script
+from avs_cli.stages.contest import Submit
 from avs_cli.stages.live import Export, Live, LiveAnswer, Question, line_of
-from avs_cli.types import Shot
 
 # Bytes of a request's body.
 JSON_BYTES, PICTURE_BYTES = 64 << 10, 24 << 20
@@ -58,6 +58,8 @@ FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 PATIENCE = 30.0
 # Characters of a sentence, shots that a page shows at a time, and shots of an export as clips or cut list.
 TEXT, SHOWN, CUT = 1000, 60, 20
+# Near-duplicates that a card unfolds to.
+FOLDED = 50
 # Files and folders that are offered to choose from.
 OFFERED = 40
 
@@ -84,15 +86,6 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0d100f"/>'
     '<path d="M5 3.5v9l7.5-4.5z" fill="#e6b35c"/></svg>'
 )
-
-
-class Submit(Protocol):
-    """Sends the shot that a user has chosen; returns what to say of it.
-
-    seconds  the moment in its video that the player shows; None for the whole shot
-    """
-
-    def __call__(self, shot: Shot, seconds: float | None) -> str: ...
 
 
 class Access(NamedTuple):
@@ -400,6 +393,7 @@ class Application:
             self._question(asked),
             at_least=asked.number("at_least", 0.0, 0.0, 1.0),
             by_marks=asked.flag("by_marks", True),
+            fold=asked.flag("fold"),
         )
 
     def search(self, asked: _Fields) -> Mapping[str, object]:
@@ -407,15 +401,21 @@ class Application:
         first, count = int(asked.number("first", 0, 0, 1e6)), int(asked.number("count", SHOWN, 1, 1000))
         answer = self._search(asked)
         liked = sum(one.relevance > 0 for one in answer.judged.values())
-        cards = [self._card(answer, rank, shot) for rank, shot in enumerate(answer.ranking, start=1)][
-            first : first + count
-        ]
+        leading = [shot for shot in answer.ranking if shot not in answer.behind]
+        behind: dict[str, list[str]] = {}
+        for shot, better in answer.behind.items():
+            behind.setdefault(better, []).append(shot)
+        ranks = {shot: rank for rank, shot in enumerate(answer.ranking, start=1)}
+        cards: list[Card] = []
+        for shot in leading[first : first + count]:
+            folded = behind.get(shot, [])[:FOLDED]
+            cards.append(self._card(answer, ranks[shot], shot, folded=len(folded)))
+            cards += [self._card(answer, ranks[other], other, beside=shot) for other in folded]
         return {
-            "html": self._templates.get_template("shots.html").render(
-                cards=cards, first=first, submits=self.submit is not None
-            ),
+            "html": self._templates.get_template("shots.html").render(cards=cards, submits=self.submit is not None),
             "title": line_of(answer.question.topic()) or answer.question.topic().query,
             "shots": len(answer.ranking),
+            "leading": len(leading),
             "topic": answer.topic,
             "doubt": answer.doubt,
             "sure": bool(answer.confidence),
@@ -434,9 +434,11 @@ class Application:
             "seconds": round(answer.seconds, 4),
         }
 
-    def _card(self, answer: LiveAnswer, rank: int, shot: str) -> Card:
+    def _card(self, answer: LiveAnswer, rank: int, shot: str, folded: int = 0, beside: str = "") -> Card:
         place, number, video = answer.shots.get(shot), self.live.number(shot), self.live.video_number(shot)
         file = self.live.video(answer.version, video)
+        address = f"/video/{answer.version}/{video}" if file else ""
+        is_still = file is not None and MEDIA.get(file.suffix.lower(), "").startswith("image/")
         return card(
             shot,
             place,
@@ -444,10 +446,13 @@ class Application:
             scores=[answer.ranking[shot]],
             style="live",
             source=f"/thumbnail/{answer.version}/{number}" if self.live.is_pictured(shot) else "",
-            address=f"/video/{answer.version}/{video}" if file else "",
+            address=address,
+            whole=address if is_still and place and place.end <= place.start else "",
             path=str(file.absolute()) if file else "",
             judged=judged(answer.judged, shot) if shot in answer.judged else "",
             sure=answer.confidence.get(shot),
+            folded=folded,
+            beside=beside,
         )
 
     def mark(self, asked: _Fields) -> Mapping[str, object]:

@@ -165,7 +165,7 @@ function caption() {
 function enlarge() {
   const { shot } = byLink.get(current);
   const picture = find(".picture", current), image = find("img", large), found = place(shot), goesOn = playing && large.open;
-  const source = picture.src ?? getComputedStyle(picture).backgroundImage.match(/^url\("(.*)"\)$/)?.[1];
+  const source = shot.card.dataset.whole ?? picture.src ?? getComputedStyle(picture).backgroundImage.match(/^url\("(.*)"\)$/)?.[1];
   if (source) image.src = source;
   else image.removeAttribute("src");
   image.alt = picture.alt ?? picture.getAttribute("aria-label");

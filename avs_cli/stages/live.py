@@ -11,12 +11,13 @@ next question. All methods may be called from several threads.
 """
 
 import hashlib
+import math
 import os
 import re
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -27,8 +28,8 @@ import numpy as np
 
 from avs_cli.core.device import prepare
 from avs_cli.core.search.confidence import DOUBTFUL, Confidence
+from avs_cli.core.search.diversity import near_duplicates
 from avs_cli.core.search.exact import shot_units, top_shots
-from avs_cli.core.search.feedback import moved
 from avs_cli.core.search.subset import Subset
 from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.resource import Resource
@@ -44,13 +45,15 @@ from avs_cli.stages.clip import Cut, cuts, write_clips, write_list
 from avs_cli.stages.fuse import fuse
 from avs_cli.stages.inputs import FilePath, Paths, comparison, missing_videos, path_names
 from avs_cli.stages.rerank import rerank
-from avs_cli.stages.search import against_chance, calibration
+from avs_cli.stages.search import against_chance, calibration, towards, without
+from avs_cli.stages.sequences import sequence
 from avs_cli.stages.topics import (
     SentenceEncoder,
     TopicVectors,
     check_images,
     encoded_by,
     encoded_sentences,
+    liked,
     text_encoder,
 )
 from avs_cli.stages.view import readable, usual_aspect
@@ -73,8 +76,20 @@ REMEMBERED = 64
 SAMPLED = 100
 # How the topics of questions begin or end that are no sentences.
 _OTHERWISE = re.compile(r"(^|, )(picture|similar to) \S|, then .* within \S+ s$")
+# Of a sequence, the best shots of each part that are looked at.
+FOLLOWED = 10_000
 # The topic within an answer's runs.
 ONE = "query"
+
+
+class _Said(Reporter):
+    """For stages whose notes repeat what an answer says."""
+
+    def note(self, message: str) -> None:
+        """Left out."""
+
+
+SAID = _Said()
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,7 @@ class Question:
     file: str = ""
     folder: str = ""
     since: float = 0.0
-    until: float = float("inf")
+    until: float = math.inf
 
     def topic(self) -> Topic:
         """What is asked, without where, as a topic of the marks. Raises SpecError where nothing is asked."""
@@ -132,6 +147,7 @@ class LiveAnswer(NamedTuple):
     question    what was asked
     topic       its id among the marks
     ranking     shot -> score
+    behind      shot -> the better shot that it is a near-duplicate of
     shots       shot -> its place in a video, where known
     confidence  shot -> confidence from 0 to 1, where known
     doubt       what to say where probably nothing is relevant; "" for others
@@ -146,6 +162,7 @@ class LiveAnswer(NamedTuple):
     question: Question
     topic: str
     ranking: Mapping[str, float]
+    behind: Mapping[str, str]
     shots: Mapping[str, Shot]
     confidence: Mapping[str, float]
     doubt: str
@@ -163,19 +180,25 @@ class _Feature:
 
     texts    its text encoder; None where it has none
     numbers  (N,) the number of the shot in each row
+    rows     (S,) the row of each shot; -1 where the feature lacks it
     sure     None where confidences are not known
     """
 
     gallery: Gallery
     texts: SentenceEncoder | None
     numbers: np.ndarray
+    rows: np.ndarray
     sure: Confidence | None
+
+    def has(self, number: int) -> bool:
+        """Whether it has the shot with this number."""
+        return bool(self.rows[number] >= 0)
 
 
 class _Base(NamedTuple):
     """What a question finds before marks: the vector and the ranking of each feature."""
 
-    vectors: Mapping[str, np.ndarray | None]
+    vectors: Mapping[str, np.ndarray]
     rankings: Mapping[str, dict[str, float]]
 
 
@@ -222,6 +245,10 @@ class _Opened(Resource):
         some = list(islice((shot for shot in self.ids if shot in self.pictured), SAMPLED))
         return usual_aspect([one for shot in some if (one := readable(self.thumbnail(shot)))])
 
+    def some_shots(self, ids: Sequence[str], /) -> dict[str, Shot]:
+        """Those of these shots that are described, by id."""
+        return {id: self.shots[id] for id in ids if id in self.shots}
+
     def there(self, question: Question) -> np.ndarray | None:
         """(S,) whether a shot is where the question asks; None: all are."""
         chosen = np.ones(len(self.ids), bool)
@@ -232,7 +259,7 @@ class _Opened(Resource):
                 for video in self.videos
             ]
             chosen &= np.array([*wanted, False])[self.video_of]
-        if question.since > 0 or question.until < float("inf"):
+        if question.since > 0 or question.until < math.inf:
             chosen &= (self.starts >= question.since) & (self.starts <= question.until)
         return None if chosen.all() else chosen
 
@@ -343,11 +370,14 @@ class Live(Resource):
 
     # Searching
 
-    def search(self, question: Question, *, at_least: float = 0.0, by_marks: bool = True) -> LiveAnswer:
+    def search(
+        self, question: Question, *, at_least: float = 0.0, by_marks: bool = True, fold: bool = False
+    ) -> LiveAnswer:
         """The shots for a question.
 
         at_least  leave out shots of a lower confidence; without effect where confidences are unknown
         by_marks  whether what is marked for this question changes the order: method `feedback` of `stages.rerank`
+        fold      whether near-duplicates stand behind the best of them, as method `diverse` finds them
 
         Raises SpecError for an empty question and for a feature that is not searched, MismatchError for a shot that the
         galleries lack.
@@ -371,6 +401,7 @@ class Live(Resource):
                 doubt = f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}"
             if at_least and sure:
                 ranking = {shot: s for shot, s in ranking.items() if sure.get(shot, 0.0) >= at_least or shot in marked}
+            behind = self._behind(opened, base, ranking, judged) if fold else {}
             shots = {shot: opened.shots[shot] for shot in ranking if shot in opened.shots}
             files = Counter(shot.video for shot in shots.values() if shot.end > shot.start)
             folders = Counter(folder_of(shot.video) for shot in shots.values())
@@ -378,6 +409,7 @@ class Live(Resource):
                 question,
                 topic,
                 ranking,
+                behind,
                 shots,
                 sure,
                 doubt,
@@ -396,14 +428,14 @@ class Live(Resource):
             if key in self._remembered:
                 self._remembered.move_to_end(key)
                 return self._remembered[key]
+            chosen = self._chosen(opened, question)
+            vectors = {name: self._vector(one, question.text, question) for name, one in chosen.items()}
             if question.then:
-                found = self._sequence(opened, question)
+                rankings = {name: self._sequences(opened, one, vectors[name], question) for name, one in chosen.items()}
             else:
-                chosen = self._chosen(opened, question)
-                vectors = {name: self._vector(one, question) for name, one in chosen.items()}
                 there = opened.there(question)
-                rankings = {name: self._rank(one, vectors[name], question, there) for name, one in chosen.items()}
-                found = _Base(vectors, rankings)
+                rankings = {name: self._rank(one, vectors[name], there, question.like) for name, one in chosen.items()}
+            found = _Base(vectors, rankings)
             self._remembered[key] = found
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
@@ -418,48 +450,73 @@ class Live(Resource):
             raise SpecError(f"no feature {unknown[0]!r} to search; there are {', '.join(known)}")
         return {name: one for name, one in known.items() if name in (question.features or known)}
 
-    def _vector(self, one: _Feature, question: Question) -> np.ndarray:
-        """(D,) of the question."""
-        vector = None
-        topic = Topic(ONE, question.text, variants=tuple(wordings(question.text)))
-        topic = replace(topic, variants=(*topic.variants, *(Variant(1.0, path) for path in question.pictures)))
-        if topic.variants and one.texts:
-            check_images([topic])
-            vector = encoded_by(one.texts, [topic]).vectors[0]
+    def _vector(self, one: _Feature, text: str, question: Question) -> np.ndarray:
+        """(D,) of a text with the examples of a question."""
+        variants = (*wordings(text), *(Variant(1.0, path) for path in question.pictures))
+        found = None
+        if variants and one.texts:
+            topics = [Topic(ONE, text, variants=variants)]
+            check_images(topics)
+            found = encoded_by(one.texts, topics)
         if question.like:
-            examples = _liked(question.like, one.gallery)
-            vector = moved(vector, examples, np.empty((0, examples.shape[1])))
-        if vector is None or not vector.any():
-            raise MismatchError("nothing is left of this question: what it excludes is what it asks for")
-        return np.asarray(vector)
+            found = towards(liked(question.like, one.gallery), found)
+        if found is None:
+            raise SpecError("type what to look for: a sentence, or an example picture")
+        return np.asarray(found.vectors[0])
 
     def _rank(
-        self, one: _Feature, vector: np.ndarray, question: Question, there: np.ndarray | None
+        self,
+        one: _Feature,
+        vector: np.ndarray,
+        there: np.ndarray | None,
+        without_shots: Sequence[str],
+        depth: int = DEPTH,
     ) -> dict[str, float]:
         places = one.gallery if there is None else Subset(one.gallery, np.flatnonzero(there[one.numbers]))
-        ((found,),) = top_shots([vector[None]], places, DEPTH + len(question.like), self._machine.threads)
-        return {shot: found[shot] for shot in [*found][:DEPTH] if shot not in question.like}
+        ((found,),) = top_shots([vector[None]], places, depth + len(without_shots), self._machine.threads)
+        return without(found, without_shots, depth)
 
-    def _sequence(self, opened: _Opened, question: Question) -> _Base:
-        raise SpecError("sequences are not there yet")
+    def _sequences(self, opened: _Opened, one: _Feature, vector: np.ndarray, question: Question) -> dict[str, float]:
+        """The shots that others follow, as `avs search --then`, of the best `FOLLOWED` of both."""
+        second = replace(question, since=0.0, until=math.inf, like=(), pictures=())
+        runs = [
+            {ONE: self._rank(one, found, opened.there(where), question.like, FOLLOWED)}
+            for found, where in ((vector, question), (self._vector(one, question.then, second), second))
+        ]
+        first, then = runs
+        found = sequence(first, then, opened, question.within, SAID)[ONE] if first[ONE] and then[ONE] else {}
+        return dict(islice(found.items(), DEPTH))
 
     def _taught(self, opened: _Opened, base: _Base, marked: Mapping[str, Judgment]) -> dict[str, dict[str, float]]:
         """The rankings of a question, re-ranked by marks."""
         found = {}
         for name, ranking in base.rankings.items():
             feature = opened.features[name]
-            vector = base.vectors[name]
-            (again,) = rerank(
+            held = {shot: one for shot, one in marked.items() if feature.has(opened.numbers[shot])}
+            if not ranking or not held:
+                found[name] = ranking
+                continue
+            (found[name],) = rerank(
                 {ONE: ranking},
                 feature.gallery,
                 method="feedback",
-                qrels={ONE: dict(marked)},
-                vectors="" if vector is None else TopicVectors([ONE], vector[None]),
+                qrels={ONE: held},
+                vectors=TopicVectors([ONE], base.vectors[name][None]),
                 threads=self._machine.threads,
-                report=self._report,
+                report=SAID,
             ).values()
-            found[name] = again
         return found
+
+    def _behind(
+        self, opened: _Opened, base: _Base, ranking: Mapping[str, float], judged: Collection[str]
+    ) -> dict[str, str]:
+        """Near-duplicate -> the better shot that stands for it, by the first feature; what is judged stands itself."""
+        feature = opened.features[next(iter(base.rankings))]
+        held = [shot for shot in ranking if feature.has(opened.numbers[shot])]
+        rows = feature.rows[[opened.numbers[shot] for shot in held]]
+        stands = near_duplicates(shot_units(feature.gallery.take(rows)))
+        pairs = zip(held, (held[place] for place in stands.tolist()), strict=True)
+        return {shot: other for shot, other in pairs if shot != other and shot not in judged}
 
     def _confidence(self, opened: _Opened, question: Question, base: _Base) -> dict[str, float]:
         """Of the shots of a plain sentence; others have none."""
@@ -563,8 +620,10 @@ class Live(Resource):
             opened = _Opened(galleries, self.folders, version, stack.pop_all())
         for name, gallery in galleries.items():
             numbers = np.array([opened.numbers[id] for id in gallery.ids], np.int64)
+            rows = np.full(len(opened.ids), -1, np.int64)
+            rows[numbers] = np.arange(len(numbers))
             texts = self._text_encoder(name, gallery)
-            opened.features[name] = _Feature(gallery, texts, numbers, self._sure(gallery, texts))
+            opened.features[name] = _Feature(gallery, texts, numbers, rows, self._sure(gallery, texts))
         if not any(one.texts for one in opened.features.values()):
             opened.close()
             raise MismatchError(f"{', '.join(self.stores)}: no feature that reads sentences; encode one with avs index")
@@ -638,13 +697,6 @@ def line_of(topic: Topic) -> str:
 def folder_of(video: str) -> str:
     """The folder of a video."""
     return str(PurePath(video).parent)
-
-
-def _liked(shots: Sequence[str], gallery: Gallery) -> np.ndarray:
-    places = gallery.places(shots)
-    if (places < 0).any():
-        raise MismatchError(f"the gallery has no shot {shots[int((places < 0).argmax())]!r}")
-    return shot_units(gallery.take(places))
 
 
 def _fused(rankings: Mapping[str, dict[str, float]]) -> dict[str, float]:

@@ -175,7 +175,7 @@ def searching(
             queries = encoded(wanted, shots, machine.device, machine.threads, weights)
         examples = list(dict.fromkeys(like))
         if examples or queries is None:
-            queries = _towards(liked(examples, shots), queries)
+            queries = towards(liked(examples, shots), queries)
 
         def best(vectors: np.ndarray, depth: int) -> list[dict[str, float]]:
             if engine is None:
@@ -184,7 +184,7 @@ def searching(
             scorer = partial(Cosine, vectors)
             return search_stores(engine, [StoreSearch(name, scorer, depth, threads or engine.cores) for name in stores])
 
-        rankings = [_without(found, examples, depth) for found in best(queries.vectors, depth + len(examples))]
+        rankings = [without(found, examples, depth) for found in best(queries.vectors, depth + len(examples))]
         run: Run = dict(zip(queries.ids, rankings, strict=True))
         seconds = time.perf_counter() - begun
         sure = None
@@ -196,7 +196,7 @@ def searching(
         yield GallerySearch(run, seconds, shots, sure)
 
 
-def _towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors:
+def towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors:
     """The queries moved towards examples (L, D); without any, what the examples alone make, as the topic "query"."""
     none = np.empty((0, examples.shape[1]))
     if queries is None:
@@ -204,7 +204,7 @@ def _towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors
     return checked(TopicVectors(queries.ids, np.array([moved(vector, examples, none) for vector in queries.vectors])))
 
 
-def _without(ranking: dict[str, float], shots: Sequence[str], depth: int) -> dict[str, float]:
+def without(ranking: dict[str, float], shots: Sequence[str], depth: int) -> dict[str, float]:
     """The best `depth` of a ranking, without these shots."""
     if not shots:
         return ranking

@@ -360,19 +360,6 @@ def test_confidences_are_a_run_and_the_run_itself_stays_as_it_was(here: Here, se
     assert out.splitlines() == kept and len(kept) < len(values)
 
 
-def test_the_confidences_of_parts_are_those_of_the_gallery(here: Here, sentences: Path, tmp_path: Path) -> None:
-    more = tmp_path / "more.h5"
-    (tmp_path / "more.txt").write_text("boat a boat at sea\n")
-    here("extract", "--model", "minilm", "--text", tmp_path / "more.txt", "-o", more)
-    files = []
-    for number, options in enumerate(([], ["--engine", "dask"])):
-        line = ("search", sentences, more, "--query", "a puppy by the sea", "--threads", 1, *options, "--at-least", 0.1)
-        code, out, _ = here(*line, "--confidence", tmp_path / f"{number}.run")
-        assert code == 0
-        files.append((out, (tmp_path / f"{number}.run").read_bytes()))
-    assert files[0] == files[1] and "boat" in files[0][0]
-
-
 def test_the_table_shows_confidences_in_percent(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from avs_cli.core.search.confidence import Calibration, Confidence
     from avs_cli.io.store.reader import open_gallery

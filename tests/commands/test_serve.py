@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from colours import ENCODERS, colour_gallery, use_colours
+from dres import serving
 
 from avs_cli.types import Shot
 
@@ -75,3 +76,29 @@ def test_marks_of_another_server_are_not_overwritten(gallery: Path, avs_here: Ca
     (gallery.parent / "marks.qrels").write_text("no qrels\n")
     ran = avs_here("serve", gallery)
     assert (ran.returncode, ran.stderr.count("\n")) == (3, 1)
+
+
+def test_a_contest_needs_a_user_and_a_server(
+    gallery: Path, avs_here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVS_DRES_PASSWORD", "secret")
+    with serving() as contest:
+        for options, code, message in (
+            (["--dres", contest.url], 2, f"avs: --dres {contest.url}: as which user? give --dres-user NAME"),
+            (["--dres-user", "team"], 2, "avs: --dres-user has no effect without --dres"),
+            (
+                ["--dres", contest.url, "--dres-user", "team"],
+                1,
+                f"avs: {contest.url}: does not accept user 'team' with this password",
+            ),
+        ):
+            ran = avs_here("serve", gallery, *options)
+            assert (ran.returncode, ran.stderr.splitlines()[-1]) == (code, message)
+        assert "secret" not in ran.stderr
+
+
+@pytest.mark.parametrize("option", ['dres = "http://127.0.0.1:9"', 'host = "0.0.0.0"'])
+def test_a_folder_from_elsewhere_opens_no_network(option: str, gallery: Path, avs_here: Callable[..., Any]) -> None:
+    (gallery.parent / "avs.toml").write_text(f"[serve]\n{option}\n")
+    ran = avs_here("serve", gallery)
+    assert (ran.returncode, "is accepted on the command line only" in ran.stderr) == (3, True)

@@ -93,7 +93,7 @@ def test_a_question_is_answered_with_cards_of_the_page_of_view(client: TestClien
 def test_pages_of_an_answer_follow_each_other(client: TestClient) -> None:
     assert [ids(found(client, text="r", first=n, count=1))[0] for n in range(4)] == ids(found(client, text="r"))
     assert ids(found(client, text="r", first=4)) == []
-    assert cards(found(client, text="r", first=2, count=1))[0].get("id") == "s2"
+    assert cards(found(client, text="r", first=2, count=1))[0].get("id") == "s3"
 
 
 def test_the_page_has_what_it_names_and_nothing_from_elsewhere(client: TestClient) -> None:

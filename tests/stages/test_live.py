@@ -15,6 +15,7 @@ from avs_cli.stages.fuse import fuse
 from avs_cli.stages.live import Live, Question, line_of
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import search
+from avs_cli.stages.sequences import sequence
 from avs_cli.types import Shot, Topic, Variant
 
 # Letters are colours: "r" is red.
@@ -144,6 +145,27 @@ def test_marks_are_kept_and_teach_as_rerank_does(live: Live) -> None:
     assert live.search(question).ranking == before.ranking
     with pytest.raises(MismatchError, match="no shot 'pink'"):
         live.mark(question, "pink", True)
+
+
+def test_a_sequence_is_that_of_search_then(live: Live) -> None:
+    question = Question("r", then="b", within=20)
+    runs = [search("one.h5", {"query": text}, threads=1) for text in ("r", "b")]
+    answer = live.search(question)
+    assert dict(answer.ranking) == sequence(*runs, "one.h5", 20)["query"]
+    assert [*answer.ranking] == ["red", "blue"] and answer.confidence == {}
+    assert best(live, Question("r", then="b", folder="warm")) == ["red"]
+    assert best(live, Question("r", then="b", folder="warm", since=1)) == []
+    live.mark(question, "blue", True)
+    assert next(iter(live.search(question).ranking)) == "blue"
+    assert [line_of(topic) for topic, *_ in live.marked()] == [""]
+
+
+def test_near_duplicates_are_behind_the_best_of_them_unless_they_are_judged(live: Live) -> None:
+    answer = live.search(Question("r"), fold=True)
+    assert answer.behind == {"rose": "red", "lime": "green"}
+    assert answer.ranking == live.search(Question("r")).ranking
+    live.mark(Question("r"), "lime", False)
+    assert live.search(Question("r"), fold=True).behind == {"rose": "red"}
 
 
 def test_topics_of_marks_lead_back_to_their_questions(live: Live) -> None:

@@ -27,8 +27,8 @@ class TextHits(NamedTuple):
 
     shots     their ids
     scores    (H,) by BM25
-    coverage  (H,) the share of the query, by the weights (ln …) of its terms, that each shot has; a shot that lacks a
-              phrase of the query is no hit, and one that has all has everything
+    coverage  (H,) the share of the query's terms that each shot has, by their weights (ln …), or by their number where
+              they are pieces of words; a shot that lacks a phrase of the query is no hit, and one with all has all
     """
 
     shots: list[str]
@@ -65,6 +65,8 @@ def bm25(texts: Iterable[tuple[str, Sequence[Piece]]], queries: Sequence[TextQue
         lengths.append(len(found))
     documents = np.bincount(np.asarray(term_of, np.int64), minlength=len(wanted))
     weights = np.array([math.log(1 + (count - n + 0.5) / (n + 0.5)) for n in documents.tolist()])
+    # An error makes pieces of words that no text has, and whose weight would be the largest.
+    shares = np.ones(len(wanted)) if ngrams else weights
     # By term, so that a query finds those of its own terms.
     order = np.argsort(np.asarray(term_of, np.int64), kind="stable")
     owners, frequencies = np.asarray(owner, np.int64)[order], np.asarray(counts, np.float64)[order]
@@ -79,8 +81,8 @@ def bm25(texts: Iterable[tuple[str, Sequence[Piece]]], queries: Sequence[TextQue
             some = slice(starts[number], starts[number + 1])
             shots, f = owners[some], frequencies[some]
             scores[shots] += weights[number] * f / (f + norms[shots])
-            covered[shots] += weights[number]
-            whole += weights[number]
+            covered[shots] += shares[number]
+            whole += shares[number]
         there = covered > 0
         for phrase in query.phrases:
             there &= np.isin(np.arange(len(ids)), phrases[phrase])

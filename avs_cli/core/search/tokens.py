@@ -14,6 +14,8 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from avs_cli.types import Piece
+
 # Words that say little about what is written or said: they count in quotes, and in queries that have no others.
 STOP_WORDS = frozenset({
     "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "from", "if", "in", "into", "is", "it", "its", "of",
@@ -144,3 +146,9 @@ def has_phrase(found: Sequence[str], phrase: Sequence[str]) -> bool:
                 return True
     except ValueError:
         return False
+
+
+def matched(pieces: Sequence[Piece], query: str, ngrams: int = 0) -> list[Piece]:
+    """Those of the pieces that have a term of a query."""
+    wanted = {*parse_query(query, ngrams).terms}
+    return [piece for piece in pieces if not wanted.isdisjoint(terms(piece.text, ngrams))]

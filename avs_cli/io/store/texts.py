@@ -24,7 +24,7 @@ from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.checked import PIECES, TEXT_BYTES, is_of_texts, part
 from avs_cli.io.store.compatibility import Comparison
-from avs_cli.io.store.reader import Store, StoredFeature, check_union, chosen
+from avs_cli.io.store.reader import Store, StoredFeature, check_union, chosen, features
 from avs_cli.io.store.schema import Ids, TextLayout, offsets_of, opened, structure
 from avs_cli.types import Piece, Shot
 
@@ -162,6 +162,21 @@ def open_feature(path: str | Path, feature: str | None = None) -> Store | TextSt
     return TextStore(path, name) if has_texts else Store(path, name)
 
 
+def open_any(name: str) -> Store | TextStore:
+    """Open `file.h5::feature`, or the first feature of `file.h5`: for shots and thumbnails, which are of the file."""
+    path, _, feature = name.partition("::")
+    return open_feature(path, feature or (None if path == "-" else next(iter(features(path)), None)))
+
+
+def text_features(name: str) -> list[str]:
+    """`file.h5::feature` for the features of texts in `file.h5`, or for the named one if it has texts."""
+    path, _, feature = name.partition("::")
+    if path == "-":
+        return []
+    found = [feature] if feature else features(path)
+    return [f"{path}::{one}" for one in found if kind_of_feature(path, one)[1]]
+
+
 def kind_of_feature(path: str | Path, feature: str | None = None) -> tuple[str, bool]:
     """The name of a feature, by default the only one, and whether it has texts, rather than vectors; checks no more."""
     with opened(Path(path), str(path)) as file, structure(str(path)):
@@ -197,10 +212,11 @@ class TextItem(NamedTuple):
 def rows_of(pieces: Sequence[Piece]) -> np.ndarray:
     """(P,) the pieces without their texts, as they are stored."""
     rows = np.zeros(len(pieces), PIECES)
-    for row, piece in zip(rows, pieces, strict=True):
-        row["start"], row["end"], row["bytes"] = piece.start, piece.end, len(piece.text.encode())
-        row["box"] = np.nan if piece.box is None else piece.box
-        row["confidence"] = np.nan if piece.confidence is None else piece.confidence
+    if len(pieces):
+        rows["start"], rows["end"] = ([piece[column] for piece in pieces] for column in (1, 2))
+        rows["bytes"] = [len(piece.text.encode()) for piece in pieces]
+        rows["box"] = [(np.nan,) * 4 if piece.box is None else piece.box for piece in pieces]
+        rows["confidence"] = [np.nan if piece.confidence is None else piece.confidence for piece in pieces]
     return rows
 
 
