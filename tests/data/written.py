@@ -41,17 +41,19 @@ def spoken_film(
     begins: Sequence[float] = (),
     late: float = 0.0,
     gap: Callable[[float], bool] | None = None,
+    sound: Path = SAID,
 ) -> Path:
-    """A grey film in which the sentence of said.ogg begins at some times.
+    """A grey film in which a sound begins at some times.
 
+    sound  a file; default: the sentence of said.ogg
     late  seconds by which the sound begins after the pictures, as its time stamps say
     gap   at which times, in seconds, packets of sound are lost
     """
-    said, rate = speech()
-    sound = np.zeros(round((seconds - late) * rate), np.int16)
+    said, rate = speech(sound)
+    heard = np.zeros(round((seconds - late) * rate), np.int16)
     for begin in begins:
         first = round((begin - late) * rate)
-        part = sound[first : first + len(said)]
+        part = heard[first : first + len(said)]
         part += said[: len(part)]
     with av.open(str(path), "w") as container:
         stream = _pictures(container, np.full((48, 64, 3), 99, np.uint8), 5)
@@ -62,19 +64,19 @@ def spoken_film(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
         step = rate // 10
-        for low in range(0, len(sound), step):
+        for low in range(0, len(heard), step):
             if gap and gap(low / rate):
                 continue
-            chunk = av.AudioFrame.from_ndarray(sound[None, low : low + step], format="s16", layout="mono")
+            chunk = av.AudioFrame.from_ndarray(heard[None, low : low + step], format="s16", layout="mono")
             chunk.sample_rate, chunk.time_base, chunk.pts = rate, Fraction(1, rate), low + round(late * rate)
             container.mux(voice.encode(chunk))
         container.mux(voice.encode())
     return path
 
 
-def speech() -> tuple[np.ndarray, int]:
-    """The samples of said.ogg, (N,) int16, and their number in a second."""
-    with av.open(str(SAID)) as container:
+def speech(path: Path = SAID) -> tuple[np.ndarray, int]:
+    """The samples of a file, (N,) int16, and their number in a second."""
+    with av.open(str(path)) as container:
         rate = container.streams.audio[0].rate
         resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
         frames = [one for frame in container.decode(audio=0) for one in resampler.resample(frame)]
