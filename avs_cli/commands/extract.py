@@ -160,7 +160,8 @@ def extract(
 
     --model ocr reads what is written in the picture: Latin, Chinese and Japanese script by default, others by a
     recogniser of PaddleOCR as .onnx in --weights. It reads one frame in two seconds (--fps) and one of each shot, and
-    skips those that hardly differ from the last one; ocr:side=736 is twice as fast and misses small writing.
+    skips those that hardly differ from the last one. ocr:side=736 takes two thirds of the time, and misses small
+    writing.
 
     --model asr reads what is said, by Whisper: asr:tiny, base, small (the default), medium, turbo or large-v3, which is
     downloaded, or a folder of a model in CTranslate2's form in --weights. The language is detected, or that of
