@@ -243,7 +243,7 @@ def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Re
     """The topics of one run."""
     queries, renamed = align_topics(evidence.queries, run)
     verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
-    marks = _marks(name, run, evidence, report) if evidence.qrels is not None else {}
+    marks = {} if evidence.qrels is None else _marks(name, run, evidence.qrels, evidence.shots, report)
     if renamed:
         report.note(renamed)
     if lost := [topic for topic in run if queries and topic not in queries]:
@@ -270,15 +270,15 @@ def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Re
     return by_topic
 
 
-def _marks(name: str, run: Run, evidence: _Evidence, report: Reporter) -> dict[str, _MarkedShots]:
+def _marks(name: str, run: Run, qrels: Qrels, shots: Gallery | None, report: Reporter) -> dict[str, _MarkedShots]:
     """The judged shots of each topic of a run that has some; those that the gallery lacks are left out, with a note."""
     judged = {
         topic: {shot: one.relevance > 0 for shot, one in judgments.items() if one.relevance >= 0}
-        for topic, judgments in align_topics(evidence.qrels or {}, run)[0].items()
+        for topic, judgments in align_topics(qrels, run)[0].items()
         if topic in run
     }
     ids = sorted({shot for of_topic in judged.values() for shot in of_topic})
-    places = dict(zip(ids, evidence.shots.places(ids).tolist(), strict=True)) if evidence.shots is not None else {}
+    places = dict(zip(ids, shots.places(ids).tolist(), strict=True)) if shots is not None else {}
     if lost := [shot for shot, place in places.items() if place < 0]:
         report.note(
             f"{name}: the gallery lacks {len(lost)} of the {len(ids)} judged shots, which are left out: {few(lost)}"
@@ -291,7 +291,7 @@ def _marks(name: str, run: Run, evidence: _Evidence, report: Reporter) -> dict[s
             rows = np.array([places[shot] for shot in [*liked, *disliked]], np.int64) if places else None
             marks[topic] = _MarkedShots(liked, disliked, rows)
     if not marks:
-        raise MismatchError(f"{name}: no shot is judged for any of its topics: {few(run)}")
+        raise MismatchError(f"{name}: no shot is judged for its topics {few(run)}; there are judgments of {few(qrels)}")
     if without := [topic for topic in run if topic not in marks]:
         report.note(
             f"{name}: no judged shots for {len(without)} of {len(run)} topics, which stay as they are: {few(without)}"
