@@ -160,6 +160,7 @@ def test_normalisations_are_the_arithmetic_that_they_say(norm: str, expected: li
         ("isr", 3 * (1 / 4 + 1 + 1 / 9), 1 / 9),
         ("borda", 4 + 5 + 3, 3),  # five shots in all
         ("weighted:norm=rank,weights=1/2/4", 2 / 3 + 2 + 4 / 2, 1 / 3),
+        ("weighted:norm=rank,weights=0/2/4", 2 + 4 / 2, 0),
     ],
 )
 def test_combiners_are_the_arithmetic_that_they_say(spec: str, b: float, c: float) -> None:

@@ -16,7 +16,7 @@ from avs_cli import cli, config, docgen
 from avs_cli.core.models.described import rebuild
 from avs_cli.core.search import bm25
 from avs_cli.core.submission import as_run
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io import arrays, bigfile, head_file
 from avs_cli.io.fuser import read_fuser
 from avs_cli.io.store import checked, reader, schema, writer
@@ -318,7 +318,7 @@ def test_a_provenance_is_written_up_to_the_limit_on_the_page(tmp_path: Path) -> 
                 out.add([writer.Item(None, "a", np.ones(1))])
                 out.finish(["a"])
             else:
-                with pytest.raises(Exception, match="more than HDF5 keeps"):
+                with pytest.raises(MismatchError, match="more than HDF5 keeps"):
                     out.add([writer.Item(None, "a", np.ones(1))])
 
 

