@@ -45,7 +45,7 @@ from avs_cli.stages.words import WordExtraction, read_words
 from avs_cli.types import THUMBNAIL, Facts, Failure, Shot
 
 if TYPE_CHECKING:
-    from avs_cli.stages.topics import Topics
+    from avs_cli.stages.topic_texts import Topics
 
 # Packages whose versions are recorded in a store of texts.
 TEXT_PACKAGES = ("numpy", "torch", "transformers")
@@ -254,7 +254,8 @@ def extract_texts(
     if isinstance(texts, str | Path) and str(texts) != "-":
         Path(texts).stat()  # a missing file is reported before a model is loaded
     encoder, _ = load_encoder(model, device, threads, weights, precision)
-    from avs_cli.stages.topics import encode_topics, read
+    from avs_cli.stages.topic_texts import read
+    from avs_cli.stages.topics import encode_topics
 
     topics = read(texts, field)
     if not encoder.has_text:
