@@ -18,6 +18,7 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -626,16 +627,27 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=1,
             limit_concurrency=500,
         )
         shown = socket.gethostname() if allowed.everywhere else f"[{host}]" if ":" in host else host
+        logger = logging.getLogger("uvicorn.error")
+        logger.addFilter(_is_news)
         started(f"http://{shown}:{port}/{f'?token={allowed.token}' * bool(allowed.token)}")
         try:
             uvicorn.Server(config).run(sockets=[bound])
         except KeyboardInterrupt as stop:
             if type(stop) is not KeyboardInterrupt:
                 raise  # another signal
+        finally:
+            logger.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the server's log has something to say: not that it cuts off a browser that holds a film when it stops."""
+    raised = record.exc_info[0] if record.exc_info else None
+    cut_off = raised is not None and issubclass(raised, asyncio.CancelledError)
+    return not (cut_off or record.getMessage().startswith("Cancel "))
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -142,14 +142,23 @@ def extract(
         if not (encoders.knows(name) or readers.knows(name) or name in RENAMED):
             raise UnknownName("encoder", name, [*encoders.names(), *readers.names()])
     features = dict(zip(specs, targets(str(output), specs), strict=True))
+    own_weights = dict(zip(specs, weights_of_each(weights, specs), strict=True))
     wanted = [
-        Extraction(spec, *features[spec], own, device, precision, fps, max_frames, pool, frame_norm, dtype)
-        for spec, own in zip(specs, weights_of_each(weights, specs), strict=True)
+        Extraction(
+            spec, *features[spec], own_weights[spec], device, precision, fps, max_frames, pool, frame_norm, dtype
+        )
+        for spec in specs
         if not readers.knows(spec)
     ]
-    read = [WordExtraction(spec, *features[spec]) for spec in specs if readers.knows(spec)]
+    read = [
+        WordExtraction(spec, *features[spec], own_weights[spec], device, threads, fps, max_frames)
+        for spec in specs
+        if readers.knows(spec)
+    ]
     if read and frames:
         raise SpecError(f"{read[0].spec} reads videos; --frames does not apply")
+    for one in read:
+        one.check()
     path, _ = features[specs[0]]
     # Missing files are reported, and a finished feature is recognised, before a model is loaded.
     given = path_names(inputs)

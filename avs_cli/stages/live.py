@@ -77,7 +77,7 @@ SAMPLED = 100
 # How the topics of questions begin or end that are no sentences.
 _OTHERWISE = re.compile(r"(^|, )(picture|similar to) \S|, then .* within \S+ s$")
 # Bytes of a feature that is held in memory.
-HELD = 2 << 30
+HELD = 1 << 30
 # The best shots of an answer, among which near-duplicates are looked for.
 FOLDED = 500
 # Of a sequence, the best shots of each part that are looked at.
@@ -528,7 +528,7 @@ class Live(Resource):
         feature = opened.features[next(iter(base.rankings))]
         held = [shot for shot in islice(ranking, FOLDED) if feature.has(opened.numbers[shot])]
         rows = feature.rows[[opened.numbers[shot] for shot in held]]
-        stands = near_duplicates(shot_units(feature.gallery.take(rows)).astype(np.float32))
+        stands = near_duplicates(shot_units(feature.searched.take(rows)).astype(np.float32))
         pairs = zip(held, (held[place] for place in stands.tolist()), strict=True)
         return {shot: other for shot, other in pairs if shot != other and shot not in judged}
 
@@ -640,7 +640,7 @@ class Live(Resource):
             texts = self._text_encoder(name, gallery)
             opened.features[name] = _Feature(
                 gallery,
-                Held(gallery) if sum(one.vectors.nbytes for one in gallery.stores) <= HELD else gallery,
+                Held(gallery) if _is_small(gallery) else gallery,
                 texts,
                 numbers,
                 rows,
@@ -716,6 +716,11 @@ def line_of(topic: Topic) -> str:
         return ""
     again = Question(line).topic()
     return line if (again.query, again.variants) == (topic.query, topic.variants) else ""
+
+
+def _is_small(gallery: Gallery) -> bool:
+    """Whether the vectors of a gallery are held in memory: one of each shot, and not too many."""
+    return 0 < len(gallery) * gallery.dim * gallery.dtype.itemsize <= HELD and not gallery.frame_level
 
 
 def _fused(rankings: Mapping[str, dict[str, float]]) -> dict[str, float]:
