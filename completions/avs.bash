@@ -20,7 +20,7 @@ _avs() {
     else
         case $command:$before in
             index:--output | index:-o) ;;
-            index:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
+            index:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
             index:--shots) words='content fixed transnetv2' ;;
             index:--weights) ;;
             index:--device) ;;

@@ -3,7 +3,7 @@ complete -c avs -n __fish_use_subcommand -l version -d 'Print the version and ex
 complete -c avs -n __fish_use_subcommand -l help -d 'Show this message and exit'
 complete -c avs -n __fish_use_subcommand -f -a index -d 'Index folders of videos: find their shots and encode them into one store, or bring it up to date'
 complete -c avs -n '__fish_seen_subcommand_from index' -l output -s o -r -F -d 'Store to create or to bring up to date'
-complete -c avs -n '__fish_seen_subcommand_from index' -l model -x -a 'beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' -d 'Encoder to add to those of the store, or to bring up to date, as NAME or NAME:KEY=VALUE'
+complete -c avs -n '__fish_seen_subcommand_from index' -l model -x -a 'asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' -d 'Encoder to add to those of the store, or to bring up to date, as NAME or NAME:KEY=VALUE'
 complete -c avs -n '__fish_seen_subcommand_from index' -l shots -x -a 'content fixed transnetv2' -d 'Shot detector, as avs shots --detector: content, fixed, transnetv2'
 complete -c avs -n '__fish_seen_subcommand_from index' -l keep-missing -d 'Keep the shots of videos that are no longer there'
 complete -c avs -n '__fish_seen_subcommand_from index' -l retry-failed -d 'Try again what failed before, also where it has not changed'
