@@ -35,7 +35,7 @@ from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableErr
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.reader import Gallery, features, open_gallery
 from avs_cli.io.store.schema import Ids
-from avs_cli.io.store.texts import kind_of_feature
+from avs_cli.io.store.texts import TextStore, kind_of_feature
 from avs_cli.io.text.marks import IRRELEVANT, RELEVANT, Mark, MarksFile
 from avs_cli.io.text.trec import write_run
 from avs_cli.io.video.find import video_files
@@ -58,8 +58,8 @@ from avs_cli.stages.topics import (
     liked,
     text_encoder,
 )
-from avs_cli.stages.view import readable, usual_aspect
-from avs_cli.types import Judgment, Run, Shot, Topic, Variant, ranked
+from avs_cli.stages.view import having_words, readable, usual_aspect
+from avs_cli.types import Judgment, Piece, Run, Shot, Topic, Variant, ranked
 
 __all__ = ["Export", "Facet", "Live", "LiveAnswer", "Question"]
 
@@ -362,6 +362,16 @@ class Live(Resource):
     def is_pictured(self, shot: str) -> bool:
         """Whether a shot has a thumbnail."""
         return shot in self._opened.pictured
+
+    def pieces(self, question: Question, shots: Sequence[str]) -> dict[str, list[Piece]]:
+        """Of these shots, the pieces of their texts that have words of a question."""
+        found: dict[str, list[Piece]] = {}
+        for name in (one for stores in self._opened.words.values() for one in stores if question.text):
+            path, _, feature = name.partition("::")
+            with TextStore(path, feature) as store:
+                for shot, pieces in having_words(store, shots, wordings(question.text)[0].text).items():
+                    found.setdefault(shot, []).extend(pieces)
+        return found
 
     def number(self, shot: str) -> int:
         """The number of a shot; -1 if the galleries lack it."""

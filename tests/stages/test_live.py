@@ -111,6 +111,7 @@ def test_words_of_shots_are_fused_with_what_is_seen(folder: Path) -> None:
         assert dict(live.search(Question("r")).ranking) == fuse({"seen": seen, "heard": heard}, "rrf")["query"]
         assert best(live, Question("r", features=("subtitles",))) == ["blue"]
         assert best(live, Question("r", features=("subtitles",), folder="warm")) == []
+        assert live.pieces(Question("r -b"), ["blue", "green", "red"]) == {"blue": [Piece("r is for rust", 0, 1)]}
         # Without these words, and for other examples, only vectors count.
         assert dict(live.search(Question("b r g")).ranking) == search("one.h5", {"query": "b r g"}, threads=1)["query"]
         assert best(live, Question("r", like=("blue",))) == best(
