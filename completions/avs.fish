@@ -24,7 +24,7 @@ complete -c avs -n '__fish_seen_subcommand_from shots' -l timeout -x -d 'Seconds
 complete -c avs -n '__fish_seen_subcommand_from shots' -l output -s o -r -F -d 'Output file'
 complete -c avs -n '__fish_seen_subcommand_from shots' -l help -d 'Show this message and exit'
 complete -c avs -n __fish_use_subcommand -f -a extract -d 'Encode shots, images or texts into a feature store'
-complete -c avs -n '__fish_seen_subcommand_from extract' -l model -x -a 'beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' -d 'Encoder, as NAME or NAME:KEY=VALUE'
+complete -c avs -n '__fish_seen_subcommand_from extract' -l model -x -a 'asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' -d 'Encoder, as NAME or NAME:KEY=VALUE'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l output -s o -r -F -d 'Output file'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l head -r -F -d 'Trained head: store its vector of each shot, from the stores of its features in INPUT'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l missing -x -a 'error skip zero' -d 'Shots that lack some of a head\'s features: report an error, skip them, or use zero vectors'

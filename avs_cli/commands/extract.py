@@ -158,6 +158,15 @@ def extract(
     UTF-16 or else Windows-1252) without a model, in all languages or, with subtitles:en/eng, in those. A shot has the
     subtitles that it shows for half a second, or for half of its own or their time. avs search ranks them by BM25.
 
+    --model ocr reads what is written in the picture: Latin, Chinese and Japanese script by default, others by a
+    recogniser of PaddleOCR as .onnx in --weights. It reads one frame in two seconds (--fps) and one of each shot, and
+    skips those that hardly differ from the last one. ocr:side=736 takes two thirds of the time, and misses small
+    writing.
+
+    --model asr reads what is said, by Whisper: asr:tiny, base, small (the default), medium, turbo or large-v3, which is
+    downloaded, or a folder of a model in CTranslate2's form in --weights. The language is detected, or that of
+    asr:model=small,language=de. A shot has the words said in it. Both need pip install 'avs-cli[words]'.
+
     --text reads topics: lines of an id and a query, optionally with a narrative or a weight after a tab; TRECVID XML;
     JSON lines or CSV with a header (id, text, narrative, weight). It also reads captions in every format that avs
     convert reads, with the ids that avs train expects.
@@ -177,7 +186,7 @@ def extract(
     Examples:
       avs extract videos/ --shots shots.tsv --model clip --model blip2 -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
-      avs extract videos/ --shots shots.tsv --model subtitles -o words.h5
+      avs extract videos/ --shots shots.tsv --model subtitles --model ocr -o words.h5
       avs extract clip.h5 blip2.h5 --head laff.safetensors -o laff.h5
     """
     listed = {str(parameter.name) for parameter in context.command.params} - {"inputs", "list_models", "json"}

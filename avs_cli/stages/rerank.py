@@ -30,7 +30,8 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
-from avs_cli.stages.topics import Topics, TopicVectors, check_images, encoded, read, stored
+from avs_cli.stages.topic_texts import Topics, read
+from avs_cli.stages.topics import TopicVectors, check_images, encoded, stored
 from avs_cli.types import Qrels, Run, Topic, ranked
 
 Method = Callable[[Candidates], np.ndarray]
