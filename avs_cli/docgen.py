@@ -31,7 +31,7 @@ FORMATS = Path(__file__).with_name("formats.txt")
 # By command and option: options with the same name may have different values.
 REGISTRIES: dict[tuple[str, str], Registry | RegistryPair] = {
     ("extract", "model"): RegistryPair(Registry("model", "avs_cli.core.encoders", "load"), readers),
-    ("index", "model"): Registry("model", "avs_cli.core.encoders", "load"),
+    ("index", "model"): RegistryPair(Registry("model", "avs_cli.core.encoders", "load"), readers),
     ("index", "shots"): detectors,
     ("shots", "detector"): detectors,
     ("train", "head"): Registry("head", "avs_cli.core.models.heads", "build"),
