@@ -20,7 +20,7 @@ _avs() {
     else
         case $command:$before in
             index:--output | index:-o) ;;
-            index:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
+            index:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
             index:--shots) words='content fixed transnetv2' ;;
             index:--weights) ;;
             index:--device) ;;
@@ -35,7 +35,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
+            extract:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--head) ;;
             extract:--missing) words='error skip zero' ;;
