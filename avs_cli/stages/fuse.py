@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Literal
 
 from avs_cli import machine
@@ -109,7 +110,7 @@ def compare(
     threads: int = 0,
     topics: str = "",
     report: Reporter = LOGGED,
-) -> comparison.Comparison:
+) -> comparison.MethodComparison:
     """All fusion methods on the judged topics of the runs; methods that learn are evaluated out of fold.
 
     measure  that ranks the methods, gives weights, and is optimised: xinfAP, AP, nDCG, nDCG@k or P@k; "" for xinfAP on
@@ -125,7 +126,7 @@ def compare(
     known = [{topic: run[topic] for topic in judged if topic in run} for run in by_name.values()]
     sampled = any(judgment.relevance < 0 for own in judged.values() for judgment in own.values())
     names = dict.fromkeys([measure, *(reports.SAMPLED if sampled else reports.WHOLE)])
-    values = fitting.values_by_topic(known, judged, measure)
+    learnable = fitting.judged_runs(known, judged, measure)
 
     def evaluated(run: Run) -> Scores:
         return Evaluator(judged, names, "zero").evaluate(_cut(run, DEPTH))
@@ -133,7 +134,7 @@ def compare(
     def tried(spec: str) -> tuple[Scores, float]:
         start = time.process_time()
         learns = fitting.learns(spec)
-        run = fitting.cross_fitted(spec, known, judged, parts, values) if learns else methods.load(spec)(known)
+        run = fitting.cross_fitted(spec, known, learnable, parts) if learns else methods.load(spec)(known)
         return evaluated(run), time.process_time() - start
 
     specs = comparison.candidates()
@@ -150,7 +151,7 @@ def compare(
         }
         took = time.process_time() - start
         results[f"--ltr --steps {wanted}"], learned[f"--ltr --steps {wanted}"] = (evaluated(run), took), True
-    best = max(range(len(known)), key=lambda place: sum(values[place].values()))
+    best = max(range(len(known)), key=lambda place: sum(learnable.values[place].values()))
     single = f"best run ({list(by_name)[best]})"
     results[single], learned[single] = (evaluated(known[best]), 0.0), False
     return comparison.compared(
@@ -372,11 +373,10 @@ def _learned_by_method(
     measure = measure or usual(judged)
     parts = _parts(judged, folds, seed)
     several = list(by_name.values())
-    weighs = fitting.accepts_weights(method)
-    values = fitting.values_by_topic(several, judged, measure) if weighs else []
-    fused = fitting.cross_fitted(method, several, judged, parts, values)
+    fused = fitting.cross_fitted(method, several, fitting.judged_runs(several, judged, measure), parts)
+    weighs = f", {measure}" if fitting.accepts_weights(method) else ""
     report.note(
-        f"{len(judged)} judged topics ranked out of fold ({len(parts)} folds{f', {measure}' if weighs else ''}), "
+        f"{len(judged)} judged topics ranked out of fold ({len(parts)} folds{weighs}), "
         f"{len(every) - len(judged)} others by a model fitted on all judged topics"
     )
     return fused
@@ -387,7 +387,15 @@ def _parts(judged: Qrels, folds: Folds, seed: int) -> list[list[str]]:
 
 
 def _cut(run: Run, depth: int) -> Run:
-    return {topic: {shot: scores[shot] for shot in ranked(scores)[:depth]} for topic, scores in run.items()}
+    """The `depth` best shots of each topic."""
+    cut = {}
+    for topic, scores in run.items():
+        if len(scores) > depth:
+            # Shots below the last score need no order.
+            last = nlargest(depth, scores.values())[-1]
+            scores = {shot: score for shot, score in scores.items() if score >= last}
+        cut[topic] = {shot: scores[shot] for shot in ranked(scores)[:depth]}
+    return cut
 
 
 def _judged(qrels: Paths | Qrels, topics: Sequence[str], report: Reporter) -> Qrels:

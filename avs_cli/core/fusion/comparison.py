@@ -35,7 +35,7 @@ class ComparedMethod:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MethodComparison:
     """Methods from best to worst by the first measure, and the best single run, which is among the rows."""
 
     measures: list[str]
@@ -71,7 +71,7 @@ def compared(
     measures: list[Measure],
     folds: int,
     seed: int = 0,
-) -> Comparison:
+) -> MethodComparison:
     """The comparison of methods, and of the single run called `single`, by their scores."""
     report = reports.compare(scores, measures, seed=seed)
     first = measures[0].name
@@ -88,10 +88,10 @@ def compared(
         for entry in report.entries
     ]
     topics = len(report.entries[0].scores.by_topic[first])
-    return Comparison([measure.name for measure in measures], topics, folds, single, rows)
+    return MethodComparison([measure.name for measure in measures], topics, folds, single, rows)
 
 
-def rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def rows(found: MethodComparison) -> tuple[list[str], list[list[str]]]:
     """Column names and one row per method, for a terminal."""
     first, *others = found.measures
     lines = [
@@ -109,7 +109,7 @@ def rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     return ["method", "learns", first, "gap", "p", *others, "seconds"], lines
 
 
-def caption(found: Comparison) -> str:
+def caption(found: MethodComparison) -> str:
     """A caption of `rows`."""
     return (
         f"{found.topics} judged topics; methods that learn are out of fold ({found.folds} folds); p of the gap to the "
@@ -117,7 +117,7 @@ def caption(found: Comparison) -> str:
     )
 
 
-def advice(found: Comparison) -> str:
+def advice(found: MethodComparison) -> str:
     """One line: the method to use, and the one to use without judgments."""
     measure, best, plain = found.measures[0], found.best, found.best_unlearned
     line = f"best: {_option(best)} ({measure} {best.values[measure]:.4f})"
@@ -128,7 +128,7 @@ def advice(found: Comparison) -> str:
     return line
 
 
-def as_json(found: Comparison) -> str:
+def as_json(found: MethodComparison) -> str:
     """The comparison as JSON, in full precision."""
     return json.dumps(asdict(found) | {"advice": advice(found)}, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,6 +1,6 @@
 """Late fusion: one module per method, each with `fuse(runs, ...) -> Run`.
 
-A method that learns from judgments also has `fit(runs, qrels, ...)`, which gives the model of `fuse(runs, model)`; its
+A method that learns from judgments also has `fit(judged, ...)`, which gives the model of `fuse(runs, model)`; its
 parameters are those of `fit`. A method with `weights` may take them from judgments (weights=measure).
 
 The result has all shots of all runs. A shot that a run does not return has score 0 there after normalisation. A run

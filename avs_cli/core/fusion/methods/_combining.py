@@ -1,5 +1,6 @@
 """Common part of methods: what the runs that return a shot say about it."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -18,14 +19,14 @@ def gathered(
     A run counts for a topic if it returns any shot: one that found nothing says nothing about any shot.
     """
     for topic in dict.fromkeys(topic for run in runs for topic in run):
-        evidence: dict[str, list[Evidence]] = {}
+        evidence: defaultdict[str, list[Evidence]] = defaultdict(list)
         count = 0
         for index, run in enumerate(runs):
             scores = run.get(topic)
             if scores:
                 count += 1
                 for shot, value in values(index, scores).items():
-                    evidence.setdefault(shot, []).append(value)
+                    evidence[shot].append(value)
         yield topic, evidence, count
 
 

@@ -10,22 +10,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from avs_cli.core.fusion.methods._rankings import judged_rankings, summed
-from avs_cli.types import Qrels, Run
+from avs_cli.core.fusion.judged import JudgedRankings
+from avs_cli.core.fusion.methods._summing import summed
+from avs_cli.types import Run
 
 _CUTOFFS = (0, 5, 10, 15, 20, 30, 100, 200, 500, 1000)
 _LEAST = 0.001
 _MISSING = math.log(_LEAST / (1 - _LEAST))
 
 
-def fit(runs: Sequence[Run], qrels: Qrels) -> list[np.ndarray]:
+def fit(judged: Sequence[JudgedRankings]) -> list[np.ndarray]:
     """For each run, (1000,) log-odds that the shot at a rank is relevant."""
     found = []
-    for run in runs:
-        judged = judged_rankings(run, qrels)
+    for run in judged:
         odds = np.empty(_CUTOFFS[-1])
         for start, end in pairwise(_CUTOFFS):
-            precision = judged.precision(start, end) or _LEAST
+            precision = run.precision(start, end) or _LEAST
             odds[start:end] = math.log(precision / (1 - precision or _LEAST))
         found.append(odds)
     return found

@@ -7,7 +7,7 @@ does not return; here, these get no points from it.
 import math
 
 from avs_cli.core.fusion.methods._combining import gathered
-from avs_cli.core.fusion.methods._weights import Weights, weights_of
+from avs_cli.core.fusion.weights import Weights, weights_of
 from avs_cli.types import Run, ranked
 
 

@@ -1,4 +1,4 @@
-"""CombGMNZ (Lee, SIGIR 1997, doi:10.1145/258525.258587): between and beyond CombSUM (gamma = 0) and CombMNZ (gamma = 1)."""
+"""CombGMNZ (Lee, SIGIR 1997, doi:10.1145/258525.258587): CombSUM with gamma = 0, CombMNZ with gamma = 1."""
 
 import math
 

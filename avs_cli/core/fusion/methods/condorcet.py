@@ -14,11 +14,10 @@ neither; its order depends on that of the runs. Without ties and cycles, the ord
 
 import numpy as np
 
-from avs_cli.core.fusion.methods import borda
-from avs_cli.core.fusion.methods._weights import Weights, weights_of
+from avs_cli.core.fusion.weights import Weights, weights_of
 from avs_cli.types import Run, ranked
 
-# Shots compared at once when one is inserted; most are in place.
+# Shots compared at once when one is inserted; most move little.
 _BLOCK = 16
 
 
@@ -30,21 +29,26 @@ def fuse(runs: list[Run], weights: Weights | None = None) -> Run:
     known = weights_of("condorcet", runs, weights)
     votes = np.array([round(weight / max(known) * 2**40) for weight in known], np.int64)  # sums are exact
     fused: Run = {}
-    for topic, points in borda.fuse(runs, weights).items():
-        start = ranked(points)
-        places = {shot: place for place, shot in enumerate(start)}
-        ranks = np.full((len(start), len(runs)), len(start), np.int32)
+    for topic in dict.fromkeys(topic for run in runs for topic in run):
+        shots = sorted({shot for run in runs for shot in run.get(topic, ())}, reverse=True)
+        places = {shot: place for place, shot in enumerate(shots)}
+        ranks = np.full((len(shots), len(runs)), len(shots), np.int32)
         for index, run in enumerate(runs):
-            for rank, shot in enumerate(ranked(run.get(topic, {}))):
-                ranks[places[shot], index] = rank
-        fused[topic] = {start[place]: float(len(start) - n) for n, place in enumerate(_sorted(ranks, votes).tolist())}
+            ranking = ranked(run.get(topic, {}))
+            ranks[[places[shot] for shot in ranking], index] = np.arange(len(ranking))
+        start = np.argsort(-((len(shots) - ranks) @ votes), kind="stable")
+        order = start[_inserted(ranks[start], votes)]
+        fused[topic] = {shots[place]: float(len(shots) - n) for n, place in enumerate(order.tolist())}
     return fused
 
 
-def _sorted(ranks: np.ndarray, votes: np.ndarray) -> np.ndarray:
+def _inserted(ranks: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """(N,) rows of (N, R) ranks, each inserted above those before it, from the last one, that it beats."""
     order = np.arange(len(ranks))
+    beats = np.sign(ranks[:-1] - ranks[1:]) @ votes > 0  # the row before it
     for row in range(1, len(ranks)):
+        if order[row - 1] == row - 1 and not beats[row - 1]:
+            continue
         end, block = row, _BLOCK
         while end:
             above = order[max(0, end - block) : end]

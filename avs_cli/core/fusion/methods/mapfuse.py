@@ -1,7 +1,7 @@
 """MAPFuse (Lillis, Zhang, Toolan, Collier, Leonard and Dunnion, SIGIR 2010, doi:10.1145/1835449.1835508)."""
 
-from avs_cli.core.fusion.methods._rankings import summed
-from avs_cli.core.fusion.methods._weights import MEASURE, Weights, weights_of
+from avs_cli.core.fusion.methods._summing import summed
+from avs_cli.core.fusion.weights import MEASURE, Weights, weights_of
 from avs_cli.types import Run
 
 

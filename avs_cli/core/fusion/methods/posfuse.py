@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from avs_cli.core.fusion.methods._rankings import judged_rankings, summed
-from avs_cli.types import Qrels, Run
+from avs_cli.core.fusion.judged import JudgedRankings
+from avs_cli.core.fusion.methods._summing import summed
+from avs_cli.types import Run
 
 
-def fit(runs: Sequence[Run], qrels: Qrels) -> list[np.ndarray]:
+def fit(judged: Sequence[JudgedRankings]) -> list[np.ndarray]:
     """For each run, the share of relevant shots at each rank, among the topics whose rankings reach it."""
     found = []
-    for run in runs:
-        judged = judged_rankings(run, qrels)
-        relevant, known = judged.relevant.sum(axis=0), judged.known.sum(axis=0)
+    for run in judged:
+        relevant, known = run.relevant.sum(axis=0), run.known.sum(axis=0)
         found.append(np.divide(relevant, known, out=np.zeros(len(known)), where=known > 0))
     return found
 

@@ -9,24 +9,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from avs_cli.core.fusion.methods._rankings import judged_rankings, summed
+from avs_cli.core.fusion.judged import JudgedRankings
+from avs_cli.core.fusion.methods._summing import summed
 from avs_cli.errors import SpecError
-from avs_cli.types import Qrels, Run
+from avs_cli.types import Run
 
 
-def fit(runs: Sequence[Run], qrels: Qrels, segments: int = 25) -> list[np.ndarray]:
+def fit(judged: Sequence[JudgedRankings], segments: int = 25) -> list[np.ndarray]:
     """For each run, the mean over the topics of the share of relevant shots in each segment of its ranking."""
     if not 0 < segments <= 1_000_000:
         raise SpecError(f"probfuse: segments must be at least 1, not {segments}")
     found = []
-    for run in runs:
-        judged = judged_rankings(run, qrels)
+    for run in judged:
         total = np.zeros(segments)
-        for relevant, known, length in zip(judged.relevant, judged.known, judged.lengths.tolist(), strict=True):
+        for relevant, known, length in zip(run.relevant, run.known, run.lengths.tolist(), strict=True):
             of = _segments(length, segments)
             relevants, counts = np.bincount(of, relevant[:length], segments), np.bincount(of, known[:length], segments)
             total += np.divide(relevants, counts, out=np.zeros(segments), where=counts > 0)
-        found.append(total / max(1, len(judged.lengths)))
+        found.append(total / max(1, len(run.lengths)))
     return found
 
 

@@ -4,7 +4,7 @@ Values fall below every common unit at deep ranks, so this method cannot sum rou
 these ranks in the order of ties.
 """
 
-from avs_cli.core.fusion.methods._rankings import summed
+from avs_cli.core.fusion.methods._summing import summed
 from avs_cli.errors import SpecError
 from avs_cli.types import Run
 

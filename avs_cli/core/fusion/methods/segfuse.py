@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from avs_cli.core.fusion.methods._rankings import judged_rankings, summed
+from avs_cli.core.fusion.judged import JudgedRankings
+from avs_cli.core.fusion.methods._summing import summed
 from avs_cli.core.fusion.normalisation import minmax
-from avs_cli.types import Qrels, Run, ranked
+from avs_cli.types import Run, ranked
 
 _ENDS = [10 * 2**k - 5 for k in range(10)]
 
 
-def fit(runs: Sequence[Run], qrels: Qrels) -> list[np.ndarray]:
+def fit(judged: Sequence[JudgedRankings]) -> list[np.ndarray]:
     """For each run, the mean precision of its segments over the topics; see `JudgedRankings.precision`."""
     starts = [0, *_ENDS[:-1]]
     found = []
-    for run in runs:
-        judged = judged_rankings(run, qrels)
-        found.append(np.array([judged.precision(start, end) for start, end in zip(starts, _ENDS, strict=True)]))
+    for run in judged:
+        found.append(np.array([run.precision(start, end) for start, end in zip(starts, _ENDS, strict=True)]))
     return found
 
 

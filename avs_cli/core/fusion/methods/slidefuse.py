@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from avs_cli.core.fusion.judged import JudgedRankings
 from avs_cli.core.fusion.methods import posfuse
-from avs_cli.core.fusion.methods._rankings import summed
+from avs_cli.core.fusion.methods._summing import summed
 from avs_cli.errors import SpecError
-from avs_cli.types import Qrels, Run
+from avs_cli.types import Run
 
 
 class SlidingWindow(NamedTuple):
@@ -18,11 +19,11 @@ class SlidingWindow(NamedTuple):
     window: int
 
 
-def fit(runs: Sequence[Run], qrels: Qrels, window: int = 5) -> SlidingWindow:
+def fit(judged: Sequence[JudgedRankings], window: int = 5) -> SlidingWindow:
     """For each run, the share of relevant shots at each rank; see posfuse."""
     if not 0 <= window <= 1_000_000:
         raise SpecError(f"slidefuse: window must be at least 0, not {window}")
-    return SlidingWindow(posfuse.fit(runs, qrels), window)
+    return SlidingWindow(posfuse.fit(judged), window)
 
 
 def fuse(runs: Sequence[Run], model: SlidingWindow) -> Run:

@@ -3,8 +3,8 @@
 import math
 
 from avs_cli.core.fusion.methods._combining import gathered
-from avs_cli.core.fusion.methods._weights import Weights, weights_of
 from avs_cli.core.fusion.normalisation import normalisations
+from avs_cli.core.fusion.weights import Weights, weights_of
 from avs_cli.types import Run
 
 
