@@ -79,9 +79,11 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 	echo "Ask more: $(BIN)/avs search $$out/videos.h5 --query 'a dog' | head" >&2
 
 # Two processes with one thread each: as fast as any, and steady on two cores. The one that is done takes tests of the
-# other, which has the long ones at its end.
+# other, which has the long ones at its end. Asserts that show their values take each process eight seconds to compile,
+# so that only what failed is run again with them.
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	export OMP_NUM_THREADS=1; $(BIN)/python -m pytest -n 2 --dist worksteal --assert=plain || \
+		{ $(BIN)/python -m pytest --last-failed; exit 1; }
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

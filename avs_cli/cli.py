@@ -32,6 +32,7 @@ COMMANDS = (
     "eval",
     "submit",
     "view",
+    "serve",
     "clip",
     "info",
     "convert",

@@ -16,7 +16,7 @@ _avs() {
         before=${COMP_WORDS[place - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='index shots extract train distill search rerank fuse eval submit view clip info convert --version --help'
+        words='index shots extract train distill search rerank fuse eval submit view serve clip info convert --version --help'
     else
         case $command:$before in
             index:--output | index:-o) ;;
@@ -123,6 +123,8 @@ _avs() {
             distill:--engine) words='local dask' ;;
             distill:--scheduler) ;;
             search:--query | search:-q) ;;
+            search:--then) ;;
+            search:--within) ;;
             search:--like) ;;
             search:--topics) ;;
             search:--vectors) ;;
@@ -141,7 +143,7 @@ _avs() {
             search:--threads) compopt +o default 2>/dev/null ;;
             search:--engine) words='local dask' ;;
             search:--scheduler) ;;
-            rerank:--method) words='feedback framemax hubness neighbours scores' ;;
+            rerank:--method) words='diverse feedback framemax hubness neighbours scores' ;;
             rerank:--gallery | rerank:-g) ;;
             rerank:--topics) ;;
             rerank:--vectors) ;;
@@ -206,6 +208,16 @@ _avs() {
             view:--shown) compopt +o default 2>/dev/null ;;
             view:--videos) ;;
             view:--output | view:-o) ;;
+            serve:--qrels) ;;
+            serve:--videos) ;;
+            serve:--host) ;;
+            serve:--port) compopt +o default 2>/dev/null ;;
+            serve:--dres) ;;
+            serve:--dres-user) ;;
+            serve:--dres-evaluation) ;;
+            serve:--weights) ;;
+            serve:--device) ;;
+            serve:--threads) compopt +o default 2>/dev/null ;;
             clip:--gallery | clip:-g) ;;
             clip:--topics) ;;
             clip:--depth) compopt +o default 2>/dev/null ;;
@@ -230,12 +242,13 @@ _avs() {
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
-                    search) words='--query -q --like --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --qrels --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --confidence --shown --thumbnails-beside --videos --output -o --help' ;;
+                    serve) words='--qrels --videos --host --port --open --dres --dres-user --dres-evaluation --weights --allow-mismatch --device --threads --help' ;;
                     clip) words='--gallery -g --topics --depth --pad --exact --list --videos --workers --timeout --output -o --help' ;;
                     info) words='--json --help' ;;
                     convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;

@@ -20,6 +20,8 @@ SHARED = CHECKOUT.parent / "shared"
 EXCERPT = Path(__file__).with_name("parity") / "excerpt"
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Threads that wait for the next piece of work would take the core from the other process of tests.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 # Under nohup, or in the background of a script, programs inherit that they ignore these, which tests send them.
 for ended, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(ended) == signal.SIG_IGN:

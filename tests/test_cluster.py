@@ -2,7 +2,7 @@
 
 import json
 import logging
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +16,9 @@ import torch
 from PIL import Image
 from stores import store
 
+# Workers are forks of a server that has loaded what takes seconds to load, and they die by the dozen here.
+os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "forkserver"
+LOADED = ["distributed", "open_clip", "torch._dynamo", "avs_cli.cluster", "avs_cli.core.encoders"]
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
@@ -44,6 +47,10 @@ Here = Callable[..., Any]
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a scheduler with two workers; a task is given up when one worker died of it."""
+    server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    server._stop()  # that of the tests before, which has loaded less
+    server.set_forkserver_preload(LOADED)
+    server.ensure_running()
     settings = {"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 0}
     with (
         dask.config.set(settings),
@@ -56,6 +63,7 @@ def scheduler() -> Iterator[str]:
         ) as running,
     ):
         yield running.scheduler_address
+    server._stop()
 
 
 @pytest.fixture
@@ -276,6 +284,20 @@ def test_without_a_scheduler_a_cluster_runs_on_this_machine(avs_here: Here, stor
     assert avs_here(*line, tmp_path / "here", cwd=stores).returncode == 0
     assert avs_here(*line, tmp_path / "there", "--engine", "dask", cwd=stores).returncode == 0
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+
+
+def test_the_confidences_of_parts_are_those_of_the_gallery(avs_here: Here, scheduler: str) -> None:
+    for name, sentences in (
+        ("three", "dog a dog runs\ncar a car drives\ncat a cat sleeps\n"),
+        ("one", "boat a boat\n"),
+    ):
+        Path(f"{name}.txt").write_text(sentences)
+        assert avs_here("extract", "--text", f"{name}.txt", "--model", "minilm", "-o", f"{name}.h5").returncode == 0
+    line = ("search", "three.h5", "one.h5", "--query", "a puppy by the sea", "--at-least", 0.1, "--confidence")
+    here = avs_here(*line, "here.run")
+    there = avs_here(*line, "there.run", "--engine", "dask", "--scheduler", scheduler)
+    assert (here.returncode, there.returncode, there.stdout) == (0, 0, here.stdout)
+    assert Path("there.run").read_bytes() == Path("here.run").read_bytes() and "boat" in here.stdout
 
 
 # Distillation

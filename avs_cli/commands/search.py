@@ -38,6 +38,21 @@ def search(
             "--query", "-q", metavar="TEXT|PICTURE", help="A single query: text, or the path of an example image."
         ),
     ] = "",
+    then: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT|PICTURE",
+            help="What follows in the same video, within --within seconds; repeatable, for longer sequences.",
+        ),
+    ] = None,
+    within: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="Time from the end of a shot to the start of the one that is to follow, at most.",
+        ),
+    ] = 30.0,
     like: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,6 +153,10 @@ def search(
     --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
     by Rocchio's formula, as in avs rerank --method feedback.
 
+    With --then, a shot of the --query is found where one of --then starts later in the same video, at most --within
+    seconds after the first one's end; its score is the sum of its cosine and the highest of those that follow. All
+    shots of the gallery are considered, and the run ranks those of the --query.
+
     A confidence is the estimated probability that a shot shows what the query says, or something close to it: by how
     much its cosine exceeds what other sentences find in the same gallery, calibrated on photos with captions, for
     lite. For other models it is the share of these sentences for which the gallery has nothing as close. The table
@@ -151,7 +170,7 @@ def search(
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
-      avs search gallery.h5 --like beach_12 -o alike.run
+      avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors or like):
@@ -160,11 +179,15 @@ def search(
         raise SpecError("--like SHOT goes alone or with --query TEXT")
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
+    if then and (not query or like):
+        raise SpecError("--then TEXT follows a --query TEXT, without --like")
     shown = bool(query or like) and output == "-" and sys.stdout.isatty()
     applies.refuse(
         context,
         (bool(query or like), ["field"], f"with --{'query' if query else 'like'}; it selects a text of --topics"),
         (bool(head), ["like"], "with --head; search a store of its vectors (avs extract --head) by --like alone"),
+        (not then, ["within"], "without --then"),
+        (bool(then), ("at_least", "confidence", "explain"), "with --then"),
         (bool(like), ("at_least", "confidence"), "with --like: confidences are those of sentences"),
         (bool(like) and not query, ("weights", "device"), "with --like alone, which needs no model"),
         (shown, ["tag"], "on a table; give --output FILE"),
@@ -181,7 +204,10 @@ def search(
         raise SpecError("- is stdin, which can be read once")
     if [output, times, explain, confidence].count("-") > 1:
         raise SpecError("- is stdout, which takes one of --output, --times, --explain and --confidence")
-    wanted = {"query": query} if query else topics
+    steps = {f"then {number}": text for number, text in enumerate(then or [], start=1)}
+    wanted = {"query": query, **steps} if query else topics
+    # Any shot may be the best of those that follow.
+    searched = sys.maxsize if then else depth
     if query:
         field = None
     if head:
@@ -198,6 +224,7 @@ def search(
         from avs_cli.io.atomic import names_folder
         from avs_cli.io.text.trec import write_run
         from avs_cli.stages.search import searching_heads
+        from avs_cli.stages.sequences import in_order
 
         with (
             workers_of(engine, scheduler, device=device) as cluster,
@@ -209,7 +236,7 @@ def search(
                 weights=checkpoints,
                 field=field,
                 missing=missing or "error",
-                depth=depth,
+                depth=searched,
                 allow_mismatch=allow_mismatch,
                 device=device,
                 threads=threads,
@@ -219,12 +246,12 @@ def search(
         ):
             if explain:
                 _write_weights(explain, of_heads.explanation())
-            if shown:
-                (timed,) = of_heads.runs.values()
-                _show(timed.run["query"], of_heads.gallery)
             folder = several or names_folder(output)
-            for name, (run, seconds) in of_heads.runs.items():
-                if not shown:
+            for name, (found_run, seconds) in of_heads.runs.items():
+                run = in_order(found_run, of_heads.gallery, within, TERMINAL) if then else found_run
+                if shown:
+                    _show(run["query"], of_heads.gallery)
+                else:
                     write_run(_target(output, f"{name}.run", several), run, tag or (name if folder else "avs"), depth)
                 if times:
                     _write_times(_target(times, f"{name}.times", several), [*run], seconds)
@@ -235,6 +262,7 @@ def search(
         raise SpecError("several --weights need --head; a search without a head has one model")
     from avs_cli.io.text.trec import write_run
     from avs_cli.stages.search import searching
+    from avs_cli.stages.sequences import in_order
 
     with (
         workers_of(engine, scheduler) as cluster,
@@ -245,9 +273,9 @@ def search(
             weights=weights[0] if weights else None,
             field=field,
             like=like or [],
-            depth=depth,
+            depth=searched,
             at_least=at_least,
-            confidence="always" if confidence else "cheap" if shown else "never",
+            confidence="always" if confidence else "cheap" if shown and not then else "never",
             allow_mismatch=allow_mismatch,
             device=device,
             threads=threads,
@@ -255,15 +283,15 @@ def search(
             report=TERMINAL,
         ) as found,
     ):
-        tag = tag or "avs"
+        tag, run = tag or "avs", in_order(found.run, found.gallery, within, TERMINAL) if then else found.run
         if confidence and found.confidence:
             write_run(confidence, found.confidence.of_run(found.run), tag, depth)
         if shown:
-            _show(found.run["query"], found.gallery, found.confidence)
+            _show(run["query"], found.gallery, found.confidence)
         else:
-            write_run(_target(output, f"{tag}.run"), found.run, tag, depth)
+            write_run(_target(output, f"{tag}.run"), run, tag, depth)
         if times:
-            _write_times(_target(times, f"{tag}.times"), [*found.run], found.seconds)
+            _write_times(_target(times, f"{tag}.times"), [*run], found.seconds)
 
 
 def _by_feature(weights: Sequence[str]) -> dict[str, str]:

@@ -26,11 +26,11 @@ MOST = 1 << 24
 
 
 class Answer(NamedTuple):
-    """A stretch of a media item, in seconds, or a whole item (times of 0), or a text alone."""
+    """A stretch of a media item, in seconds, or a whole item (times of None), or a text alone."""
 
     item: str = ""
-    start: float = 0.0
-    end: float = 0.0
+    start: float | None = None
+    end: float | None = None
     text: str = ""
 
 
@@ -170,6 +170,5 @@ def _described(answer: Answer) -> dict[str, Any]:
         described["text"] = answer.text
     if answer.item:
         described["mediaItemName"] = answer.item
-    if answer.end:
-        described |= {"start": round(answer.start * 1000), "end": round(answer.end * 1000)}
-    return described
+    times = {"start": answer.start, "end": answer.end}
+    return described | {name: round(time * 1000) for name, time in times.items() if time is not None}

@@ -14,6 +14,7 @@ train_lite             photos and captions to weights of the offline default
 search, rerank, fuse   stores, heads and runs to runs
 evaluate, submit       runs to measures and tests of significance, and to submissions
 clip                   runs to video files and cut lists
+live                   galleries that stay open: search, marks that teach, exports
 view, info, convert    what a page shows, facts of files, files of other tools
 topics                 topics to vectors
 

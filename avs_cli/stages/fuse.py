@@ -423,6 +423,15 @@ def _judged(qrels: Paths | Qrels, topics: Sequence[str], report: Reporter) -> Qr
             f"{one} judges none of the runs' topics ({few(topics)}), but {few(theirs)}: fit on runs of the judged "
             "topics with --save fuser.json, then fuse these runs with --load fuser.json"
         )
+    barren = [topic for topic in found if all(one.relevance <= 0 for one in found[topic].values())]
+    if len(barren) == len(found):
+        raise MismatchError(
+            f"{few(given)}: no shot of the runs' {len(found)} judged topics is relevant, so there is nothing to learn"
+        )
+    if barren:
+        report.note(
+            f"{len(barren)} of {len(found)} judged topics have no relevant shot and teach nothing: {few(barren)}"
+        )
     return {topic: found[topic] for topic in topics if topic in found}
 
 

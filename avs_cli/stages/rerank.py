@@ -19,7 +19,7 @@ import numpy as np
 from avs_cli.core.device import prepare
 from avs_cli.core.search.exact import shot_units, top_shots
 from avs_cli.core.search.feedback import with_marks
-from avs_cli.core.search.rerankers import rerankers
+from avs_cli.core.search.rerankers import rerankers, weight_of
 from avs_cli.core.search.rerankers.candidates import Bank, Candidates, Marks, evidence_of, joined
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.compatibility import Comparison
@@ -30,7 +30,7 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
-from avs_cli.stages.topics import Topics, check_images, encoded, read, stored
+from avs_cli.stages.topics import Topics, TopicVectors, check_images, encoded, read, stored
 from avs_cli.types import Qrels, Run, Topic, ranked
 
 Method = Callable[[Candidates], np.ndarray]
@@ -38,16 +38,16 @@ Method = Callable[[Candidates], np.ndarray]
 
 def rerank(
     run: Run | FilePath,
-    gallery: Paths = (),
+    gallery: Paths | Gallery = (),
     *,
     method: str,
     topics: Topics | None = None,
-    vectors: FilePath = "",
+    vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
     depth: int = 1000,
-    weight: float = 0.5,
+    weight: float | None = None,
     weights: FilePath | None = None,
     allow_mismatch: bool = False,
     device: str = "auto",
@@ -79,16 +79,16 @@ def rerank(
 
 def rerank_runs(
     runs: Runs,
-    gallery: Paths = (),
+    gallery: Paths | Gallery = (),
     *,
     method: str,
     topics: Topics | None = None,
-    vectors: FilePath = "",
+    vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
     depth: int = 1000,
-    weight: float = 0.5,
+    weight: float | None = None,
     weights: FilePath | None = None,
     allow_mismatch: bool = False,
     device: str = "auto",
@@ -99,17 +99,17 @@ def rerank_runs(
     """The runs with new scores for the first `depth` shots of each topic.
 
     runs            files or values; the result has their names
-    gallery         feature stores of the shots, FILE or FILE::FEATURE
+    gallery         feature stores of the shots, FILE or FILE::FEATURE; or a gallery that is open, which stays so
     method          a reranker, as NAME or NAME:KEY=VALUE
     topics          the topics to rerank: a topics file, topics, the text of each by its id, or ids and ranges such as
                     731-750,761; None: all. A method that needs queries encodes their texts, unless `vectors` is given
-    vectors         a store of topics, encoded already
+    vectors         a store of topics, encoded already; or their vectors
     bank            a store of other texts, such as training captions
     scores          for the method `scores`: a run, a file of topic, shot and score or of shot and score, or its content
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
                     scores
-    weight          of the method's score; the run's score has 1 - `weight`
+    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, and 1 for `diverse`
     weights         a local checkpoint of the gallery's model, to encode topics with
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -120,6 +120,7 @@ def rerank_runs(
     shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
+    weight = weight_of(method) if weight is None else weight
     used = evidence_of(score)
     evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
     for kind, given in evidence_given.items():
@@ -127,20 +128,24 @@ def rerank_runs(
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
     if "qrels" in used and not qrels:
         raise SpecError(f"{method} needs judged shots; give --qrels FILE")
-    check_readable(engine, [*path_names(gallery), str(bank)])
+    opened: Gallery | None = None
+    if isinstance(gallery, Gallery):
+        opened, stores = gallery, [f"{one.path}::{one.feature}" for one in gallery.stores]
+    else:
+        stores = path_names(gallery)
+    check_readable(engine, [*stores, str(bank)])
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
     named = given_runs(runs)
     selected = _selected({one.where: one.read() for one in named}, wanted, report)
     with ExitStack() as stack:
-        shots = (
-            stack.enter_context(open_gallery(path_names(gallery), comparison(allow_mismatch, report)))
-            if gallery
-            else None
-        )
+        shots = opened
+        if shots is None and stores:
+            shots = stack.enter_context(open_gallery(stores, comparison(allow_mismatch, report)))
         queries: dict[str, np.ndarray] = {}
         if shots is not None and vectors:
-            queries = dict(zip(*stored(str(vectors), shots), strict=True))
+            given_vectors = vectors if isinstance(vectors, TopicVectors) else stored(str(vectors), shots)
+            queries = dict(zip(*given_vectors, strict=True))
         elif shots is not None and texts and "queries" in used:
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
@@ -158,7 +163,7 @@ def rerank_runs(
                 for where, topics in by_run.items()
             }
         else:
-            how = _Reranking(method, path_names(gallery), str(bank), weight, threads or engine.cores)
+            how = _Reranking(method, stores, str(bank), weight, threads or engine.cores)
             again = _again_elsewhere(engine, how, by_run)
     return {one.name: again[one.where] for one in named}
 

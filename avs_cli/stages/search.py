@@ -175,7 +175,7 @@ def searching(
             queries = encoded(wanted, shots, machine.device, machine.threads, weights)
         examples = list(dict.fromkeys(like))
         if examples or queries is None:
-            queries = _towards(liked(examples, shots), queries)
+            queries = towards(liked(examples, shots), queries)
 
         def best(vectors: np.ndarray, depth: int) -> list[dict[str, float]]:
             if engine is None:
@@ -184,20 +184,19 @@ def searching(
             scorer = partial(Cosine, vectors)
             return search_stores(engine, [StoreSearch(name, scorer, depth, threads or engine.cores) for name in stores])
 
-        rankings = [_without(found, examples, depth) for found in best(queries.vectors, depth + len(examples))]
+        rankings = [without(found, examples, depth) for found in best(queries.vectors, depth + len(examples))]
         run: Run = dict(zip(queries.ids, rankings, strict=True))
         seconds = time.perf_counter() - begun
         sure = None
         if at_least or confidence == "always" or (confidence == "cheap" and not like and is_cheap(shots, wanted)):
             check_sentences(wanted or [])
-            bank = best(other_sentences(shots, machine.device, machine.threads, weights), 1)
-            sure = Confidence(np.array([max(scores.values()) for scores in bank]), calibration(shots.provenance))
+            sure = against_chance(best(other_sentences(shots, machine.device, machine.threads, weights), 1), shots)
             doubt(run, sure, report)
             run = at_least_so_sure(run, sure, at_least) if at_least else run
         yield GallerySearch(run, seconds, shots, sure)
 
 
-def _towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors:
+def towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors:
     """The queries moved towards examples (L, D); without any, what the examples alone make, as the topic "query"."""
     none = np.empty((0, examples.shape[1]))
     if queries is None:
@@ -205,7 +204,7 @@ def _towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors
     return checked(TopicVectors(queries.ids, np.array([moved(vector, examples, none) for vector in queries.vectors])))
 
 
-def _without(ranking: dict[str, float], shots: Sequence[str], depth: int) -> dict[str, float]:
+def without(ranking: dict[str, float], shots: Sequence[str], depth: int) -> dict[str, float]:
     """The best `depth` of a ranking, without these shots."""
     if not shots:
         return ranking
@@ -216,6 +215,14 @@ def calibration(provenance: Mapping[str, Any]) -> Calibration | None:
     """That of the model of a gallery; None for a model without one."""
     found: Calibration | None = getattr(encoders.module(str(provenance["spec"])), "CALIBRATION", None)
     return found
+
+
+def against_chance(bank: Sequence[Mapping[str, float]], gallery: Gallery) -> Confidence:
+    """The confidence of cosines in a gallery.
+
+    bank  the best shot of each of `other_sentences`
+    """
+    return Confidence(np.array([max(scores.values()) for scores in bank]), calibration(gallery.provenance))
 
 
 def is_cheap(shots: Gallery, topics: Sequence[Topic] | None) -> bool:

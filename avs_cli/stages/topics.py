@@ -259,6 +259,13 @@ def _encode_images(encoder: Encoder, paths: Sequence[str]) -> dict[str, np.ndarr
 # Vectors in the space of a gallery
 
 
+class SentenceEncoder(NamedTuple):
+    """An encoder that reads sentences in the space of a gallery, and the spec that its provenance names."""
+
+    spec: str
+    encoder: Encoder
+
+
 class TopicVectors(NamedTuple):
     """N topics, or other texts, in the space of a gallery: their ids and (N, D) vectors, none of them zero."""
 
@@ -274,8 +281,12 @@ def encoded(
     Raises MismatchError for a gallery without a text model and for weights that are not the gallery's, SpecError for a
     model that has no vector for a text.
     """
-    spec, encoder = _text_encoder(gallery, device, threads, weights, "give --vectors")
-    vectors = encode_topics(encoder, spec, topics)
+    return encoded_by(text_encoder(gallery, device, threads, weights), topics)
+
+
+def encoded_by(texts: SentenceEncoder, topics: Sequence[Topic]) -> TopicVectors:
+    """As `encoded`, with an encoder that is loaded."""
+    vectors = encode_topics(texts.encoder, texts.spec, topics)
     # A single text goes through the same path: vectors are normalised.
     pairs = zip(topics, vectors, strict=True)
     found = np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])
@@ -289,16 +300,24 @@ def other_sentences(
 
     They are kept in the user's cache. Raises as `encoded`.
     """
-    spec, encoder = _text_encoder(gallery, device, threads, weights, "a confidence needs one")
-    texts = sentences()
-    key = hashlib.sha256(repr((texts, _text_provenance(encoder, spec))).encode()).hexdigest()[:16]
-    return remembered(f"sentences-{key}", lambda: np.asarray(encoder.encode_text(texts)))
+    return encoded_sentences(text_encoder(gallery, device, threads, weights, "a confidence needs one"))
 
 
-def _text_encoder(
-    gallery: Gallery, device: str, threads: int, weights: FilePath | None, cure: str
-) -> tuple[str, Encoder]:
-    """The encoder that the gallery's provenance names, with its spec; raises as `encoded`.
+def encoded_sentences(texts: SentenceEncoder) -> np.ndarray:
+    """As `other_sentences`, with an encoder that is loaded."""
+    bank = sentences()
+    key = hashlib.sha256(repr((bank, _text_provenance(texts.encoder, texts.spec))).encode()).hexdigest()[:16]
+    return remembered(f"sentences-{key}", lambda: np.asarray(texts.encoder.encode_text(bank)))
+
+
+def text_encoder(
+    gallery: Gallery,
+    device: str = "cpu",
+    threads: int = 1,
+    weights: FilePath | None = None,
+    cure: str = "give --vectors",
+) -> SentenceEncoder:
+    """The encoder that the gallery's provenance names; raises as `encoded`.
 
     cure  what to do where there is none
     """
@@ -312,7 +331,7 @@ def _text_encoder(
         what = "words one by one" if encoder.has_text else "no text"
         raise SpecError(f"{spec} encodes {what}, so text search needs --head or --vectors")
     _compare_with_gallery(spec, _text_provenance(encoder, spec), gallery)
-    return spec, encoder
+    return SentenceEncoder(spec, encoder)
 
 
 def stored(name: str, gallery: Gallery, ids: Sequence[str] | None = None, field: str | None = None) -> TopicVectors:

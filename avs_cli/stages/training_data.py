@@ -105,6 +105,11 @@ class TrainingData(Resource):
         there = [self.videos.places(feature, items) >= 0 for feature in self.videos.features]
         return [item for item, whole in zip(items, np.logical_and.reduce(there).tolist(), strict=True) if whole]
 
+    def some_items(self, most: int) -> list[str]:
+        """At most so many items that have all video features, spread evenly over the sorted ids of the first one."""
+        ids = sorted(next(iter(self.videos.features.values())).ids)
+        return self.complete_items(ids[:: max(1, -(-len(ids) // most))])
+
     def stored_topics(self, topics: Mapping[str, Topic], files: str) -> dict[str, Topic]:
         """The topics with vectors for all text features, by their ids in the judgments.
 

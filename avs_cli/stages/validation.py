@@ -15,6 +15,8 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.training_data import TrainingData
 
+# Shots without a judgment that join those of topics without an irrelevant one, at most.
+OTHERS = 1000
 # Metrics of retrieval in both directions that may choose the best epoch.
 TwoWayMetric = Literal["R@1", "R@5", "R@10", "SumR"]
 
@@ -59,10 +61,17 @@ class TwoWayValidation:
 
 
 class TopicValidation:
-    """Retrieval for judged topics: any measure of `core.evaluation`, over the judged shots in the video stores."""
+    """Retrieval for judged topics: any measure of `core.evaluation`, over the judged shots in the video stores.
+
+    Where a topic has no shot that is judged irrelevant, as may be so of a user's marks, shots without a judgment join
+    them.
+    """
 
     def __init__(self, data: TrainingData, files: Sequence[str], qrels: str, metric: str, report: Reporter = LOGGED):
-        """files  topics; Raises MismatchError when no judged topic or no judged shot is in the stores."""
+        """files  topics
+
+        Raises MismatchError when no judged topic, no judged shot or no relevant shot is in the stores.
+        """
         self.metric = metric
         judgments = read_qrels(qrels)
         listed = {topic.id: topic for name in files for topic in read_topics(name)}
@@ -77,6 +86,20 @@ class TopicValidation:
             raise MismatchError(
                 f"{qrels} judges no shot of the --validate topics in the video stores; if they are in another "
                 "store, add it with --video STORE"
+            )
+        held = {shot: None for shot in shots}
+        judged_as = {
+            topic: {one.relevance for shot, one in judgments[topic].items() if shot in held} for topic in topics
+        }
+        if all(max(grades, default=0) <= 0 for grades in judged_as.values()):
+            raise MismatchError(
+                f"{qrels} judges no shot relevant to the --validate topics, so no head is better than another"
+            )
+        if liked := [topic for topic, grades in judged_as.items() if grades and min(grades) > 0]:
+            shots = sorted(held | dict.fromkeys(data.some_items(OTHERS)))
+            report.note(
+                f"{qrels} judges no shot irrelevant to {len(liked)} of {len(topics)} topics: {len(shots) - len(held)} "
+                "shots without a judgment count as irrelevant"
             )
         self.evaluator = Evaluator({topic: judgments[topic] for topic in topics}, [metric])
         self.topics = [*topics]

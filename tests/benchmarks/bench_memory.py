@@ -68,12 +68,18 @@ def captions(folder: Path, count: int) -> None:
         build(folder / f"t{number}.h5", f"t{number}", ids)
 
 
-def shots(folder: Path, count: int) -> None:
-    """A gallery of one wide feature, one of three features, and vectors of topics for both."""
+def gallery(folder: Path, count: int) -> list[str]:
+    """A gallery of one wide feature, and vectors of topics for it; returns its ids."""
     ids = [f"shot{i // 100:05d}_{i % 100}" for i in range(count)]
-    topics = [str(701 + number) for number in range(TOPICS)]
     build(folder / "gallery.h5", "clip", ids, WIDE)
-    build(folder / "topics.h5", "clip", topics, WIDE)
+    build(folder / "topics.h5", "clip", [str(701 + number) for number in range(TOPICS)], WIDE)
+    return ids
+
+
+def shots(folder: Path, count: int) -> None:
+    """That gallery, and one of three features with vectors of topics."""
+    ids = gallery(folder, count)
+    topics = [str(701 + number) for number in range(TOPICS)]
     for number in range(FEATURES):
         build(folder / f"g{number}.h5", f"v{number}", ids[number:] + ids[:number])
         build(folder / f"q{number}.h5", f"t{number}", topics)

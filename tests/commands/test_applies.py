@@ -99,6 +99,7 @@ def test_a_setting_for_other_runs_is_no_mistake(avs: Callable[..., Any], tmp_pat
         ("neighbours", {"gallery", "queries"}),
         ("neighbours:kind=hubs", {"gallery"}),
         ("scores", {"scores"}),
+        ("diverse", {"gallery"}),
         ("feedback", {"gallery", "queries", "qrels"}),
         ("feedback:kind=nearest", {"gallery", "qrels"}),
     ],

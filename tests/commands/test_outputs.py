@@ -141,6 +141,7 @@ def test_every_output_is_marked(name: str) -> None:
         "confidence",
         "dropped",
         "explain",
+        "marks",
         "output",
         "plot",
         "report",

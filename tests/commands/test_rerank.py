@@ -73,6 +73,7 @@ def test_one_shot_alone_is_ranked_too(name: str) -> None:
         ("neighbours", "give --gallery"),
         ("framemax", "give --gallery"),
         ("feedback", "give --gallery"),
+        ("diverse", "give --gallery"),
         ("hubness", "give --topics FILE or --vectors STORE"),
         ("scores", "give --scores FILE"),
     ],
@@ -83,7 +84,15 @@ def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["neighbours:k=0", "neighbours:expand=0", "neighbours:share=-1", "hubness:k=0", "feedback:like=-1"]
+    "spec",
+    [
+        "neighbours:k=0",
+        "neighbours:expand=0",
+        "neighbours:share=-1",
+        "hubness:k=0",
+        "feedback:like=-1",
+        "diverse:fold=-1",
+    ],
 )
 def test_numbers_that_mean_nothing_are_refused(spec: str) -> None:
     with pytest.raises(SpecError, match=r"is at least \d, not"):
@@ -223,6 +232,23 @@ def test_marks_put_what_resembles_liked_shots_first_and_the_marked_ones_at_the_e
         )
         assert [*read_run("out.run")["1661"]] == ["d", "c", "b", "a", "e"]
         assert read_run("out.run")["1662"] == read_run("a.run")["1662"]
+
+
+def test_near_duplicates_follow_after_all_others_and_what_is_like_the_first_waits(avs: Avs, files: None) -> None:
+    Path("a.run").write_text("".join(f"1 Q0 {shot} 0 {9 - n} x\n" for n, shot in enumerate("abcdef")))
+    # b and e are copies of a; c is near to a and d is not.
+    store("six.h5", "tiny", {"a": [9, 0], "b": [1, 0.01], "c": [1, 1], "d": [0, 1], "e": [1, 0], "f": [-1, -9]})
+    line = ("rerank", "a.run", "-g", "six.h5", "-o", "out.run", "--method")
+    assert avs(*line, "diverse:novelty=0") == (0, "")
+    assert [*read_run("out.run")["1"]] == ["a", "c", "d", "f", "b", "e"]
+    assert avs(*line, "diverse:novelty=0.5") == (0, "")
+    # Relevance .6 and cosine .71 of c, .4 and 0 of d, 0 and less than 0 of f.
+    assert [*read_run("out.run")["1"]] == ["a", "d", "f", "c", "b", "e"]
+    assert avs(*line, "diverse:novelty=0", "--depth", 3) == (0, "")
+    assert [*read_run("out.run")["1"]] == ["a", "c", "b", "d", "e", "f"]
+    assert avs(*line, "diverse:novelty=0", "--weight", 0) == (0, "")
+    assert [*read_run("out.run")["1"]] == [*"abcdef"]
+    assert "diverse: novelty is at most 1, not 2" in avs(*line, "diverse:novelty=2")[1]
 
 
 def test_the_query_moves_where_topics_are_given_and_shots_of_several_vectors_have_their_best(

@@ -97,6 +97,10 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         (["gallery.h5", "-q", "a dog", "--topics", "t.txt"], 2, "search needs one of"),
         (["gallery.h5", "-q", "a dog", "--vectors", "topics.h5"], 2, "cannot be combined with --query"),
         (["gallery.h5", "--like", "a", "--topics", "t.txt"], 2, "--like SHOT goes alone or with --query TEXT"),
+        (["gallery.h5", "--like", "a", "--then", "b"], 2, "--then TEXT follows a --query TEXT, without --like"),
+        (["gallery.h5", "--topics", "t.txt", "--then", "b"], 2, "--then TEXT follows a --query TEXT, without --like"),
+        (["gallery.h5", "-q", "a", "--within", "3"], 2, "--within has no effect without --then"),
+        (["gallery.h5", "-q", "a", "--then", "b", "--at-least", "0.5"], 2, "--at-least has no effect with --then"),
         (["gallery.h5", "--like", "a", "--field", "both"], 2, "--field has no effect with --like"),
         (["gallery.h5", "--like", "a", "--device", "cpu"], 2, "--device has no effect with --like alone"),
         (["gallery.h5", "--like", "a", "--at-least", "0.5"], 2, "--at-least has no effect with --like"),
@@ -279,10 +283,30 @@ def test_a_query_moves_towards_the_shots_that_are_liked(here: Here, sentences: P
     assert [*scores["--like", "cat"]] == ["dog", "car"]
     with Store(sentences) as read:
         dog, cat = units(read.read(["dog", "cat"]).vectors)
-    # Of query q and cat c, the moved one is q + .75 c; products with q are those of the first search.
+    # Of query q and cat c, the moved one is q + c; products with q are those of the first search.
     q_dog, q_cat = scores[()]["dog"], scores[()]["cat"]
-    size = (1 + 0.75**2 + 2 * 0.75 * q_cat) ** 0.5
-    assert scores["--like", "cat"]["dog"] == pytest.approx((q_dog + 0.75 * dog @ cat) / size, abs=1e-3)
+    size = (2 + 2 * q_cat) ** 0.5
+    assert scores["--like", "cat"]["dog"] == pytest.approx((q_dog + dog @ cat) / size, abs=1e-3)
+
+
+def test_a_shot_is_found_that_another_one_follows(here: Here, sentences: Path, tmp_path: Path) -> None:
+    with Store(sentences) as read:
+        vectors, made = dict(zip(read.ids, read.read(read.ids).vectors, strict=True)), read.provenance
+    times = {"dog": ("a.mp4", 0, 4), "car": ("a.mp4", 4, 9), "cat": ("a.mp4", 30, 31)}
+    shots = [Shot(id, *time) for id, time in times.items()]
+    store(tmp_path / "films.h5", "minilm", vectors, made, shots=shots)
+    topics = "cat a kitten\ndog a puppy by the sea\ncar a truck\n"
+    _, out, _ = here("search", "films.h5", "--topics", "-", stdin=topics)
+    rows = [row.split() for row in out.splitlines()]
+    plain = {row[0]: float(row[4]) for row in rows if row[0] == row[2]}
+    line = ("search", "films.h5", "--query", "a puppy by the sea", "--then", "a truck")
+    code, out, told = here(*line, "--within", 10, "--depth", 1, "--times", "t.times")
+    assert (code, told, [row.split()[:4] for row in out.splitlines()]) == (0, "", [["query", "Q0", "dog", "1"]])
+    assert float(out.split()[4]) == pytest.approx(plain["dog"] + plain["car"])
+    assert Path("t.times").read_text().startswith("query\t")
+    _, out, _ = here(*line, "--then", "a kitten")
+    assert [row.split()[2] for row in out.splitlines()] == ["dog"]
+    assert float(out.split()[4]) == pytest.approx(sum(plain.values()))
 
 
 def test_wordings_of_a_topic_are_blended_by_their_weights(here: Here, sentences: Path) -> None:
@@ -334,19 +358,6 @@ def test_confidences_are_a_run_and_the_run_itself_stays_as_it_was(here: Here, se
     _, out, _ = here(*query, "--at-least", max(values))
     kept = plain.splitlines()[: values.count(max(values))]
     assert out.splitlines() == kept and len(kept) < len(values)
-
-
-def test_the_confidences_of_parts_are_those_of_the_gallery(here: Here, sentences: Path, tmp_path: Path) -> None:
-    more = tmp_path / "more.h5"
-    (tmp_path / "more.txt").write_text("boat a boat at sea\n")
-    here("extract", "--model", "minilm", "--text", tmp_path / "more.txt", "-o", more)
-    files = []
-    for number, options in enumerate(([], ["--engine", "dask"])):
-        line = ("search", sentences, more, "--query", "a puppy by the sea", "--threads", 1, *options, "--at-least", 0.1)
-        code, out, _ = here(*line, "--confidence", tmp_path / f"{number}.run")
-        assert code == 0
-        files.append((out, (tmp_path / f"{number}.run").read_bytes()))
-    assert files[0] == files[1] and "boat" in files[0][0]
 
 
 def test_the_table_shows_confidences_in_percent(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -245,6 +245,27 @@ def test_topics_and_judgments_choose_by_xinfap(avs: Avs, data: Path) -> None:
     assert (data / "h.safetensors.csv").read_text().startswith("epoch,loss,xinfAP,")
 
 
+def test_marks_without_dislikes_are_validated_among_other_shots_and_dislikes_alone_refused(
+    avs: Avs, data: Path
+) -> None:
+    captions = [line.split(" ", 1)[1] for line in (data / "v.txt").read_text().splitlines()]
+    (data / "marks.topics.jsonl").write_text(
+        "".join(json.dumps({"id": str(k), "text": captions[k]}) + "\n" for k in (1, 2))
+    )
+    line = (
+        "train", "a.txt", "--video", "a-clip.h5", "--video", "v-clip.h5", "--text", "bow:min_count=1", "--validate",
+        "marks.topics.jsonl", "--qrels", "marks.qrels", "-o", "h.safetensors", "--epochs", 1, *TINY,
+    )  # fmt: skip
+    (data / "marks.qrels").write_text("1 0 v0 1\n2 0 v1 1\n2 0 v2 0\n")
+    ran = avs(*line)
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"judges no shot irrelevant to 1 of 2 topics: \d\d shots without a judgment count", ran.stderr)
+    (data / "marks.qrels").write_text("1 0 v0 0\n")
+    ran = avs(*line)
+    assert ran.returncode == 3
+    assert "marks.qrels judges no shot relevant to the --validate topics, so no head is better" in ran.stderr
+
+
 def test_validation_videos_in_another_store_are_asked_for(avs: Avs, data: Path) -> None:
     line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "bow:min_count=1", "--validate", "v.txt", *TINY)
     ran = avs(*line, "--epochs", 1, "-o", "h.safetensors")

@@ -26,7 +26,7 @@ def test_a_shot_is_preferred_by_its_nearest_liked_shot_and_its_nearest_disliked_
     liked, disliked = np.array([[1.0, 0], [-1, 0]]), np.array([[3.0, 4]])
     assert preferences(shots, liked, disliked, 1, 0.5) == approx([1 - 0.3, 0 - 0.4, 0])
     assert preferences(shots, liked, NONE) == approx([1, 0, 0])
-    assert preferences(shots, NONE, disliked) == approx([-0.6, -0.8, 0])
+    assert preferences(shots, NONE, disliked, 1, 1) == approx([-0.6, -0.8, 0])
 
 
 def test_liked_shots_come_first_and_disliked_ones_last_each_in_their_order() -> None:

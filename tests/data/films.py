@@ -15,3 +15,13 @@ def noise_film(path: Path, draw: np.random.Generator, channel: int, frames: int)
             picture = draw.integers(0, 80, (32, 32, 3), np.uint8) + np.uint8(150) * (np.arange(3) == channel)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")))
         container.mux(stream.encode())
+
+
+def webm_film(path: Path) -> None:
+    """Six seconds at 10 frames a second, with a key frame each second, which browsers play."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libvpx", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 10
+        for n in range(60):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * n, np.uint8))))
+        out.mux(stream.encode())

@@ -22,12 +22,12 @@ def dres(contest: Contest) -> Dres:
 
 def test_a_submission_is_judged(contest: Contest, dres: Dres) -> None:
     assert dres.submit([Answer("00123", 12.0, 15.4996)]) == ("CORRECT", "Submission correct!")
-    assert dres.submit([Answer("00124"), Answer("00123", 0, 1)]).outcome == "WRONG"
+    assert dres.submit([Answer("00124"), Answer("00123", 0, 0)]).outcome == "WRONG"
     assert dres.submit([Answer("00125", 1, 2)]).outcome == "INDETERMINATE"  # status 202
     assert dres.submit([Answer(text="two dogs")]).outcome == "CORRECT"
     assert contest.sent == [
         [{"mediaItemName": "00123", "start": 12000, "end": 15500}],
-        [{"mediaItemName": "00124"}, {"mediaItemName": "00123", "start": 0, "end": 1000}],
+        [{"mediaItemName": "00124"}, {"mediaItemName": "00123", "start": 0, "end": 0}],
         [{"mediaItemName": "00125", "start": 1000, "end": 2000}],
         [{"text": "two dogs"}],
     ]

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import browser
 import numpy as np
 import pytest
 from browser import chromium, press, watched
+from films import webm_film
 
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
@@ -22,22 +22,12 @@ AXE = os.environ.get("AVS_AXE", "node_modules/axe-core/axe.min.js")
 PLAYER = "document.querySelector('#large video')"
 
 
-def film(path: Path) -> None:
-    """Six seconds at 10 frames a second, with a key frame each second."""
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libvpx", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 10
-        for n in range(60):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * n, np.uint8))))
-        out.mux(stream.encode())
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page of five shots: two of a video, one of a file that is none, one of a missing file, one without times."""
     folder = tmp_path_factory.mktemp("playing")
     (folder / "videos").mkdir()
-    film(folder / "videos" / CLIP)
+    webm_film(folder / "videos" / CLIP)
     (folder / "videos" / "broken.mp4").write_bytes(b"not a video")
     shots = {
         Shot("one", f"videos/{CLIP}", 1.5, 2.25),

@@ -17,7 +17,7 @@ from PIL import Image
 from avs_cli.cli import exit_code
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.pages import results
-from avs_cli.pages.results import clock, stretch
+from avs_cli.pages.cards import clock, stretch
 from avs_cli.stages.view import RankedShot, laid_out, readable, run_names
 from avs_cli.types import Shot
 
@@ -452,7 +452,7 @@ def test_only_a_jpeg_is_a_thumbnail() -> None:
 
 def test_nothing_but_our_own_style_script_and_policy_goes_into_the_page_unescaped() -> None:
     templates = [path.read_text(encoding="utf-8") for path in Path(results.__file__).parent.glob("*.html")]
-    assert len(templates) == 3
+    assert len(templates) == 6
     trusted = [name for text in templates for name in re.findall(r"(\w+) *\| *safe|autoescape|Markup", text)]
     assert sorted(trusted) == ["pictures", "policy", "script", "style"]
 

@@ -14,7 +14,7 @@ from avs_cli.core.fusion.methods import methods
 from avs_cli.errors import MismatchError, SpecError, UnknownName
 from avs_cli.io.text.trec import read_qrels, read_run, write_run
 from avs_cli.stages import evaluate, fuse
-from avs_cli.types import Run
+from avs_cli.types import FUSER_INPUTS, Fuser, Judgment, Run
 
 Here = Callable[..., Any]
 NAMES = ("one", "two", "three")
@@ -105,6 +105,30 @@ def test_a_comparison_has_the_values_that_evaluation_gives_each_method(folder: P
     assert not found.best_unlearned.learns and found.best_unlearned.method in rows
     again = fuse.compare(list(reversed(PATHS)), "q.txt", folds=2)
     assert {row.method: row.values for row in again.rows} == {row.method: row.values for row in found.rows}
+
+
+def test_marks_of_few_topics_teach_and_those_that_cannot_are_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judged = read_qrels("q.txt")
+    liked = {topic: [shot for shot, one in judged[topic].items() if one.relevance] for topic in judged}
+    marks = {topic: {shot: Judgment(1) for shot in liked[topic][:2]} for topic in ("1661", "1662", "1663")}
+    learned = fuse.learn(PATHS, marks, steps="1", fitted=True)
+    assert learned.run.keys() == {str(topic) for topic in range(1661, 1668)}
+    dull = {topic: dict.fromkeys(of_topic, Judgment(0)) for topic, of_topic in marks.items()}
+    with pytest.raises(MismatchError, match="no shot of the runs' 3 judged topics is relevant, so there is nothing to"):
+        fuse.learn(PATHS, dull)
+    caplog.clear()
+    # The model for 1661 has seen 1662 alone, which has no relevant shot: its runs have equal weights.
+    mixed = fuse.learn(PATHS, {"1661": marks["1661"], "1662": dull["1662"]}, steps="1", reported=True)
+    assert "1 of 2 judged topics have no relevant shot and teach nothing: 1662" in caplog.text
+    equal = fuse.apply(
+        Fuser(NAMES, "AP", FUSER_INPUTS[0], (1 / 3, 1 / 3, 1 / 3)), {n: read_run(f"{n}.run") for n in NAMES}
+    )
+    assert [*mixed.run["1661"]] == [*equal["1661"]]
+    with pytest.raises(MismatchError, match=r"1 judged topic: .* or rerank this one by its judgments"):
+        fuse.learn(PATHS, {"1661": marks["1661"]})
+    assert fuse.fit(PATHS, {"1661": marks["1661"]}).topics == ("1661",)
 
 
 def test_depth_and_topics_cut_runs_as_the_command_does(avs_here: Here, folder: Path) -> None:

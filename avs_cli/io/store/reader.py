@@ -298,7 +298,11 @@ class Gallery(Resource):
 
     def places(self, ids: Sequence[str]) -> np.ndarray:
         """(N,) positions of ids in the gallery; -1 for those that it lacks."""
-        return Lookup(self.columns)(ids)
+        return self._lookup(ids)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self.columns)
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The blocks of each store in turn."""

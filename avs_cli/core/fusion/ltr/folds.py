@@ -16,7 +16,10 @@ def split(topics: Sequence[str], folds: int, seed: int) -> list[list[str]]:
     The result does not depend on the order of `topics`. Raises MismatchError for fewer than two topics.
     """
     if len(topics) < 2:
-        raise MismatchError(f"{len(topics)} judged topic: out-of-fold rankings need at least two")
+        raise MismatchError(
+            f"{len(topics)} judged topic: out-of-fold rankings need at least two; judge another one, or rerank "
+            "this one by its judgments (avs rerank --method feedback)"
+        )
     order = np.random.default_rng(seed).permutation(sorted(topics)).tolist()
     return [sorted(order[start::folds]) for start in range(min(folds, len(order)))]
 

@@ -100,7 +100,7 @@ def _ascend(candidates: BestShots, measure: BatchedMeasure, seen: np.ndarray, rn
     rows = np.tile(topics, moves)
     weights = np.ones(runs, np.float32)
     score = evidence.sum(axis=0)
-    best = -1.0
+    best = 0.0  # topics without a relevant shot leave the weights equal
     for run in rng.permutation(runs):
         rest = score - weights[run] * evidence[run]
         scores = rest + GRID[:, None, None] * evidence[run]  # (moves, T, M)

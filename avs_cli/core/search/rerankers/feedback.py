@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 
 from avs_cli.core.search.exact import Cosine
-from avs_cli.core.search.feedback import moved, preferences
+from avs_cli.core.search.feedback import DISLIKE, LIKE, moved, preferences
 from avs_cli.core.search.rerankers.candidates import Candidates, check_least
 
 
 def rerank(
     candidates: Candidates,
     kind: Literal["rocchio", "nearest"] = "rocchio",
-    like: float = 0.75,
-    dislike: float = 0.25,
+    like: float = LIKE,
+    dislike: float = DISLIKE,
 ) -> np.ndarray:
     """(K,) cosines with the moved query, or preferences; `like`, `dislike`: weights of the judged shots."""
     check_least("feedback", 0, like=like, dislike=dislike)

@@ -1,0 +1,720 @@
+"""Live: galleries that stay open, with their models loaded: search, more like a shot, marks that teach, exports.
+
+with Live(["videos.h5"], marks="marks.qrels") as live:
+    answer = live.search(Question("a dog on a beach -people"))
+    live.mark(Question("a dog on a beach -people"), "beach_12", True)
+    better = live.search(Question("a dog on a beach -people"))          # re-ranked by the mark
+    live.write(better, "run", "dog.run")
+
+Every answer is made by the functions that the commands call. A gallery that changes on disk is opened again before the
+next question. All methods may be called from several threads.
+"""
+
+import hashlib
+import math
+import os
+import re
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from avs_cli.core.device import prepare
+from avs_cli.core.search.confidence import DOUBTFUL, Confidence
+from avs_cli.core.search.diversity import near_duplicates
+from avs_cli.core.search.exact import shot_units, top_shots
+from avs_cli.core.search.subset import Subset
+from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
+from avs_cli.io.resource import Resource
+from avs_cli.io.store.reader import Gallery, features, open_gallery
+from avs_cli.io.store.schema import Ids
+from avs_cli.io.text.marks import IRRELEVANT, RELEVANT, Mark, MarksFile
+from avs_cli.io.text.trec import write_run
+from avs_cli.io.video.find import video_files
+from avs_cli.io.video.frames import is_picture
+from avs_cli.provenance import HEAD
+from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.clip import Cut, cuts, write_clips, write_list
+from avs_cli.stages.fuse import fuse
+from avs_cli.stages.inputs import FilePath, Paths, comparison, missing_videos, path_names
+from avs_cli.stages.rerank import rerank
+from avs_cli.stages.search import against_chance, calibration, towards, without
+from avs_cli.stages.sequences import sequence
+from avs_cli.stages.topics import (
+    SentenceEncoder,
+    TopicVectors,
+    check_images,
+    encoded_by,
+    encoded_sentences,
+    liked,
+    text_encoder,
+)
+from avs_cli.stages.view import readable, usual_aspect
+from avs_cli.types import Judgment, Run, Shot, Topic, Variant, ranked
+
+__all__ = ["Export", "Facet", "Live", "LiveAnswer", "Question"]
+
+Export = Literal["run", "csv", "edl", "fcpxml", "m3u"]
+"""What `Live.write` writes: the ranking as a run, or the first shots as a cut list."""
+
+# Weight of what a question excludes, beside 1 for what it asks for.
+EXCLUDED = -0.5
+# Shots of an answer.
+DEPTH = 1000
+# Above this number of shots, the sentences that confidences are made from take too long.
+SURE = 200_000
+# Answers that are remembered, so that marks and pages of results search nothing again.
+REMEMBERED = 64
+# Thumbnails that the shape of frames is taken from.
+SAMPLED = 100
+# How the topics of questions begin or end that are no sentences.
+_OTHERWISE = re.compile(r"(^|, )(picture|similar to) \S|, then .* within \S+ s$")
+# Of a sequence, the best shots of each part that are looked at.
+FOLLOWED = 10_000
+# The topic within an answer's runs.
+ONE = "query"
+
+
+class _Said(Reporter):
+    """For stages whose notes repeat what an answer says."""
+
+    def note(self, message: str) -> None:
+        """Left out."""
+
+
+SAID = _Said()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to search for, and where.
+
+    text      a sentence; from each " -" on, what to exclude: "a dog on a beach -people -a leash"
+    pictures  paths of example images
+    like      ids of shots to resemble; they are left out of the answer
+    then      a second sentence, whose shot is to follow that of the first one in the same video
+    within    seconds from one to the other
+    features  the features that are searched and fused; none: all
+    file      a video, as shots name it; "" for all
+    folder    the folder of videos; "" for all
+    since     seconds from the start of the video at which shots may start, at least
+    until     and at most
+    """
+
+    text: str = ""
+    pictures: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    then: str = ""
+    within: float = 30.0
+    features: tuple[str, ...] = ()
+    file: str = ""
+    folder: str = ""
+    since: float = 0.0
+    until: float = math.inf
+
+    def topic(self) -> Topic:
+        """What is asked, without where, as a topic of the marks. Raises SpecError where nothing is asked."""
+        if self.then:
+            return Topic(ONE, f"{self.text}, then {self.then} within {self.within:g} s")
+        found = wordings(self.text)
+        texts = [*(text for weight, text in found if weight > 0)]
+        texts += [f"picture {PurePath(path).name}" for path in self.pictures]
+        texts += [f"similar to {shot}" for shot in self.like]
+        if not texts:
+            raise SpecError("type what to look for: a sentence, or an example picture")
+        query = ", ".join(texts)
+        excluded = tuple(one for one in found if one.weight < 0)
+        return Topic(ONE, query, variants=(Variant(1.0, query), *excluded) if excluded else ())
+
+
+class Facet(NamedTuple):
+    """A file or folder and the number of shots of an answer that are in it."""
+
+    name: str
+    shots: int
+
+
+class LiveAnswer(NamedTuple):
+    """The shots for a question, best first.
+
+    question    what was asked
+    topic       its id among the marks
+    ranking     shot -> score
+    behind      shot -> the better shot that it is a near-duplicate of
+    shots       shot -> its place in a video, where known
+    confidence  shot -> confidence from 0 to 1, where known
+    doubt       what to say where probably nothing is relevant; "" for others
+    judged      shot -> judgment, also of shots that are not in the ranking
+    taught      whether the marks have changed the order
+    files       the videos of the ranking, those with most shots first
+    folders     and the folders of all its files
+    version     of the galleries, which numbers shots and videos
+    seconds     that it took
+    """
+
+    question: Question
+    topic: str
+    ranking: Mapping[str, float]
+    behind: Mapping[str, str]
+    shots: Mapping[str, Shot]
+    confidence: Mapping[str, float]
+    doubt: str
+    judged: Mapping[str, Judgment]
+    taught: bool
+    files: Sequence[Facet]
+    folders: Sequence[Facet]
+    version: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Feature:
+    """A feature of the galleries.
+
+    texts    its text encoder; None where it has none
+    numbers  (N,) the number of the shot in each row
+    rows     (S,) the row of each shot; -1 where the feature lacks it
+    sure     None where confidences are not known
+    """
+
+    gallery: Gallery
+    texts: SentenceEncoder | None
+    numbers: np.ndarray
+    rows: np.ndarray
+    sure: Confidence | None
+
+    def has(self, number: int) -> bool:
+        """Whether it has the shot with this number."""
+        return bool(self.rows[number] >= 0)
+
+
+class _Base(NamedTuple):
+    """What a question finds before marks: the vector and the ranking of each feature."""
+
+    vectors: Mapping[str, np.ndarray]
+    rankings: Mapping[str, dict[str, float]]
+
+
+class _Opened(Resource):
+    """Galleries as they are on disk at one moment.
+
+    ids       of all shots; their positions are their numbers
+    shots     by id, where known
+    videos    as shots name them; their positions are their numbers
+    files     of the videos, where found
+    video_of  (S,) the number of the video of each shot; -1 where unknown
+    starts    (S,) seconds
+    """
+
+    def __init__(self, galleries: Mapping[str, Gallery], folders: Sequence[str], version: str, stack: ExitStack):
+        self.galleries, self.version, self._resources = galleries, version, stack
+        self.ids = list(dict.fromkeys(id for gallery in galleries.values() for id in gallery.ids))
+        self.numbers = {id: number for number, id in enumerate(self.ids)}
+        self.shots: dict[str, Shot] = {}
+        places: dict[str, str] = {}
+        for gallery in galleries.values():
+            for store in gallery.stores:
+                shots = store.shots()
+                self.shots = shots | self.shots
+                places = {shot.video: store.path for shot in shots.values()} | places
+        self.videos = list(places)
+        self.files = video_files(places, folders)
+        by_name = {video: number for number, video in enumerate(self.videos)}
+        known = [self.shots.get(id) for id in self.ids]
+        self.video_of = np.array([by_name[shot.video] if shot else -1 for shot in known], np.int64)
+        self.starts = np.array([shot.start if shot else 0.0 for shot in known])
+        self.pictured = {id for gallery in galleries.values() for one in gallery.stores for id in Ids(one.pictures[0])}
+        self.aspect = self._aspect()
+        self.features: dict[str, _Feature] = {}
+        self.users = 0
+        self.replaced = False
+
+    def thumbnail(self, shot: str) -> bytes | None:
+        """A thumbnail as JPEG, from the first file that has one of the shot."""
+        found = (gallery.thumbnail(shot) for gallery in self.galleries.values())
+        return next((jpeg for jpeg in found if jpeg is not None), None)
+
+    def _aspect(self) -> float:
+        some = list(islice((shot for shot in self.ids if shot in self.pictured), SAMPLED))
+        return usual_aspect([one for shot in some if (one := readable(self.thumbnail(shot)))])
+
+    def some_shots(self, ids: Sequence[str], /) -> dict[str, Shot]:
+        """Those of these shots that are described, by id."""
+        return {id: self.shots[id] for id in ids if id in self.shots}
+
+    def there(self, question: Question) -> np.ndarray | None:
+        """(S,) whether a shot is where the question asks; None: all are."""
+        chosen = np.ones(len(self.ids), bool)
+        if question.file or question.folder:
+            wanted = [
+                (not question.file or video == question.file)
+                and (not question.folder or folder_of(video) == question.folder)
+                for video in self.videos
+            ]
+            chosen &= np.array([*wanted, False])[self.video_of]
+        if question.since > 0 or question.until < math.inf:
+            chosen &= (self.starts >= question.since) & (self.starts <= question.until)
+        return None if chosen.all() else chosen
+
+
+class Live(Resource):
+    """Galleries and models that stay open, and the marks of a user."""
+
+    def __init__(
+        self,
+        galleries: Paths,
+        *,
+        marks: FilePath = "marks.qrels",
+        videos: Paths = (),
+        weights: FilePath | None = None,
+        allow_mismatch: bool = False,
+        device: str = "auto",
+        threads: int = 0,
+        report: Reporter = LOGGED,
+    ):
+        """Opens the galleries and loads their text encoders.
+
+        galleries  feature stores: FILE with all its features, or FILE::FEATURE. Stores of one feature are one gallery;
+                   rankings of several features are fused
+        marks      qrels to which judgments are added; created with the first one. The texts of their topics are in a
+                   file beside it, see `io.text.marks`
+        videos     folders or files in which to look for the videos by name, if they are not where the stores say
+        weights    a local checkpoint of the galleries' model
+
+        Notes features that read no sentences, and videos that are missing. Raises MismatchError where no feature reads
+        sentences, FormatError for files that are none of these.
+        """
+        self.stores, self.folders = path_names(galleries), path_names(videos)
+        self._weights, self._report = weights, report
+        self._comparison = comparison(allow_mismatch, report)
+        self._machine = prepare(device, threads)
+        self._resources = ExitStack()
+        self._encoders: dict[str, tuple[object, SentenceEncoder | None]] = {}
+        self._searching, self._opening, self._marking = threading.Lock(), threading.RLock(), threading.Lock()
+        self._remembered: OrderedDict[tuple[str, Question], _Base] = OrderedDict()
+        self.marks = MarksFile(marks)
+        self._opened = self._open(_state(self.stores))
+        self._resources.callback(self._retire)
+        missing = [video for video in self._opened.videos if not is_picture(video) and video not in self._opened.files]
+        if missing:
+            lost = missing_videos(missing, len(self._opened.videos), self.folders, self.stores)
+            report.note(f"{lost}: their shots do not play; give --videos FOLDER")
+
+    # What there is
+
+    @property
+    def features(self) -> list[str]:
+        """The features that are searched."""
+        return [name for name, one in self._opened.features.items() if one.texts]
+
+    def __len__(self) -> int:
+        """Number of shots."""
+        return len(self._opened.ids)
+
+    @property
+    def version(self) -> str:
+        """Changes with the galleries; numbers of shots and videos are of one version."""
+        return self._opened.version
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of most thumbnails, from 0.8 to 1.8."""
+        return self._opened.aspect
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether confidences of sentences are known."""
+        return any(one.sure for one in self._opened.features.values())
+
+    def shot(self, id: str) -> Shot:
+        """A shot's place in a video. Raises MismatchError where it is unknown."""
+        if id not in self._opened.shots:
+            raise MismatchError(f"the gallery has no times of a shot {id!r}")
+        return self._opened.shots[id]
+
+    def is_pictured(self, shot: str) -> bool:
+        """Whether a shot has a thumbnail."""
+        return shot in self._opened.pictured
+
+    def number(self, shot: str) -> int:
+        """The number of a shot; -1 if the galleries lack it."""
+        return self._opened.numbers.get(shot, -1)
+
+    def video_number(self, shot: str) -> int:
+        """The number of the video of a shot; -1 without a file of it."""
+        opened = self._opened
+        number = opened.numbers.get(shot, -1)
+        video = int(opened.video_of[number]) if number >= 0 else -1
+        return video if video >= 0 and opened.videos[video] in opened.files else -1
+
+    def thumbnail(self, version: str, number: int) -> bytes | None:
+        """The thumbnail of the shot with this number as JPEG; None if it has none, or if the galleries have changed."""
+        with self._current() as opened:
+            if version != opened.version or not 0 <= number < len(opened.ids):
+                return None
+            return opened.thumbnail(opened.ids[number])
+
+    def video(self, version: str, number: int) -> Path | None:
+        """The file of the video with this number; None where there is none, or if the galleries have changed."""
+        opened = self._opened
+        if version != opened.version or not 0 <= number < len(opened.videos):
+            return None
+        return opened.files.get(opened.videos[number])
+
+    # Searching
+
+    def search(
+        self, question: Question, *, at_least: float = 0.0, by_marks: bool = True, fold: bool = False
+    ) -> LiveAnswer:
+        """The shots for a question.
+
+        at_least  leave out shots of a lower confidence; without effect where confidences are unknown
+        by_marks  whether what is marked for this question changes the order: method `feedback` of `stages.rerank`
+        fold      whether near-duplicates stand behind the best of them, as method `diverse` finds them
+
+        Raises SpecError for an empty question and for a feature that is not searched, MismatchError for a shot that the
+        galleries lack.
+        """
+        begun = time.perf_counter()
+        asked = question.topic()
+        self.refresh()
+        with self._marking:
+            self.marks.refresh()
+            topic = self.marks.topic(asked)
+            judged = dict(self.marks.qrels.get(topic, {}))
+        with self._current() as opened:
+            base = self._base(opened, question)
+            marked = {shot: one for shot, one in judged.items() if one.relevance >= 0 and shot in opened.numbers}
+            taught = by_marks and bool(marked)
+            rankings = self._taught(opened, base, marked) if taught else base.rankings
+            ranking = _fused(rankings)
+            sure = self._confidence(opened, question, base)
+            doubt = ""
+            if sure and (best := max(sure.values())) < DOUBTFUL:
+                doubt = f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}"
+            if at_least and sure:
+                ranking = {shot: s for shot, s in ranking.items() if sure.get(shot, 0.0) >= at_least or shot in marked}
+            behind = self._behind(opened, base, ranking, judged) if fold else {}
+            shots = {shot: opened.shots[shot] for shot in ranking if shot in opened.shots}
+            files = Counter(shot.video for shot in shots.values() if shot.end > shot.start)
+            folders = Counter(folder_of(shot.video) for shot in shots.values())
+            return LiveAnswer(
+                question,
+                topic,
+                ranking,
+                behind,
+                shots,
+                sure,
+                doubt,
+                judged,
+                taught,
+                [Facet(*one) for one in files.most_common()],
+                [Facet(*one) for one in folders.most_common()],
+                opened.version,
+                time.perf_counter() - begun,
+            )
+
+    def _base(self, opened: _Opened, question: Question) -> _Base:
+        """What a question finds, without marks; remembered."""
+        key = (opened.version, question)
+        with self._searching:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
+            chosen = self._chosen(opened, question)
+            vectors = {name: self._vector(one, question.text, question) for name, one in chosen.items()}
+            if question.then:
+                rankings = {name: self._sequences(opened, one, vectors[name], question) for name, one in chosen.items()}
+            else:
+                there = opened.there(question)
+                rankings = {name: self._rank(one, vectors[name], there, question.like) for name, one in chosen.items()}
+            found = _Base(vectors, rankings)
+            self._remembered[key] = found
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+            return found
+
+    def _chosen(self, opened: _Opened, question: Question) -> dict[str, _Feature]:
+        """The features to search; those without sentences find what is like a shot."""
+        known = {
+            name: one for name, one in opened.features.items() if one.texts or not (question.text or question.pictures)
+        }
+        if unknown := [name for name in question.features if name not in known]:
+            raise SpecError(f"no feature {unknown[0]!r} to search; there are {', '.join(known)}")
+        return {name: one for name, one in known.items() if name in (question.features or known)}
+
+    def _vector(self, one: _Feature, text: str, question: Question) -> np.ndarray:
+        """(D,) of a text with the examples of a question."""
+        variants = (*wordings(text), *(Variant(1.0, path) for path in question.pictures))
+        found = None
+        if variants and one.texts:
+            topics = [Topic(ONE, text, variants=variants)]
+            check_images(topics)
+            found = encoded_by(one.texts, topics)
+        if question.like:
+            found = towards(liked(question.like, one.gallery), found)
+        if found is None:
+            raise SpecError("type what to look for: a sentence, or an example picture")
+        return np.asarray(found.vectors[0])
+
+    def _rank(
+        self,
+        one: _Feature,
+        vector: np.ndarray,
+        there: np.ndarray | None,
+        without_shots: Sequence[str],
+        depth: int = DEPTH,
+    ) -> dict[str, float]:
+        places = one.gallery if there is None else Subset(one.gallery, np.flatnonzero(there[one.numbers]))
+        ((found,),) = top_shots([vector[None]], places, depth + len(without_shots), self._machine.threads)
+        return without(found, without_shots, depth)
+
+    def _sequences(self, opened: _Opened, one: _Feature, vector: np.ndarray, question: Question) -> dict[str, float]:
+        """The shots that others follow, as `avs search --then`, of the best `FOLLOWED` of both."""
+        second = replace(question, since=0.0, until=math.inf, like=(), pictures=())
+        runs = [
+            {ONE: self._rank(one, found, opened.there(where), question.like, FOLLOWED)}
+            for found, where in ((vector, question), (self._vector(one, question.then, second), second))
+        ]
+        first, then = runs
+        found = sequence(first, then, opened, question.within, SAID)[ONE] if first[ONE] and then[ONE] else {}
+        return dict(islice(found.items(), DEPTH))
+
+    def _taught(self, opened: _Opened, base: _Base, marked: Mapping[str, Judgment]) -> dict[str, dict[str, float]]:
+        """The rankings of a question, re-ranked by marks."""
+        found = {}
+        for name, ranking in base.rankings.items():
+            feature = opened.features[name]
+            held = {shot: one for shot, one in marked.items() if feature.has(opened.numbers[shot])}
+            if not ranking or not held:
+                found[name] = ranking
+                continue
+            (found[name],) = rerank(
+                {ONE: ranking},
+                feature.gallery,
+                method="feedback",
+                qrels={ONE: held},
+                vectors=TopicVectors([ONE], base.vectors[name][None]),
+                threads=self._machine.threads,
+                report=SAID,
+            ).values()
+        return found
+
+    def _behind(
+        self, opened: _Opened, base: _Base, ranking: Mapping[str, float], judged: Collection[str]
+    ) -> dict[str, str]:
+        """Near-duplicate -> the better shot that stands for it, by the first feature; what is judged stands itself."""
+        feature = opened.features[next(iter(base.rankings))]
+        held = [shot for shot in ranking if feature.has(opened.numbers[shot])]
+        rows = feature.rows[[opened.numbers[shot] for shot in held]]
+        stands = near_duplicates(shot_units(feature.gallery.take(rows)))
+        pairs = zip(held, (held[place] for place in stands.tolist()), strict=True)
+        return {shot: other for shot, other in pairs if shot != other and shot not in judged}
+
+    def _confidence(self, opened: _Opened, question: Question, base: _Base) -> dict[str, float]:
+        """Of the shots of a plain sentence; others have none."""
+        if question.pictures or question.like or question.then or len(wordings(question.text)) > 1:
+            return {}
+        for name, ranking in base.rankings.items():
+            sure = opened.features[name].sure
+            if sure is not None and ranking:
+                return sure.of_run({ONE: dict(ranking)})[ONE]
+        return {}
+
+    # Marks
+
+    def mark(self, question: Question, shot: str, relevant: bool | None) -> Mark:
+        """Judge a shot for a question; None takes its judgment back. It is on the disk when this returns.
+
+        Raises MismatchError for a shot that the galleries lack.
+        """
+        if self.number(shot) < 0:
+            raise MismatchError(f"the gallery has no shot {shot!r}")
+        judgment = None if relevant is None else RELEVANT if relevant else IRRELEVANT
+        with self._marking:
+            return self.marks.mark(question.topic(), shot, judgment)
+
+    def undo(self, question: Question) -> Mark | None:
+        """Take back the last mark for a question; None if there is none."""
+        with self._marking:
+            return self.marks.undo(question.topic())
+
+    def marked(self) -> list[tuple[Topic, int, int]]:
+        """The topics of the marks with how many shots are relevant and how many are not, the latest topic first."""
+        with self._marking:
+            self.marks.refresh()
+            found = []
+            for id, judged in self.marks.qrels.items():
+                if id in self.marks.topics:
+                    relevant = sum(one.relevance > 0 for one in judged.values())
+                    found.append((self.marks.topics[id], relevant, len(judged) - relevant))
+            return found[::-1]
+
+    # What leaves
+
+    def write(self, answer: LiveAnswer, kind: Export, path: FilePath, depth: int = DEPTH) -> None:
+        """Write the first `depth` shots of an answer as a run or a cut list; `-` is stdout."""
+        run = {answer.topic: {shot: answer.ranking[shot] for shot in [*answer.ranking][:depth]}}
+        if kind == "run":
+            write_run(str(path), run, "avs", depth)
+        else:
+            write_list(path, self._cuts(run, depth), kind, self._report)
+
+    def write_clips(self, answer: LiveAnswer, folder: FilePath, depth: int = 20) -> list[Path]:
+        """Write the first `depth` shots of an answer as video files; the files that are there now.
+
+        Notes shots that could not be cut.
+        """
+        run = {answer.topic: {shot: answer.ranking[shot] for shot in [*answer.ranking][:depth]}}
+        made = write_clips(self._cuts(run, depth), folder, report=self._report)
+        self._report.note_each(made.failures)
+        return [*made.existing, *made.written]
+
+    def _cuts(self, run: Run, depth: int) -> list[Cut]:
+        with self._current() as opened:
+            stores = [f"{one.path}::{one.feature}" for own in opened.galleries.values() for one in own.stores]
+            found = cuts(run, stores, depth=depth, videos=self.folders, report=self._report)
+        self._report.note_each(found.failures)
+        return found.cuts
+
+    # Opening
+
+    def refresh(self) -> None:
+        """Open the galleries again if their files have changed; if that fails, the old ones stay, with a note."""
+        state = _state(self.stores)
+        if state == self._opened.version:
+            return
+        with self._opening:
+            if state == self._opened.version:
+                return
+            try:
+                opened = self._open(state)
+            except (FormatError, MismatchError, OSError) as error:
+                self._opened.version, failed = state, error
+                self._report.note(f"{failed}; the gallery as it was stays open")
+                return
+            self._retire()
+            self._opened = opened
+            self._report.note(f"the gallery has changed: {len(opened.ids):,} shots")
+
+    def _open(self, version: str) -> _Opened:
+        with ExitStack() as stack:
+            by_feature: dict[str, list[str]] = {}
+            for name in self.stores:
+                path, _, chosen = name.partition("::")
+                for feature in [chosen] if chosen else features(path):
+                    by_feature.setdefault(feature, []).append(f"{path}::{feature}")
+            galleries = {
+                feature: stack.enter_context(open_gallery(names, self._comparison))
+                for feature, names in by_feature.items()
+            }
+            if not any(map(len, galleries.values())):
+                raise MismatchError(f"{', '.join(self.stores)}: no shots to search")
+            opened = _Opened(galleries, self.folders, version, stack.pop_all())
+        for name, gallery in galleries.items():
+            numbers = np.array([opened.numbers[id] for id in gallery.ids], np.int64)
+            rows = np.full(len(opened.ids), -1, np.int64)
+            rows[numbers] = np.arange(len(numbers))
+            texts = self._text_encoder(name, gallery)
+            opened.features[name] = _Feature(gallery, texts, numbers, rows, self._sure(gallery, texts))
+        if not any(one.texts for one in opened.features.values()):
+            opened.close()
+            raise MismatchError(f"{', '.join(self.stores)}: no feature that reads sentences; encode one with avs index")
+        return opened
+
+    def _text_encoder(self, name: str, gallery: Gallery) -> SentenceEncoder | None:
+        """The text encoder of a feature, kept while the feature's provenance stays; None where it has none."""
+        known = self._encoders.get(name)
+        if known is None or known[0] != gallery.provenance:
+            texts: SentenceEncoder | None = None
+            try:
+                texts = text_encoder(gallery, self._machine.device, self._machine.threads, self._weights)
+                encoded_by(texts, [Topic(ONE, "a first sentence loads the network")])
+            except (MismatchError, SpecError, UnavailableError) as error:
+                self._report.note(f"{name} is left out of searches for sentences: {error}")
+            known = self._encoders[name] = gallery.provenance, texts
+        return known[1]
+
+    def _sure(self, gallery: Gallery, texts: SentenceEncoder | None) -> Confidence | None:
+        if texts is None or HEAD in gallery.provenance or calibration(gallery.provenance) is None:
+            return None
+        if not 0 < len(gallery) <= SURE:
+            return None
+        (bank,) = top_shots([encoded_sentences(texts)], gallery, 1, self._machine.threads)
+        return against_chance(bank, gallery)
+
+    @contextmanager
+    def _current(self) -> Iterator[_Opened]:
+        """The galleries, which stay open as long as the context is, also if new ones take their place."""
+        with self._opening:
+            opened = self._opened
+            opened.users += 1
+        try:
+            yield opened
+        finally:
+            with self._opening:
+                opened.users -= 1
+                if opened.replaced and not opened.users:
+                    opened.close()
+
+    def _retire(self) -> None:
+        with self._opening:
+            self._opened.replaced = True
+            if not self._opened.users:
+                self._opened.close()
+
+
+def wordings(text: str) -> list[Variant]:
+    """The sentence of a query line with weight 1 and what it excludes with a negative one.
+
+    "a dog on a beach -people -a leash" excludes "people" and "a leash". Raises SpecError for the name of a picture.
+    """
+    first, *others = f" {' '.join(text.split())}".split(" -")
+    found = [Variant(1.0, first.strip())] if first.strip() else []
+    found += [Variant(EXCLUDED, one.strip()) for one in others if any(map(str.isalnum, one))]
+    # Elsewhere the name of a picture is the picture, and a question's text names no files.
+    if named := next((one.text for one in found if is_picture(one.text)), ""):
+        raise SpecError(f"{named!r} reads like the name of a picture; drop the picture itself on the page")
+    return found
+
+
+def line_of(topic: Topic) -> str:
+    """The query line that asks for a topic of the marks; "" for one that was asked in another way."""
+    line = " -".join(variant.text for variant in topic.variants) if topic.variants else topic.query
+    if _OTHERWISE.search(topic.query):
+        return ""
+    again = Question(line).topic()
+    return line if (again.query, again.variants) == (topic.query, topic.variants) else ""
+
+
+def folder_of(video: str) -> str:
+    """The folder of a video."""
+    return str(PurePath(video).parent)
+
+
+def _fused(rankings: Mapping[str, dict[str, float]]) -> dict[str, float]:
+    """One ranking of those of several features, by reciprocal rank fusion; best first."""
+    if len(rankings) == 1:
+        (scores,) = rankings.values()
+    else:
+        (scores,) = fuse({name: {ONE: ranking} for name, ranking in rankings.items()}, "rrf", depth=DEPTH).values()
+    return {shot: scores[shot] for shot in ranked(scores)}
+
+
+def _state(stores: Sequence[str]) -> str:
+    """A digest of which files the stores are."""
+    states = []
+    for name in dict.fromkeys(one.partition("::")[0] for one in stores):
+        try:
+            found = os.stat(name)
+            states.append((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+        except OSError:
+            states.append((0, 0, 0, 0))
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
