@@ -146,8 +146,8 @@ def timed(files: list[str], qrels: str, peer: str = "ranx") -> Iterator[tuple[st
 def equal(runs: list[Run], qrels: Qrels) -> Iterator[tuple[str, str, str]]:
     """The largest relative difference from the scores of ranx, of all methods that define them as it does.
 
-    ranx runs in `$RANX_PYTHON`, or here. Runs have no ties, and every tenth topic is fused. Condorcet, Borda and CombMED
-    differ by definition; tests/parity/test_ranx.py compares them.
+    ranx runs in `$RANX_PYTHON`, or here. Runs have no ties, and every tenth topic is fused. Condorcet, Borda and
+    CombMED differ by definition; tests/parity/test_ranx.py compares them.
     """
     what = "scores of all methods, largest relative difference from ranx"
     python = os.environ.get("RANX_PYTHON") or (sys.executable if find_spec("ranx") else "")
