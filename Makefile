@@ -83,7 +83,7 @@ demo: $(VENV)/.installed $(if $(VIDEOS),,$(DEMO)/videos)
 # so that only what failed is run again with them.
 test: lint types
 	export OMP_NUM_THREADS=1; $(BIN)/python -m pytest -n 2 --dist worksteal --assert=plain || \
-		{ $(BIN)/python -m pytest --last-failed; exit 1; }
+		{ $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; exit 1; }
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -20,16 +20,17 @@ import typer
 from avs_cli import __version__, cli
 from avs_cli.core.evaluation.measures import PLAIN
 from avs_cli.core.fusion.methods import MEASURES, methods
-from avs_cli.core.registry import Registry
+from avs_cli.core.registry import Registry, RegistryPair
 from avs_cli.core.shots import detectors
+from avs_cli.core.words import readers
 from avs_cli.io.atomic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 # The source of avs-formats(7): "# " begins a section, "- TERM: " an entry of a list, and indented text is an example.
 FORMATS = Path(__file__).with_name("formats.txt")
 # By command and option: options with the same name may have different values.
-REGISTRIES = {
-    ("extract", "model"): Registry("model", "avs_cli.core.encoders", "load"),
+REGISTRIES: dict[tuple[str, str], Registry | RegistryPair] = {
+    ("extract", "model"): RegistryPair(Registry("model", "avs_cli.core.encoders", "load"), readers),
     ("index", "model"): Registry("model", "avs_cli.core.encoders", "load"),
     ("index", "shots"): detectors,
     ("shots", "detector"): detectors,
@@ -81,7 +82,7 @@ class Parameter(NamedTuple):
     help: str
     required: bool = False
     many: bool = False
-    registry: Registry | None = None
+    registry: Registry | RegistryPair | None = None
     left_out: tuple[str, ...] = ()
 
 
@@ -229,7 +230,7 @@ def option_items(command: Any) -> Iterator[str]:
                 yield from entries(option.registry, option.left_out)
 
 
-def entries(registry: Registry, left_out: Sequence[str] = ()) -> Iterator[str]:
+def entries(registry: Registry | RegistryPair, left_out: Sequence[str] = ()) -> Iterator[str]:
     """What a registry offers: each entry's name, what it is and its parameters, of its file, read and not imported."""
     yield ".RS\n"
     for name in (name for name in registry.names() if name not in left_out):
@@ -239,16 +240,16 @@ def entries(registry: Registry, left_out: Sequence[str] = ()) -> Iterator[str]:
     yield ".RE\n"
 
 
-def source(registry: Registry, name: str) -> ast.Module:
+def source(registry: Registry | RegistryPair, name: str) -> ast.Module:
     """An entry's file, read and not imported."""
-    spec = find_spec(registry.package)
+    spec = find_spec(registry.of(name).package)
     folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
     module = folder / name.replace("-", "_")
     file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def offered(key: tuple[str, str], registry: Registry) -> list[str]:
+def offered(key: tuple[str, str], registry: Registry | RegistryPair) -> list[str]:
     """The words that completion offers: names of entries; for the measures of `eval`, their names in papers."""
     if key != ("eval", "measure"):
         return registry.names()

@@ -99,6 +99,17 @@ class Pixels:
     crops: int = 1
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Preprocessing of frames that are wanted whole, in their own proportions.
+
+    longest  the long side that larger frames are scaled to, in pixels; smaller ones stay as they are
+    """
+
+    longest: int
+    interpolation: str = "bicubic"
+
+
 Span = tuple[float, float]
 """Start and end of a shot in its video, in seconds."""
 
@@ -153,7 +164,7 @@ class Frames(NamedTuple):
     """A piece of one shot on its way to the encoder.
 
     shot       the shot's id
-    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`
+    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of whole frames (1, H, W, 3)
     last       whether this piece ends the shot
     thumbnail  a JPEG of the shot's middle frame, with the last piece
     """
@@ -199,6 +210,48 @@ class Joined(NamedTuple):
         features = {name: block.part(low, high) for name, block in self.features.items()}
         lacking = {name: which[low:high] for name, which in self.lacking.items()} if self.lacking else None
         return Joined(self.ids[low:high], features, lacking)
+
+
+class Piece(NamedTuple):
+    """A piece of text in a video: a line on the screen, a subtitle, words that are spoken.
+
+    text        as it is written, in any script; may have line breaks
+    start, end  in seconds, in the video
+    box         left, top, right and bottom on the picture, as fractions of its width and height; None: nowhere
+    confidence  of the recogniser, from 0 to 1; None: unknown
+    """
+
+    text: str
+    start: float
+    end: float
+    box: tuple[float, float, float, float] | None = None
+    confidence: float | None = None
+
+
+class Cues(NamedTuple):
+    """The subtitles of a video.
+
+    pieces  in the order of their times
+    tracks  how many streams and files they are from
+    notes   on these files
+    """
+
+    pieces: Sequence[Piece]
+    tracks: int
+    notes: Sequence[str] = ()
+
+
+class Sound(NamedTuple):
+    """A piece of the sound of a video, which begins with its first frame.
+
+    samples  (N,) int16, 16000 a second, of all channels together
+    last     whether it ends the sound
+    silent   whether the video has no sound at all
+    """
+
+    samples: "np.ndarray"
+    last: bool
+    silent: bool = False
 
 
 class WordVectors(NamedTuple):

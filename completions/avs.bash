@@ -35,7 +35,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
+            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--head) ;;
             extract:--missing) words='error skip zero' ;;
@@ -135,6 +135,7 @@ _avs() {
             search:--missing) words='error skip zero' ;;
             search:--depth) compopt +o default 2>/dev/null ;;
             search:--at-least) ;;
+            search:--ngrams) ;;
             search:--confidence) ;;
             search:--tag) ;;
             search:--output | search:-o) ;;
@@ -233,7 +234,8 @@ _avs() {
             convert:--head) ;;
             convert:--feature) ;;
             convert:--vocabulary) ;;
-            convert:--layout) words='bigfile clip-retrieval' ;;
+            convert:--layout) words='bigfile clip-retrieval srt vtt' ;;
+            convert:--shots) ;;
             convert:--word-vectors) ;;
             *)
                 [[ $current == -* ]] && case $command in
@@ -242,7 +244,7 @@ _avs() {
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
-                    search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --missing --depth --at-least --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --missing --depth --at-least --ngrams --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --qrels --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
@@ -251,7 +253,7 @@ _avs() {
                     serve) words='--qrels --videos --host --port --open --dres --dres-user --dres-evaluation --weights --allow-mismatch --device --threads --help' ;;
                     clip) words='--gallery -g --topics --depth --pad --exact --list --videos --workers --timeout --output -o --help' ;;
                     info) words='--json --help' ;;
-                    convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --word-vectors --help' ;;
+                    convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --shots --word-vectors --help' ;;
                 esac
                 ;;
         esac

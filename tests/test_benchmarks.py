@@ -70,6 +70,7 @@ def test_a_peer_that_is_not_installed_is_a_row_and_the_others_go_on() -> None:
 def test_fusing_is_timed_without_its_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fuse = loaded("fuse")
     monkeypatch.setattr(fuse, "REPEATS", 1)
+    monkeypatch.setattr(fuse, "TRIES", 1)
     for name, order in (("a", "ab"), ("b", "ba")):
         (tmp_path / name).write_text("".join(f"{t} Q0 {s} 1 {-n} x\n" for t in range(10) for n, s in enumerate(order)))
     (tmp_path / "qrels").write_text("".join(f"{t} 0 {s} {int(s == 'a')}\n" for t in range(10) for s in "ab"))

@@ -37,6 +37,7 @@ from avs_cli.stages.extract_heads import extract_heads  # noqa: E402
 from avs_cli.stages.index import index  # noqa: E402
 from avs_cli.stages.rerank import rerank_runs  # noqa: E402
 from avs_cli.stages.search import search, search_heads, searching_heads  # noqa: E402
+from avs_cli.types import Judgment  # noqa: E402
 
 DATA = Path(__file__).with_name("data")
 # Workers know the tests' own encoders.
@@ -250,6 +251,8 @@ def test_a_search_with_heads_is_the_local_one(
         {"method": "neighbours"},
         {"method": "hubness:kind=qbnorm", "bank": "bank.h5"},
         {"method": "scores", "scores": {"": {f"shot{number:04}": number / 7 for number in range(0, 700, 3)}}},
+        {"method": "feedback", "qrels": {"2": {"shot0007": Judgment(1), "shot0600": Judgment(0)}}},
+        {"method": "diverse:fold=0.8", "vectors": ""},
     ],
     ids=lambda options: options["method"],
 )

@@ -20,12 +20,16 @@ def convert(
         str,
         typer.Argument(
             metavar="IN",
-            help="TRECVID XML, RUC scores, a TREC run, captions, a checkpoint, vectors or a store; - is stdin.",
+            help="TRECVID XML, RUC scores, a TREC run, captions, a checkpoint, vectors, subtitles, words as JSON lines "
+            "or a store; - is stdin.",
         ),
     ],
     target: Annotated[
         str,
-        typer.Argument(metavar="OUT", help="A TREC run, captions, safetensors, a store or vectors; - is stdout."),
+        typer.Argument(
+            metavar="OUT",
+            help="A TREC run, captions, safetensors, a store, vectors, JSON lines or subtitles; - is stdout.",
+        ),
         WRITES,
     ],
     tag: options.Tag = "avs",
@@ -58,9 +62,15 @@ def convert(
         typer.Option("--frames", help="Group rows named <item>_<number> as the frames of one item."),
     ] = False,
     layout: Annotated[
-        Literal["bigfile", "clip-retrieval"] | None,
-        typer.Option(help="Layout of an output folder.", show_default="bigfile"),
+        Literal["bigfile", "clip-retrieval", "srt", "vtt"] | None,
+        typer.Option(help="Layout of an output folder.", show_default="bigfile; of texts, srt"),
     ] = None,
+    shots: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE", help="Shot table that divides subtitles among its shots; without it a file is one shot."
+        ),
+    ] = "",
     word_vectors: Annotated[
         str, typer.Option(metavar="PATH", help="Word vectors of a head: a BigFile folder or a text file.")
     ] = "",
@@ -76,6 +86,10 @@ def convert(
     clip-retrieval folder are converted to a feature store, and a feature store to any of the three. Frames of a shot
     are grouped by video2frames.txt in a BigFile, by repeated ids in x.ids.txt.
 
+    Words: subtitles (.srt, .vtt, .ass, .ssa, or a folder of them, named after their videos) and JSON lines of shots and
+    their pieces of text are converted to a feature of texts, as avs extract --model subtitles writes it; such a feature
+    to JSON lines, which are exact (.jsonl), to .srt or .vtt, or to a folder with a file per video.
+
     Weights: a PyTorch checkpoint (.pth, .pt, .bin) is converted to safetensors for avs extract --weights; a checkpoint
     of LAFF, W2VV++ or SEA to a head for avs search --head.
 
@@ -83,12 +97,15 @@ def convert(
     Examples:
       avs convert submission.xml tv22.run
       avs convert FeatureData/clip/ gallery.h5::clip
+      avs convert subtitles/ words.h5 --shots shots.tsv
+      avs convert words.h5::ocr words.jsonl
     """
     if [source, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     from avs_cli.io.text.captions import write_captions
     from avs_cli.io.text.trec import write_run
     from avs_cli.stages import convert as stage
+    from avs_cli.stages.convert_words import import_words
     from avs_cli.stages.inputs import selected
 
     kind = stage.kind_of(source)
@@ -97,12 +114,19 @@ def convert(
         (kind != "text", OF_RUNS, "without a run"),
         (kind != "checkpoint", ("trust_pickle", *OF_HEADS), "without a checkpoint"),
         (kind != "vectors", ["frames"], "without a BigFile or an .npy"),
-        (kind != "store" or target.endswith(".npy"), ["layout"], "without a store that becomes a folder"),
+        (
+            kind not in ("store", "texts") or target.endswith((".npy", ".jsonl", ".srt", ".vtt")),
+            ["layout"],
+            "without a store that becomes a folder",
+        ),
+        (kind != "words", ["shots"], "without subtitles"),
     )
     if kind == "vectors":
         stage.import_vectors(source, target, frames=frames, report=TERMINAL)
-    elif kind == "store":
-        stage.export_vectors(source, target, layout=layout or "bigfile")
+    elif kind == "words":
+        import_words(source, target, shots=shots, report=TERMINAL)
+    elif kind in ("store", "texts"):
+        stage.export(source, target, layout)
     elif kind == "checkpoint":
         checkpoint = stage.read_checkpoint(source, target, trust_pickle=trust_pickle)
         if stage.is_head(checkpoint):

@@ -9,6 +9,7 @@ from avs_cli import applies
 from avs_cli.console import TERMINAL, table
 from avs_cli.core.encoders import DEFAULT, encoders
 from avs_cli.core.extraction import THUMBNAIL
+from avs_cli.core.words import readers
 from avs_cli.errors import SpecError
 from avs_cli.options import (
     AllowMismatch,
@@ -31,6 +32,9 @@ OF_PICTURES = (
     "shots", "fps", "frames", "max_frames", "pool", "frame_norm", "batch_size", "workers", "timeout", "shard",
     "thumbnails", "retry_failed", "engine", "scheduler",
 )  # fmt: skip
+# What no reader of words heeds, and what some do.
+OF_ENCODERS = ("pool", "frame_norm", "dtype", "precision", "batch_size", "thumbnails", "frames", "engine", "scheduler")
+OF_SOME_READERS = ("fps", "max_frames", "weights", "device", "threads", "workers", "timeout")
 # What has an effect with --head; other options are of encoders.
 OF_HEADS = ("inputs", "head", "missing", "allow_mismatch", "output", "dtype", "device", "threads", "shard")
 
@@ -46,7 +50,7 @@ Models = Annotated[
         "--model",
         metavar="SPEC",
         help="Encoder, as NAME or NAME:KEY=VALUE; repeatable: each model gives a feature of the store, and frames are "
-        f"decoded once for all: {', '.join(encoders.names())}.",
+        f"decoded once for all: {', '.join(encoders.names())}; or a reader of words: {', '.join(readers.names())}.",
     ),
 ]
 
@@ -150,6 +154,19 @@ def extract(
     own size, and the other options apply to all. All models are in memory at once. A model that is added later is the
     only one that runs.
 
+    --model subtitles reads text streams of the videos and files beside them (movie.srt, movie.en.vtt, movie.ass; UTF-8,
+    UTF-16 or else Windows-1252) without a model, in all languages or, with subtitles:en/eng, in those. A shot has the
+    subtitles that it shows for half a second, or for half of its own or their time. avs search ranks them by BM25.
+
+    --model ocr reads what is written in the picture: Latin, Chinese and Japanese script by default, others by a
+    recogniser of PaddleOCR as .onnx in --weights. It reads one frame in two seconds (--fps) and one of each shot, and
+    skips those that hardly differ from the last one. ocr:side=736 takes two thirds of the time, and misses small
+    writing.
+
+    --model asr reads what is said, by Whisper: asr:tiny, base, small (the default), medium, turbo or large-v3, which is
+    downloaded, or a folder of a model in CTranslate2's form in --weights. The language is detected, or that of
+    asr:model=small,language=de. A shot has the words said in it. Both need pip install 'avs-cli[words]'.
+
     --text reads topics: lines of an id and a query, optionally with a narrative or a weight after a tab; TRECVID XML;
     JSON lines or CSV with a header (id, text, narrative, weight). It also reads captions in every format that avs
     convert reads, with the ids that avs train expects.
@@ -169,7 +186,8 @@ def extract(
     Examples:
       avs extract videos/ --shots shots.tsv --model clip --model blip2 -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
-      avs extract videos/ --model clip --engine dask --scheduler tcp://head:8786 -o gallery.h5
+      avs extract videos/ --shots shots.tsv --model subtitles --model ocr -o words.h5
+      avs extract videos/ --shots shots.tsv --model asr --weights faster-whisper-small/ -o words.h5
       avs extract clip.h5 blip2.h5 --head laff.safetensors -o laff.h5
     """
     listed = {str(parameter.name) for parameter in context.command.params} - {"inputs", "list_models", "json"}
@@ -193,6 +211,10 @@ def extract(
         (not text, ["field"], "without --text"),
         (engine == "local", ["scheduler"], "without --engine dask"),
     )
+    if all(map(readers.knows, model)):
+        heeded = {option for one in model for option in readers.module(one).USES}
+        idle = [*OF_ENCODERS, *(option for option in OF_SOME_READERS if option not in heeded)]
+        applies.refuse(context, (not head and not text, idle, f"with --model {' and '.join(model)} alone"))
     from avs_cli.stages import extract as stage
     from avs_cli.stages.inputs import media_around
 
@@ -272,9 +294,12 @@ def _list(json: bool) -> None:
     from avs_cli.core.encoders.catalogue import COLUMNS, facts, listing
     from avs_cli.io.weights import here
 
+    words = {name: readers.module(name).REMARK for name in readers.names()}
     if json:
         from json import dumps
 
-        print(dumps(list(facts(encoders.names(), here)), indent=1))
+        remarks = ({"model": name, "remark": remark} for name, remark in words.items())
+        print(dumps([*facts(encoders.names(), here), *remarks], indent=1))
     else:
-        table(COLUMNS, listing(encoders.names(), here))
+        rows = ((name, *[""] * 6, remark, "", "") for name, remark in words.items())
+        table(COLUMNS, [*listing(encoders.names(), here), *rows])

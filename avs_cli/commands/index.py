@@ -86,6 +86,7 @@ def index(
     Examples:
       avs index ~/Videos
       avs index ~/Videos --model clip
+      avs index ~/Videos --model lite --model ocr --model subtitles
       avs index ~/Videos ~/Phone -o all.h5 --keep-missing
     """
     applies.refuse(context, (engine == "local", ["scheduler"], "without --engine dask"))

@@ -102,11 +102,17 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         videos = f"{index['files']} video{'s' * (index['files'] != 1)}"
         yield f"  index of {videos} ({index['bytes'] / 1e6:.1f} MB{without}), shots by {index['detector']}"
     for feature in facts["features"]:
-        kind = f"{feature['dtype']}{', frame-level' * feature['frame_level']}"
-        rows = f"{feature['items']} items, {feature['vectors']} vectors, {feature['dim']} dimensions ({kind})"
-        yield f"  {feature['name']}  {rows}, {feature['bytes'] / 1e6:.1f} MB"
+        yield f"  {feature['name']}  {feature['items']} items, {_rows(feature)}, {feature['bytes'] / 1e6:.1f} MB"
         for key, value in feature["provenance"].items():
             yield f"    {key}: {_text_of(value)}"
+
+
+def _rows(feature: Mapping[str, Any]) -> str:
+    """What the items of a feature are made of."""
+    if "pieces" in feature:
+        return f"{feature['with_text']} with text, {feature['pieces']} pieces of text"
+    kind = f"{feature['dtype']}{', frame-level' * feature['frame_level']}"
+    return f"{feature['vectors']} vectors, {feature['dim']} dimensions ({kind})"
 
 
 def _text_of(value: object) -> str:

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from avs_cli.core.search.confidence import Confidence
     from avs_cli.io.store.galleries import JoinedGallery
     from avs_cli.io.store.reader import Gallery
+    from avs_cli.io.store.texts import TextGallery
     from avs_cli.stages.search import FeatureWeight
+
+# What has no effect on features of texts.
+OF_VECTORS = ("vectors", "confidence", "weights", "device", "threads", "engine", "scheduler")
 
 Galleries = Annotated[
     list[str],
     typer.Argument(
         metavar="GALLERY...",
-        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature; "
-        "with --head, stores of the head's features, or of its vectors (avs extract --head).",
+        help="Feature stores, searched as one gallery: FILE or FILE::FEATURE. Without --head, all of the same feature "
+        "of vectors, and any features of texts; with --head, stores of the head's features, or of its vectors (avs "
+        "extract --head).",
     ),
 ]
 
@@ -104,9 +109,26 @@ def search(
     ] = None,
     depth: Depth = 1000,
     at_least: Annotated[
-        float,
-        typer.Option(metavar="P", min=0.0, max=1.0, help="Leave out shots of a confidence below P, from 0 to 1."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Leave out shots of a confidence below P, from 0 to 1; of texts, shots with a smaller share of the "
+            "query's words, weighted by how rare they are.",
+            show_default="0; of texts, 0.8, or 0.5 with --ngrams",
+        ),
+    ] = None,
+    ngrams: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=9,
+            help="In texts, match pieces of words of N characters, which tolerates errors of OCR and endings of words; "
+            "0 matches whole words.",
+        ),
+    ] = 0,
     confidence: Annotated[
         str,
         typer.Option(metavar="FILE", help="Write a run whose scores are confidences, for avs view --confidence."),
@@ -150,6 +172,13 @@ def search(
     With --head, a store of the head's vectors (avs extract --head) may stand for those of its features: a score is then
     one dot product per shot, and differs by what the vectors were rounded.
 
+    Features of texts (subtitles, OCR, speech) are ranked by BM25: words of the query in any order, and "phrases" in
+    double quotes, which a shot must have word for word: quote what is written or said in a longer description. Words
+    are compared in Unicode's NFKC_Casefold; Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese by characters and
+    pairs of them. A topic may have no shots; this is noted, and avs fuse then ranks it by the other runs alone. How
+    rare a word is depends on the whole gallery, so parts of it cannot be searched apart. Several features, of texts or
+    one of vectors, write FEATURE.run each into a folder.
+
     --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
     by Rocchio's formula, as in avs rerank --method feedback.
 
@@ -169,7 +198,7 @@ def search(
     \b
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
-      avs search gallery.h5 --query 'a dog on a beach' --at-least 0.5
+      avs search gallery.h5 words.h5 --topics tv22.txt -o runs/
       avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
@@ -202,6 +231,20 @@ def search(
     )
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
+    texts: dict[str, list[str]] = {}
+    if not head:
+        from avs_cli.stages.search_words import by_feature
+
+        texts, vectored = by_feature(gallery)
+        gallery = vectored if texts else gallery
+    alone = bool(texts) and not gallery
+    applies.refuse(
+        context,
+        (not texts, ["ngrams"], "without a feature of texts"),
+        (bool(texts), ("like", "then"), "on a feature of texts"),
+        (alone, OF_VECTORS, "on features of texts"),
+    )
+    several_features = len(texts) + bool(gallery) > 1
     if [output, times, explain, confidence].count("-") > 1:
         raise SpecError("- is stdout, which takes one of --output, --times, --explain and --confidence")
     steps = {f"then {number}": text for number, text in enumerate(then or [], start=1)}
@@ -210,6 +253,23 @@ def search(
     searched = sys.maxsize if then else depth
     if query:
         field = None
+    if texts:
+        from avs_cli.io.atomic import names_folder
+
+        if not wanted:
+            raise SpecError("features of texts need words to search for; give --topics FILE or --query TEXT")
+        if several_features and not names_folder(output):
+            raise SpecError("several features write several runs; give --output FOLDER (existing, or with a final /)")
+        if several_features and tag:
+            raise SpecError("--tag names a single run; with several features, each run has the name of its feature")
+        if several_features and topics == "-":
+            raise SpecError("--topics - is stdin, which can be read once, and there are several features to search")
+        _search_texts(
+            texts, wanted, field, depth, at_least, ngrams, allow_mismatch, output, times, tag, several_features, shown
+        )
+        if alone:
+            return
+    at_least = at_least or 0.0
     if head:
         if not wanted:
             raise SpecError("--head needs text; give --topics FILE or --query TEXT")
@@ -283,7 +343,8 @@ def search(
             report=TERMINAL,
         ) as found,
     ):
-        tag, run = tag or "avs", in_order(found.run, found.gallery, within, TERMINAL) if then else found.run
+        tag = tag or (found.gallery.feature if several_features else "avs")
+        run = in_order(found.run, found.gallery, within, TERMINAL) if then else found.run
         if confidence and found.confidence:
             write_run(confidence, found.confidence.of_run(found.run), tag, depth)
         if shown:
@@ -292,6 +353,47 @@ def search(
             write_run(_target(output, f"{tag}.run"), run, tag, depth)
         if times:
             _write_times(_target(times, f"{tag}.times"), [*run], found.seconds)
+
+
+def _search_texts(
+    texts: Mapping[str, list[str]],
+    wanted: "str | dict[str, str]",
+    field: Literal["query", "narrative", "both"] | None,
+    depth: int,
+    at_least: float | None,
+    ngrams: int,
+    allow_mismatch: bool,
+    output: str,
+    times: str,
+    tag: str,
+    several: bool,
+    shown: bool,
+) -> None:
+    """Search each feature of texts, and write its run or print its table."""
+    from avs_cli.io.text.trec import write_run
+    from avs_cli.stages.search_words import excerpt, searching_words
+
+    for feature, names in texts.items():
+        name = feature if several else tag or "avs"
+        with searching_words(
+            names,
+            wanted,
+            field=field,
+            depth=depth,
+            at_least=at_least,
+            ngrams=ngrams,
+            allow_mismatch=allow_mismatch,
+            report=TERMINAL,
+        ) as found:
+            if shown:
+                query = wanted["query"] if isinstance(wanted, dict) else ""
+                pieces = found.gallery.some_pieces([*found.run["query"]])
+                words = {id: excerpt(own, query, ngrams) for id, own in pieces.items()}
+                _show(found.run["query"], found.gallery, words=words)
+            else:
+                write_run(_target(output, f"{name}.run"), found.run, name, depth)
+            if times:
+                _write_times(_target(times, f"{name}.times"), [*found.run], found.seconds)
 
 
 def _by_feature(weights: Sequence[str]) -> dict[str, str]:
@@ -338,10 +440,11 @@ def _write_times(path: str, topics: Sequence[str], seconds: float) -> None:
 
 def _show(
     ranking: Mapping[str, float],
-    gallery: "Gallery | JoinedGallery",
+    gallery: "Gallery | JoinedGallery | TextGallery",
     confidence: "Confidence | None" = None,
+    words: Mapping[str, str] | None = None,
 ) -> None:
-    """Print the top of the ranking, as far as it fits the terminal, with confidences where they are known."""
+    """Print the top of the ranking, as far as it fits the terminal, with confidences or words where they are known."""
     sure = confidence.of_run({"": dict(ranking)})[""] if confidence else {}
     rows: list[Iterable[object]] = []
     best = list(ranking.items())[: max(5, shutil.get_terminal_size().lines - 6)]
@@ -349,9 +452,10 @@ def _show(
     for rank, (id, score) in enumerate(best, start=1):
         shot = shots.get(id)
         when = f"{_clock(shot.start)}-{_clock(shot.end)}" if shot and shot.end > shot.start else ""
-        percent = (f"{sure[id]:.0%}",) if sure else ()
+        percent = (f"{sure[id]:.0%}",) if sure else () if words is None else (words.get(id, ""),)
         rows.append((rank, id, shot.video if shot else "", when, f"{score:.3f}", *percent))
     last = () if confidence is None else ("confidence" if confidence.calibration else "against chance",)
+    last = last if words is None else ("text",)
     table(("rank", "shot", "video", "time", "score", *(last if rows else ())), rows)
 
 

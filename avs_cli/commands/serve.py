@@ -79,7 +79,8 @@ def serve(
     With --dres, a button submits the moment that the player shows, or the whole shot, and shows the verdict.
 
     A gallery that avs index has changed is opened again by itself. The server reads what the gallery names and no other
-    file. It answers this machine alone, unless --host is given; then everyone with the printed URL.
+    file. It answers this machine alone, unless --host is given; then everyone with the printed URL, and without
+    encryption.
 
     \b
     Examples:

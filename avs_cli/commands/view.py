@@ -55,7 +55,8 @@ def view(
 
     The page is one self-contained file, unless --thumbnails-beside is given. It compares runs, marks judged shots,
     filters, enlarges, and plays shots from their videos, which it names by paths relative to the page; press ? for its
-    keyboard shortcuts.
+    keyboard shortcuts. Of features of texts in the stores, what has words of a topic is shown under the thumbnails, and
+    where it is, on them.
 
     \b
     Examples:

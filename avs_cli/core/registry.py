@@ -50,6 +50,10 @@ class Registry:
         bound = _parameters(self.kind, spec, name.replace("_", "-"), rest, function)
         return functools.partial(function, **bound) if bound else function
 
+    def of(self, spec: str) -> "Registry":
+        """The registry that has the entry; see `RegistryPair`."""
+        return self
+
     def module(self, spec: str) -> types.ModuleType:
         """The module of an entry."""
         name = spec.partition(":")[0].replace("_", "-")
@@ -58,6 +62,31 @@ class Registry:
         if name not in self.names():
             raise UnknownName(self.kind, name, self.names())
         return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+
+
+@dataclass(frozen=True)
+class RegistryPair:
+    """Two registries, whose entries have different names, as one; a spec of neither is looked for in the first."""
+
+    first: Registry
+    second: Registry
+
+    @property
+    def entry(self) -> str:
+        """The function of all entries."""
+        return self.first.entry
+
+    def names(self) -> list[str]:
+        """The sorted names of all entries. Imports no entry."""
+        return sorted([*self.first.names(), *self.second.names()])
+
+    def of(self, spec: str) -> Registry:
+        """The registry that has the entry."""
+        return self.second if self.second.knows(spec) else self.first
+
+    def load(self, spec: str) -> Callable[..., Any]:
+        """As that of `Registry`."""
+        return self.of(spec).load(spec)
 
 
 def _parameters(kind: str, spec: str, name: str, rest: str, function: Callable[..., Any]) -> dict[str, Any]:

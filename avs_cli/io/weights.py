@@ -6,7 +6,6 @@ safetensors. This module is what `core.weights.WeightReader` asks for.
 
 import hashlib
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,23 +13,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from avs_cli.errors import FormatError, UnavailableError
+from avs_cli.errors import FormatError
+from avs_cli.io.hub import Remember, command, missing, snapshot
+from avs_cli.io.hub import digest as digest
 from avs_cli.types import Source
 
 PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".tar"})
 # Keys with which transformers would run code from the folder, or download compiled code from a hub.
 CODE = frozenset({"auto_map", "trust_remote_code"})
 KERNELS = frozenset({"_attn_implementation", "attn_implementation"})
-Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
 
 
 def commands(source: Source) -> str:
     """The shell commands that put published weights where `locate` finds them."""
     if source.repo:
-        return " ".join(["hf download", source.repo, *(f"--include {shlex.quote(name)}" for name in source.files)])
+        return command(source)
     return " && ".join(
         f"curl -fL --create-dirs -o {_quoted(_shelf(url))} {url} && "
         f"avs convert {_quoted(_shelf(url))} {_quoted(_safe(_shelf(url)))} --trust-pickle"
@@ -153,11 +152,7 @@ def locate(source: Source, path: str | None, model: str) -> WeightFiles:
         return given(Path(path))
     found = _cached(source)
     if not found:
-        size = f" ({source.gigabytes:.2g} GB)" if source.gigabytes else ""
-        raise UnavailableError(
-            f"the weights of {model} are not on this machine{size}; give --weights PATH, or fetch them with: "
-            f"{commands(source)}"
-        )
+        raise missing(source, model, commands(source))
     return WeightFiles(found[0].parent, found)
 
 
@@ -247,16 +242,8 @@ def _cached(source: Source, local: bool = False) -> list[Path]:
     if source.urls:
         found = [_safe(_shelf(url)) for url in source.urls]
         return found if all(path.is_file() for path in found) else []
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(source.repo, allow_patterns=list(source.files), local_files_only=local))
-    except OSError as error:  # base class of the hub's errors: no network, no such repository, a licence not accepted
-        if local or type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
-            return []
-        reason = str(error).strip().splitlines()[0]
-        raise UnavailableError(f"{source.repo}: {reason}; fetch it with: hf auth login && {commands(source)}") from None
-    return sorted(folder.glob("*.safetensors"))
+    place = snapshot(source, local)
+    return sorted(place.glob("*.safetensors")) if place else []
 
 
 def _shelf(url: str) -> Path:
@@ -281,19 +268,3 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except SafetensorError as error:
         raise FormatError(path, f"not a safetensors file ({' '.join(str(error).split())})") from None
-
-
-def digest(path: Path, remember: Remember) -> str:
-    """The SHA-256 of a file in hex, cached while its size and modification time stay the same."""
-    # Files in the cache of the hub are named by their digest.
-    blob = path.resolve()
-    if re.fullmatch(r"[0-9a-f]{64}", blob.name):
-        return blob.name
-    status = blob.stat()
-    key = hashlib.sha256(repr((str(blob), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
-
-    def compute() -> np.ndarray:
-        with blob.open("rb") as file:
-            return np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)
-
-    return remember(f"sha256-{key}", compute).tobytes().hex()

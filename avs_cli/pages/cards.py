@@ -8,10 +8,12 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from avs_cli.types import Judgment, Shot
+from avs_cli.types import Judgment, Piece, Shot
 
 # With more runs than this, a card does not list its rank in each; the script's enlarged view does.
 LISTED_RUNS = 6
+# Texts on a card.
+LISTED_WORDS = 3
 # Of thumbnails in files; those in the page have a background.
 LAZY = "img.picture{width:100%;object-fit:contain}img.cover{object-fit:cover}"
 
@@ -45,6 +47,9 @@ class Card(NamedTuple):
     sure    its confidence in percent; "" where unknown
     path    of its video's file, on a live page; "" where there is none
     whole   address of the picture itself, for a still picture on a live page; "" for others
+    words   texts of the shot that have words of the query
+    boxes   where these are in its thumbnail: left, top, width and height, in the units of `grid`
+    grid    width and height of the thumbnail, in thousandths of its height; "" without boxes
     folded  how many near-duplicates of it are behind it
     beside  the shot that it is a near-duplicate of, and behind; "" for others
     """
@@ -63,6 +68,9 @@ class Card(NamedTuple):
     sure: str
     path: str = ""
     whole: str = ""
+    words: Sequence[str] = ()
+    boxes: Sequence[tuple[int, int, int, int]] = ()
+    grid: str = ""
     folded: int = 0
     beside: str = ""
 
@@ -80,15 +88,20 @@ def card(
     sure: float | None = None,
     path: str = "",
     whole: str = "",
+    pieces: Sequence[Piece] = (),
+    aspect: float = 0.0,
     folded: int = 0,
     beside: str = "",
 ) -> Card:
     """The card of a shot; see `Card`.
 
     place    where it is in a video, if known
+    pieces   of its text, that have words of the query
+    aspect   width over height of its thumbnail; 0 without one
     address  of its video's file; "" where there is none
     """
     video, times = (_video(place), stretch(place)) if place else ("", "")
+    boxes = _boxes(pieces, place, aspect) if place and aspect else []
     return Card(
         id=id,
         style=style,
@@ -104,6 +117,9 @@ def card(
         home=next(run for run, rank in enumerate(ranks) if rank is not None),
         path=path,
         whole=whole,
+        words=list(dict.fromkeys(" ".join(piece.text.split()) for piece in pieces))[:LISTED_WORDS],
+        boxes=boxes,
+        grid=f"{round(1000 * aspect)} 1000" if boxes else "",
         folded=folded,
         beside=beside,
     )
@@ -113,6 +129,19 @@ def judged(judgments: Mapping[str, Judgment], shot: str) -> str:
     """How a card names the judgment of a shot."""
     relevance = judgments[shot].relevance if shot in judgments else -1
     return "unjudged" if relevance < 0 else "relevant" if relevance else "not relevant"
+
+
+def _boxes(pieces: Sequence[Piece], place: Shot, aspect: float) -> list[tuple[int, int, int, int]]:
+    """Where pieces are in the thumbnail, which is the middle frame: of those that are to be seen then."""
+    middle = (place.start + place.end) / 2
+    found = []
+    for piece in pieces:
+        if piece.box is not None and piece.start <= middle <= piece.end:
+            left, top, right, bottom = (
+                round(1000 * side * unit) for side, unit in zip(piece.box, (aspect, 1, aspect, 1), strict=True)
+            )
+            found.append((left, top, right - left, bottom - top))
+    return found
 
 
 def _video(shot: Shot) -> str:

@@ -107,6 +107,8 @@ def _card(
         address=videos.get(place.video, "") if place else "",
         judged="" if judgments is None else judged(judgments, shot),
         sure=page.confidence.get(topic, {}).get(shot),
+        pieces=page.words.get(topic, {}).get(shot, ()),
+        aspect=page.pictures[shot].aspect if shot in page.pictures else 0.0,
     )
 
 

@@ -15,8 +15,10 @@ script, pictures and videos, and no address elsewhere.
 
 import asyncio
 import errno
+import hashlib
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -24,6 +26,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 import zipfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,7 +42,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,7 +55,7 @@ from avs_cli.stages.live import Export, Live, LiveAnswer, Question, line_of
 # Bytes of a request's body.
 JSON_BYTES, PICTURE_BYTES = 64 << 10, 24 << 20
 # Pixels of an example image, and how many are kept.
-PIXELS, PICTURES = 50_000_000, 200
+PIXELS, PICTURES = 50_000_000, 40
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 # Seconds for the body of a request to arrive.
 PATIENCE = 30.0
@@ -196,28 +199,24 @@ def urlsplit_or_none(address: str) -> tuple[str, str] | None:
 
 
 class Pictures:
-    """Example images that were sent: files in a folder, by random names; the oldest give way."""
+    """Example images that were sent: files in a folder, named by their digests; the oldest give way to new ones."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._paths: OrderedDict[str, Path] = OrderedDict()
+        # Pixels take much memory: one image at a time.
+        self._lock = threading.Lock()
 
     def add(self, data: bytes) -> str:
         """Keep an image. Raises SpecError for other data, and for one that is too large."""
-        name = secrets.token_hex(8)
-        try:
-            with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
-                if image.width * image.height > PIXELS:
-                    raise SpecError(f"the picture has more than {PIXELS // 1_000_000} million pixels")
-                suffix = FORMATS[image.format or ""]
-                image.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError):
-            raise SpecError(f"not a picture that can be read; give one of {', '.join(FORMATS)}") from None
-        path = self.folder / f"{name}{suffix}"
-        path.write_bytes(data)
-        self._paths[name] = path
-        while len(self._paths) > PICTURES:
-            self._paths.popitem(last=False)[1].unlink(missing_ok=True)
+        name = hashlib.sha256(data).hexdigest()[:16]
+        with self._lock:
+            path = self.folder / f"{name}{_checked(data)}"
+            path.write_bytes(data)
+            self._paths[name] = path
+            self._paths.move_to_end(name)
+            while len(self._paths) > PICTURES:
+                self._paths.popitem(last=False)[1].unlink(missing_ok=True)
         return name
 
     def path(self, name: str) -> str:
@@ -225,6 +224,18 @@ class Pictures:
         if name not in self._paths:
             raise SpecError("the picture is not there any more; drop it again")
         return str(self._paths[name])
+
+
+def _checked(data: bytes) -> str:
+    """The suffix of an image. Raises SpecError for other data, and for one that is too large."""
+    try:
+        with Image.open(io.BytesIO(data), formats=list(FORMATS)) as image:
+            if image.width * image.height > PIXELS:
+                raise SpecError(f"the picture has more than {PIXELS // 1_000_000} million pixels")
+            image.load()
+            return FORMATS[image.format or ""]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError):
+        raise SpecError(f"not a picture that can be read; give one of {', '.join(FORMATS)}") from None
 
 
 class _Fields:
@@ -285,6 +296,7 @@ class Application:
     def __init__(self, live: Live, folder: Path, submit: Submit | None = None):
         self.live, self.submit, self.folder = live, submit, folder
         self.pictures = Pictures(folder)
+        self._exporting = threading.Lock()
         self._templates = environment()
         self._script = script("sheet.js", "serve.js")
         self._style = asset("results.css") + asset("serve.css")
@@ -483,7 +495,8 @@ class Application:
                 raise SpecError("no marks yet")
             return _attachment(self.live.marks.path.read_bytes(), "marks.qrels")
         answer = self._search(asked)
-        name = f"topic-{answer.topic}"
+        # Qrels of others may call a topic anything.
+        name = f"topic-{re.sub(r'[^A-Za-z0-9._-]', '_', answer.topic)[:40]}"
         if kind != "run":
             liked = [shot for shot, one in answer.judged.items() if one.relevance > 0]
             chosen = liked or [*answer.ranking][:CUT]
@@ -491,7 +504,8 @@ class Application:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             if kind == "clips":
-                made = self.live.write_clips(answer, folder / "clips", len(answer.ranking))
+                with self._exporting:  # one takes all cores
+                    made = self.live.write_clips(answer, folder / "clips", len(answer.ranking))
                 if not made:
                     raise SpecError("none of these shots can be cut")
                 with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_STORED) as out:
@@ -533,6 +547,8 @@ async def _body(request: Request, most: int) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise HTTPException(408) from None
+    except ClientDisconnect:
+        raise HTTPException(400) from None
     return b"".join(parts)
 
 
@@ -558,9 +574,16 @@ def _attachment(data: bytes, name: str) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    messages = {404: "not here", 405: "not so", 408: "too slow", 413: "too large", 415: "of another type"}
+    words = {
+        400: "incomplete",
+        404: "not here",
+        405: "not so",
+        408: "too slow",
+        413: "too large",
+        415: "of another type",
+    }
     headers = error.headers if isinstance(error, HTTPException) else None
-    return JSONResponse({"error": messages.get(status, "an error of the server")}, status, headers)
+    return JSONResponse({"error": words.get(status, "an error of the server")}, status, headers)
 
 
 def application(live: Live, folder: Path, access: Access, submit: Submit | None = None) -> ASGIApp:
@@ -604,15 +627,27 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=1,
+            limit_concurrency=500,
         )
         shown = socket.gethostname() if allowed.everywhere else f"[{host}]" if ":" in host else host
+        logger = logging.getLogger("uvicorn.error")
+        logger.addFilter(_is_news)
         started(f"http://{shown}:{port}/{f'?token={allowed.token}' * bool(allowed.token)}")
         try:
             uvicorn.Server(config).run(sockets=[bound])
         except KeyboardInterrupt as stop:
             if type(stop) is not KeyboardInterrupt:
                 raise  # another signal
+        finally:
+            logger.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the server's log has something to say: not that it cuts off a browser that holds a film when it stops."""
+    raised = record.exc_info[0] if record.exc_info else None
+    cut_off = raised is not None and issubclass(raised, asyncio.CancelledError)
+    return not (cut_off or record.getMessage().startswith("Cancel "))
 
 
 def listening(host: str, port: int) -> socket.socket:

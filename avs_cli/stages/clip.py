@@ -15,7 +15,7 @@ from avs_cli import machine
 from avs_cli.errors import IncompleteError, MismatchError
 from avs_cli.io.atomic import writing
 from avs_cli.io.cut_lists import Cut, common_rate, csv_list, edl_list, fcpxml_list, m3u_list
-from avs_cli.io.store.reader import features, open_store
+from avs_cli.io.store.texts import open_any
 from avs_cli.io.text.trec import read_run
 from avs_cli.io.video.cutting import CONTAINERS, MediaInfo, cut_clip, media_info
 from avs_cli.io.video.find import video_files
@@ -90,8 +90,7 @@ def cuts(
     shots: dict[str, Shot] = {}
     places: dict[str, str] = {}
     for name in stores:
-        held = [] if "::" in name or name == "-" else features(name)
-        with open_store(f"{name}::{held[0]}" if held else name) as store:
+        with open_any(name) as store:
             shots = {id: shot for id, shot in store.shots().items() if id in ids} | shots
         places |= {shot.video: name for shot in shots.values() if shot.video not in places}
     failures = [f"{id}: not in {', '.join(stores)}" for id in sorted(ids - shots.keys())]

@@ -18,7 +18,9 @@ from avs_cli.io.text.captions import are_captions, are_foreign, parse_captions, 
 from avs_cli.io.text.records import are_json
 from avs_cli.io.text.scores import are_scores, parse_scores
 from avs_cli.io.text.trec import is_run, parse_run, write_run
+from avs_cli.io.text.words import are_word_lines
 from avs_cli.reporting import LOGGED, Reporter
+from avs_cli.stages.convert_words import export_words, import_words, is_subtitles
 from avs_cli.stages.inputs import FilePath, selected
 from avs_cli.types import Run, feature_name
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from avs_cli.io.arrays import Imported
     from avs_cli.io.pickles import Pickled
 
-Kind = Literal["store", "vectors", "checkpoint", "text"]
-Layout = Literal["bigfile", "clip-retrieval"]
+Kind = Literal["store", "texts", "vectors", "words", "checkpoint", "text"]
+Layout = Literal["bigfile", "clip-retrieval", "srt", "vtt"]
 
 NONE: Mapping[str, str] = MappingProxyType({})
 PART = 4096  # rows
@@ -44,7 +46,8 @@ def convert(
     topics: str = "",
     depth: int = 1000,
     frames: bool = False,
-    layout: Layout = "bigfile",
+    layout: Layout | None = None,
+    shots: FilePath = "",
     trust_pickle: bool = False,
     head: str = "",
     features: Mapping[str, str] = NONE,
@@ -56,7 +59,8 @@ def convert(
 
     tag, topics, depth                            of runs
     frames                                        see `import_vectors`
-    layout                                        see `export_vectors`
+    layout                                        see `export_vectors` and `convert_words.export_words`
+    shots                                         see `convert_words.import_words`
     trust_pickle                                  see `read_checkpoint`
     head, features, vocabularies, word_vectors    see `write_head`
     """
@@ -64,8 +68,10 @@ def convert(
     kind = kind_of(source)
     if kind == "vectors":
         import_vectors(source, target, frames=frames, report=report)
-    elif kind == "store":
-        export_vectors(source, target, layout=layout)
+    elif kind == "words":
+        import_words(source, target, shots=shots, report=report)
+    elif kind in ("store", "texts"):
+        export(source, target, layout)
     elif kind == "checkpoint":
         checkpoint = read_checkpoint(source, target, trust_pickle=trust_pickle)
         if is_head(checkpoint):
@@ -81,10 +87,20 @@ def convert(
 
 
 def kind_of(source: str) -> Kind:
-    """What a file or folder holds: a store, vectors of another tool, a checkpoint, or a run or captions as text."""
+    """What a file or folder holds.
+
+    "store" (of vectors), "texts" (a store of these), "vectors" of another tool, "words" as JSON lines or subtitles,
+    "checkpoint", or "text": a run or captions
+    """
     path = Path(source)
-    if _begins(Path(source.partition("::")[0]), b"\x89HDF"):
-        return "store"
+    name, _, feature = source.partition("::")
+    if _begins(Path(name), b"\x89HDF"):
+        from avs_cli.io.store.texts import TextStore, open_feature
+
+        with open_feature(name, feature or None) as store:
+            return "texts" if isinstance(store, TextStore) else "store"
+    if path.exists() and (is_subtitles(path) or (path.is_file() and are_word_lines(path))):
+        return "words"
     if path.is_dir() or _begins(path, b"\x93NUMPY"):
         return "vectors"
     # RUC's BigFiles have feature.bin and shape.txt.
@@ -150,7 +166,18 @@ def import_vectors(source: str, target: str, *, frames: bool = False, report: Re
         report.note(f"{source}: ids look like frames (<item>_0 …); use --frames to group them by item")
 
 
-def export_vectors(source: str, target: str, *, layout: Layout = "bigfile") -> None:
+def export(source: str, target: str, layout: Layout | None = None) -> None:
+    """Write a feature of a store, whichever kind it is of, in a layout that its kind has."""
+    texts = kind_of(source) == "texts"
+    if layout and (layout in ("srt", "vtt")) != texts:
+        raise SpecError(f"{source}: --layout {layout} is of {'vectors' if texts else 'texts'}")
+    if texts:
+        export_words(source, target, layout="vtt" if layout == "vtt" else "srt")
+    else:
+        export_vectors(source, target, layout="clip-retrieval" if layout == "clip-retrieval" else "bigfile")
+
+
+def export_vectors(source: str, target: str, *, layout: Literal["bigfile", "clip-retrieval"] = "bigfile") -> None:
     """Write a store as an .npy file or a folder, which is a BigFile by default."""
     from avs_cli.io.arrays import write_clip_retrieval, write_npy
     from avs_cli.io.bigfile import write_bigfile

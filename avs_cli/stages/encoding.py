@@ -4,10 +4,10 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avs_cli.core.encoders import Encoder
-from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.io.store.writer import FeatureWriter, Item, StoreWriter
 from avs_cli.reporting import Reporter
 from avs_cli.stages.engine import Engine
 from avs_cli.stages.extraction import Extraction
@@ -53,7 +53,9 @@ class FeatureInProgress:
         self.part = []
 
 
-def remaining_shots(writer: StoreWriter, found: Sequence[Shot | Failure], retry_failed: bool) -> list[Shot | Failure]:
+def remaining_shots(
+    writer: FeatureWriter[Any], found: Sequence[Shot | Failure], retry_failed: bool
+) -> list[Shot | Failure]:
     """The shots to process: new ones or, to retry, those that failed before."""
     if retry_failed:
         return [item for item in found if item.id in writer.failed and item.id not in writer.done]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 from avs_cli.core.encoders import DEFAULT, Encoder
 from avs_cli.core.extraction import FRAME_RATE
-from avs_cli.errors import IncompleteError, MismatchError, SpecError
+from avs_cli.core.words import readers
+from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
@@ -28,19 +29,23 @@ from avs_cli.stages.extraction import (
     Pooling,
     Precision,
     Weights,
+    check_complete,
     check_each,
+    failures_of,
     keep_facts,
     load_encoder,
     load_encoders,
     recalled,
+    shard_of,
     targets,
     weights_of_each,
 )
 from avs_cli.stages.inputs import FilePath, Paths, check_shard, find_frames, named_shots, path_names
+from avs_cli.stages.words import WordExtraction, read_words
 from avs_cli.types import THUMBNAIL, Facts, Failure, Shot
 
 if TYPE_CHECKING:
-    from avs_cli.stages.topics import Topics
+    from avs_cli.stages.topic_texts import Topics
 
 # Packages whose versions are recorded in a store of texts.
 TEXT_PACKAGES = ("numpy", "torch", "transformers")
@@ -106,7 +111,8 @@ def extract(
     inputs        videos, images, folders of them, or shot tables (.tsv)
     output        FILE or FILE::FEATURE; the feature is named by the model if not by the output
     model         a module of `core.encoders`, with parameters as in "clip:ViT-L-14"; or several of them, each of which
-                  gives a feature of FILE: all are loaded at once, and each frame is decoded only once
+                  gives a feature of FILE: all are loaded at once, and each frame is decoded only once. A module of
+                  `core.words` gives a feature of texts, after the others
     shots         a shot table; without one each video is one shot
     frames        images are extracted frames: "name", they are called <shot>_<number>; "folder", one folder per shot
     fps           frames per second to sample, or the rate of extracted frames; default: the model's own, and 2
@@ -132,17 +138,29 @@ def extract(
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     check_shard(shard)
     specs = [model] if isinstance(model, str) else list(model)
+    features = dict(zip(specs, targets(str(output), specs), strict=True))
+    own_weights = dict(zip(specs, weights_of_each(weights, specs), strict=True))
     wanted = [
-        Extraction(spec, path, feature, own, device, precision, fps, max_frames, pool, frame_norm, dtype)
-        for spec, (path, feature), own in zip(
-            specs, targets(str(output), specs), weights_of_each(weights, specs), strict=True
+        Extraction(
+            spec, *features[spec], own_weights[spec], device, precision, fps, max_frames, pool, frame_norm, dtype
         )
+        for spec in specs
+        if not readers.knows(spec)
     ]
-    path, names = wanted[0].path, [one.name for one in wanted]
+    read = [
+        WordExtraction(spec, *features[spec], own_weights[spec], device, threads, fps, max_frames)
+        for spec in specs
+        if readers.knows(spec)
+    ]
+    if read and frames:
+        raise SpecError(f"{read[0].spec} reads videos; --frames does not apply")
+    for one in read:
+        one.check()
+    path, _ = features[specs[0]]
     # Missing files are reported, and a finished feature is recognised, before a model is loaded.
     given = path_names(inputs)
     images = find_frames(given, frames, fps or FRAME_RATE) if frames else {}
-    found = _part([*images] or named_shots(given, str(shots), report), *shard)
+    found = shard_of([*images] or named_shots(given, str(shots), report), *shard)
     job = EncodingJob(
         tuple(wanted),
         threads,
@@ -152,11 +170,18 @@ def extract(
         THUMBNAIL if thumbnails is None else thumbnails,
         retry_failed,
     )
-    failures, were_finished = extract_found(found, images, job, engine, report)
-    report.note_each(failure.message for own in failures for failure in own)
+    failures: dict[str, list[Failure]] = {}
+    were_finished = False
+    if wanted:
+        of_each, were_finished = extract_found(found, images, job, engine, report)
+        failures |= zip((one.feature for one in wanted), of_each, strict=True)
+    for one in read:
+        failures[one.feature] = read_words(one, found, workers, timeout, retry_failed, report)
+    report.note_each(failure.message for own in failures.values() for failure in own)
     if were_finished and thumbnails is not None:
         report.note(f"{path}: all shots are encoded already; --thumbnails changes only shots encoded now")
-    _complete(path, {one.feature: len(own) for one, own in zip(wanted, failures, strict=True)}, len(found))
+    check_complete(path, {feature: len(own) for feature, own in failures.items()}, len(found))
+    names = [f"{path}::{feature}" for path, feature in features.values()]
     return names[0] if isinstance(model, str) else names
 
 
@@ -191,8 +216,9 @@ def extract_found(
     check_each({one.spec: sources[one.feature] for one in needed}, report)
     for one in wanted:
         check(one.writer(sources[one.feature]))
-    with StoreWriters([one.writer(sources[one.feature]) for one in wanted]) as writers:
-        writing = {writer.feature: writer for writer in writers.writers if writer.feature not in ready}
+    ours = [one.writer(sources[one.feature]) for one in wanted]
+    with StoreWriters(ours) as writers:
+        writing = {writer.feature: writer for writer in ours if writer.feature not in ready}
         if needed and engine is None:
             features = [FeatureInProgress(one, loaded[one.feature], writing[one.feature]) for one in needed]
             for each in features:
@@ -201,7 +227,7 @@ def extract_found(
         elif needed and engine is not None:
             encode_elsewhere(engine, writing, found, images, job, report)
         writers.finish([item.id for item in found])
-        return [_failures(writer, found) for writer in writers.writers], not needed
+        return [failures_of(writer, found) for writer in ours], not needed
 
 
 def extract_texts(
@@ -228,7 +254,8 @@ def extract_texts(
     if isinstance(texts, str | Path) and str(texts) != "-":
         Path(texts).stat()  # a missing file is reported before a model is loaded
     encoder, _ = load_encoder(model, device, threads, weights, precision)
-    from avs_cli.stages.topics import encode_topics, read
+    from avs_cli.stages.topic_texts import read
+    from avs_cli.stages.topics import encode_topics
 
     topics = read(texts, field)
     if not encoder.has_text:
@@ -261,28 +288,3 @@ def _finished_features(
             if not remaining_shots(writer, found, retry_failed):
                 finished[one.feature] = facts
     return finished
-
-
-def _part(found: Sequence[Shot | Failure], number: int, parts: int) -> list[Shot | Failure]:
-    """Part `number` of `parts`; a video's shots stay together."""
-    groups: dict[str, int] = {}
-    return [
-        item
-        for item in found
-        if groups.setdefault(item.video if isinstance(item, Shot) else item.id, len(groups)) % parts == number - 1
-    ]
-
-
-def _failures(writer: StoreWriter, found: Sequence[Shot | Failure]) -> list[Failure]:
-    return [writer.failed[item.id] for item in found if item.id in writer.failed]
-
-
-def _complete(path: str, failed: Mapping[str, int], total: int) -> None:
-    """Raises IncompleteError for a finished store that lacks shots; `failed` has their number per feature."""
-    if not any(failed.values()):
-        return
-    if len(failed) == 1:
-        (count,) = failed.values()
-        raise IncompleteError(f"{path}: {count} of {total} shots are missing; see {path}.errors.jsonl")
-    lacking = ", ".join(f"{count} of {feature}" for feature, count in failed.items() if count)
-    raise IncompleteError(f"{path}: of {total} shots, {lacking} are missing; see {path}.errors.jsonl")

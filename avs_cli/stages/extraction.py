@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from avs_cli import __version__
 from avs_cli.core.encoders import ADVICE, PACKAGED, Encoder, encoders
-from avs_cli.errors import SpecError
+from avs_cli.errors import IncompleteError, SpecError
 from avs_cli.io.facts import keep, recall
-from avs_cli.io.store.writer import StoreWriter
+from avs_cli.io.store.writer import FeatureWriter, StoreWriter
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import Reporter
 from avs_cli.stages.inputs import FilePath
-from avs_cli.types import Facts, Sampling, feature_name
+from avs_cli.types import Facts, Failure, Sampling, Shot, feature_name
 
 # Packages whose versions are recorded in a store of frames.
 PACKAGES = ("av", "numpy", "timm", "torch", "transformers")
@@ -191,3 +191,29 @@ def present(wanted: Extraction, threads: int) -> Facts | Encoder | None:
     encoder, _ = load_encoder(wanted.spec, wanted.device, threads, wanted.weights, wanted.precision)
     keep_facts(wanted.identity, encoder)
     return encoder
+
+
+def shard_of(found: Sequence[Shot | Failure], number: int, parts: int) -> list[Shot | Failure]:
+    """Part `number` of `parts`; a video's shots stay together."""
+    groups: dict[str, int] = {}
+    return [
+        item
+        for item in found
+        if groups.setdefault(item.video if isinstance(item, Shot) else item.id, len(groups)) % parts == number - 1
+    ]
+
+
+def failures_of(writer: FeatureWriter[Any], found: Sequence[Shot | Failure]) -> list[Failure]:
+    """The shots that a feature lacks, in order."""
+    return [writer.failed[item.id] for item in found if item.id in writer.failed]
+
+
+def check_complete(path: str, failed: Mapping[str, int], total: int) -> None:
+    """Raises IncompleteError for a finished store that lacks shots; `failed` has their number per feature."""
+    if not any(failed.values()):
+        return
+    if len(failed) == 1:
+        (count,) = failed.values()
+        raise IncompleteError(f"{path}: {count} of {total} shots are missing; see {path}.errors.jsonl")
+    lacking = ", ".join(f"{count} of {feature}" for feature, count in failed.items() if count)
+    raise IncompleteError(f"{path}: of {total} shots, {lacking} are missing; see {path}.errors.jsonl")

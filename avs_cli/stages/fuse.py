@@ -312,7 +312,7 @@ def _given(runs: Runs) -> list[GivenRun]:
 
 def _read(given: Sequence[GivenRun], topics: str, report: Reporter) -> dict[str, Run]:
     """Name -> run with the selected topics; raises MismatchError when no two runs share a topic."""
-    chosen = selected([run.read() for run in given], topics, report)
+    chosen = selected([{} if _is_empty(run.where) else run.read() for run in given], topics, report)
     _check_topics([run.where for run in given], chosen, report)
     return {run.name: topics_of_run for run, topics_of_run in zip(given, chosen, strict=True)}
 
@@ -322,13 +322,27 @@ def _topics(runs: Mapping[str, Run]) -> list[str]:
 
 
 def _check_topics(where: Sequence[str], runs: Sequence[Iterable[str]], report: Reporter) -> None:
-    """Note the topics that some runs lack; raises MismatchError when no two runs share a topic."""
-    counts = Counter(topic for topics in runs for topic in topics)
-    if max(counts.values()) < 2:
+    """Note the topics that some runs lack; raises MismatchError when no two runs share a topic.
+
+    A run of texts that were found for no topic is empty, and the result is that of the others.
+    """
+    lists = [list(topics) for topics in runs]
+    counts = Counter(topic for topics in lists for topic in topics)
+    if not counts:
+        raise MismatchError(f"all runs are empty, such as {where[0]}")
+    for name in (name for name, topics in zip(where, lists, strict=True) if not topics):
+        report.note(f"{name} is empty and changes nothing")
+    lists = list(filter(None, lists))
+    if len(lists) > 1 and max(counts.values()) < 2:
         raise MismatchError(f"the runs have no topic in common, such as {where[0]} and {where[1]}")
-    alone = sum(count < len(runs) for count in counts.values())
+    alone = sum(count < len(lists) for count in counts.values())
     if alone:
-        report.note(f"{alone} of {len(counts)} topics are missing from some of the {len(runs)} runs")
+        report.note(f"{alone} of {len(counts)} topics are missing from some of the {len(lists)} runs")
+
+
+def _is_empty(path: str) -> bool:
+    """Whether a run is a file without a byte, as avs search writes it where it finds nothing."""
+    return os.path.isfile(path) and not os.path.getsize(path)
 
 
 def _by_ranks(paths: list[str], method: str, topics: str, depth: int, report: Reporter) -> Run:
@@ -337,7 +351,7 @@ def _by_ranks(paths: list[str], method: str, topics: str, depth: int, report: Re
     by_rank = rank_scores.load(method)
 
     def summed(some: list[str]) -> tuple[list[list[str]], rank_sums.Sums]:
-        rankings = [read_rankings(path) for path in some]
+        rankings = [{} if _is_empty(path) else read_rankings(path) for path in some]
         have = [list(one) for one in rankings]
         if wanted is not None:
             rankings = [select_topics(one, wanted) for one in rankings]

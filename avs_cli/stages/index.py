@@ -25,21 +25,23 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from avs_cli.core.encoders import DEFAULT, encoders
 from avs_cli.core.shots import detectors
-from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError
+from avs_cli.core.words import readers
+from avs_cli.errors import FormatError, IncompleteError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.journal import Journal
 from avs_cli.io.lock import locked
 from avs_cli.io.store.checked import ID_BYTES, PATH_BYTES
 from avs_cli.io.store.composing import Origin, compose, has_rows
 from avs_cli.io.store.files import FileTable, IndexedFile, read_files
 from avs_cli.io.store.ledger import ledger_of, read_ledger, write_ledger
-from avs_cli.io.store.reader import Store, features
-from avs_cli.io.store.writer import StoreWriter, parts_of
+from avs_cli.io.store.reader import features
+from avs_cli.io.store.texts import open_feature
+from avs_cli.io.store.writer import FeatureWriter, parts_of
 from avs_cli.io.text.shots import video_names
 from avs_cli.io.video.frames import find_media, is_picture
 from avs_cli.io.video.workers import reason
@@ -51,6 +53,7 @@ from avs_cli.stages.extract import extract_found
 from avs_cli.stages.extraction import Extraction, Weights, check_models, present, targets, weights_of_each
 from avs_cli.stages.inputs import FilePath, Paths, path_names
 from avs_cli.stages.shots import spans_of_each
+from avs_cli.stages.words import WordExtraction, read_words
 from avs_cli.types import THUMBNAIL, Failure, Shot, Span, feature_name
 
 DETECTOR = "content"
@@ -134,20 +137,32 @@ def index(
         asked = _asked(path, [model] if isinstance(model, str) else list(model), shots)
         specs = asked.models
         place = str(_work(path) / "vectors.h5")
-        wanted = tuple(
-            Extraction(spec, place, name, own, device, "auto", None, None, None, "none", "float16")
+        named = {
+            spec: (spec, place, name, own)
             for spec, (_, name), own in zip(
                 specs, targets(str(path), specs), weights_of_each(weights, specs), strict=True
             )
+        }
+        wanted = tuple(
+            Extraction(*named[spec], device, "auto", None, None, None, "none", "float16")
+            for spec in specs
+            if not readers.knows(spec)
         )
-        added = [one for one in wanted if asked.stored is None or one.spec not in asked.stored.models]
+        words = tuple(WordExtraction(*named[spec], device, threads) for spec in specs if readers.knows(spec))
+        known = asked.stored.models if asked.stored else ()
+        for one in words:
+            if one.spec not in known:
+                one.check()
+        added = [one for one in wanted if one.spec not in known]
         if engine is None:
             check_models(added, threads)
         else:
-            for one in added:
-                encoders.load(one.spec)
+            for each in added:
+                encoders.load(each.spec)
         job = EncodingJob(wanted, threads, batch_size, workers, timeout, THUMBNAIL, False)
-        return _Update(path, asked, job, engine, report, retry_failed).run(found, refused, keep_missing)
+        features = [name for _, _, name, _ in named.values()]
+        update = _Update(path, asked, features, job, words, Path(place), engine, report, retry_failed)
+        return update.run(found, refused, keep_missing)
 
 
 class _Found(NamedTuple):
@@ -223,7 +238,7 @@ def _asked(path: Path, models: Sequence[str], detector: str) -> _Asked:
     specs = tuple(dict.fromkeys([*(stored.models if stored else ()), *models])) or (DEFAULT,)
     names = [name for _, name in targets(str(path), specs)]
     if stored and (other := next((name for name in features(path) if name not in names), "")):
-        with Store(path, other) as store:
+        with open_feature(path, other) as store:
             spec = store.provenance.get("spec")
         cure = f"give --model {spec} too, or keep it" if spec else "keep it"
         raise MismatchError(
@@ -306,12 +321,22 @@ class _Update:
     """
 
     def __init__(
-        self, path: Path, asked: _Asked, job: EncodingJob, engine: Engine | None, report: Reporter, retry_failed: bool
+        self,
+        path: Path,
+        asked: _Asked,
+        features: Sequence[str],
+        job: EncodingJob,
+        words: Sequence[WordExtraction],
+        store: Path,
+        engine: Engine | None,
+        report: Reporter,
+        retry_failed: bool,
     ):
-        self.path, self.asked, self.job, self.engine, self.report = path, asked, job, engine, report
+        self.path, self.asked, self.engine, self.report = path, asked, engine, report
         self.old = asked.stored.files if asked.stored else []
-        self.features = [one.feature for one in job.wanted]
-        self.work, self.store = _work(path), Path(job.wanted[0].path)
+        self.features, self.job, self.words = features, job, words
+        self.models: tuple[Extraction | WordExtraction, ...] = (*job.wanted, *words)
+        self.work, self.store = _work(path), store
         self.journal = Journal(self.work / "journal.jsonl", asked.detector)
         self.ledger = read_ledger(ledger_of(path))
         earlier = [] if retry_failed else self.ledger
@@ -363,7 +388,7 @@ class _Update:
             len(kept),
             len(self.failed) + len(refused),
             self.asked.models[len(self.asked.stored.models) :] if self.asked.stored else (),
-            tuple(one.spec for one in self.job.wanted if one.feature in self.renewed),
+            tuple(one.spec for one in self.models if one.feature in self.renewed),
             sum(len(features) < len(self.features) for features in lacking),
         )
         self.report.note(str(done))
@@ -443,25 +468,34 @@ class _Update:
 
     def _compare_models(self) -> None:
         """Renew the features whose encoders are known to give other vectors by now, where these are named."""
-        for one in self.job.wanted:
-            if self._is_stored(one.feature) and (encoder := present(one, self.job.threads)):
+        for one in self.models:
+            if self._is_stored(one.feature) and (writer := self._present(one)):
                 try:
-                    self._refuse_other(one.writer(encoder), self._renews(one))
+                    self._refuse_other(writer, self._renews(one))
                 except _OtherModel:
                     self.renewed.add(one.feature)
                 except MismatchError as error:
                     self.report.note(str(error))
 
+    def _present(self, one: Extraction | WordExtraction) -> FeatureWriter[Any] | None:
+        """The writer of what a model gives as it is now, if this is known without a download; else None."""
+        if isinstance(one, Extraction):
+            encoder = present(one, self.job.threads)
+            return one.writer(encoder) if encoder else None
+        with suppress(UnavailableError):
+            return one.writer(one.reader()) if one.is_here else None
+        return None
+
     def _is_stored(self, feature: str) -> bool:
         return self.path.exists() and feature in features(self.path)
 
-    def _renews(self, one: Extraction) -> bool:
+    def _renews(self, one: Extraction | WordExtraction) -> bool:
         """Whether the shots are encoded again if the encoder has changed: wrong weights are soon given by mistake."""
         return one.spec in self.asked.named and one.weights is None
 
-    def _refuse_other(self, writer: StoreWriter, renews: bool) -> None:
+    def _refuse_other(self, writer: FeatureWriter[Any], renews: bool) -> None:
         """Raise for rows of the store that are not those that a writer would add: _OtherModel, or MismatchError."""
-        with Store(self.path, writer.feature) as store:
+        with open_feature(self.path, writer.feature) as store:
             if (what := writer.difference(store)) and renews:
                 raise _OtherModel(writer.feature)
         if what:
@@ -493,14 +527,24 @@ class _Update:
         groups: dict[tuple[str, ...], list[Shot]] = {}
         for shot, names in lacking.values():
             groups.setdefault(tuple(names), []).append(shot)
+        for one in self.words:
+            if any(one.feature in together for together in groups):
+                one.check()
         failed: dict[tuple[str, str], Failure] = {}
         try:
             for together, shots in groups.items():
                 self.read |= {shot.video for shot in shots}
-                job = self.job._replace(wanted=tuple(one for one in self.job.wanted if one.feature in together))
-                failures, _ = extract_found(shots, {}, job, self.engine, self.report, self._check)
-                for feature, own in zip(together, failures, strict=True):
-                    failed |= {(feature, failure.id): failure for failure in own}
+                wanted = tuple(one for one in self.job.wanted if one.feature in together)
+                if wanted:
+                    job = self.job._replace(wanted=wanted)
+                    failures, _ = extract_found(shots, {}, job, self.engine, self.report, self._check)
+                    for each, own in zip(wanted, failures, strict=True):
+                        failed |= {(each.feature, failure.id): failure for failure in own}
+                for one in self.words:
+                    if one.feature in together:
+                        workers, timeout = self.job.workers, self.job.timeout
+                        own = read_words(one, shots, workers, timeout, False, self.report, self._check)
+                        failed |= {(one.feature, failure.id): failure for failure in own}
         except _OtherModel as other:
             self.renewed.add(str(other))
             return self._encode(layout)
@@ -515,10 +559,10 @@ class _Update:
                     self.failures[feature, shot.id] = Failure(shot.id, failure.stage, message)
         return bool(lacking)
 
-    def _check(self, writer: StoreWriter) -> None:
+    def _check(self, writer: FeatureWriter[Any]) -> None:
         """Raise MismatchError if the rows of the store are not those that a writer would add."""
         if self._is_stored(writer.feature) and writer.feature not in self.renewed:
-            (one,) = (one for one in self.job.wanted if one.feature == writer.feature)
+            (one,) = (one for one in self.models if one.feature == writer.feature)
             self._refuse_other(writer, self._renews(one))
         try:
             with writer:

@@ -41,23 +41,25 @@ def _is_hdf5(path: Path) -> bool:
 def _store(name: str, real: Path, feature: str) -> dict[str, Any]:
     """The facts of a store and its features, or of one feature."""
     from avs_cli.io.store.files import read_files
-    from avs_cli.io.store.reader import Store, features
+    from avs_cli.io.store.reader import features
+    from avs_cli.io.store.texts import TextStore, open_feature
 
     found = []
     for held in [feature] if feature else features(real):
-        with Store(real, held) as store:
-            found.append(
-                {
-                    "name": held,
-                    "items": len(store),
+        with open_feature(real, held) as store:
+            what: dict[str, Any]
+            if isinstance(store, TextStore):
+                worded = sum(bool(pieces) for _, pieces in store.items())
+                what = {"with_text": worded, "pieces": store.pieces, "bytes": store.size}
+            else:
+                what = {
                     "vectors": store.rows,
                     "dim": store.dim,
                     "dtype": store.dtype.name,
                     "frame_level": store.frame_level,
                     "bytes": store.rows * store.dim * store.dtype.itemsize,
-                    "provenance": store.provenance,
                 }
-            )
+            found.append({"name": held, "items": len(store), **what, "provenance": store.provenance})
             shots, thumbnails = store.shots().values(), store.thumbnails
     if not found:
         raise FormatError(name, "a feature store without features")

@@ -29,8 +29,8 @@ import numpy as np
 from avs_cli.core.device import prepare
 from avs_cli.core.search.confidence import DOUBTFUL, Confidence
 from avs_cli.core.search.diversity import near_duplicates
-from avs_cli.core.search.exact import shot_units, top_shots
-from avs_cli.core.search.subset import Subset
+from avs_cli.core.search.exact import Searchable, one_thread, shot_units, top_shots
+from avs_cli.core.search.subset import Held, Subset
 from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.reader import Gallery, features, open_gallery
@@ -76,6 +76,10 @@ REMEMBERED = 64
 SAMPLED = 100
 # How the topics of questions begin or end that are no sentences.
 _OTHERWISE = re.compile(r"(^|, )(picture|similar to) \S|, then .* within \S+ s$")
+# Bytes of a feature that is held in memory.
+HELD = 1 << 30
+# The best shots of an answer, among which near-duplicates are looked for.
+FOLDED = 500
 # Of a sequence, the best shots of each part that are looked at.
 FOLLOWED = 10_000
 # The topic within an answer's runs.
@@ -178,6 +182,7 @@ class LiveAnswer(NamedTuple):
 class _Feature:
     """A feature of the galleries.
 
+    searched the same, in memory if it is not too large
     texts    its text encoder; None where it has none
     numbers  (N,) the number of the shot in each row
     rows     (S,) the row of each shot; -1 where the feature lacks it
@@ -185,6 +190,7 @@ class _Feature:
     """
 
     gallery: Gallery
+    searched: Searchable
     texts: SentenceEncoder | None
     numbers: np.ndarray
     rows: np.ndarray
@@ -209,6 +215,7 @@ class _Opened(Resource):
     shots     by id, where known
     videos    as shots name them; their positions are their numbers
     files     of the videos, where found
+    folders   of the videos
     video_of  (S,) the number of the video of each shot; -1 where unknown
     starts    (S,) seconds
     """
@@ -226,6 +233,7 @@ class _Opened(Resource):
                 places = {shot.video: store.path for shot in shots.values()} | places
         self.videos = list(places)
         self.files = video_files(places, folders)
+        self.folders = {video: str(PurePath(video).parent) for video in self.videos}
         by_name = {video: number for number, video in enumerate(self.videos)}
         known = [self.shots.get(id) for id in self.ids]
         self.video_of = np.array([by_name[shot.video] if shot else -1 for shot in known], np.int64)
@@ -255,7 +263,7 @@ class _Opened(Resource):
         if question.file or question.folder:
             wanted = [
                 (not question.file or video == question.file)
-                and (not question.folder or folder_of(video) == question.folder)
+                and (not question.folder or self.folders[video] == question.folder)
                 for video in self.videos
             ]
             chosen &= np.array([*wanted, False])[self.video_of]
@@ -297,7 +305,9 @@ class Live(Resource):
         self._machine = prepare(device, threads)
         self._resources = ExitStack()
         self._encoders: dict[str, tuple[object, SentenceEncoder | None]] = {}
-        self._searching, self._opening, self._marking = threading.Lock(), threading.RLock(), threading.Lock()
+        self._searching, self._marking = threading.Lock(), threading.Lock()
+        self._opening, self._replacing = threading.Lock(), threading.Lock()
+        self._failed = ""
         self._remembered: OrderedDict[tuple[str, Question], _Base] = OrderedDict()
         self.marks = MarksFile(marks)
         self._opened = self._open(_state(self.stores))
@@ -404,7 +414,9 @@ class Live(Resource):
             behind = self._behind(opened, base, ranking, judged) if fold else {}
             shots = {shot: opened.shots[shot] for shot in ranking if shot in opened.shots}
             files = Counter(shot.video for shot in shots.values() if shot.end > shot.start)
-            folders = Counter(folder_of(shot.video) for shot in shots.values())
+            folders: Counter[str] = Counter()
+            for video, count in Counter(shot.video for shot in shots.values()).items():
+                folders[opened.folders[video]] += count
             return LiveAnswer(
                 question,
                 topic,
@@ -457,7 +469,9 @@ class Live(Resource):
         if variants and one.texts:
             topics = [Topic(ONE, text, variants=variants)]
             check_images(topics)
-            found = encoded_by(one.texts, topics)
+            # For one sentence, threads wait for each other longer than they work.
+            with one_thread():
+                found = encoded_by(one.texts, topics)
         if question.like:
             found = towards(liked(question.like, one.gallery), found)
         if found is None:
@@ -472,7 +486,7 @@ class Live(Resource):
         without_shots: Sequence[str],
         depth: int = DEPTH,
     ) -> dict[str, float]:
-        places = one.gallery if there is None else Subset(one.gallery, np.flatnonzero(there[one.numbers]))
+        places = one.searched if there is None else Subset(one.gallery, np.flatnonzero(there[one.numbers]))
         ((found,),) = top_shots([vector[None]], places, depth + len(without_shots), self._machine.threads)
         return without(found, without_shots, depth)
 
@@ -512,9 +526,9 @@ class Live(Resource):
     ) -> dict[str, str]:
         """Near-duplicate -> the better shot that stands for it, by the first feature; what is judged stands itself."""
         feature = opened.features[next(iter(base.rankings))]
-        held = [shot for shot in ranking if feature.has(opened.numbers[shot])]
+        held = [shot for shot in islice(ranking, FOLDED) if feature.has(opened.numbers[shot])]
         rows = feature.rows[[opened.numbers[shot] for shot in held]]
-        stands = near_duplicates(shot_units(feature.gallery.take(rows)))
+        stands = near_duplicates(shot_units(feature.searched.take(rows)).astype(np.float32))
         pairs = zip(held, (held[place] for place in stands.tolist()), strict=True)
         return {shot: other for shot, other in pairs if shot != other and shot not in judged}
 
@@ -587,22 +601,23 @@ class Live(Resource):
     # Opening
 
     def refresh(self) -> None:
-        """Open the galleries again if their files have changed; if that fails, the old ones stay, with a note."""
+        """Open the galleries again if their files have changed; if that fails, the old ones stay, with a note.
+
+        While one thread does so, the others go on with the old ones.
+        """
         state = _state(self.stores)
-        if state == self._opened.version:
+        if state in (self._opened.version, self._failed) or not self._opening.acquire(blocking=False):
             return
-        with self._opening:
-            if state == self._opened.version:
-                return
-            try:
-                opened = self._open(state)
-            except (FormatError, MismatchError, OSError) as error:
-                self._opened.version, failed = state, error
-                self._report.note(f"{failed}; the gallery as it was stays open")
-                return
-            self._retire()
-            self._opened = opened
+        try:
+            opened = self._open(state)
+        except (FormatError, MismatchError, OSError) as error:
+            self._failed = state
+            self._report.note(f"{error}; the gallery as it was stays open")
+        else:
+            self._retire(opened)
             self._report.note(f"the gallery has changed: {len(opened.ids):,} shots")
+        finally:
+            self._opening.release()
 
     def _open(self, version: str) -> _Opened:
         with ExitStack() as stack:
@@ -623,7 +638,14 @@ class Live(Resource):
             rows = np.full(len(opened.ids), -1, np.int64)
             rows[numbers] = np.arange(len(numbers))
             texts = self._text_encoder(name, gallery)
-            opened.features[name] = _Feature(gallery, texts, numbers, rows, self._sure(gallery, texts))
+            opened.features[name] = _Feature(
+                gallery,
+                Held(gallery) if _is_small(gallery) else gallery,
+                texts,
+                numbers,
+                rows,
+                self._sure(gallery, texts),
+            )
         if not any(one.texts for one in opened.features.values()):
             opened.close()
             raise MismatchError(f"{', '.join(self.stores)}: no feature that reads sentences; encode one with avs index")
@@ -653,22 +675,24 @@ class Live(Resource):
     @contextmanager
     def _current(self) -> Iterator[_Opened]:
         """The galleries, which stay open as long as the context is, also if new ones take their place."""
-        with self._opening:
+        with self._replacing:
             opened = self._opened
             opened.users += 1
         try:
             yield opened
         finally:
-            with self._opening:
+            with self._replacing:
                 opened.users -= 1
                 if opened.replaced and not opened.users:
                     opened.close()
 
-    def _retire(self) -> None:
-        with self._opening:
-            self._opened.replaced = True
-            if not self._opened.users:
-                self._opened.close()
+    def _retire(self, new: _Opened | None = None) -> None:
+        """Let new galleries take the place of those that are open, which are closed after their last reader."""
+        with self._replacing:
+            old = self._opened
+            old.replaced, self._opened = True, new or old
+            if not old.users:
+                old.close()
 
 
 def wordings(text: str) -> list[Variant]:
@@ -694,9 +718,9 @@ def line_of(topic: Topic) -> str:
     return line if (again.query, again.variants) == (topic.query, topic.variants) else ""
 
 
-def folder_of(video: str) -> str:
-    """The folder of a video."""
-    return str(PurePath(video).parent)
+def _is_small(gallery: Gallery) -> bool:
+    """Whether the vectors of a gallery are held in memory: one of each shot, and not too many."""
+    return 0 < len(gallery) * gallery.dim * gallery.dtype.itemsize <= HELD and not gallery.frame_level
 
 
 def _fused(rankings: Mapping[str, dict[str, float]]) -> dict[str, float]:

@@ -30,7 +30,8 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
-from avs_cli.stages.topics import Topics, TopicVectors, check_images, encoded, read, stored
+from avs_cli.stages.topic_texts import Topics, read
+from avs_cli.stages.topics import TopicVectors, check_images, encoded, stored
 from avs_cli.types import Qrels, Run, Topic, ranked
 
 Method = Callable[[Candidates], np.ndarray]
@@ -109,7 +110,8 @@ def rerank_runs(
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
                     scores
-    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, and 1 for `diverse`
+    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, but 1 for `diverse`, and 0.75
+                    for `feedback` with queries
     weights         a local checkpoint of the gallery's model, to encode topics with
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -120,7 +122,6 @@ def rerank_runs(
     shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
-    weight = weight_of(method) if weight is None else weight
     used = evidence_of(score)
     evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
     for kind, given in evidence_given.items():
@@ -149,6 +150,7 @@ def rerank_runs(
         elif shots is not None and texts and "queries" in used:
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
+        weight = weight_of(method, bool(queries)) if weight is None else weight
         evidence = _Evidence(
             shots,
             queries,
@@ -243,7 +245,7 @@ def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Re
     """The topics of one run."""
     queries, renamed = align_topics(evidence.queries, run)
     verdicts = align_topics(evidence.verdicts, run)[0] if evidence.verdicts else {}
-    marks = _marks(name, run, evidence, report) if evidence.qrels is not None else {}
+    marks = {} if evidence.qrels is None else _marks(name, run, evidence.qrels, evidence.shots, report)
     if renamed:
         report.note(renamed)
     if lost := [topic for topic in run if queries and topic not in queries]:
@@ -270,15 +272,15 @@ def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Re
     return by_topic
 
 
-def _marks(name: str, run: Run, evidence: _Evidence, report: Reporter) -> dict[str, _MarkedShots]:
+def _marks(name: str, run: Run, qrels: Qrels, shots: Gallery | None, report: Reporter) -> dict[str, _MarkedShots]:
     """The judged shots of each topic of a run that has some; those that the gallery lacks are left out, with a note."""
     judged = {
         topic: {shot: one.relevance > 0 for shot, one in judgments.items() if one.relevance >= 0}
-        for topic, judgments in align_topics(evidence.qrels or {}, run)[0].items()
+        for topic, judgments in align_topics(qrels, run)[0].items()
         if topic in run
     }
     ids = sorted({shot for of_topic in judged.values() for shot in of_topic})
-    places = dict(zip(ids, evidence.shots.places(ids).tolist(), strict=True)) if evidence.shots is not None else {}
+    places = dict(zip(ids, shots.places(ids).tolist(), strict=True)) if shots is not None else {}
     if lost := [shot for shot, place in places.items() if place < 0]:
         report.note(
             f"{name}: the gallery lacks {len(lost)} of the {len(ids)} judged shots, which are left out: {few(lost)}"
@@ -291,7 +293,7 @@ def _marks(name: str, run: Run, evidence: _Evidence, report: Reporter) -> dict[s
             rows = np.array([places[shot] for shot in [*liked, *disliked]], np.int64) if places else None
             marks[topic] = _MarkedShots(liked, disliked, rows)
     if not marks:
-        raise MismatchError(f"{name}: no shot is judged for any of its topics: {few(run)}")
+        raise MismatchError(f"{name}: no shot is judged for its topics {few(run)}; there are judgments of {few(qrels)}")
     if without := [topic for topic in run if topic not in marks]:
         report.note(
             f"{name}: no judged shots for {len(without)} of {len(run)} topics, which stay as they are: {few(without)}"

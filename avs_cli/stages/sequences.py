@@ -15,7 +15,7 @@ import numpy as np
 
 from avs_cli.core.search.sequences import best_followers
 from avs_cli.errors import MismatchError, SpecError, few
-from avs_cli.io.store.reader import features, open_store
+from avs_cli.io.store.texts import open_any
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import Paths, path_names
 from avs_cli.types import Run, Shot, ranked
@@ -83,8 +83,7 @@ def _described(ids: Sequence[str], gallery: Paths | DescribesShots) -> dict[str,
     found: dict[str, Shot] = {}
     with ExitStack() as stack:
         for name in path_names(gallery):
-            whole = name if "::" in name or name == "-" else f"{name}::{features(name)[0]}"
-            found = stack.enter_context(open_store(whole)).some_shots(ids) | found
+            found = stack.enter_context(open_any(name)).some_shots(ids) | found
     return found
 
 

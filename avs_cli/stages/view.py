@@ -17,16 +17,17 @@ from urllib.parse import quote
 from PIL import Image
 
 from avs_cli.core.search.confidence import DOUBTFUL
+from avs_cli.core.search.tokens import matched
 from avs_cli.errors import MismatchError
 from avs_cli.io.atomic import replacing
-from avs_cli.io.store.reader import features, open_store
+from avs_cli.io.store.texts import TextStore, open_any, text_features
 from avs_cli.io.text.topics import align_topics, is_topics_file, read_topics
 from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.io.video.find import video_files
 from avs_cli.io.video.frames import is_picture
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import FilePath, Paths, Runs, given_runs, missing_videos, path_names, selected
-from avs_cli.types import Qrels, Run, Shot, ranked
+from avs_cli.types import Piece, Qrels, Run, Shot, ranked
 
 # Size in bytes beyond which browsers open a page slowly.
 HEAVY = 20_000_000
@@ -34,6 +35,7 @@ HEAVY = 20_000_000
 CARD = 500
 
 
+NO_WORDS: Mapping[str, Mapping[str, Sequence[Piece]]] = MappingProxyType({})
 NO_CONFIDENCE: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 _THUMBNAIL = re.compile(r"[0-9a-f]{16}\.jpg")
@@ -71,6 +73,7 @@ class Page(NamedTuple):
     videos      video, as shots name it -> its file, where there is one
     sources     kind of input -> its files, for the foot of the page; "" for what is not given
     confidence  topic -> shot -> confidence, from 0 to 1, where known
+    words       topic -> shot -> the pieces of its texts that have words of the topic
     """
 
     names: Sequence[str]
@@ -83,6 +86,7 @@ class Page(NamedTuple):
     videos: Mapping[str, Path]
     sources: Mapping[str, str]
     confidence: Mapping[str, Mapping[str, float]] = NO_CONFIDENCE
+    words: Mapping[str, Mapping[str, Sequence[Piece]]] = NO_WORDS
 
 
 def page(
@@ -100,7 +104,8 @@ def page(
     """The first shots of each topic of runs, with their thumbnails, the topics' texts and the judgments.
 
     runs     files or values; the topics' ids are those of the first
-    gallery  stores with thumbnails and times of shots; the first that has a shot decides
+    gallery  stores with thumbnails and times of shots; the first that has a shot decides. Of features of texts in them,
+             what has words of a topic is shown
     topics   a topics file, or the text of each topic by its id; or ids and ranges such as 731-750,761, to show these
              alone
     qrels    judgments, or their file
@@ -177,7 +182,8 @@ def page(
             f"the page takes about {size / 1e6:.0f} MB, which browsers open slowly; {other}--shown {fewer} takes about "
             f"{HEAVY / 1e6:.0f} MB"
         )
-    return Page(names, laid, queries, shots, pictures, judged, shown, found, sources, sure)
+    words = _worded(stores, laid, queries) if queries else {}
+    return Page(names, laid, queries, shots, pictures, judged, shown, found, sources, sure, words)
 
 
 def doubt(page: Page, topic: str) -> str:
@@ -285,6 +291,23 @@ def _explain(
         report.note(f"{path}: no {kind} for {lacking} of {len(topics)} topics")
 
 
+def _worded(
+    gallery: Sequence[str], laid: Mapping[str, Sequence[RankedShot]], queries: Mapping[str, str]
+) -> dict[str, dict[str, list[Piece]]]:
+    """The pieces of text of the shots of each topic that have words of it."""
+    found: dict[str, dict[str, list[Piece]]] = {}
+    for name in dict.fromkeys(one for store in gallery for one in text_features(store)):
+        path, _, feature = name.partition("::")
+        with TextStore(path, feature) as store:
+            for topic in laid.keys() & queries.keys():
+                ids = [entry.shot for entry in laid[topic]]
+                held = [id for id, place in zip(ids, store.positions(ids).tolist(), strict=True) if place >= 0]
+                for id, pieces in zip(held, store.read(held), strict=True):
+                    if having := matched(pieces, queries[topic]):
+                        found.setdefault(topic, {}).setdefault(id, []).extend(having)
+    return found
+
+
 def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, Shot], Pictures, dict[str, str]]:
     """The times and thumbnails of these shots, and the store that names each video; the first that has a shot decides.
 
@@ -294,9 +317,7 @@ def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, S
     pictures: Pictures = {}
     places: dict[str, str] = {}
     for name in gallery:
-        # The vectors do not matter here, so any feature of the file will do.
-        held = [] if "::" in name or name == "-" else features(name)
-        with open_store(f"{name}::{held[0]}" if held else name) as store:
+        with open_any(name) as store:
             shots = {id: shot for id, shot in store.shots().items() if id in ids} | shots
             for id in ids:
                 if id not in pictures and (picture := readable(store.thumbnail(id))):

@@ -26,7 +26,7 @@ SEEDS = range(5)
 # Of every size of subset; the whole benchmark takes minutes as it is.
 DRAWS = range(3)
 SUBSETS = (10, 20, 40)
-REPEATS = 3
+REPEATS = TRIES = 3
 
 # Prints the seconds of its imports and, best of two, of reading and fusing; the first may compile.
 RANX = """
@@ -107,7 +107,7 @@ def timed(files: list[str], qrels: str, peer: str = "ranx") -> Iterator[tuple[st
     with tempfile.TemporaryDirectory() as folder:
         ours, imports, warm = [], [], []
         for repeat in range(REPEATS):
-            ours += [seconds([*avs, *files, "-o", f"{folder}/rrf.run"]) for _ in range(3)]
+            ours += [seconds([*avs, *files, "-o", f"{folder}/rrf.run"]) for _ in range(TRIES)]
             if there:
                 start = [sys.executable, "-c", RANX, "" if repeat else f"{folder}/ranx.run", *files]
                 times = subprocess.run(start, check=True, capture_output=True, text=True).stdout.split()
@@ -139,7 +139,7 @@ def timed(files: list[str], qrels: str, peer: str = "ranx") -> Iterator[tuple[st
         ]
         compare = [*avs, *files, "--compare", "--qrels", qrels]
         yield f"--compare of {len(files)} runs, whole process", f"{seconds(compare)[0]:.0f} s", "< 60 s"
-        took, held = min(seconds(learn) for _ in range(2))
+        took, held = min(seconds(learn) for _ in range(TRIES))
         yield f"--ltr of {len(files)} runs, 5 folds, whole process", f"{took:.1f} s, {held:.0f} MB", "< 20 s, < 1 GB"
 
 

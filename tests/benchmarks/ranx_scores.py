@@ -32,8 +32,8 @@ def main() -> None:
     known = [some(run, True) for run in given["runs"]]
     runs = [some(run, False) for run in given["runs"]]
     qrels = Qrels({topic: judged for topic, judged in given["qrels"].items() if topic in training})
-    weights = given["weights"]
-    listed = "/".join(map(str, weights))
+    listed = "/".join(map(str, given["weights"]))
+    weights = [float(weight) for weight in given["weights"]]
     ways: dict[str, tuple[str, str | None, dict[str, Any]]] = {
         "combsum": ("sum", "min-max", {}),
         "combmnz": ("mnz", "min-max", {}),

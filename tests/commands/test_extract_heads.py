@@ -149,7 +149,8 @@ def test_an_extraction_that_is_killed_goes_on(avs: Avs, collection: Path) -> Non
 def test_what_does_not_fit_is_refused_in_one_line(
     avs: Avs, collection: Path, line: tuple[object, ...], code: int, words: str
 ) -> None:
-    ok(avs("extract", "clip.h5", *HEAD, "-o", "laff.h5"))
+    if "laff.h5" in line:
+        ok(avs("extract", "clip.h5", *HEAD, "-o", "laff.h5"))
     ran = avs(*line)
     assert (ran.returncode, len(ran.stderr.splitlines())) == (code, 1), ran.stderr
     assert words in ran.stderr

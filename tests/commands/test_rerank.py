@@ -355,7 +355,7 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
         (
             ["a.run", "--method", "feedback", "--qrels", "other.qrels", "-g", "means.h5"],
             3,
-            "a.run: no shot is judged for any of its topics: 1661",
+            "a.run: no shot is judged for its topics 1661; there are judgments of 1662",
         ),
         (["a.run", "-g", "means.h5", "--qrels", "marks", *NEAR], 2, "--qrels has no effect with --method neighbours"),
         (["a.run", "--method", "scores"], 2, "--scores FILE and --method scores need each other"),

@@ -124,6 +124,7 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bytes(
         assert resumed in (None, "resuming after epoch" in ran.stderr)
         assert (data / output).read_bytes() == (data / "whole.safetensors").read_bytes()
         whole, cut = (load_head(data / f"{name}.last", training=True) for name in ("whole.safetensors", output))
+        assert whole.training.keys() == cut.training.keys() and whole.training
         assert all(np.array_equal(cut.training[key], value) for key, value in whole.training.items())
         assert all(np.array_equal(cut.weights[key], value) for key, value in whole.weights.items())
         # All but the seconds, which come last.

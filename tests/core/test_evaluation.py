@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pytest import approx
 
-from avs_cli.core.evaluation.evaluator import CAPTION_MEASURES, Evaluator
+from avs_cli.core.evaluation.evaluator import CAPTION_MEASURES, Evaluator, Gaps, run_notes, usual
 from avs_cli.errors import MismatchError
 from avs_cli.io.text.captions import caption_qrels
 from avs_cli.io.text.trec import read_qrels, read_run
@@ -44,6 +44,19 @@ def test_gaps_say_what_a_mean_hides() -> None:
         "2 topics, 2 ties broken by shot id; unjudged: 50% of the top 10, 50% of the top 100, 50% of the top 1000; "
         "1 judged topic (3) missing; 1 topic (9) without judgments"
     )
+
+
+def test_of_several_runs_those_with_more_than_half_of_the_top_ten_unjudged_are_named() -> None:
+    shares = {"half": (0.5, 0.9), "more": (0.6, 0.2), "few": (0.0, 0.8)}
+    gaps = {run: Gaps(2, 0, {10: top, 100: rest, 1000: rest}, [], []) for run, (top, rest) in shares.items()}
+    assert run_notes(gaps, dict.fromkeys(gaps, ""))[:-1] == ["more than half of the top 10 unjudged: more (1 run)"]
+
+
+def test_the_usual_measure_is_xinfap_for_samples_and_strata_and_else_ap() -> None:
+    whole = {"a": RELEVANT, "b": IRRELEVANT}
+    assert usual({"1": whole}) == "AP"
+    assert usual({"1": whole, "2": {"c": UNSAMPLED}}) == "xinfAP"
+    assert usual({"1": {**whole, "c": Judgment(0, "2")}}) == "xinfAP"
 
 
 def test_ties_are_broken_alike_for_plain_and_inferred_measures() -> None:

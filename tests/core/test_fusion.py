@@ -207,6 +207,7 @@ def test_normalisations_are_the_arithmetic_that_they_say(norm: str, expected: li
         ("mixed:norm=rank,weights=1/2/4", math.sqrt(3) * (2 / 3 + 2 + 4 / 2), 1 / 3),
         ("mapfuse:weights=1/2/4", 1 / 2 + 2 + 4 / 3, 1 / 3),
         ("weighted:norm=rank,weights=1/2/4", 2 / 3 + 2 + 4 / 2, 1 / 3),
+        ("weighted:norm=rank,weights=0/2/4", 2 + 4 / 2, 0),
     ],
 )
 def test_combiners_are_the_arithmetic_that_they_say(spec: str, b: float, c: float) -> None:
@@ -354,3 +355,15 @@ def test_rrf_of_two_real_runs_is_that_of_trectools(covid: dict[str, Run], tmp_pa
         assert ours[str(row.query)][row.docid] == pytest.approx(row.score, abs=1e-9)
         compared += 1
     assert compared == sum(map(len, ours.values()))
+
+
+@pytest.mark.parametrize("name", [name for name in methods.names() if name not in (*LEARNING, "merge")])
+@settings(max_examples=10, deadline=None)
+@given(several=runs(3), norm=st.sampled_from(normalisations.names()))
+def test_a_run_that_found_nothing_for_a_topic_changes_nothing_of_it(name: str, several: list[Run], norm: str) -> None:
+    spec = f"{name}:norm={norm}" if name.startswith(("comb", "weighted")) else name
+    fuse = methods.load(spec)
+    without = {topic: order(fuse(several), topic) for topic in fuse(several)}
+    for words in ({}, {"1": {}, "2": {}}, {"3": {"z": 9.0}}):
+        fused = fuse([*several, words])
+        assert {topic: order(fused, topic) for topic in without} == without

@@ -295,3 +295,33 @@ def test_blocks_hold_ranks_by_the_tie_policy_and_zero_for_missing_shots() -> Non
         [1, 0, pytest.approx(1 / math.log2(3))],
     ]
     assert block.judged.tolist() == [0] and sum(block.totals.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "discounts"),
+    [
+        ("log", [1, 1 / math.log2(3), 1 / 2]),
+        ("power", [1, 2**-0.5, 3**-0.5]),
+        ("reciprocal", [1, 61 / 62, 61 / 63]),
+        ("minmax", [1, 0.75, 0]),
+    ],
+)
+def test_evidence_is_a_discount_of_the_rank_or_the_scaled_score(kind: str, discounts: list[float]) -> None:
+    block = pool([{"1": {"a": 9.0, "b": 7.0, "c": 1.0}}, {"1": {"d": 1.0}}], "1", {})
+    assert block.shots == ["d", "c", "b", "a"]
+    assert block.evidence(kind)[0] == pytest.approx([0, *reversed(discounts)])
+    assert block.evidence(kind, np.array([2]))[0] == pytest.approx(discounts[1:2])
+
+
+def test_a_run_that_found_nothing_is_no_disagreement() -> None:
+    runs, qrels = synthetic(1)
+    (topic,) = qrels
+    seen = [runs[name] for name in sorted(runs)]
+    block, with_words = pool(seen, topic, qrels[topic]), pool([*seen, {}], topic, qrels[topic])
+    every, step1 = np.arange(len(block.shots)), block.scores.sum(axis=0)
+    plain, wider = (lambdamart.features(one, step1, every) for one in (block, with_words))
+    count = len(seen)
+    several = slice(2 * count, None), slice(2 * count + 2, None)
+    np.testing.assert_array_equal(plain[:, several[0]], wider[:, several[1]])
+    # The words' score and rank of every shot say that there is no hit: no rank of a run is as low.
+    assert not wider[:, count].any() and (wider[:, 2 * count + 1] == np.float32(np.log2(2000))).all()

@@ -22,7 +22,7 @@ class Gallery:
         self.offsets = np.arange(len(vectors) + 1) if offsets is None else np.array(offsets)
         self.frame_level = offsets is not None
         self.ids = ids or [f"s{i}" for i in range(len(self.offsets) - 1)]
-        self.reads = 0
+        self.reads = self.most = 0
 
     def blocks(self) -> Iterator[Block]:
         self.reads += 1
@@ -30,6 +30,7 @@ class Gallery:
             yield self.take(np.arange(first, min(first + self.rows, len(self.ids))))
 
     def take(self, positions: np.ndarray) -> Block:
+        self.most = max(self.most, len(positions))
         parts = [self.vectors[self.offsets[i] : self.offsets[i + 1]] for i in positions]
         vectors = np.concatenate(parts) if parts else self.vectors[:0]
         offsets = np.cumsum([0, *map(len, parts)]) if self.frame_level else None
@@ -96,6 +97,8 @@ def test_equal_vectors_are_ordered_by_id_also_where_the_ranking_is_cut(count: in
     ((ranking,),) = top_shots([np.array([[1.0, 2.0, 3.0]])], gallery, 4, threads=2)
     assert list(ranking) == sorted(gallery.ids, reverse=True)[:4]
     assert len(set(ranking.values())) == 1
+    # Ties are settled as they come: twice the ranking is held, and a block.
+    assert gallery.most <= 2 * 4 + 64
 
 
 def close_shots(count: int, dim: int) -> np.ndarray:

@@ -14,18 +14,21 @@ import pytest
 
 from avs_cli import cli, config, docgen
 from avs_cli.core.models.described import rebuild
+from avs_cli.core.search import bm25
 from avs_cli.core.submission import as_run
-from avs_cli.errors import FormatError
+from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io import arrays, bigfile, head_file
 from avs_cli.io.fuser import read_fuser
 from avs_cli.io.store import checked, reader, schema, writer
 from avs_cli.io.store.composing import Origin, compose
 from avs_cli.io.store.files import FileTable, IndexedFile
+from avs_cli.io.store.texts import TextItem
 from avs_cli.io.tensors import save
-from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml
+from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml, words
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
+from avs_cli.io.video.subtitles import read_side
 from avs_cli.provenance import describe
-from avs_cli.types import Judgment, Pixels, Sampling, Shot, Submission, TopicResult, ranked
+from avs_cli.types import Judgment, Piece, Pixels, Sampling, Shot, Submission, TopicResult, ranked
 
 PAGE = docgen.pages()["man/avs-formats.7"]
 
@@ -103,6 +106,11 @@ def vectors(path: Path) -> dict[str, list[float]]:
     return {word: found.vectors[row].tolist() for word, row in found.rows.items()}
 
 
+def lines(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    assert words.are_word_lines(path)
+    return {item.id: list(item.pieces) for item in words.read_word_lines(str(path))}
+
+
 def settings(path: Path) -> dict[str, dict[str, Any]]:
     path.rename(path.with_name("avs.toml"))
     root = cli.build(cli.COMMANDS)
@@ -115,6 +123,14 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
     (
         "ERROR LEDGERS", 0, ledger, {"00007": ("decode", "videos/00007.mp4: not a video")},
         "lacks the item 00007, because the stage decode failed",
+    ),
+    (
+        "FEATURES OF TEXTS", 1, lines, {"a_1": [("NOT TODAY", 1.0, 2.5, (0.1, 0.25, 0.5, 0.375), 0.97)], "a_2": []},
+        "Shot a_1 has the text NOT TODAY, and a_2 none.",
+    ),
+    (
+        "FEATURES OF TEXTS", 2, lambda path: read_side(path.with_suffix(".srt"), path.read_bytes())[0],
+        [("NOT TODAY", 1.0, 2.5, None, None)], "Its text is NOT TODAY, from 1 to 2.5 seconds.",
     ),
     ("RUNS", 0, order, ["shot00002_3", "shot00001_2", "shot00001_1"], "order shot00002_3, shot00001_2, shot00001_1"),
     (
@@ -207,7 +223,8 @@ def test_an_example_is_read_with_the_values_that_the_page_states(
 
 
 def test_every_example_is_read_by_a_test() -> None:
-    elsewhere = {("FEATURE STORES", 0), *(("INTERCHANGE", number) for number in (0, 1, 2, 4)), ("CONFIGURATION", 1)}
+    elsewhere = {("FEATURE STORES", 0), ("FEATURES OF TEXTS", 0), ("CONFIGURATION", 1)}
+    elsewhere |= {("INTERCHANGE", number) for number in (0, 1, 2, 4)}
     shown = {(name, number) for name, blocks in EXAMPLES.items() for number in range(len(blocks))}
     assert shown == {(section, number) for section, number, *_ in READ} | elsewhere
 
@@ -301,7 +318,7 @@ def test_a_provenance_is_written_up_to_the_limit_on_the_page(tmp_path: Path) -> 
                 out.add([writer.Item(None, "a", np.ones(1))])
                 out.finish(["a"])
             else:
-                with pytest.raises(Exception, match="more than HDF5 keeps"):
+                with pytest.raises(MismatchError, match="more than HDF5 keeps"):
                     out.add([writer.Item(None, "a", np.ones(1))])
 
 
@@ -362,3 +379,18 @@ def test_every_page_is_installed_in_its_chapter() -> None:
         path: f"share/man/man{path[-1]}/{Path(path).name}" for path in pages
     }
     assert [path for path in shared if path.startswith("man")] == sorted(pages)
+
+
+def test_the_table_of_texts_is_what_a_store_has(tmp_path: Path) -> None:
+    with writer.TextWriter(tmp_path / "a.h5", "ocr", {"model": "ocr"}) as out:
+        out.add([TextItem(None, "s1", [Piece("x", 0.0, 1.0)])])
+        out.finish(["s1"])
+    with h5py.File(tmp_path / "a.h5") as file:
+        held = {f"ocr/{name}" for name in file["ocr"]}
+        fields = ", ".join(file["ocr/pieces"].dtype.names)
+        stated = f'format, "{file["ocr"].attrs["format"]}", format_version, {file["ocr"].attrs["format_version"]}'
+    table, page = EXAMPLES["FEATURES OF TEXTS"][0], SECTIONS["FEATURES OF TEXTS"]
+    assert {row.split()[0] for row in table.splitlines()} == held and fields in table
+    assert stated in page
+    assert f"at most {checked.TEXT_BYTES}" in page
+    assert f"k1 = {bm25.K1} and b = {bm25.B}" in page

@@ -283,7 +283,8 @@ def test_a_killed_import_goes_on_and_ends_in_the_bytes_of_an_undisturbed_one(
     assert run("convert", source, "whole.h5::f")[0] == 0
     kept = {path.name for path in tmp_path.iterdir()} | {"killed.h5"}
     moments = 0
-    for called, count, done in itertools.product(CALLS, (1, 4), (False, True)):
+    # What comes after a source is read is the same for all: of two, half of the moments.
+    for called, count, done in itertools.product(CALLS, (1, 4), (False, True) if source == "big" else (True,)):
         if killed(["convert", source, "killed.h5::f"], called, count, done):
             moments += 1
             code, message = run("convert", source, "killed.h5::f")
@@ -291,7 +292,7 @@ def test_a_killed_import_goes_on_and_ends_in_the_bytes_of_an_undisturbed_one(
         assert Path("killed.h5").read_bytes() == Path("whole.h5").read_bytes(), (called, count, done)
         assert {path.name for path in tmp_path.iterdir()} == kept
         Path("killed.h5").unlink()
-    assert moments > 9
+    assert moments > (9 if source == "big" else 5)
 
 
 @pytest.mark.parametrize("count", range(1, 6))

@@ -15,11 +15,12 @@ from lxml import html
 from PIL import Image
 
 from avs_cli.cli import exit_code
-from avs_cli.io.store.writer import Item, StoreWriter
+from avs_cli.io.store.texts import TextItem
+from avs_cli.io.store.writer import Item, StoreWriter, TextWriter
 from avs_cli.pages import results
 from avs_cli.pages.cards import clock, stretch
 from avs_cli.stages.view import RankedShot, laid_out, readable, run_names
-from avs_cli.types import Shot
+from avs_cli.types import Piece, Shot
 
 Avs = Callable[..., CompletedProcess[str]]
 HOSTILE = "\"><script>alert(1)</script><img/src=https://evil.example/x>&amp;'$title"
@@ -475,3 +476,26 @@ def test_confidences_of_a_file_are_shown_for_topics_of_its_ids(folder: Path) -> 
     assert shown == ["confidence 80%", "confidence 25%", "confidence 40%"]
     (doubt,) = page.xpath("//p[contains(@class, 'doubt')]/text()")
     assert "no confidence exceeds 40%" in doubt
+
+
+def test_the_words_of_a_topic_are_under_the_thumbnail_and_their_boxes_on_it(folder: Path, view: View) -> None:
+    red = [
+        Piece("a RED\nsquare", 1, 8, (0.25, 0.5, 0.5, 0.75)),
+        Piece("red later", 9, 9.2, (0, 0, 1, 1)),  # not in the middle of the shot, which the thumbnail shows
+        Piece("nothing of the sort", 1, 8, (0, 0, 1, 1)),
+        Piece(HOSTILE + " red", 1, 8),
+    ]
+    with TextWriter(folder / "g.h5", "ocr", {"model": "ocr"}) as writer:
+        writer.add([TextItem(RED, "red_1", red), TextItem(BLUE, "blue_1", [])])
+        writer.finish(["red_1", "blue_1"])
+    assert view("a.trec", "-g", "g.h5", "--topics", "topics.txt", "-o", "p.html").returncode == 0
+    shots = {shot.get("id"): shot for shot in parsed(folder / "p.html").iter("li") if shot.get("id")}
+    first = shots["t0s0"]
+    assert [one.text for one in first.find_class("words")] == ["a RED square", "red later", HOSTILE + " red"]
+    (boxes,) = first.iter("svg")
+    assert boxes.get("viewbox", boxes.get("viewBox")) == "0 0 1778 1000"
+    (box,) = boxes.iter("rect")
+    assert [box.get(name) for name in ("x", "y", "width", "height")] == ["444", "500", "445", "250"]
+    assert not shots["t0s1"].find_class("words") and not list(shots["t0s1"].iter("svg"))
+    # Topic 1662, another square, has the same shot.
+    assert [one.text for one in shots["t1s0"].find_class("words")] == ["a RED square"]

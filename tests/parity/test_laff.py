@@ -90,7 +90,9 @@ def test_one_end_gives_the_published_vectors(stored: Callable[[str], Arrays], na
     vectors = [x[name] for name, _ in inputs]
     for position, (feature, _) in enumerate(inputs):
         close(side.transformed(vectors)[position], arrays[f"transformed/{feature}"])
-    for key in [key for key in arrays if key.startswith("out") and "f64" not in key]:
+    outputs = [key for key in arrays if key.startswith("out") and "f64" not in key]
+    assert outputs
+    for key in outputs:
         if key != "out":
             side.fusion.r.fill_(float(key.removeprefix("out_r")))
         close(side(vectors), arrays[key])
@@ -270,6 +272,7 @@ def sentences(text_io: dict[str, Any]) -> list[str]:
 
 
 def test_sentences_are_cut_into_the_published_tokens(text_io: dict[str, Any]) -> None:
+    assert text_io["tokens"]
     for case in text_io["tokens"]:
         assert tokens(case["sentence"]) == case["tokens"]
         assert tokens(case["sentence"], stop_words=False) == case["tokens_nsw"]

@@ -3,7 +3,7 @@
 Tolerances are of double precision, but for the towers, which ran in single.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +136,10 @@ def test_the_students_gradients_are_the_published_ones(stored: Stored) -> None:
 # The losses.
 
 
-def cases(arrays: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    return (key.removesuffix(".distill_loss") for key in arrays if key.endswith(".distill_loss"))
+def cases(arrays: Mapping[str, torch.Tensor]) -> list[str]:
+    found = [key.removesuffix(".distill_loss") for key in arrays if key.endswith(".distill_loss")]
+    assert found
+    return found
 
 
 def recipe_of(case: str) -> Recipe:
@@ -170,7 +172,9 @@ def test_gradients_of_losses_are_the_published_ones_for_every_pair_of_methods(st
     parts = {"loss": "total", "gt_loss": "matching", "distill_loss": "coarse", "fine_loss": "fine"}
     for case in cases(arrays):
         group = case.split(".")[0]
-        for key in [key for key in arrays if key.startswith(f"{case}.d_")]:
+        gradients = [key for key in arrays if key.startswith(f"{case}.d_")]
+        assert gradients
+        for key in gradients:
             loss, leaf = key.removeprefix(f"{case}.d_").split("_d_")
             leaves = {name: arrays[f"{group}.{name}"].clone().requires_grad_() for name in ("sim", "frame_logits")}
             if leaf == "weights":

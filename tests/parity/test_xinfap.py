@@ -53,6 +53,7 @@ def test_trecvid_2021_comes_out_byte_for_byte(shared_data: Callable[[str], Path]
 def test_the_vectorised_walk_equals_the_formula_rank_by_rank(parity: Callable[[str], Path], case: str) -> None:
     folder = parity(f"xinfap/{case}")
     qrels, run = read_qrels(stored(folder, "qrels.txt")), read_run(stored(folder, "run0.trec"))
+    assert run
     for topic, scores in run.items():
         judgments, ranking = qrels[topic], ranked(scores)
         assert xinfap.score(ranking, judgments) == approx(formula(ranking, judgments), abs=1e-12)

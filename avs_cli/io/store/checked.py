@@ -21,6 +21,11 @@ PATH_BYTES = 4096
 LARGEST_DIM = 1 << 20
 # Limits of the size of a dataset: in bytes, and beyond that as a multiple of its stored (compressed) size.
 FREE, EXPANSION = 1 << 20, 256
+# Limit of a piece of text, in bytes.
+TEXT_BYTES = 1 << 16
+# The format of a feature of texts, as its group says, and one row of its `pieces`: `bytes` is the length of the text.
+TEXTS, TEXTS_VERSION = "avs-texts", 1
+PIECES = np.dtype([("start", "<f8"), ("end", "<f8"), ("box", "<f4", (4,)), ("confidence", "<f4"), ("bytes", "<u4")])
 # Number of variable-length strings that are read at a time.
 PIECE = 4096
 # Number of ids that are checked at a time.
@@ -48,6 +53,7 @@ INTEGERS = DatasetType("a column of integers", "iu")
 SECONDS = DatasetType("a column of numbers", "fiu")
 BYTES = DatasetType("a column of bytes", "u", width=1)
 VECTORS = DatasetType("(M, D) of float16 or float32", "f", rank=2, width=4)
+ROWS = DatasetType("a column of (start, end, box, confidence, bytes)", "V", width=PIECES.itemsize)
 SHOTS = {"ids": IDS, "video": INTEGERS, "start": SECONDS, "end": SECONDS, "videos": PATHS}
 THUMBNAILS = {"ids": IDS, "offsets": INTEGERS, "jpeg": BYTES}
 FILES = {"paths": PATHS, "names": IDS, "size": INTEGERS, "modified": INTEGERS, "digest": IDS, "offsets": INTEGERS}
@@ -66,21 +72,51 @@ def features_in(file: Any, shown: str) -> list[str]:
     return sorted(name for name in file if name not in RESERVED)
 
 
+def is_of_texts(group: Any) -> bool:
+    """Whether the items of a feature are texts, rather than vectors."""
+    return "format" in group.attrs
+
+
 def check(file: Any, feature: str, shown: str) -> None:
     """Raises FormatError unless a feature and the groups beside the features follow the schema."""
     group, where = part(file, feature, shown), f"{shown}::{feature}"
-    ids, vectors = column(group, "ids", IDS, where), column(group, "vectors", VECTORS, where)
+    ids = column(group, "ids", IDS, where)
+    items = _items_of_texts(group, where) if is_of_texts(group) else _items_of_vectors(group, where)
+    if len(ids) != items:
+        raise FormatError(where, f"{len(ids)} ids for {items} items")
+    _check_beside(file, shown)
+
+
+def _items_of_vectors(group: Any, where: str) -> int:
+    """The number of items of a feature of vectors. Raises FormatError unless it follows the schema."""
+    vectors = column(group, "vectors", VECTORS, where)
     # Vectors are read directly from the file, so they must have the native type.
     own = vectors.dtype.isnative and vectors.id.get_type() == h5py.h5t.py_create(vectors.dtype)
     if not own or not 0 < vectors.shape[1] <= LARGEST_DIM:
         raise FormatError(where, f"vectors are {vectors.shape} {vectors.dtype}, not {VECTORS.what}")
     if vectors.size and vectors.id.get_offset() is None:
         raise FormatError(where, "vectors are not contiguous; h5repack -l CONTI makes them so")
-    items = len(vectors)
     if holds(group, "offsets"):
-        items = len(column(group, "offsets", INTEGERS, where)) - 1
-    if len(ids) != items:
-        raise FormatError(where, f"{len(ids)} ids for {items} items")
+        return len(column(group, "offsets", INTEGERS, where)) - 1
+    return len(vectors)
+
+
+def _items_of_texts(group: Any, where: str) -> int:
+    """The number of items of a feature of texts. Raises FormatError unless it follows the schema."""
+    found, version = group.attrs["format"], group.attrs.get("format_version")
+    if not isinstance(found, str) or found != TEXTS:
+        raise FormatError(where, f"a feature of an unknown format ({found!r:.40}, not {TEXTS!r})")
+    if not isinstance(version, np.integer) or version != TEXTS_VERSION:
+        raise FormatError(where, f"texts of version {version!s:.40}; this version of avs reads version {TEXTS_VERSION}")
+    pieces = column(group, "pieces", ROWS, where)
+    if pieces.dtype != PIECES:
+        raise FormatError(where, f"pieces are {pieces.dtype}, not {ROWS.what}")
+    column(group, "text", BYTES, where)
+    return len(column(group, "offsets", INTEGERS, where)) - 1
+
+
+def _check_beside(file: Any, shown: str) -> None:
+    """Raises FormatError unless the groups beside the features follow the schema."""
     for name, columns, apart in BESIDE:
         if not holds(file, name):
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from avs_cli.errors import IncompleteError
 from avs_cli.io.atomic import replacing
 from avs_cli.io.store.files import FileTable, write_files
-from avs_cli.io.store.reader import Store, features
+from avs_cli.io.store.reader import features
 from avs_cli.io.store.schema import (
     copy_items,
     created,
@@ -20,6 +20,7 @@ from avs_cli.io.store.schema import (
     write_pictures,
     write_shots,
 )
+from avs_cli.io.store.texts import open_feature
 from avs_cli.io.store.writer import flush
 from avs_cli.io.texts import Lookup
 from avs_cli.types import Shot
@@ -47,7 +48,7 @@ def has_rows(origins: Sequence[Origin], feature: str, count: int) -> np.ndarray:
     found = np.zeros(count, bool)
     for origin in origins:
         if feature in features(origin.path) and feature not in origin.without:
-            with Store(origin.path, feature) as store:
+            with open_feature(origin.path, feature) as store:
                 found |= store.positions(origin.ids) >= 0
     return found
 
@@ -82,24 +83,25 @@ def _compose_feature(
     """Write a feature, and return the numbers of the shots that have a row of it."""
     with ExitStack() as stack:
         holding = {
-            number: stack.enter_context(Store(origin.path, name))
+            number: stack.enter_context(open_feature(origin.path, name))
             for number, origin in enumerate(origins)
             if name in sources[number] and name not in origin.without
         }
         places = {number: store.positions(origins[number].ids) for number, store in holding.items()}
-        items = _chosen(len(shots), places, {number: store.offsets for number, store in holding.items()})
+        spans = {number: store.spans for number, store in holding.items()}
+        last = holding[max(holding)]
+        every = [
+            _chosen(len(shots), places, {number: own[column] for number, own in spans.items()})
+            for column in range(len(last.layout.names))
+        ]
+        items = every[0]
         last = holding[max(items.origin, default=max(holding))]
-        vectors = write_feature(
-            file,
-            name,
-            last.provenance,
-            [shots[number].id for number in items.shots],
-            items.lengths,
-            (last.dim, last.dtype, last.frame_level),
-            str(last.path),
-        )
-        for number in holding:
-            _copy(sources[number][name]["vectors"], vectors, items, number)
+        ids = [shots[number].id for number in items.shots]
+        lengths = [own.lengths for own in every]
+        datasets = write_feature(file, name, last.provenance, ids, lengths, last.layout, str(last.path))
+        for own, column, dataset in zip(every, last.layout.names, datasets, strict=True):
+            for number in holding:
+                _copy(sources[number][name][column], dataset, own, number)
     return items.shots
 
 

@@ -1,4 +1,4 @@
-"""Feature stores: HDF5 files with vectors of shots, topics or captions.
+"""Feature stores: HDF5 files with vectors of shots, topics or captions, or with the words seen or heard in shots.
 
 Schema (format "avs-features", version 1)
 
@@ -18,6 +18,8 @@ Schema (format "avs-features", version 1)
     │   ├── jpeg     (B,)   uint8   the pictures, one after the other
     │   └── offsets  (T+1,) int64   picture i is jpeg[offsets[i]:offsets[i+1]]
     └── files                       optional, of an index: see `files.py`
+
+Features of texts are described in `texts.py`.
 
 Without `offsets`, N = M. `file.h5::feature` names a feature, `file.h5` the only one in it. Stores do not say when they
 were written: equal inputs give equal bytes.
@@ -45,10 +47,12 @@ from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.mapped import Column
 from avs_cli.io.pipe import spooled
 from avs_cli.io.resource import Resource
-from avs_cli.io.store.checked import check, features_in
+from avs_cli.io.store.checked import check, features_in, is_of_texts
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.schema import (
     Ids,
+    Layout,
+    VectorLayout,
     ids_of,
     offsets_of,
     opened,
@@ -67,15 +71,16 @@ AHEAD = 3
 LOOKUPS = 4096
 
 
-class Store(Resource):
-    """One feature in one file, open for reading; a context manager.
+class StoredFeature(Resource):
+    """One feature in one file, open for reading, whatever its items are made of; a context manager.
 
-    path         the file, as given
-    feature      its name in the file
-    dim, dtype   of the vectors
-    frame_level  whether items have several vectors
-    vectors      (M, D), memory-mapped: for reading a few rows
+    path        the file, as given
+    feature     its name in the file
+    layout      what its items are made of
+    provenance  how they were made
     """
+
+    layout: Layout
 
     def __init__(self, path: str | Path, feature: str | None = None):
         """Raises FormatError unless the feature follows the schema; values are checked when they are read."""
@@ -84,31 +89,27 @@ class Store(Resource):
             real = stack.enter_context(spooled(path))
             self._file = stack.enter_context(opened(real, self.path))
             with structure(self.path):
-                self.feature = _chosen(self._file, self.path, feature)
+                self.feature = chosen(self._file, self.path, feature)
                 check(self._file, self.feature, self.path)
             raw = stack.enter_context(real.open("rb", buffering=0))
             self._descriptor = raw.fileno()
             self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
             with structure(self.path):
-                self._load(self._file[self.feature])
-            count = self.rows * self.dim
-            if count and self._start + count * self.dtype.itemsize > len(self._map):
-                raise FormatError(self._name, "the file ends before its vectors do")
-            flat = np.frombuffer(self._map, self.dtype, count, self._start) if count else np.empty(0, self.dtype)
-            self.vectors = flat.reshape(self.rows, self.dim)
+                group = self._file[self.feature]
+                self.provenance: dict[str, Any] = provenance_of(group, self._name)
+                self._load(group)
+                self._ids = ids_of(group, self._name, self._map)
             self._resources = stack.pop_all()
 
     def _load(self, group: Any) -> None:
-        self.provenance: dict[str, Any] = provenance_of(group, self._name)
-        vectors = group["vectors"]
-        self.dtype: np.dtype[Any] = vectors.dtype
-        self.rows, self.dim = map(int, vectors.shape)
-        self._start = vectors.id.get_offset()
-        self.frame_level = "offsets" in group
-        self._offsets: Column | None = None
-        if self.frame_level:
-            self._offsets = offsets_of(group, self.rows, self._name, mapped=self._map)
-        self._ids = ids_of(group, self._name, self._map)
+        """Read what a subclass needs of the feature."""
+        raise NotImplementedError
+
+    @property
+    def spans(self) -> list[np.ndarray]:
+        """For each dataset of the layout, the (N+1,) offsets of the items in it."""
+        with structure(self.path):
+            return self.layout.spans(self._file[self.feature], self._name)
 
     @property
     def _name(self) -> str:
@@ -118,11 +119,6 @@ class Store(Resource):
     def ids(self) -> list[str]:
         """The ids in the order of the items."""
         return list(Ids(self._ids))
-
-    @property
-    def offsets(self) -> np.ndarray:
-        """(N+1,) int64: item i has vectors[offsets[i]:offsets[i+1]], also if items have one row each."""
-        return np.arange(len(self) + 1) if self._offsets is None else np.asarray(self._offsets)
 
     @cached_property
     def positions(self) -> Lookup:
@@ -138,6 +134,73 @@ class Store(Resource):
             np.array_equal(self._ids[low : low + LOOKUPS], ids[low : low + LOOKUPS])
             for low in range(0, len(ids), LOOKUPS)
         )
+
+    def shots(self) -> dict[str, Shot]:
+        """The shots described in the file, by id; may be empty."""
+        with structure(self.path):
+            return shots_of(self._file, self.path)
+
+    def some_shots(self, ids: Sequence[str]) -> dict[str, Shot]:
+        """Those of these shots that are described in the file, by id; in little memory, however many there are."""
+        with structure(self.path):
+            return some_shots_of(self._file, self.path, ids, self._map)
+
+    @property
+    def pictures(self) -> tuple[Column, np.ndarray]:
+        """The ids (as bytes) of the shots with a thumbnail, and the (T+1,) offsets of the pictures."""
+        with structure(self.path):
+            return pictures_of(self._file, self.path)
+
+    @cached_property
+    def _thumbnails(self) -> tuple[dict[str, int], np.ndarray]:
+        ids, offsets = self.pictures
+        return {id: position for position, id in enumerate(Ids(ids))}, offsets
+
+    @property
+    def thumbnails(self) -> int:
+        """Number of shots with a thumbnail."""
+        return len(self._thumbnails[0])
+
+    def thumbnail(self, shot: str) -> bytes | None:
+        """The middle frame of a shot as JPEG; None if there is no thumbnail."""
+        positions, offsets = self._thumbnails
+        if shot not in positions:
+            return None
+        first, last = offsets[positions[shot] : positions[shot] + 2]
+        with structure(self.path):
+            return bytes(self._file["thumbnails/jpeg"][first:last])
+
+
+class Store(StoredFeature):
+    """One feature of vectors in one file, open for reading; a context manager.
+
+    dim, dtype   of the vectors
+    frame_level  whether items have several vectors
+    vectors      (M, D), memory-mapped: for reading a few rows
+    """
+
+    def _load(self, group: Any) -> None:
+        if is_of_texts(group):
+            raise MismatchError(f"{self._name} has texts, and vectors are needed here")
+        vectors = group["vectors"]
+        self.dtype: np.dtype[Any] = vectors.dtype
+        self.rows, self.dim = map(int, vectors.shape)
+        self._start = vectors.id.get_offset()
+        self.frame_level = "offsets" in group
+        self.layout = VectorLayout(self.dim, self.dtype, self.frame_level)
+        self._offsets: Column | None = None
+        if self.frame_level:
+            self._offsets = offsets_of(group, self.rows, self._name, mapped=self._map)
+        count = self.rows * self.dim
+        if count and self._start + count * self.dtype.itemsize > len(self._map):
+            raise FormatError(self._name, "the file ends before its vectors do")
+        flat = np.frombuffer(self._map, self.dtype, count, self._start) if count else np.empty(0, self.dtype)
+        self.vectors = flat.reshape(self.rows, self.dim)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(N+1,) int64: item i has vectors[offsets[i]:offsets[i+1]], also if items have one row each."""
+        return np.arange(len(self) + 1) if self._offsets is None else np.asarray(self._offsets)
 
     def blocks(self, rows: int | None = None) -> Iterator[Block]:
         """The feature in blocks of at most `rows` vectors, or one item; a thread reads ahead.
@@ -220,40 +283,19 @@ class Store(Resource):
             raise MismatchError(f"{self._name} has no item {ids[int((places < 0).argmax())]!r}")
         return self.take(places)
 
-    def shots(self) -> dict[str, Shot]:
-        """The shots described in the file, by id; may be empty."""
-        with structure(self.path):
-            return shots_of(self._file, self.path)
 
-    def some_shots(self, ids: Sequence[str]) -> dict[str, Shot]:
-        """Those of these shots that are described in the file, by id; in little memory, however many there are."""
-        with structure(self.path):
-            return some_shots_of(self._file, self.path, ids, self._map)
-
-    @property
-    def pictures(self) -> tuple[Column, np.ndarray]:
-        """The ids (as bytes) of the shots with a thumbnail, and the (T+1,) offsets of the pictures."""
-        with structure(self.path):
-            return pictures_of(self._file, self.path)
-
-    @cached_property
-    def _thumbnails(self) -> tuple[dict[str, int], np.ndarray]:
-        ids, offsets = self.pictures
-        return {id: position for position, id in enumerate(Ids(ids))}, offsets
-
-    @property
-    def thumbnails(self) -> int:
-        """Number of shots with a thumbnail."""
-        return len(self._thumbnails[0])
-
-    def thumbnail(self, shot: str) -> bytes | None:
-        """The middle frame of a shot as JPEG; None if there is no thumbnail."""
-        positions, offsets = self._thumbnails
-        if shot not in positions:
-            return None
-        first, last = offsets[positions[shot] : positions[shot] + 2]
-        with structure(self.path):
-            return bytes(self._file["thumbnails/jpeg"][first:last])
+def check_union(stores: Sequence[StoredFeature], comparison: Comparison) -> None:
+    """Raises MismatchError unless the stores have one kind of items, made in one way, and different ids."""
+    first = stores[0]
+    for other in stores[1:]:
+        pair = f"{first._name} and {other._name} are incompatible"
+        if not first.layout.fits(other.layout):
+            raise MismatchError(f"{pair}: {first.layout} and {other.layout}")
+        comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
+    # A store has no duplicates, which was checked when it was opened.
+    if len(stores) > 1 and (found := twin([store._ids for store in stores])):
+        id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
+        raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
 
 
 class Gallery(Resource):
@@ -266,16 +308,8 @@ class Gallery(Resource):
         """
         self.stores = stores
         self.comparison = comparison or Comparison()
+        check_union(stores, self.comparison)
         first = stores[0]
-        for other in stores[1:]:
-            pair = f"{first._name} and {other._name} are incompatible"
-            if (first.dim, first.frame_level) != (other.dim, other.frame_level):
-                raise MismatchError(f"{pair}: {kind_of(first)} and {kind_of(other)}")
-            self.comparison.alike(first._name, first.provenance, other._name, other.provenance, pair)
-        # A store has no duplicates, which was checked when it was opened.
-        if len(stores) > 1 and (found := twin([store._ids for store in stores])):
-            id, one, two = found[0].decode(), stores[found[1]]._name, stores[found[2]]._name
-            raise MismatchError(f"{id!r} is in both {one} and {two}; stores of a gallery must not share ids")
         self.dim, self.dtype, self.frame_level = first.dim, first.dtype, first.frame_level
         self.feature, self.provenance = first.feature, first.provenance
         self._firsts = np.cumsum([0, *(len(store) for store in stores)])
@@ -352,11 +386,8 @@ def features(path: str | Path) -> list[str]:
         return features_in(file, str(path))
 
 
-def kind_of(store: Store) -> str:
-    return f"{'frame-level ' * store.frame_level}{store.dtype.name} of {store.dim}"
-
-
-def _chosen(file: Any, shown: str, feature: str | None) -> str:
+def chosen(file: Any, shown: str, feature: str | None) -> str:
+    """The name of a feature, by default the only one. Raises FormatError if the file lacks it."""
     held = features_in(file, shown)
     if feature is None:
         if len(held) != 1:

@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, ClassVar, Protocol, overload
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io.bounded_json import parsed
 from avs_cli.io.mapped import Column, MappedColumn
-from avs_cli.io.store.checked import IDS, PATH_BYTES, PATHS, check_ids, holds, texts
+from avs_cli.io.store.checked import IDS, PATH_BYTES, PATHS, PIECES, TEXTS, TEXTS_VERSION, check_ids, holds, texts
 from avs_cli.types import Shot
 
 FORMAT = "avs-features"
@@ -58,6 +59,93 @@ class Ids(Sequence[str]):
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Layout(Protocol):
+    """What the items of a feature are made of: some rows in each of several datasets.
+
+    names  of the datasets
+    """
+
+    names: ClassVar[tuple[str, ...]]
+
+    def create(self, group: Any, lengths: Sequence[Sequence[int] | np.ndarray]) -> list[Any]:
+        """Create the datasets in the group of a feature, and return them.
+
+        lengths  for each dataset, how many of its rows each item has
+        """
+        ...
+
+    def spans(self, group: Any, where: str) -> list[np.ndarray]:
+        """For each dataset, the (N+1,) offsets of the items in it."""
+        ...
+
+    def fits(self, other: Any) -> bool:
+        """Whether items of another layout may be searched beside these."""
+        ...
+
+
+@dataclass(frozen=True)
+class VectorLayout:
+    """Vectors: one per item or, frame-level, several."""
+
+    dim: int
+    dtype: np.dtype[Any]
+    frame_level: bool
+    names: ClassVar[tuple[str, ...]] = ("vectors",)
+
+    def create(self, group: Any, lengths: Sequence[Sequence[int] | np.ndarray]) -> list[Any]:
+        """As that of `Layout`."""
+        if self.frame_level:
+            write_offsets(group, lengths[0])
+        return [array(group, "vectors", (int(np.sum(lengths[0])), self.dim), self.dtype)]
+
+    def spans(self, group: Any, where: str) -> list[np.ndarray]:
+        """As those of `Layout`."""
+        return [group["offsets"][...] if self.frame_level else np.arange(len(group["ids"]) + 1)]
+
+    def fits(self, other: Any) -> bool:
+        """Whether vectors have the same dimensions, and items one or several of them; types may differ."""
+        return isinstance(other, VectorLayout) and (self.dim, self.frame_level) == (other.dim, other.frame_level)
+
+    def __str__(self) -> str:
+        return f"{'frame-level ' * self.frame_level}{self.dtype.name} of {self.dim}"
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """Pieces of text, any number per item, and their UTF-8."""
+
+    names: ClassVar[tuple[str, ...]] = ("pieces", "text")
+
+    def create(self, group: Any, lengths: Sequence[Sequence[int] | np.ndarray]) -> list[Any]:
+        """As that of `Layout`."""
+        group.attrs["format"], group.attrs["format_version"] = TEXTS, TEXTS_VERSION
+        write_offsets(group, lengths[0])
+        pieces = array(group, "pieces", (int(np.sum(lengths[0])),), PIECES)
+        return [pieces, array(group, "text", (int(np.sum(lengths[1])),), np.uint8)]
+
+    def spans(self, group: Any, where: str) -> list[np.ndarray]:
+        """As those of `Layout`. Raises FormatError unless the lengths of the pieces add up to the text."""
+        pieces, offsets = group["pieces"], group["offsets"][...].astype(np.int64)
+        places = np.zeros(len(offsets), np.int64)
+        item = total = 0
+        for low in range(0, len(pieces), PIECE):
+            ends = np.cumsum(pieces[low : low + PIECE]["bytes"], dtype=np.int64)
+            # The items that begin before the last of these pieces, or with the next one.
+            last = int(np.searchsorted(offsets, low + len(ends), side="right"))
+            places[item:last] = total + np.append(0, ends)[offsets[item:last] - low]
+            item, total = last, total + int(ends[-1])
+        if total != len(group["text"]):
+            raise FormatError(where, f"pieces of {total} bytes, and {len(group['text'])} bytes of text")
+        return [offsets, places]
+
+    def fits(self, other: Any) -> bool:
+        """Whether the other items are texts too."""
+        return isinstance(other, TextLayout)
+
+    def __str__(self) -> str:
+        return "texts"
 
 
 @contextmanager
@@ -124,11 +212,12 @@ def _in_place(dataset: Any, mapped: mmap.mmap) -> MappedColumn | None:
 
 
 def offsets_of(
-    group: Any, total: int, where: str, of: str = "vectors", mapped: mmap.mmap | None = None
+    group: Any, total: int, where: str, of: str = "vectors", mapped: mmap.mmap | None = None, least: int = 1
 ) -> np.ndarray | MappedColumn:
-    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for an empty range.
+    """(N+1,) int64: the range of the `total` vectors or bytes of each item. Raises FormatError for a wrong range.
 
     mapped  the file, in which the offsets stay if they are of that type
+    least   how many an item has at least
     """
     dataset = group["offsets"]
     start, count = dataset.id.get_offset(), len(dataset)
@@ -138,7 +227,9 @@ def offsets_of(
     else:
         offsets = dataset[...].astype(np.int64)
     pieces = (np.asarray(offsets[low : low + PIECE + 1]) for low in range(0, count, PIECE))
-    if not (count and offsets[0] == 0 and offsets[-1] == total and all((np.diff(piece) > 0).all() for piece in pieces)):
+    if not (
+        count and offsets[0] == 0 and offsets[-1] == total and all((np.diff(piece) >= least).all() for piece in pieces)
+    ):
         raise FormatError(where, f"offsets do not divide the {total} {of} among the {count - 1} ids")
     return offsets
 
@@ -245,25 +336,26 @@ def write_feature(
     feature: str,
     provenance: Mapping[str, Any],
     ids: Sequence[str] | np.ndarray,
-    lengths: Sequence[int] | np.ndarray,
-    kind: tuple[int, np.dtype[Any], bool],
+    lengths: Sequence[Sequence[int] | np.ndarray],
+    layout: Layout,
     shown: str,
-) -> Any:
-    """Create the group of a feature, and return the dataset for its vectors.
+) -> list[Any]:
+    """Create the group of a feature, and return the datasets for what its items are made of.
 
-    lengths  vectors of each item
-    kind     their dimensions and type, and whether the feature is frame-level
+    lengths  for each of these datasets, how many of its rows each item has
     """
-    dim, dtype, frame_level = kind
     group = file.create_group(feature)
     text = json.dumps(provenance, sort_keys=True, ensure_ascii=False)
     if len(text.encode()) > WRITTEN_BYTES:
         raise MismatchError(f"{shown}: a provenance of {len(text)} characters is more than HDF5 keeps in an attribute")
     group.attrs["provenance"] = text
     write_ids(group, "ids", ids)
-    if frame_level:
-        array(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
-    return array(group, "vectors", (int(np.sum(lengths)), dim), dtype)
+    return layout.create(group, lengths)
+
+
+def write_offsets(group: Any, lengths: Sequence[int] | np.ndarray) -> None:
+    """Write where each item begins, and where the last one ends."""
+    array(group, "offsets", (len(lengths) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
 
 
 def write_shots(file: Any, shots: Sequence[Shot]) -> None:
@@ -284,7 +376,7 @@ def write_pictures(file: Any, ids: Sequence[str] | np.ndarray, lengths: Sequence
         return None
     group = file.create_group("thumbnails")
     write_ids(group, "ids", ids)
-    array(group, "offsets", (len(ids) + 1,), np.int64)[...] = np.concatenate([[0], np.cumsum(lengths)])
+    write_offsets(group, lengths)
     return array(group, "jpeg", (sum(lengths),), np.uint8)
 
 

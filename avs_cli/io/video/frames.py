@@ -25,7 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
 from avs_cli.io.video.workers import BAD_FILE, Broken, about, ahead, alive, apart, reason
-from avs_cli.types import THUMBNAIL, Failure, Frames, Pixels, Shot
+from avs_cli.types import THUMBNAIL, Failure, Frames, Pixels, Shot, Whole
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset(
@@ -55,7 +55,7 @@ class Times(Protocol):
 
 
 class View(NamedTuple):
-    """What an encoder sees of a file: the frames at some times of each shot, as images of one size.
+    """What an encoder sees of a file: the frames at some times of each shot, as images of one size; or whole frames.
 
     pixels  with `crops` 10, a frame gives ten images (and a clip ten clips): top left, top right, bottom left, bottom
             right, centre, and their mirror images; None: thumbnails only
@@ -63,7 +63,7 @@ class View(NamedTuple):
     """
 
     times: Times
-    pixels: Pixels | None
+    pixels: Pixels | Whole | None
     clip: int = 1
 
 
@@ -167,7 +167,7 @@ def read_frames(
     path: str | Path,
     shots: Sequence[Shot],
     times: Times,
-    pixels: Pixels | None,
+    pixels: Pixels | Whole | None,
     clip: int = 1,
     threads: int = 1,
     thumbnail: int = THUMBNAIL,
@@ -243,7 +243,7 @@ def _read_small(
 def decode(
     jobs: Sequence[Job],
     times: Times,
-    pixels: Pixels | None,
+    pixels: Pixels | Whole | None,
     clip: int = 1,
     workers: int = 2,
     timeout: float = 60.0,
@@ -393,7 +393,7 @@ def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> I
     path = Path(path)
     if path.stat().st_size == 0:
         raise FormatError(path, "empty file")
-    with _container(path, stamped) as container:
+    with opened_container(path, stamped) as container:
         stream = next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
         if container.format.name == "tty":
             raise FormatError(path, "not a video (plain text)")
@@ -420,7 +420,8 @@ def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> I
 
 
 @contextmanager
-def _container(path: Path, stamped: bool = False) -> Iterator[Any]:
+def opened_container(path: Path, stamped: bool = False) -> Iterator[Any]:
+    """Open a file with any streams. Raises FormatError for a file that FFmpeg cannot open."""
     with path.open("rb"):
         pass  # raises the error of an unreadable file
     # FFmpeg gives the reason only in its log, which stays off while decoding, since it needs the GIL.
@@ -452,7 +453,7 @@ def _duration(path: Path, container: Any, stream: Any, start: float) -> float:
 
 def _last_end(path: Path, index: int) -> float:
     """The end of the last frame, from the packets: browser recordings and raw streams have no duration."""
-    with _container(path) as container:
+    with opened_container(path) as container:
         stream = container.streams[index]
         packets = [(packet.pts, packet.duration or 0) for packet in packets_of(container, stream) if packet.size]
         ends = [pts + duration for pts, duration in packets if pts is not None]
@@ -516,8 +517,10 @@ class _Assembly:
 
     def __init__(self, shot: Shot, times: list[float], view: View, pictured: bool):
         self.shot, self.times, self.pictured = shot, times, pictured
-        self.clip, self.crops = view.clip, view.pixels.crops if view.pixels else 1
-        self.step = max(self.clip, PIECE // self.crops // self.clip * self.clip)
+        self.clip, self.crops = view.clip, view.pixels.crops if isinstance(view.pixels, Pixels) else 1
+        # Whole frames are large, and may have several sizes.
+        piece = 1 if isinstance(view.pixels, Whole) else PIECE
+        self.step = max(self.clip, piece // self.crops // self.clip * self.clip)
         self.pictures: dict[int, np.ndarray] = {}
         self.given = 0
         self.ended = False
@@ -712,10 +715,10 @@ class _Painter:
         self.path, self.stream, self.width = video.path, video.stream, thumbnail
         self.frame: Any = None
         self.scaled: dict[tuple[int, int, str], np.ndarray] = {}
-        self.made: dict[Pixels, np.ndarray] = {}
+        self.made: dict[Pixels | Whole, np.ndarray] = {}
 
-    def pictures(self, frame: Any, pixels: Pixels) -> np.ndarray:
-        """(crops, size, size, 3) uint8, RGB."""
+    def pictures(self, frame: Any, pixels: Pixels | Whole) -> np.ndarray:
+        """(crops, size, size, 3) uint8, RGB; a whole frame as (1, H, W, 3)."""
         if frame is not self.frame:
             self.frame = frame
             self.scaled.clear()
@@ -740,11 +743,14 @@ def _displayed(frame: Any, stream: Any) -> tuple[int, int]:
     return (frame.height, wide) if frame.rotation % 180 else (wide, frame.height)
 
 
-def _target(width: int, height: int, pixels: Pixels, path: str | Path) -> tuple[int, int]:
+def _target(width: int, height: int, pixels: Pixels | Whole, path: str | Path) -> tuple[int, int]:
     """The size before the crop. The long side is rounded down, as in the transforms of the encoders.
 
     Raises FormatError for an extreme aspect ratio, which would exhaust the memory.
     """
+    if isinstance(pixels, Whole):
+        scale = min(1.0, pixels.longest / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
     if pixels.resize is None:
         return pixels.size, pixels.size
     long = max(pixels.resize, int(pixels.resize * max(width, height) / min(width, height)))
@@ -766,8 +772,10 @@ def _turned(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
     return np.rot90(_scaled(frame, *size, kernel), quarter)
 
 
-def _cut(picture: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """The crops of an image (H, W, 3): (crops, size, size, 3)."""
+def _cut(picture: np.ndarray, pixels: Pixels | Whole) -> np.ndarray:
+    """The crops of an image (H, W, 3): (crops, size, size, 3); or the whole image (1, H, W, 3)."""
+    if isinstance(pixels, Whole):
+        return picture[None]
     size = pixels.size
     low, right = picture.shape[0] - size, picture.shape[1] - size
     if low < 0 or right < 0:
@@ -889,8 +897,8 @@ class _Image:
         self.scaled: dict[tuple[Any, ...], np.ndarray] = {}
         self.thumbnails: dict[tuple[int, int], bytes] = {}
 
-    def made(self, pixels: Pixels) -> np.ndarray:
-        """(crops, size, size, 3) uint8, RGB."""
+    def made(self, pixels: Pixels | Whole) -> np.ndarray:
+        """(crops, size, size, 3) uint8, RGB; the whole image as (1, H, W, 3)."""
         drawn, picture = self._upright(pixels)
         size = _target(picture.width, picture.height, pixels, self.path)
         key = (drawn, size, pixels.interpolation)
@@ -899,7 +907,7 @@ class _Image:
             self.scaled[key] = np.asarray(picture.resize(size, kernel, reducing_gap=3.0))
         return _cut(self.scaled[key], pixels)
 
-    def small(self, pixels: Pixels | None, thumbnail: int) -> bytes | None:
+    def small(self, pixels: Pixels | Whole | None, thumbnail: int) -> bytes | None:
         """The thumbnail, as the view of these pixels decodes the image; None without thumbnails."""
         drawn, picture = self._upright(pixels)
         if thumbnail and drawn not in self.thumbnails:
@@ -907,11 +915,12 @@ class _Image:
             self.thumbnails[drawn] = _jpeg(picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
         return self.thumbnails.get(drawn)
 
-    def _upright(self, pixels: Pixels | None) -> tuple[tuple[int, int], Any]:
+    def _upright(self, pixels: Pixels | Whole | None) -> tuple[tuple[int, int], Any]:
         """The size that the decoder gives, and the image in RGB."""
         # Large JPEGs are decoded at 1/2, 1/4 or 1/8, still at twice the target size. This must not depend on whether
         # thumbnails are requested, nor on other views, since the vectors must not.
-        side = max(2 * (pixels.resize or pixels.size) if pixels else 0, THUMBNAIL)
+        wanted = pixels.longest if isinstance(pixels, Whole) else pixels.resize or pixels.size if pixels else 0
+        side = max(2 * wanted, THUMBNAIL)
         if side not in self.drawn:
             with _picture(self.path) as opened:
                 opened.draft("RGB", (side, side))

@@ -46,17 +46,20 @@ def features(block: TopicMatrix, step1: np.ndarray, places: np.ndarray) -> np.nd
     # Missing shots have a rank beyond the end of the run.
     logs = np.log2(np.where(ranks, ranks, 2 * DEPTH)).astype(np.float32)
     scores, discounted = block.scores[:, places], block.evidence("power", places)
+    # A run that returns nothing for the topic, such as one of texts, says nothing about the agreement of the others.
+    answering = block.ranks.any(axis=1)
+    own_logs, own_scores, own_discounted = logs[answering], scores[answering], discounted[answering]
     several = [
         step1[places],
         np.log2(order[places]),
-        (ranks > 0).mean(axis=0),
-        logs.min(axis=0),
-        logs.mean(axis=0),
-        np.median(logs, axis=0),
-        scores.mean(axis=0),
-        scores.max(axis=0),
-        discounted.mean(axis=0),
-        discounted.std(axis=0),
+        (ranks[answering] > 0).mean(axis=0),
+        own_logs.min(axis=0),
+        own_logs.mean(axis=0),
+        np.median(own_logs, axis=0),
+        own_scores.mean(axis=0),
+        own_scores.max(axis=0),
+        own_discounted.mean(axis=0),
+        own_discounted.std(axis=0),
     ]
     return np.concatenate([scores, logs, np.array(several, np.float32)]).T
 

@@ -16,7 +16,7 @@ def gathered(
     """For each topic: its id, the values of each shot in the runs that return it, and the number of runs that count.
 
     values  maps the index of a run and its scores for the topic to one value per shot
-    A run counts for a topic if it returns any shot: one that found nothing says nothing about any shot.
+    A run counts for a topic if it returns any shot: one of texts may find nothing, which says nothing about any shot.
     """
     for topic in dict.fromkeys(topic for run in runs for topic in run):
         evidence: defaultdict[str, list[Evidence]] = defaultdict(list)
