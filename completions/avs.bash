@@ -160,7 +160,7 @@ _avs() {
             rerank:--threads) compopt +o default 2>/dev/null ;;
             rerank:--engine) words='local dask' ;;
             rerank:--scheduler) ;;
-            fuse:--method) words='average borda combanz combmax combmed combmnz combsum isr merge rrf weighted' ;;
+            fuse:--method) words='average bayesfuse borda combanz combgmnz combmax combmed combmin combmnz combsum condorcet isr log-isr logn-isr mapfuse merge mixed posfuse probfuse rbc rrf segfuse slidefuse weighted wmnz' ;;
             fuse:--steps) words='auto 1 2' ;;
             fuse:--qrels) ;;
             fuse:--measure) words='xinfAP AP nDCG nDCG@10 nDCG@20 P@5 P@10 P@20' ;;
@@ -246,7 +246,7 @@ _avs() {
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
                     search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --missing --depth --at-least --ngrams --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --qrels --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
-                    fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
+                    fuse) words='--method --ltr --steps --compare --qrels --measure --folds --seed --threads --save --load --report --json --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --confidence --shown --thumbnails-beside --videos --output -o --help' ;;
