@@ -29,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # The source of avs-formats(7): "# " begins a section, "- TERM: " an entry of a list, and indented text is an example.
 FORMATS = Path(__file__).with_name("formats.txt")
 # By command and option: options with the same name may have different values.
+MODELS = RegistryPair(Registry("model", "avs_cli.core.encoders", "load"), readers)
 REGISTRIES: dict[tuple[str, str], Registry | RegistryPair] = {
-    ("extract", "model"): RegistryPair(Registry("model", "avs_cli.core.encoders", "load"), readers),
-    ("index", "model"): Registry("model", "avs_cli.core.encoders", "load"),
+    ("extract", "model"): MODELS,
+    ("index", "model"): MODELS,
     ("index", "shots"): detectors,
     ("shots", "detector"): detectors,
     ("train", "head"): Registry("head", "avs_cli.core.models.heads", "build"),

@@ -187,7 +187,6 @@ def extract(
       avs extract videos/ --shots shots.tsv --model clip --model blip2 -o gallery.h5
       avs extract --text tv22.txt --model clip -o topics.h5
       avs extract videos/ --shots shots.tsv --model subtitles --model ocr -o words.h5
-      avs extract videos/ --shots shots.tsv --model asr --weights faster-whisper-small/ -o words.h5
       avs extract clip.h5 blip2.h5 --head laff.safetensors -o laff.h5
     """
     listed = {str(parameter.name) for parameter in context.command.params} - {"inputs", "list_models", "json"}

@@ -100,6 +100,9 @@ def fuse(
     by coordinate ascent on the measure. Step 2 reranks Step 1's best 1000 shots of each topic by LambdaMART, boosted
     trees over the scores and ranks of all runs, and interpolates its scores with Step 1's.
 
+    A run without shots for a topic, as of texts that lack its words, has no part in it: the topic is ranked by the
+    other runs alone. Learning to rank sees that there is no hit.
+
     A judged topic is ranked out of fold, by a model fitted on the judged topics of the other folds; a topic without
     judgments is ranked by a model fitted on all judged topics. Judgments of earlier years serve new topics in two
     commands: --save fits a model on runs of the earlier topics, --load applies it to runs with the same names.

@@ -29,7 +29,7 @@ from avs_cli.io.store.reader import Store, features
 IDS, store = damaged.IDS, damaged.store
 
 Here = Callable[..., Any]
-CASES = int(os.environ.get("AVS_DAMAGED", "200"))
+CASES = int(os.environ.get("AVS_DAMAGED", "300"))
 BATCHES = 10
 CAPTIONS = [f"{video}#enc#{k}" for video in IDS for k in range(2)]
 SECONDS = 5
@@ -150,7 +150,7 @@ def test_no_changed_byte_of_a_store_ends_in_a_traceback(held: Here, here: Path, 
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_no_accident_to_a_head_ends_in_a_traceback(held: Here, here: Path, batch: int) -> None:
     needs = {"laff": ["shots.h5", "framed.h5"], "sea": ["shots.h5"], "w2vvpp": ["shots.h5"]}
-    for chance in [*chances(batch)][: max(14, CASES // 15)]:
+    for chance in [*chances(batch)][: max(20, CASES // 15)]:
         kind = chance.choice(["laff", "sea", "w2vvpp", "afa", "xpool", "xclip", "student"])
         what = damaged.damaged_head(here / f"{kind}.safetensors", here / "bad.safetensors", chance)
         held(f"{kind}: {what}", "info", "bad.safetensors")

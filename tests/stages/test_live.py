@@ -11,13 +11,15 @@ from colours import colour_gallery, jpeg, use_colours
 from stores import store
 
 from avs_cli.errors import MismatchError, SpecError
+from avs_cli.io.store.texts import TextItem
+from avs_cli.io.store.writer import TextWriter
 from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.stages.fuse import fuse
 from avs_cli.stages.live import Live, Question, line_of
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import search
 from avs_cli.stages.sequences import sequence
-from avs_cli.types import Shot, Topic, Variant
+from avs_cli.types import Piece, Shot, Topic, Variant
 
 # Letters are colours: "r" is red.
 VECTORS = {
@@ -96,6 +98,27 @@ def test_features_are_fused_by_reciprocal_ranks_and_can_be_chosen(folder: Path) 
         assert best(live, Question("r", features=("colour-2",))) == [*runs["two"]["query"]]
         with pytest.raises(SpecError, match="no feature 'clip'"):
             live.search(Question("r", features=("clip",)))
+
+
+def test_words_of_shots_are_fused_with_what_is_seen(folder: Path) -> None:
+    with TextWriter("words.h5", "subtitles", {"model": "subtitles", "spec": "subtitles"}) as writer:
+        said = {"blue": "r is for rust", "green": "nothing", "elsewhere": "r"}
+        writer.add([TextItem(SHOTS.get(id), id, [Piece(text, 0, 1)]) for id, text in said.items()])
+        writer.finish([*said])
+    with Live(["one.h5", "words.h5"], threads=1) as live:
+        assert live.features == ["colour", "subtitles"]
+        seen, heard = (search("one.h5", {"query": "r"}, threads=1), {"query": {"blue": 1.0}})
+        assert dict(live.search(Question("r")).ranking) == fuse({"seen": seen, "heard": heard}, "rrf")["query"]
+        assert best(live, Question("r", features=("subtitles",))) == ["blue"]
+        assert best(live, Question("r", features=("subtitles",), folder="warm")) == []
+        assert live.pieces(Question("r -b"), ["blue", "green", "red"]) == {"blue": [Piece("r is for rust", 0, 1)]}
+        # Without these words, and for other examples, only vectors count.
+        assert dict(live.search(Question("b r g")).ranking) == search("one.h5", {"query": "b r g"}, threads=1)["query"]
+        assert best(live, Question("r", like=("blue",))) == best(
+            live, Question("r", like=("blue",), features=("colour",))
+        )
+        live.mark(Question("r"), "lime", True)
+        assert "lime" in best(live, Question("r"))[:2] and live.search(Question("r"), fold=True).behind
 
 
 def test_a_picture_and_shots_are_examples(live: Live, folder: Path) -> None:
