@@ -50,7 +50,7 @@ def seconds(command: list[str]) -> tuple[float, float]:
     """Whole process: seconds, and megabytes at its highest."""
     script = (
         "import resource, subprocess, sys, time; start = time.perf_counter(); "
-        "subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL); "
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
         "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
@@ -76,6 +76,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
     files = sorted(map(str, (DATA / "runs").iterdir()))
     qrels_file = str(DATA / "qrels.covid-round1.txt")
     yield from timed(files, qrels_file)
+    compare = [sys.executable, "-m", "avs_cli", "fuse", *files, "--compare", "--qrels", qrels_file]
+    yield f"--compare of {len(files)} runs, whole process", f"{seconds(compare)[0]:.0f} s", "< 60 s"
     runs, qrels = {path: read_run(path) for path in files}, read_qrels(qrels_file)
     yield from equal(list(runs.values()), qrels)
     found = [gains(runs, qrels, seed) for seed in SEEDS]
@@ -137,8 +139,6 @@ def timed(files: list[str], qrels: str, peer: str = "ranx") -> Iterator[tuple[st
             f"{folder}/ltr.run",
             *files,
         ]
-        compare = [*avs, *files, "--compare", "--qrels", qrels]
-        yield f"--compare of {len(files)} runs, whole process", f"{seconds(compare)[0]:.0f} s", "< 60 s"
         took, held = min(seconds(learn) for _ in range(TRIES))
         yield f"--ltr of {len(files)} runs, 5 folds, whole process", f"{took:.1f} s, {held:.0f} MB", "< 20 s, < 1 GB"
 
@@ -149,7 +149,7 @@ def equal(runs: list[Run], qrels: Qrels) -> Iterator[tuple[str, str, str]]:
     ranx runs in `$RANX_PYTHON`, or here. Runs have no ties, and every tenth topic is fused. Condorcet, Borda and
     CombMED differ by definition; tests/parity/test_ranx.py compares them.
     """
-    what = "scores of all methods, largest relative difference from ranx"
+    what = "scores of all methods, largest difference from ranx, of the best score"
     python = os.environ.get("RANX_PYTHON") or (sys.executable if find_spec("ranx") else "")
     if not python:
         yield what, "skipped", "needs the package ranx, here or in $RANX_PYTHON"
@@ -172,8 +172,8 @@ def equal(runs: list[Run], qrels: Qrels) -> Iterator[tuple[str, str, str]]:
     theirs = json.loads(done.stdout)
     for spec, expected in theirs.items():
         for topic, scores in fitting.fitted(spec, known)(some).items():
-            for shot, score in scores.items():
-                worst = max(worst, abs(score - expected[topic][shot]) / max(1e-9, abs(score)))
+            unit = max(map(abs, scores.values()))
+            worst = max([worst, *(abs(score - expected[topic][shot]) / unit for shot, score in scores.items())])
     yield f"{what}, {len(theirs)} methods", f"{worst:.1e}", "≤ 1e-9"
 
 

@@ -1,7 +1,7 @@
 """Every fusion method that ranx has, against the scores that ranx 0.3.21 gives real runs.
 
 The runs have no ties, which ranx would leave in the order of its input. Its sums are in the order of the runs, so they
-differ from exact ones in the last digits.
+differ from exact ones in the last digits; ten digits are kept.
 """
 
 import itertools
@@ -26,6 +26,11 @@ Scores = dict[str, Run]
 def theirs(parity: Callable[[str], Path]) -> dict[str, Any]:
     """Runs, judgments and training topics, and the scores that ranx gives the other topics, by spec."""
     found: dict[str, Any] = json.loads(read_text(str(parity("fusion/ranx.json"))))
+    shots = {t: sorted({shot for run in found["runs"] for shot in run[t]}) for t in found["runs"][0]}
+    found["scores"] = {
+        spec: {topic: dict(zip(shots[topic], scores, strict=True)) for topic, scores in topics.items()}
+        for spec, topics in found["scores"].items()
+    }
     return found
 
 
@@ -51,7 +56,7 @@ def test_a_method_gives_the_scores_of_ranx(theirs: dict[str, Any], ours: Callabl
     found, expected = ours(spec), theirs["scores"][spec]
     assert found.keys() == expected.keys()
     for topic, scores in expected.items():
-        assert found[topic] == pytest.approx(scores, rel=1e-12, abs=1e-13)
+        assert found[topic] == pytest.approx(scores, rel=1e-9, abs=1e-13)
 
 
 @pytest.mark.parametrize(("spec", "weights"), [("borda", [1] * 5), ("borda:weights=2/1/0.5/3/0.75", None)])
@@ -64,7 +69,7 @@ def test_borda_differs_by_the_points_that_ranx_shares_among_shots_that_a_run_lac
             for shot in scores.keys() - run[topic].keys():
                 rest[shot] += weight * (len(scores) - len(run[topic]) + 1) / 2
         whole = {shot: score + rest[shot] for shot, score in scores.items()}
-        assert whole == pytest.approx(theirs["scores"][spec][topic], rel=1e-12)
+        assert whole == pytest.approx(theirs["scores"][spec][topic], rel=1e-9)
 
 
 def test_combmed_differs_by_the_zeros_of_runs_that_lack_a_shot(
@@ -84,7 +89,7 @@ def test_condorcet_has_the_order_of_ranx_but_for_shots_in_cycles(theirs: dict[st
     weights = theirs["weights"] if ":" in spec else [1] * 5
     compared = 0
     for topic, scores in theirs["common"][spec].items():
-        common = [{topic: {shot: run[topic][shot] for shot in scores}} for run in theirs["runs"]]
+        common = [{topic: run[topic]} for run in theirs["common_runs"]]
         places = [{shot: n for n, shot in enumerate(ranked(run[topic]))} for run in common]
         (found, expected) = (ranked(methods.load(spec)(common)[topic]), ranked(scores))
         for order in (found, expected):
