@@ -20,7 +20,7 @@ _avs() {
     else
         case $command:$before in
             index:--output | index:-o) ;;
-            index:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 teachclip timm video-llama vjepa2 wsl' ;;
+            index:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
             index:--shots) words='content fixed transnetv2' ;;
             index:--weights) ;;
             index:--device) ;;
@@ -35,7 +35,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
+            extract:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--head) ;;
             extract:--missing) words='error skip zero' ;;
@@ -160,7 +160,7 @@ _avs() {
             rerank:--threads) compopt +o default 2>/dev/null ;;
             rerank:--engine) words='local dask' ;;
             rerank:--scheduler) ;;
-            fuse:--method) words='average borda combanz combmax combmed combmnz combsum isr merge rrf weighted' ;;
+            fuse:--method) words='average bayesfuse borda combanz combgmnz combmax combmed combmin combmnz combsum condorcet isr log-isr logn-isr mapfuse merge mixed posfuse probfuse rbc rrf segfuse slidefuse weighted wmnz' ;;
             fuse:--steps) words='auto 1 2' ;;
             fuse:--qrels) ;;
             fuse:--measure) words='xinfAP AP nDCG nDCG@10 nDCG@20 P@5 P@10 P@20' ;;
@@ -246,7 +246,7 @@ _avs() {
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
                     search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --missing --depth --at-least --ngrams --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --scores --qrels --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
-                    fuse) words='--method --ltr --steps --qrels --measure --folds --seed --threads --save --load --report --topics --depth --tag --output -o --help' ;;
+                    fuse) words='--method --ltr --steps --compare --qrels --measure --folds --seed --threads --save --load --report --json --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --confidence --shown --thumbnails-beside --videos --output -o --help' ;;

@@ -437,9 +437,11 @@ def test_a_scheduler_is_named_by_hand_only(avs_here: Here, folder: Path) -> None
     assert ran.returncode == 3 and "on the command line only" in ran.stderr
 
 
-def test_a_missing_package_is_named_with_its_cure(avs_here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_cure(
+    avs_here: Here, stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "avs_cli.cluster")
-    ran = avs_here("search", "g.h5", "-q", "a dog", "--engine", "dask", "-o", "a.run")
+    ran = avs_here("search", "odd.h5", "--vectors", "topics.h5", "--engine", "dask", "-o", "a.run", cwd=stores)
     assert ran.returncode == 4
     assert ran.stderr == "avs: --engine dask needs a package: pip install 'avs-cli[dask]'\n"

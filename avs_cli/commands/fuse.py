@@ -21,7 +21,9 @@ Method = Annotated[
         metavar="METHOD",
         help=f"Fusion method: {', '.join(methods.names())}, with parameters as in rrf:k=60 or combsum:norm=zscore; "
         "average is that of raw scores; merge joins runs over the parts of a gallery, each as deep as the result; "
-        "weighted learns one weight per run from --qrels (Step 1 of --ltr) unless given as in weighted:weights=2/1.",
+        "bayesfuse, mapfuse, mixed, posfuse, probfuse, segfuse, slidefuse and wmnz learn from --qrels; weights are "
+        "given as in borda:weights=2/1, or weights=measure takes each run's --measure on --qrels; weighted learns them "
+        "(Step 1 of --ltr) unless given.",
     ),
 ]
 Steps = Annotated[
@@ -50,6 +52,13 @@ def fuse(
         bool, typer.Option("--ltr", help="Learning to rank from --qrels: linear weights, then LambdaMART.")
     ] = False,
     steps: Steps = "auto",
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Print a table of all methods and of --ltr on the topics of --qrels, and which one to use.",
+        ),
+    ] = False,
     qrels: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="Judgments to learn from; repeatable."),
@@ -58,7 +67,8 @@ def fuse(
         str,
         typer.Option(
             metavar="NAME",
-            help=f"Measure to optimise: {', '.join(OPTIMISED[:-1])} or {OPTIMISED[-1]}.",
+            help="Measure to optimise, to weigh runs with weights=measure, and to compare methods: "
+            f"{', '.join(OPTIMISED[:-1])} or {OPTIMISED[-1]}.",
             show_default="xinfAP for sampled judgments, else AP",
         ),
     ] = "",
@@ -78,6 +88,7 @@ def fuse(
     ] = "",
     load: Annotated[str, typer.Option(metavar="FILE", help="Apply a model saved with --save.")] = "",
     report: Reports = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the table of --compare as JSON.")] = False,
     topics: options.Topics = "",
     depth: options.Depth = 1000,
     tag: options.Tag = "fused",
@@ -89,16 +100,24 @@ def fuse(
     by coordinate ascent on the measure. Step 2 reranks Step 1's best 1000 shots of each topic by LambdaMART, boosted
     trees over the scores and ranks of all runs, and interpolates its scores with Step 1's.
 
+    A run without shots for a topic, as of texts that lack its words, has no part in it: the topic is ranked by the
+    other runs alone. Learning to rank sees that there is no hit.
+
     A judged topic is ranked out of fold, by a model fitted on the judged topics of the other folds; a topic without
     judgments is ranked by a model fitted on all judged topics. Judgments of earlier years serve new topics in two
     commands: --save fits a model on runs of the earlier topics, --load applies it to runs with the same names.
+
+    Other methods that learn, such as segfuse, rank judged topics out of fold in the same way. --compare evaluates all
+    of them, with significance tests.
 
     \b
     Examples:
       avs fuse clip.run blip.run laff.run -o fused.run
       avs fuse part1.run part2.run --method merge --tag avs -o whole.run
       avs fuse clip.run blip.run laff.run --ltr --qrels tv22.qrels --report - -o fused.run
+      avs fuse clip.run blip.run laff.run --compare --qrels tv22.qrels
     """
+    from avs_cli.core.fusion import fitting
     from avs_cli.errors import SpecError
     from avs_cli.io.text.trec import write_run
     from avs_cli.stages import fuse as stage
@@ -109,10 +128,32 @@ def fuse(
     source = context.get_parameter_source("output")
     writes = not save or source is None or source.name != "DEFAULT"
     learns = ltr or bool(load) or method == "weighted"
-    _check(context, method, ltr, learns, bool(qrels), save, load, report, output if writes else "", folds)
+    by_method = not learns and not compare and fitting.learns(method)
+    if compare:
+        _check_comparison(context, bool(qrels), folds)
+    elif by_method:
+        _check_method(context, method, bool(qrels), folds)
+    else:
+        _check(context, method, ltr, learns, bool(qrels), save, load, report, output if writes else "", folds)
     paths = _expanded(runs)
+    number: int | Literal["by-year"] = "by-year" if folds == "by-year" else int(folds)
+    if compare:
+        _compare(paths, qrels, measure, number, seed, threads, topics, json)
+        return
     found: LearningReport | None = None
-    if not learns:
+    if by_method:
+        fused = stage.fuse(
+            paths,
+            method,
+            qrels=qrels,
+            measure=measure,
+            folds=number,
+            seed=seed,
+            topics=topics,
+            depth=depth,
+            report=TERMINAL,
+        )
+    elif not learns:
         fused = stage.fuse(paths, method, topics=topics, depth=depth, report=TERMINAL)
     elif load:
         fused = stage.apply(load, paths, topics=topics, depth=depth, report=TERMINAL)
@@ -122,7 +163,7 @@ def fuse(
             qrels,
             measure=measure,
             steps=steps if ltr else "1",
-            folds="by-year" if folds == "by-year" else int(folds),
+            folds=number,
             seed=seed,
             threads=threads,
             topics=topics,
@@ -180,18 +221,83 @@ def _check(
         (bool(load) or not learns, learning, unlearned),
         (not (load or ltr), ["steps"], "without --ltr"),
         (not (load or output or report), ["folds"], "on the saved model; add -o FILE or --report FILE"),
+        (True, ["json"], "without --compare"),
     )
     if (save or report) and (load or not learns):
         raise SpecError(f"{'--save' if save else '--report'} has no effect {unlearned}")
     if "-" in report and output == "-":
         raise SpecError("the run and the report cannot both go to stdout; add -o FILE")
-    if folds != "by-year" and not (folds.isascii() and folds.isdigit() and 2 <= int(folds) <= 10_000):
-        raise SpecError(f"--folds {folds}: expected by-year, or a number of folds from 2")
+    _check_folds(folds)
     for path in report:
         if path != "-" and not path.endswith((".txt", ".json")):
             from avs_cli.io.figures import figure_format
 
             figure_format(path)
+
+
+def _check_method(context: typer.Context, method: str, judged: bool, folds: str) -> None:
+    """Reject invalid combinations with a method that learns, before files are read."""
+    from avs_cli.core.fusion import fitting
+    from avs_cli.errors import SpecError
+
+    if not judged:
+        raise SpecError(
+            f"--method {method} learns from judgments (--qrels FILE, qrels in avs.toml or AVS_QRELS); --method rrf "
+            "needs nothing"
+        )
+    idle = ["steps", "threads", "save", "report"] + ([] if fitting.accepts_weights(method) else ["measure"])
+    applies.refuse(context, (True, idle, f"with --method {method}"), (True, ["json"], "without --compare"))
+    _check_folds(folds)
+
+
+def _check_comparison(context: typer.Context, judged: bool, folds: str) -> None:
+    """Reject invalid combinations with --compare, before files are read."""
+    from avs_cli.errors import SpecError
+
+    if not judged:
+        raise SpecError("--compare needs judgments (--qrels FILE, qrels in avs.toml or AVS_QRELS)")
+    idle = ("method", "ltr", "steps", "save", "load", "report", "depth", "tag", "output")
+    applies.refuse(context, (True, idle, "with --compare, which prints a table of all methods"))
+    _check_folds(folds)
+
+
+def _check_folds(folds: str) -> None:
+    from avs_cli.errors import SpecError
+
+    if folds != "by-year" and not (folds.isascii() and folds.isdigit() and 2 <= int(folds) <= 10_000):
+        raise SpecError(f"--folds {folds}: expected by-year, or a number of folds from 2")
+
+
+def _compare(
+    runs: list[str],
+    qrels: list[str],
+    measure: str,
+    folds: int | Literal["by-year"],
+    seed: int,
+    threads: int,
+    topics: str,
+    json: bool,
+) -> None:
+    """Print the comparison of all methods."""
+    from avs_cli.console import table
+    from avs_cli.core.fusion import comparison
+    from avs_cli.stages import fuse as stage
+
+    found = stage.compare(
+        runs,
+        qrels,
+        measure=measure,
+        folds=folds,
+        seed=seed,
+        threads=threads,
+        topics=topics,
+        report=TERMINAL,
+    )
+    if json:
+        print(comparison.as_json(found), end="")
+    else:
+        table(*comparison.rows(found), title=comparison.caption(found))
+        print(comparison.advice(found))
 
 
 def _expanded(runs: list[str]) -> list[str]:

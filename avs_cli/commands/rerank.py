@@ -63,7 +63,7 @@ def rerank(
             min=0.0,
             max=1.0,
             help="Interpolation weight of the reranker's score; the run's score has 1 - WEIGHT.",
-            show_default="0.5; 1 with diverse",
+            show_default="0.5; diverse 1, feedback with topics 0.75",
         ),
     ] = None,
     tag: Tag = "reranked",
@@ -84,7 +84,7 @@ def rerank(
     ones: Rocchio's formula (kind=rocchio, from the query where topics are given) or the nearest judged shots
     (kind=nearest). Judged shots need not be in the run; those that are come first if relevant and last if not, so an
     evaluation must leave them out. Topics without judgments keep their scores. diverse: near-duplicates of better shots
-    (cosine of fold=0.9 or more) follow after all others, which are ordered by maximal marginal relevance (novelty=0.1).
+    (cosine of fold=0.9 or more) follow after all others, which are ordered by maximal marginal relevance (novelty=0.3).
 
     The scores of the run and of the method are min-max normalised and interpolated by --weight. Several runs are
     written to a folder under their own names.
@@ -94,7 +94,7 @@ def rerank(
       avs rerank tv22.run --method neighbours --gallery gallery.h5 --topics tv22.txt -o reranked.run
       avs rerank tv22.run --method scores --scores vlm.tsv --depth 100 --weight 0.8 -o reranked.run
       avs rerank dog.run --method feedback --qrels marks.qrels --gallery videos.h5 -o better.run
-      avs rerank dog.run --method diverse:fold=0.85,novelty=0.3 --gallery videos.h5 -o varied.run
+      avs rerank dog.run --method diverse:fold=0.85 --gallery videos.h5 -o varied.run
     """
     if len({Path(run).name for run in runs}) < len(runs):
         raise SpecError("two runs have the same name, and reranked runs keep their names; rename one")

@@ -207,7 +207,7 @@ function showFacets(got) {
       line.append(button);
       return line;
     }));
-    list.parentElement.hidden = offered.length < 2 && !place_of[kind];
+    list.parentElement.hidden = offered.length < (place_of[kind] ? 1 : 2);
   }
 }
 

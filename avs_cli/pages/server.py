@@ -18,6 +18,7 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -50,6 +51,8 @@ from avs_cli.errors import AvsError, SpecError
 from avs_cli.pages.cards import Card, asset, card, environment, judged, script
 from avs_cli.stages.contest import Submit
 from avs_cli.stages.live import Export, Live, LiveAnswer, Question, line_of
+from avs_cli.stages.view import readable
+from avs_cli.types import Piece
 
 # Bytes of a request's body.
 JSON_BYTES, PICTURE_BYTES = 64 << 10, 24 << 20
@@ -418,9 +421,10 @@ class Application:
             behind.setdefault(better, []).append(shot)
         ranks = {shot: rank for rank, shot in enumerate(answer.ranking, start=1)}
         cards: list[Card] = []
+        pieces = self.live.pieces(answer.question, leading[first : first + count])
         for shot in leading[first : first + count]:
             folded = behind.get(shot, [])[:FOLDED]
-            cards.append(self._card(answer, ranks[shot], shot, folded=len(folded)))
+            cards.append(self._card(answer, ranks[shot], shot, pieces.get(shot, ()), folded=len(folded)))
             cards += [self._card(answer, ranks[other], other, beside=shot) for other in folded]
         return {
             "html": self._templates.get_template("shots.html").render(cards=cards, submits=self.submit is not None),
@@ -445,10 +449,13 @@ class Application:
             "seconds": round(answer.seconds, 4),
         }
 
-    def _card(self, answer: LiveAnswer, rank: int, shot: str, folded: int = 0, beside: str = "") -> Card:
+    def _card(
+        self, answer: LiveAnswer, rank: int, shot: str, pieces: Sequence[Piece] = (), folded: int = 0, beside: str = ""
+    ) -> Card:
         place, number, video = answer.shots.get(shot), self.live.number(shot), self.live.video_number(shot)
         file = self.live.video(answer.version, video)
         address = f"/video/{answer.version}/{video}" if file else ""
+        picture = readable(self.live.thumbnail(answer.version, number)) if pieces else None
         is_still = file is not None and MEDIA.get(file.suffix.lower(), "").startswith("image/")
         return card(
             shot,
@@ -462,6 +469,8 @@ class Application:
             path=str(file.absolute()) if file else "",
             judged=judged(answer.judged, shot) if shot in answer.judged else "",
             sure=answer.confidence.get(shot),
+            pieces=pieces,
+            aspect=picture.aspect if picture else 0.0,
             folded=folded,
             beside=beside,
         )
@@ -626,16 +635,27 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=1,
             limit_concurrency=500,
         )
         shown = socket.gethostname() if allowed.everywhere else f"[{host}]" if ":" in host else host
+        logger = logging.getLogger("uvicorn.error")
+        logger.addFilter(_is_news)
         started(f"http://{shown}:{port}/{f'?token={allowed.token}' * bool(allowed.token)}")
         try:
             uvicorn.Server(config).run(sockets=[bound])
         except KeyboardInterrupt as stop:
             if type(stop) is not KeyboardInterrupt:
                 raise  # another signal
+        finally:
+            logger.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the server's log has something to say: not that it cuts off a browser that holds a film when it stops."""
+    raised = record.exc_info[0] if record.exc_info else None
+    cut_off = raised is not None and issubclass(raised, asyncio.CancelledError)
+    return not (cut_off or record.getMessage().startswith("Cancel "))
 
 
 def listening(host: str, port: int) -> socket.socket:

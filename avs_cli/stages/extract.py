@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
-from avs_cli.core.encoders import DEFAULT, Encoder
+from avs_cli.core.encoders import DEFAULT, RENAMED, Encoder, encoders
 from avs_cli.core.extraction import FRAME_RATE
 from avs_cli.core.words import readers
-from avs_cli.errors import MismatchError, SpecError
+from avs_cli.errors import MismatchError, SpecError, UnknownName
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.provenance import describe, versions
 from avs_cli.reporting import LOGGED, Reporter
@@ -45,7 +45,7 @@ from avs_cli.stages.words import WordExtraction, read_words
 from avs_cli.types import THUMBNAIL, Facts, Failure, Shot
 
 if TYPE_CHECKING:
-    from avs_cli.stages.topics import Topics
+    from avs_cli.stages.topic_texts import Topics
 
 # Packages whose versions are recorded in a store of texts.
 TEXT_PACKAGES = ("numpy", "torch", "transformers")
@@ -138,6 +138,9 @@ def extract(
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     check_shard(shard)
     specs = [model] if isinstance(model, str) else list(model)
+    for name in (spec.partition(":")[0] for spec in specs):
+        if not (encoders.knows(name) or readers.knows(name) or name in RENAMED):
+            raise UnknownName("encoder", name, [*encoders.names(), *readers.names()])
     features = dict(zip(specs, targets(str(output), specs), strict=True))
     own_weights = dict(zip(specs, weights_of_each(weights, specs), strict=True))
     wanted = [
@@ -250,11 +253,14 @@ def extract_texts(
     An encoder gives a text one vector, several wordings are combined; a word-level one gives a vector per word. The
     other parameters are those of `extract`. Raises SpecError for an encoder without text.
     """
+    if readers.knows(model):
+        raise SpecError(f"{model} reads the words of videos; --text takes an encoder of text")
     ((path, feature),) = targets(str(output), [model])
     if isinstance(texts, str | Path) and str(texts) != "-":
         Path(texts).stat()  # a missing file is reported before a model is loaded
     encoder, _ = load_encoder(model, device, threads, weights, precision)
-    from avs_cli.stages.topics import encode_topics, read
+    from avs_cli.stages.topic_texts import read
+    from avs_cli.stages.topics import encode_topics
 
     topics = read(texts, field)
     if not encoder.has_text:

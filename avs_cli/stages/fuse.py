@@ -1,23 +1,29 @@
 """Late fusion of runs, by a method or by a model that learns from judgments.
 
 run = fuse(["clip.run", "blip.run"], method="rrf:k=60")
+run = fuse(["clip.run", "blip.run"], method="segfuse", qrels="tv22.qrels")  # each judged topic is ranked out of fold
+table = compare(["clip.run", "blip.run"], "tv22.qrels")  # all methods
+table.best.method, table.rows[0].values["xinfAP"]
 
 fuser = fit(["clip.run", "blip.run"], "tv22.qrels")
 run = apply(fuser, ["later/clip.run", "later/blip.run"])
 
-learned = learn(["clip.run", "blip.run"], "tv22.qrels")  # each judged topic is ranked out of fold
+learned = learn(["clip.run", "blip.run"], "tv22.qrels")  # judged topics are ranked out of fold here too
 learned.run, learned.fuser, learned.report
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Literal
 
 from avs_cli import machine
-from avs_cli.core.evaluation.evaluator import usual
-from avs_cli.core.fusion import rank_sums
+from avs_cli.core.evaluation.evaluator import Evaluator, Scores, usual
+from avs_cli.core.evaluation.measures.xinfap import DEPTH
+from avs_cli.core.fusion import comparison, fitting, rank_sums
 from avs_cli.core.fusion.ltr import batched, learning
 from avs_cli.core.fusion.ltr import report as reports
 from avs_cli.core.fusion.ltr.folds import by_year, split
@@ -34,9 +40,10 @@ from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import FilePath, GivenRun, Paths, Runs, given_runs, path_names, selected
 from avs_cli.types import Fuser, Qrels, Run, ranked
 
-__all__ = ["Learned", "apply", "fit", "fuse", "learn", "read_fuser", "write_fuser", "write_report"]
+__all__ = ["Learned", "apply", "compare", "fit", "fuse", "learn", "read_fuser", "write_fuser", "write_report"]
 
 Steps = Literal["auto", "1", "2"]
+Folds = int | Literal["by-year"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +60,36 @@ class Learned:
     report: reports.LearningReport | None
 
 
-def fuse(runs: Runs, method: str = "rrf", *, topics: str = "", depth: int = 1000, report: Reporter = LOGGED) -> Run:
-    """The `depth` best shots of each topic by a method that needs no judgments.
+def fuse(
+    runs: Runs,
+    method: str = "rrf",
+    *,
+    qrels: Paths | Qrels | None = None,
+    measure: str = "",
+    folds: Folds = 5,
+    seed: int = 0,
+    topics: str = "",
+    depth: int = 1000,
+    report: Reporter = LOGGED,
+) -> Run:
+    """The `depth` best shots of each topic by a method.
 
-    method  a module of `core.fusion.methods`, with parameters as in "rrf:k=60" or "weighted:weights=2/1"
-    topics  a topics file, or ids and ranges such as "731-750,761"; "" for all
+    method   a module of `core.fusion.methods`, with parameters as in "rrf:k=60" or "weighted:weights=2/1"
+    qrels    judgments of some of the topics, for a method that learns from them: no topic is ranked by a model that saw
+             its own judgments
+    measure  the measure for weights=measure; "" for xinfAP on sampled judgments, else AP
+    folds    of cross-validation over the judged topics; see `learn`
+    topics   a topics file, or ids and ranges such as "731-750,761"; "" for all
 
-    Raises SpecError for fewer than two runs, MismatchError for runs without a topic in common.
+    Raises SpecError for fewer than two runs, and for judgments that are missing or of no use; MismatchError for runs
+    without a topic in common.
     """
+    if fitting.learns(method):
+        if qrels is None:
+            raise SpecError(f"{method} learns from judgments, and none are given")
+        return _cut(_learned_by_method(runs, method, qrels, measure, folds, seed, topics, report), depth)
+    if qrels is not None:
+        raise SpecError(f"{method} does not learn from judgments")
     merge = methods.load(method)
     given = _given(runs)
     files = all(run.value is None and os.path.isfile(run.where) for run in given)
@@ -68,7 +97,72 @@ def fuse(runs: Runs, method: str = "rrf", *, topics: str = "", depth: int = 1000
         fused = _by_ranks([run.where for run in given], method, topics, depth, report)
     else:
         fused = merge(list(_read(given, topics, report).values()))
-    return {topic: {shot: scores[shot] for shot in ranked(scores)[:depth]} for topic, scores in fused.items()}
+    return _cut(fused, depth)
+
+
+def compare(
+    runs: Runs,
+    qrels: Paths | Qrels,
+    *,
+    measure: str = "",
+    folds: Folds = 5,
+    seed: int = 0,
+    threads: int = 0,
+    topics: str = "",
+    report: Reporter = LOGGED,
+) -> comparison.MethodComparison:
+    """All fusion methods on the judged topics of the runs; methods that learn are evaluated out of fold.
+
+    measure  that ranks the methods, gives weights, and is optimised: xinfAP, AP, nDCG, nDCG@k or P@k; "" for xinfAP on
+             sampled judgments, else AP
+
+    The other parameters and the errors are those of `learn`.
+    """
+    by_name = _read(_given(runs), topics, report)
+    judged = _judged(qrels, _topics(by_name), report)
+    measure = measure or usual(judged)
+    batched.parsed(measure)
+    parts = _parts(judged, folds, seed)
+    known = [{topic: run[topic] for topic in judged if topic in run} for run in by_name.values()]
+    sampled = any(judgment.relevance < 0 for own in judged.values() for judgment in own.values())
+    names = dict.fromkeys([measure, *(reports.SAMPLED if sampled else reports.WHOLE)])
+    learnable = fitting.judged_runs(known, judged, measure)
+
+    def evaluated(run: Run) -> Scores:
+        return Evaluator(judged, names, "zero").evaluate(_cut(run, DEPTH))
+
+    def tried(spec: str) -> tuple[Scores, float]:
+        start = time.process_time()
+        learns = fitting.learns(spec)
+        run = fitting.cross_fitted(spec, known, learnable, parts) if learns else methods.load(spec)(known)
+        return evaluated(run), time.process_time() - start
+
+    specs = comparison.candidates()
+    results = dict(zip(specs, forked(tried, specs), strict=True))
+    learned = {spec: fitting.learns(spec) for spec in specs}
+    blocks = {topic: pool([by_name[name] for name in sorted(by_name)], topic, judged[topic]) for topic in judged}
+    for wanted in ("1", "2") if len(judged) - max(map(len, parts)) >= learning.LEAST else ("1",):
+        start = time.process_time()
+        fusers = learning.cross_fit(blocks, parts, sorted(by_name), measure, wanted, seed, threads or machine.cores())
+        fuser_of = {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
+        run = {
+            topic: learning.as_scores(block, learning.steps(fuser_of[topic], block)[1], DEPTH)
+            for topic, block in blocks.items()
+        }
+        took = time.process_time() - start
+        results[f"--ltr --steps {wanted}"], learned[f"--ltr --steps {wanted}"] = (evaluated(run), took), True
+    best = max(range(len(known)), key=lambda place: sum(learnable.values[place].values()))
+    single = f"best run ({list(by_name)[best]})"
+    results[single], learned[single] = (evaluated(known[best]), 0.0), False
+    return comparison.compared(
+        {method: scores for method, (scores, _) in results.items()},
+        {method: seconds for method, (_, seconds) in results.items()},
+        learned,
+        single,
+        Evaluator(judged, names).measures,
+        len(parts),
+        seed,
+    )
 
 
 def fit(
@@ -142,7 +236,7 @@ def learn(
     *,
     measure: str = "",
     steps: Steps = "auto",
-    folds: int | Literal["by-year"] = 5,
+    folds: Folds = 5,
     seed: int = 0,
     threads: int = 0,
     topics: str = "",
@@ -168,7 +262,7 @@ def learn(
     batched.parsed(measure)
     parts: list[list[str]] = []
     if fused or reported:
-        parts = by_year(list(judged)) if folds == "by-year" else split(list(judged), int(folds), seed)
+        parts = _parts(judged, folds, seed)
     # Sorted, so that the result does not depend on the order of the runs.
     named = sorted(by_name)
     needed = every if fused else list(judged)
@@ -274,6 +368,48 @@ def _by_ranks(paths: list[str], method: str, topics: str, depth: int, report: Re
         have = [list(select_topics(dict.fromkeys(run), wanted)) for run in have]
     _check_topics(paths, have, report)
     return rank_sums.best(rank_sums.added([total for _, total in parts]), depth)
+
+
+def _learned_by_method(
+    runs: Runs,
+    method: str,
+    qrels: Paths | Qrels,
+    measure: str,
+    folds: Folds,
+    seed: int,
+    topics: str,
+    report: Reporter,
+) -> Run:
+    """Fuse runs by a method that learns from judgments, out of fold."""
+    by_name = _read(_given(runs), topics, report)
+    every = _topics(by_name)
+    judged = _judged(qrels, every, report)
+    measure = measure or usual(judged)
+    parts = _parts(judged, folds, seed)
+    several = list(by_name.values())
+    fused = fitting.cross_fitted(method, several, fitting.judged_runs(several, judged, measure), parts)
+    weighs = f", {measure}" if fitting.accepts_weights(method) else ""
+    report.note(
+        f"{len(judged)} judged topics ranked out of fold ({len(parts)} folds{weighs}), "
+        f"{len(every) - len(judged)} others by a model fitted on all judged topics"
+    )
+    return fused
+
+
+def _parts(judged: Qrels, folds: Folds, seed: int) -> list[list[str]]:
+    return by_year(list(judged)) if folds == "by-year" else split(list(judged), int(folds), seed)
+
+
+def _cut(run: Run, depth: int) -> Run:
+    """The `depth` best shots of each topic."""
+    cut = {}
+    for topic, scores in run.items():
+        if len(scores) > depth:
+            # Shots below the last score need no order.
+            last = nlargest(depth, scores.values())[-1]
+            scores = {shot: score for shot, score in scores.items() if score >= last}
+        cut[topic] = {shot: scores[shot] for shot in ranked(scores)[:depth]}
+    return cut
 
 
 def _judged(qrels: Paths | Qrels, topics: Sequence[str], report: Reporter) -> Qrels:

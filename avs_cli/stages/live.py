@@ -35,6 +35,7 @@ from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableErr
 from avs_cli.io.resource import Resource
 from avs_cli.io.store.reader import Gallery, features, open_gallery
 from avs_cli.io.store.schema import Ids
+from avs_cli.io.store.texts import TextStore, kind_of_feature
 from avs_cli.io.text.marks import IRRELEVANT, RELEVANT, Mark, MarksFile
 from avs_cli.io.text.trec import write_run
 from avs_cli.io.video.find import video_files
@@ -46,6 +47,7 @@ from avs_cli.stages.fuse import fuse
 from avs_cli.stages.inputs import FilePath, Paths, comparison, missing_videos, path_names
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import against_chance, calibration, towards, without
+from avs_cli.stages.search_words import search_words
 from avs_cli.stages.sequences import sequence
 from avs_cli.stages.topics import (
     SentenceEncoder,
@@ -56,8 +58,8 @@ from avs_cli.stages.topics import (
     liked,
     text_encoder,
 )
-from avs_cli.stages.view import readable, usual_aspect
-from avs_cli.types import Judgment, Run, Shot, Topic, Variant, ranked
+from avs_cli.stages.view import having_words, readable, usual_aspect
+from avs_cli.types import Judgment, Piece, Run, Shot, Topic, Variant, ranked
 
 __all__ = ["Export", "Facet", "Live", "LiveAnswer", "Question"]
 
@@ -77,7 +79,7 @@ SAMPLED = 100
 # How the topics of questions begin or end that are no sentences.
 _OTHERWISE = re.compile(r"(^|, )(picture|similar to) \S|, then .* within \S+ s$")
 # Bytes of a feature that is held in memory.
-HELD = 2 << 30
+HELD = 1 << 30
 # The best shots of an answer, among which near-duplicates are looked for.
 FOLDED = 500
 # Of a sequence, the best shots of each part that are looked at.
@@ -211,6 +213,7 @@ class _Base(NamedTuple):
 class _Opened(Resource):
     """Galleries as they are on disk at one moment.
 
+    words     features of texts -> their stores, which are searched for words
     ids       of all shots; their positions are their numbers
     shots     by id, where known
     videos    as shots name them; their positions are their numbers
@@ -220,8 +223,15 @@ class _Opened(Resource):
     starts    (S,) seconds
     """
 
-    def __init__(self, galleries: Mapping[str, Gallery], folders: Sequence[str], version: str, stack: ExitStack):
-        self.galleries, self.version, self._resources = galleries, version, stack
+    def __init__(
+        self,
+        galleries: Mapping[str, Gallery],
+        words: Mapping[str, Sequence[str]],
+        folders: Sequence[str],
+        version: str,
+        stack: ExitStack,
+    ):
+        self.galleries, self.words, self.version, self._resources = galleries, words, version, stack
         self.ids = list(dict.fromkeys(id for gallery in galleries.values() for id in gallery.ids))
         self.numbers = {id: number for number, id in enumerate(self.ids)}
         self.shots: dict[str, Shot] = {}
@@ -290,7 +300,7 @@ class Live(Resource):
         """Opens the galleries and loads their text encoders.
 
         galleries  feature stores: FILE with all its features, or FILE::FEATURE. Stores of one feature are one gallery;
-                   rankings of several features are fused
+                   rankings of several features, also of features of texts, are fused
         marks      qrels to which judgments are added; created with the first one. The texts of their topics are in a
                    file beside it, see `io.text.marks`
         videos     folders or files in which to look for the videos by name, if they are not where the stores say
@@ -322,7 +332,7 @@ class Live(Resource):
     @property
     def features(self) -> list[str]:
         """The features that are searched."""
-        return [name for name, one in self._opened.features.items() if one.texts]
+        return [*(name for name, one in self._opened.features.items() if one.texts), *self._opened.words]
 
     def __len__(self) -> int:
         """Number of shots."""
@@ -352,6 +362,16 @@ class Live(Resource):
     def is_pictured(self, shot: str) -> bool:
         """Whether a shot has a thumbnail."""
         return shot in self._opened.pictured
+
+    def pieces(self, question: Question, shots: Sequence[str]) -> dict[str, list[Piece]]:
+        """Of these shots, the pieces of their texts that have words of a question."""
+        found: dict[str, list[Piece]] = {}
+        for name in (one for stores in self._opened.words.values() for one in stores if question.text):
+            path, _, feature = name.partition("::")
+            with TextStore(path, feature) as store:
+                for shot, pieces in having_words(store, shots, wordings(question.text)[0].text).items():
+                    found.setdefault(shot, []).extend(pieces)
+        return found
 
     def number(self, shot: str) -> int:
         """The number of a shot; -1 if the galleries lack it."""
@@ -385,7 +405,8 @@ class Live(Resource):
     ) -> LiveAnswer:
         """The shots for a question.
 
-        at_least  leave out shots of a lower confidence; without effect where confidences are unknown
+        at_least  leave out shots of a lower confidence, unless their texts have the words; without effect where
+                  confidences are unknown
         by_marks  whether what is marked for this question changes the order: method `feedback` of `stages.rerank`
         fold      whether near-duplicates stand behind the best of them, as method `diverse` finds them
 
@@ -410,7 +431,9 @@ class Live(Resource):
             if sure and (best := max(sure.values())) < DOUBTFUL:
                 doubt = f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}"
             if at_least and sure:
-                ranking = {shot: s for shot, s in ranking.items() if sure.get(shot, 0.0) >= at_least or shot in marked}
+                said = {shot for name in base.rankings if name not in base.vectors for shot in base.rankings[name]}
+                kept = said | marked.keys() | {shot for shot, value in sure.items() if value >= at_least}
+                ranking = {shot: score for shot, score in ranking.items() if shot in kept}
             behind = self._behind(opened, base, ranking, judged) if fold else {}
             shots = {shot: opened.shots[shot] for shot in ranking if shot in opened.shots}
             files = Counter(shot.video for shot in shots.values() if shot.end > shot.start)
@@ -447,20 +470,34 @@ class Live(Resource):
             else:
                 there = opened.there(question)
                 rankings = {name: self._rank(one, vectors[name], there, question.like) for name, one in chosen.items()}
-            found = _Base(vectors, rankings)
+            found = _Base(vectors, rankings | self._words(opened, question))
             self._remembered[key] = found
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
             return found
 
     def _chosen(self, opened: _Opened, question: Question) -> dict[str, _Feature]:
-        """The features to search; those without sentences find what is like a shot."""
-        known = {
-            name: one for name, one in opened.features.items() if one.texts or not (question.text or question.pictures)
-        }
-        if unknown := [name for name in question.features if name not in known]:
-            raise SpecError(f"no feature {unknown[0]!r} to search; there are {', '.join(known)}")
+        """The features of vectors to search; those without sentences find what is like a shot."""
+        needs_texts = bool(question.text or question.pictures)
+        known = {name: one for name, one in opened.features.items() if one.texts or not needs_texts}
+        every = [*known, *opened.words]
+        if unknown := [name for name in question.features if name not in every]:
+            raise SpecError(f"no feature {unknown[0]!r} to search; there are {', '.join(every)}")
         return {name: one for name, one in known.items() if name in (question.features or known)}
+
+    def _words(self, opened: _Opened, question: Question) -> dict[str, dict[str, float]]:
+        """The rankings of features of texts, by `stages.search_words`, where some shot has the words of a sentence."""
+        if not question.text or question.pictures or question.like or question.then:
+            return {}
+        there = opened.there(question)
+        topic = Topic(ONE, question.text, variants=tuple(wordings(question.text)))
+        found = {}
+        for name, stores in opened.words.items():
+            if name in (question.features or opened.words):
+                scores = search_words(stores, [topic], depth=DEPTH, report=SAID)[ONE]
+                numbers = {shot: opened.numbers[shot] for shot in scores if shot in opened.numbers}
+                found[name] = {shot: scores[shot] for shot, n in numbers.items() if there is None or there[n]}
+        return {name: ranking for name, ranking in found.items() if ranking}
 
     def _vector(self, one: _Feature, text: str, question: Question) -> np.ndarray:
         """(D,) of a text with the examples of a question."""
@@ -505,6 +542,9 @@ class Live(Resource):
         """The rankings of a question, re-ranked by marks."""
         found = {}
         for name, ranking in base.rankings.items():
+            if name not in base.vectors:
+                found[name] = ranking
+                continue
             feature = opened.features[name]
             held = {shot: one for shot, one in marked.items() if feature.has(opened.numbers[shot])}
             if not ranking or not held:
@@ -525,10 +565,12 @@ class Live(Resource):
         self, opened: _Opened, base: _Base, ranking: Mapping[str, float], judged: Collection[str]
     ) -> dict[str, str]:
         """Near-duplicate -> the better shot that stands for it, by the first feature; what is judged stands itself."""
-        feature = opened.features[next(iter(base.rankings))]
+        if not base.vectors:
+            return {}
+        feature = opened.features[next(iter(base.vectors))]
         held = [shot for shot in islice(ranking, FOLDED) if feature.has(opened.numbers[shot])]
         rows = feature.rows[[opened.numbers[shot] for shot in held]]
-        stands = near_duplicates(shot_units(feature.gallery.take(rows)).astype(np.float32))
+        stands = near_duplicates(shot_units(feature.searched.take(rows)).astype(np.float32))
         pairs = zip(held, (held[place] for place in stands.tolist()), strict=True)
         return {shot: other for shot, other in pairs if shot != other and shot not in judged}
 
@@ -536,8 +578,8 @@ class Live(Resource):
         """Of the shots of a plain sentence; others have none."""
         if question.pictures or question.like or question.then or len(wordings(question.text)) > 1:
             return {}
-        for name, ranking in base.rankings.items():
-            sure = opened.features[name].sure
+        for name in base.vectors:
+            sure, ranking = opened.features[name].sure, base.rankings[name]
             if sure is not None and ranking:
                 return sure.of_run({ONE: dict(ranking)})[ONE]
         return {}
@@ -622,17 +664,19 @@ class Live(Resource):
     def _open(self, version: str) -> _Opened:
         with ExitStack() as stack:
             by_feature: dict[str, list[str]] = {}
+            words: dict[str, list[str]] = {}
             for name in self.stores:
                 path, _, chosen = name.partition("::")
                 for feature in [chosen] if chosen else features(path):
-                    by_feature.setdefault(feature, []).append(f"{path}::{feature}")
+                    _, has_texts = kind_of_feature(path, feature)
+                    (words if has_texts else by_feature).setdefault(feature, []).append(f"{path}::{feature}")
             galleries = {
                 feature: stack.enter_context(open_gallery(names, self._comparison))
                 for feature, names in by_feature.items()
             }
             if not any(map(len, galleries.values())):
                 raise MismatchError(f"{', '.join(self.stores)}: no shots to search")
-            opened = _Opened(galleries, self.folders, version, stack.pop_all())
+            opened = _Opened(galleries, words, self.folders, version, stack.pop_all())
         for name, gallery in galleries.items():
             numbers = np.array([opened.numbers[id] for id in gallery.ids], np.int64)
             rows = np.full(len(opened.ids), -1, np.int64)
@@ -640,7 +684,7 @@ class Live(Resource):
             texts = self._text_encoder(name, gallery)
             opened.features[name] = _Feature(
                 gallery,
-                Held(gallery) if sum(one.vectors.nbytes for one in gallery.stores) <= HELD else gallery,
+                Held(gallery) if _is_small(gallery) else gallery,
                 texts,
                 numbers,
                 rows,
@@ -718,10 +762,15 @@ def line_of(topic: Topic) -> str:
     return line if (again.query, again.variants) == (topic.query, topic.variants) else ""
 
 
+def _is_small(gallery: Gallery) -> bool:
+    """Whether the vectors of a gallery are held in memory: one of each shot, and not too many."""
+    return 0 < len(gallery) * gallery.dim * gallery.dtype.itemsize <= HELD and not gallery.frame_level
+
+
 def _fused(rankings: Mapping[str, dict[str, float]]) -> dict[str, float]:
     """One ranking of those of several features, by reciprocal rank fusion; best first."""
-    if len(rankings) == 1:
-        (scores,) = rankings.values()
+    if len(rankings) < 2:
+        scores = next(iter(rankings.values()), {})
     else:
         (scores,) = fuse({name: {ONE: ranking} for name, ranking in rankings.items()}, "rrf", depth=DEPTH).values()
     return {shot: scores[shot] for shot in ranked(scores)}

@@ -30,7 +30,8 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
-from avs_cli.stages.topics import Topics, TopicVectors, check_images, encoded, read, stored
+from avs_cli.stages.topic_texts import Topics, read
+from avs_cli.stages.topics import TopicVectors, check_images, encoded, stored
 from avs_cli.types import Qrels, Run, Topic, ranked
 
 Method = Callable[[Candidates], np.ndarray]
@@ -109,7 +110,8 @@ def rerank_runs(
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
                     scores
-    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, and 1 for `diverse`
+    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, but 1 for `diverse`, and 0.75
+                    for `feedback` with queries
     weights         a local checkpoint of the gallery's model, to encode topics with
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -120,7 +122,6 @@ def rerank_runs(
     shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
-    weight = weight_of(method) if weight is None else weight
     used = evidence_of(score)
     evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
     for kind, given in evidence_given.items():
@@ -149,6 +150,7 @@ def rerank_runs(
         elif shots is not None and texts and "queries" in used:
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
+        weight = weight_of(method, bool(queries)) if weight is None else weight
         evidence = _Evidence(
             shots,
             queries,

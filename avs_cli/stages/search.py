@@ -29,21 +29,8 @@ from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.search_heads import FeatureWeight, HeadSearch, search_heads, searching_heads
 from avs_cli.stages.search_stores import StoreSearch, search_stores
-from avs_cli.stages.topics import (
-    Field,
-    Topics,
-    TopicVectors,
-    check_images,
-    checked,
-    encoded,
-    file_of,
-    is_image,
-    liked,
-    other_sentences,
-    read,
-    stored,
-    wordings_of,
-)
+from avs_cli.stages.topic_texts import Field, Topics, file_of, is_image, read, wordings_of
+from avs_cli.stages.topics import TopicVectors, check_images, checked, encoded, liked, other_sentences, stored
 from avs_cli.types import Run, Topic
 
 __all__ = [

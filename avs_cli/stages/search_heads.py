@@ -15,18 +15,14 @@ from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.head_ranking import Missing, TimedRun, join, merged, rank, rank_stored
 from avs_cli.stages.head_ranking_tasks import HeadSearching, rank_elsewhere
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
+from avs_cli.stages.topic_texts import Field, Topics, file_of, of_field, read
 from avs_cli.stages.topics import (
     NO_WEIGHTS,
-    Field,
     TextFeatures,
-    Topics,
     Wordings,
     all_wordings,
     check_images,
     field_of_heads,
-    file_of,
-    of_field,
-    read,
     text_features,
 )
 from avs_cli.types import Run

@@ -17,7 +17,7 @@ from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.texts import TextGallery, kind_of_feature, open_texts
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import Paths, comparison, path_names
-from avs_cli.stages.topics import Field, Topics, is_image, read, wordings_of
+from avs_cli.stages.topic_texts import Field, Topics, is_image, read, wordings_of
 from avs_cli.types import Piece, Run, Topic, ranked
 
 # Default of the share of a query that a shot must have, of whole words and of pieces of words. With less, descriptions

@@ -7,12 +7,11 @@ A head reads its text features of every wording, since its scores need not be li
 import hashlib
 import heapq
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,10 +23,10 @@ from avs_cli.errors import FEW, MismatchError, SpecError
 from avs_cli.io.cache import remembered
 from avs_cli.io.store.compatibility import Comparison, is_imported
 from avs_cli.io.store.reader import Gallery, open_store
-from avs_cli.io.text.topics import read_texts
 from avs_cli.provenance import HEAD
 from avs_cli.stages.inputs import FilePath
 from avs_cli.stages.runtime import runtime
+from avs_cli.stages.topic_texts import is_image, wordings_of
 from avs_cli.types import Block, Failure, Shot, Topic
 
 if TYPE_CHECKING:
@@ -35,61 +34,12 @@ if TYPE_CHECKING:
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.stages.heads import TrainedHead
 
-Field = Literal["query", "narrative", "both"]
-"""The text of a topic: the topic, its narrative, or one after the other."""
-Topics = FilePath | Sequence[Topic] | Mapping[str, str]
-"""What to search for: a topics file, topics, or the text of each topic by its id."""
-
 # How to encode topics that match a gallery.
 CURE = (
     "encode the topics with the gallery's model (avs extract --text) and give them with --vectors, or the shots again "
     "(avs index --model)"
 )
 NO_WEIGHTS: Mapping[str, FilePath] = MappingProxyType({})
-
-
-# Reading
-
-
-def file_of(topics: Topics | None) -> str:
-    """The topics' file, for a message; "" when they come from elsewhere."""
-    return str(topics) if isinstance(topics, str | Path) else ""
-
-
-def read(topics: Topics, field: str = "query") -> list[Topic]:
-    """The topics (or captions), each with the chosen text as its query.
-
-    field  "query", "narrative" or "both"
-    Raises SpecError for a field of captions, for two topics of one id, and when there is no topic; MismatchError where
-    a topic has no narrative.
-    """
-    if isinstance(topics, str | Path):
-        found, captions = read_texts(str(topics))
-        if captions and field != "query":
-            raise SpecError(f"{topics}: captions have no narratives; --field {field} applies to topics")
-        return of_field(found, field, str(topics))
-    given = [Topic(*pair) for pair in topics.items()] if isinstance(topics, Mapping) else list(topics)
-    counts = Counter(topic.id for topic in given)
-    if twin := next((id for id, count in counts.items() if count > 1), None):
-        raise SpecError(f"two topics have the id {twin!r}, and runs tell topics apart by their ids")
-    if not given:
-        raise SpecError("no topics to search for")
-    return of_field(given, field)
-
-
-def of_field(topics: Sequence[Topic], field: str, path: str = "") -> list[Topic]:
-    """Topics, each with the chosen text as its query; raises MismatchError where one has none.
-
-    path  their file, for that error
-    """
-    if field == "query":
-        return list(topics)
-    for topic in topics:
-        if field == "narrative" and not topic.narrative:
-            where = f"{path}: " if path else ""
-            raise MismatchError(f"{where}topic {topic.id} has no narrative; use --field query or both")
-    first = "" if field == "narrative" else "{0.query} "
-    return [Topic(topic.id, f"{first}{{0.narrative}}".format(topic)) if topic.narrative else topic for topic in topics]
 
 
 def field_of(stores: Mapping[str, Mapping[str, Any]], wanted: str | None) -> str:
@@ -144,11 +94,6 @@ class Wordings(NamedTuple):
         return [self.topics[index].id for index in self.owner]
 
 
-def wordings_of(topic: Topic) -> Sequence[tuple[float, str]]:
-    """The weight and the text (or the path of the example image) of each wording of a topic."""
-    return topic.variants or [(1.0, topic.query)]
-
-
 def all_wordings(topics: Sequence[Topic]) -> Wordings:
     """The wordings of topics; raises MismatchError for images and for topics with zero weights only."""
     texts, owner, weights = [], [], []
@@ -167,13 +112,6 @@ def all_wordings(topics: Sequence[Topic]) -> Wordings:
 
 
 # What looks at images imports PyAV, which takes longer than a search by stored vectors.
-
-
-def is_image(text: str) -> bool:
-    """Whether a wording is the path of an example image."""
-    from avs_cli.io.video.frames import is_picture
-
-    return is_picture(text) and Path(text).is_file()
 
 
 def check_images(topics: Sequence[Topic], path: str = "") -> None:

@@ -300,12 +300,16 @@ def _worded(
         path, _, feature = name.partition("::")
         with TextStore(path, feature) as store:
             for topic in laid.keys() & queries.keys():
-                ids = [entry.shot for entry in laid[topic]]
-                held = [id for id, place in zip(ids, store.positions(ids).tolist(), strict=True) if place >= 0]
-                for id, pieces in zip(held, store.read(held), strict=True):
-                    if having := matched(pieces, queries[topic]):
-                        found.setdefault(topic, {}).setdefault(id, []).extend(having)
+                for id, pieces in having_words(store, [entry.shot for entry in laid[topic]], queries[topic]).items():
+                    found.setdefault(topic, {}).setdefault(id, []).extend(pieces)
     return found
+
+
+def having_words(store: TextStore, ids: Sequence[str], query: str) -> dict[str, list[Piece]]:
+    """Of these shots, the pieces of their texts that have words of a query; without shots that have none."""
+    held = [id for id, place in zip(ids, store.positions(ids).tolist(), strict=True) if place >= 0]
+    found = {id: matched(pieces, query) for id, pieces in zip(held, store.read(held), strict=True)}
+    return {id: pieces for id, pieces in found.items() if pieces}
 
 
 def _pictured(gallery: Sequence[str], ids: Collection[str]) -> tuple[dict[str, Shot], Pictures, dict[str, str]]:

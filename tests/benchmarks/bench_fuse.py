@@ -1,6 +1,9 @@
 """`avs fuse`: what learning brings out of fold on real runs, how stable that is, and the time that fusing takes."""
 
 import itertools
+import json
+import math
+import os
 import statistics
 import subprocess
 import sys
@@ -11,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from avs_cli.core.fusion import fitting
 from avs_cli.core.fusion.ltr import folds, learning, report
 from avs_cli.core.fusion.ltr.topic_matrix import pool
 from avs_cli.core.fusion.methods import methods
 from avs_cli.io.text.trec import read_qrels, read_run
-from avs_cli.types import Qrels, Run
+from avs_cli.types import Qrels, Run, ranked
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "trec-covid-r1"
 SEEDS = range(5)
@@ -73,6 +77,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     qrels_file = str(DATA / "qrels.covid-round1.txt")
     yield from timed(files, qrels_file)
     runs, qrels = {path: read_run(path) for path in files}, read_qrels(qrels_file)
+    yield from equal(list(runs.values()), qrels)
     found = [gains(runs, qrels, seed) for seed in SEEDS]
     goals = {"best run": "0.313", "RRF": "0.482", "Step 1": "≥ 0.511", "Step 1 + 2": "≥ 0.525"}
     for name, goal in goals.items():
@@ -132,8 +137,53 @@ def timed(files: list[str], qrels: str, peer: str = "ranx") -> Iterator[tuple[st
             f"{folder}/ltr.run",
             *files,
         ]
+        compare = [*avs, *files, "--compare", "--qrels", qrels]
+        yield f"--compare of {len(files)} runs, whole process", f"{seconds(compare)[0]:.0f} s", "< 60 s"
         took, held = min(seconds(learn) for _ in range(TRIES))
         yield f"--ltr of {len(files)} runs, 5 folds, whole process", f"{took:.1f} s, {held:.0f} MB", "< 20 s, < 1 GB"
+
+
+def equal(runs: list[Run], qrels: Qrels) -> Iterator[tuple[str, str, str]]:
+    """The largest relative difference from the scores of ranx, of all methods that define them as it does.
+
+    ranx runs in `$RANX_PYTHON`, or here. Runs have no ties, and every tenth topic is fused. Condorcet, Borda and
+    CombMED differ by definition; tests/parity/test_ranx.py compares them.
+    """
+    what = "scores of all methods, largest relative difference from ranx"
+    python = os.environ.get("RANX_PYTHON") or (sys.executable if find_spec("ranx") else "")
+    if not python:
+        yield what, "skipped", "needs the package ranx, here or in $RANX_PYTHON"
+        return
+    clear = [{topic: untied(scores) for topic, scores in run.items()} for run in runs]
+    fused = sorted(qrels)[::10]
+    training = [topic for topic in qrels if topic not in fused]
+    given = {
+        "runs": clear,
+        "qrels": {topic: {shot: max(0, j.relevance) for shot, j in judged.items()} for topic, judged in qrels.items()},
+        "training": training,
+        "weights": [0.25 + n % 11 for n in range(len(runs))],
+        "leave": ["condorcet", "borda", "combmed"],
+    }
+    command = [python, str(Path(__file__).with_name("ranx_scores.py"))]
+    done = subprocess.run(command, input=json.dumps(given), check=True, capture_output=True, text=True)
+    known = fitting.judged_runs(clear, {topic: qrels[topic] for topic in training}, "AP")
+    some = [{topic: run[topic] for topic in fused if topic in run} for run in clear]
+    worst = 0.0
+    theirs = json.loads(done.stdout)
+    for spec, expected in theirs.items():
+        for topic, scores in fitting.fitted(spec, known)(some).items():
+            for shot, score in scores.items():
+                worst = max(worst, abs(score - expected[topic][shot]) / max(1e-9, abs(score)))
+    yield f"{what}, {len(theirs)} methods", f"{worst:.1e}", "≤ 1e-9"
+
+
+def untied(scores: dict[str, float]) -> dict[str, float]:
+    """Scores in the same order, without ties: each is less than the one before it."""
+    clear: dict[str, float] = {}
+    last = math.inf
+    for shot in ranked(scores):
+        last = clear[shot] = min(scores[shot], math.nextafter(last, -math.inf))
+    return clear
 
 
 def difference(files: list[str], theirs: str) -> float:

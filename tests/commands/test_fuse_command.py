@@ -469,6 +469,39 @@ def test_both_steps_learn_from_real_runs_and_beat_rrf(
     assert evaluated == f"{steps.get('Step 1 + 2', steps['Step 1']):.4f}"
 
 
+def test_methods_that_learn_say_what_they_need_and_refuse_what_has_no_effect(avs: Avs, folder: Path) -> None:
+    line = ("fuse", *paths(folder), "--method")
+    failed(avs(*line, "segfuse"), 2, "--method segfuse learns from judgments", "--qrels", "AVS_QRELS")
+    failed(avs(*line, "borda:weights=measure"), 2, "learns from judgments")
+    failed(avs(*line, "posfuse", "--qrels", "q.txt", "--measure", "AP"), 2, "--measure has no effect")
+    failed(avs(*line, "posfuse", "--qrels", "q.txt", "--save", "f.json"), 2, "--save has no effect")
+    failed(avs(*line, "posfuse:window=2", "--qrels", "q.txt"), 2, "posfuse", "window")
+    failed(avs(*line, "probfuse:segments=0", "--qrels", "q.txt"), 2, "segments must be at least 1")
+    failed(avs(*line, "borda", "--qrels", "q.txt"), 2, "--qrels has no effect")
+    failed(avs(*line, "slidefuse", "--qrels", "q.txt", "--folds", 1), 2, "--folds 1")
+    by_measure = [avs(*line, "wmnz", "--qrels", "q.txt", "--measure", name) for name in ("AP", "P@5")]
+    assert by_measure[0].stdout != by_measure[1].stdout != ""
+    assert "5 judged topics ranked out of fold (5 folds, P@5), 1 others" in by_measure[1].stderr
+
+
+def test_a_comparison_is_a_table_and_says_which_method_to_use(avs: Avs, folder: Path) -> None:
+    line = ("fuse", *paths(folder), "--compare", "--qrels", "q.txt")
+    done = avs(*line)
+    assert done.returncode == 0 and done.stderr == ""
+    rows = {row.split()[0]: row.split() for row in done.stdout.splitlines() if row.split()}
+    assert rows["method"] == ["method", "learns", "AP", "gap", "p", "nDCG@20", "P@10", "seconds"]
+    assert rows["segfuse"][1] == "yes" and {"rrf", "slidefuse", "condorcet:weights=measure"} <= set(rows)
+    assert done.stdout.splitlines()[-1].startswith("best: --")
+    found = json.loads(avs(*line, "--json").stdout)
+    assert found["measures"] == ["AP", "nDCG@20", "P@10"] and found["topics"] == 5
+    assert found["advice"] == done.stdout.splitlines()[-1]
+    shown = {row["method"]: row for row in found["rows"]}
+    assert f"{shown['rrf']['values']['AP']:.4f}" in rows["rrf"]
+    failed(avs("fuse", *paths(folder), "--compare"), 2, "--compare needs judgments")
+    failed(avs(*line, "--ltr", "-o", "f.run"), 2, "--ltr and --output have no effect with --compare")
+    failed(avs("fuse", *paths(folder), "--json"), 2, "--json has no effect without --compare")
+
+
 @pytest.mark.parametrize("how", [["--method", "rrf"], ["--method", "combmed"], ["--ltr", "--qrels", "q.txt"]])
 def test_a_run_of_texts_that_found_nothing_changes_nothing(avs: Avs, folder: Path, how: list[str]) -> None:
     (folder / "words.run").write_text("")

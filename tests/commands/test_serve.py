@@ -1,6 +1,7 @@
 """`avs serve` as a user starts and stops it."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ def test_it_prints_its_address_serves_and_stops_at_ctrl_c(
     gallery: Path, forked: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(gallery.parent)
+    Path("film.mp4").write_bytes(bytes(30_000_000))
     ours, theirs = os.pipe()
     errors = gallery.parent.with_suffix(".errors")
 
@@ -40,15 +42,26 @@ def test_it_prints_its_address_serves_and_stops_at_ctrl_c(
         host, port = printed.readline().strip().removeprefix("http://").removesuffix("/").split(":")
         assert host == "127.0.0.1"
         connection = http.client.HTTPConnection(host, int(port), timeout=10)
-        connection.request("GET", "/", headers={"Connection": "close"})
+        connection.request("GET", "/")
         page = connection.getresponse().read().decode()
         assert "Find a shot among 2" in page and "marks.qrels" in page
-        os.kill(child, signal.SIGINT)
-        _, status = os.waitpid(child, 0)
+        # A browser that holds a film open, as while it is paused, and a request that never ends.
+        connection.request("POST", "/search", json.dumps({"text": "r"}), headers(f"http://{host}:{port}"))
+        version = json.loads(connection.getresponse().read())["version"]
+        with socket.create_connection((host, int(port))) as film, socket.create_connection((host, int(port))) as half:
+            film.sendall(f"GET /video/{version}/0 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert film.recv(12) == b"HTTP/1.1 200"
+            half.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n".encode())
+            os.kill(child, signal.SIGINT)
+            _, status = os.waitpid(child, 0)
         assert (os.waitstatus_to_exitcode(status), printed.read()) == (0, "")
     said = errors.read_text().splitlines()
     assert said[-2:] == ["avs: 2 shots; marks go to marks.qrels; Ctrl-C stops", "avs: stopped"]
-    assert [path.name for path in gallery.parent.iterdir()] == ["g.h5"]
+    assert sorted(path.name for path in gallery.parent.iterdir()) == ["film.mp4", "g.h5"]
+
+
+def headers(origin: str) -> dict[str, str]:
+    return {"Origin": origin, "Content-Type": "application/json"}
 
 
 def test_a_port_in_use_and_a_foreign_address_are_one_line(gallery: Path, avs_here: Callable[..., Any]) -> None:

@@ -159,7 +159,7 @@ def mutated(text: str, chance: random.Random) -> bytes:
 
 def test_no_accident_to_a_file_of_subtitles_ends_in_a_traceback() -> None:
     read_well = 0
-    for number in range(300):
+    for number in range(150):
         chance = random.Random(number)
         name, text = chance.choice([("a.srt", SRT), ("a.vtt", VTT), ("a.ass", ASS)])
         data = mutated(text, chance)
@@ -171,4 +171,4 @@ def test_no_accident_to_a_file_of_subtitles_ends_in_a_traceback() -> None:
             raise AssertionError(f"{number}: {data!r}") from error
         read_well += bool(pieces)
         assert all(0 <= piece.start <= piece.end and piece.text.strip() for piece in pieces)
-    assert read_well > 100
+    assert read_well > 50

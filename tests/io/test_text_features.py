@@ -90,7 +90,7 @@ def test_the_schema_is_the_one_that_is_written_down(tmp_path: Path) -> None:
         assert group["text"][low : low + group["pieces"]["bytes"][1]].tobytes().decode() == item(2).pieces[0].text
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 @given(st.permutations(range(12)), st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_batches_and_arrival_leave_no_trace(
     tmp_path_factory: pytest.TempPathFactory, arrival: list[int], sizes: list[int]
@@ -216,7 +216,7 @@ def test_no_accident_to_the_structure_of_texts_ends_in_a_traceback(tmp_path: Pat
     )
     data = sound.read_bytes()
     bad = tmp_path / "bad.h5"
-    for number in range(300):
+    for number in range(150):
         chance = random.Random(number)
         if number % 2:
             shutil.copy(sound, bad)

@@ -124,7 +124,7 @@ def test_no_accident_to_json_lines_ends_in_a_traceback() -> None:
     write("a.h5", TEXTS, boxes=True)
     convert("a.h5", "a.jsonl")
     whole = Path("a.jsonl").read_bytes()
-    for number in range(300):
+    for number in range(150):
         chance = random.Random(number)
         data = bytearray(whole)
         for _ in range(chance.choice([1, 1, 3])):

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from avs_cli.core.fusion import fitting
+from avs_cli.core.fusion.ltr.folds import split
 from avs_cli.core.fusion.methods import methods
 from avs_cli.errors import MismatchError, SpecError, UnknownName
 from avs_cli.io.text.trec import read_qrels, read_run, write_run
-from avs_cli.stages import fuse
+from avs_cli.stages import evaluate, fuse
 from avs_cli.types import FUSER_INPUTS, Fuser, Judgment, Run
 
 Here = Callable[..., Any]
@@ -50,11 +52,59 @@ def written(run: Run, depth: int = 1000) -> str:
 @pytest.mark.parametrize("method", [name for name in methods.names() if name != "merge"])
 def test_each_method_fuses_paths_and_values_as_the_command_does(avs_here: Here, folder: Path, method: str) -> None:
     spec = "weighted:weights=3/2/1" if method == "weighted" else method
-    run = fuse.fuse(PATHS, method=spec)
-    assert fuse.fuse([read_run(path) for path in PATHS], spec) == run
-    command = "average" if method == "weighted" else method
-    done = avs_here("fuse", *PATHS, "--method", command)
-    assert done.stdout == written(fuse.fuse([Path(path) for path in PATHS], command)) != ""
+    learns = fitting.learns(spec)
+    run = fuse.fuse(PATHS, method=spec, qrels="q.txt" if learns else None)
+    given = [read_run(path) for path in PATHS]
+    assert fuse.fuse(given, spec, qrels=read_qrels("q.txt") if learns else None) == run
+    done = avs_here("fuse", *PATHS, "--method", spec, *(("--qrels", "q.txt") if learns else ()))
+    assert done.stdout == written(run) != ""
+
+
+def test_a_method_that_learns_ranks_judged_topics_out_of_fold(
+    avs_here: Here, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = fuse.fuse(PATHS, "segfuse", qrels="q.txt", folds=3, seed=1)
+    assert caplog.messages[-1] == (
+        "6 judged topics ranked out of fold (3 folds), 1 others by a model fitted on all judged topics"
+    )
+    qrels = read_qrels("q.txt")
+    (part,) = (part for part in split(list(qrels), 3, 1) if "1661" in part)
+    seen = {topic: judged for topic, judged in qrels.items() if topic not in part}
+    runs = [read_run(path) for path in PATHS]
+    whole = fitting.fitted("segfuse", fitting.judged_runs(runs, qrels, "AP"))(runs)
+    others = fitting.fitted("segfuse", fitting.judged_runs(runs, seen, "AP"))(runs)
+    assert run["1667"] == whole["1667"] and run["1661"] == others["1661"] != whole["1661"]
+    line = ("fuse", *PATHS, "--method", "segfuse", "--qrels", "q.txt", "--folds", 3, "--seed", 1)
+    assert avs_here(*line).stdout == written(run)
+
+
+def test_judgments_that_are_needed_or_of_no_use_are_an_error(folder: Path) -> None:
+    with pytest.raises(SpecError, match="posfuse learns from judgments, and none are given"):
+        fuse.fuse(PATHS, "posfuse")
+    with pytest.raises(SpecError, match="rrf does not learn from judgments"):
+        fuse.fuse(PATHS, qrels="q.txt")
+    with pytest.raises(SpecError, match="MedR cannot weigh runs"):
+        fuse.fuse(PATHS, "wmnz", qrels="q.txt", measure="MedR")
+
+
+def test_a_comparison_has_the_values_that_evaluation_gives_each_method(folder: Path) -> None:
+    found = fuse.compare(PATHS, "q.txt", folds=2)
+    rows = {row.method: row for row in found.rows}
+    assert set(methods.names()) - {"merge", "weighted"} <= set(rows)
+    for spec in ("rrf", "combsum:norm=zscore", "segfuse", "borda:weights=measure"):
+        run = fuse.fuse(PATHS, spec, qrels="q.txt" if rows[spec].learns else None, folds=2)
+        table = evaluate.evaluate("q.txt", {"fused": run}, ["AP", "nDCG@20", "P@10"])
+        assert rows[spec].values == pytest.approx(table.means["fused"])
+    linear = fuse.learn(PATHS, "q.txt", steps="1", folds=2).run
+    means = evaluate.evaluate("q.txt", {"fused": linear}).means["fused"]
+    assert rows["--ltr --steps 1"].values["AP"] == pytest.approx(means["AP"])
+    assert [row.gap for row in found.rows] == sorted((row.gap for row in found.rows), reverse=True)
+    assert found.rows[0].p is None and all(0 <= row.p <= 1 for row in found.rows[1:] if row.p is not None)
+    single = max((evaluate.evaluate("q.txt", [path]).means[Path(path).stem]["AP"], path) for path in PATHS)
+    assert rows[f"best run ({Path(single[1]).stem})"].values["AP"] == pytest.approx(single[0])
+    assert not found.best_unlearned.learns and found.best_unlearned.method in rows
+    again = fuse.compare(list(reversed(PATHS)), "q.txt", folds=2)
+    assert {row.method: row.values for row in again.rows} == {row.method: row.values for row in found.rows}
 
 
 def test_marks_of_few_topics_teach_and_those_that_cannot_are_named(

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 from colours import colour_gallery, jpeg, use_colours
+from stores import store
 
 from avs_cli.errors import MismatchError, SpecError
+from avs_cli.io.store.texts import TextItem
+from avs_cli.io.store.writer import TextWriter
 from avs_cli.io.text.trec import read_qrels, read_run
 from avs_cli.stages.fuse import fuse
 from avs_cli.stages.live import Live, Question, line_of
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import search
 from avs_cli.stages.sequences import sequence
-from avs_cli.types import Shot, Topic, Variant
+from avs_cli.types import Piece, Shot, Topic, Variant
 
 # Letters are colours: "r" is red.
 VECTORS = {
@@ -68,6 +71,17 @@ def test_an_answer_is_the_run_of_a_search(live: Live) -> None:
     assert (len(live), live.features, answer.topic, answer.confidence, answer.doubt) == (6, ["colour"], "1", {}, "")
 
 
+def test_shots_of_several_vectors_and_large_galleries_are_read_from_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"model": "mean colour", "gain": 1.0, "spec": "colour"}
+    store("frames.h5", "colour", {"a": [[1, 0, 0], [0, 0, 1]], "b": [[1, 1, 0], [1, 1, 1]]}, made, frames=True)
+    for name in ("frames.h5", "one.h5"):
+        with Live(name, threads=1) as live:
+            assert dict(live.search(Question("b")).ranking) == search(name, {"query": "b"}, threads=1)["query"]
+        monkeypatch.setattr("avs_cli.stages.live.HELD", 1)
+
+
 def test_what_follows_a_dash_is_subtracted_as_wordings_with_negative_weights_are(live: Live) -> None:
     topic = Topic("query", "r b", variants=(Variant(1.0, "r b"), Variant(-0.5, "b"), Variant(-0.5, "g g")))
     assert dict(live.search(Question("r b -b  -g g")).ranking) == search("one.h5", [topic], threads=1)["query"]
@@ -84,6 +98,27 @@ def test_features_are_fused_by_reciprocal_ranks_and_can_be_chosen(folder: Path) 
         assert best(live, Question("r", features=("colour-2",))) == [*runs["two"]["query"]]
         with pytest.raises(SpecError, match="no feature 'clip'"):
             live.search(Question("r", features=("clip",)))
+
+
+def test_words_of_shots_are_fused_with_what_is_seen(folder: Path) -> None:
+    with TextWriter("words.h5", "subtitles", {"model": "subtitles", "spec": "subtitles"}) as writer:
+        said = {"blue": "r is for rust", "green": "nothing", "elsewhere": "r"}
+        writer.add([TextItem(SHOTS.get(id), id, [Piece(text, 0, 1)]) for id, text in said.items()])
+        writer.finish([*said])
+    with Live(["one.h5", "words.h5"], threads=1) as live:
+        assert live.features == ["colour", "subtitles"]
+        seen, heard = (search("one.h5", {"query": "r"}, threads=1), {"query": {"blue": 1.0}})
+        assert dict(live.search(Question("r")).ranking) == fuse({"seen": seen, "heard": heard}, "rrf")["query"]
+        assert best(live, Question("r", features=("subtitles",))) == ["blue"]
+        assert best(live, Question("r", features=("subtitles",), folder="warm")) == []
+        assert live.pieces(Question("r -b"), ["blue", "green", "red"]) == {"blue": [Piece("r is for rust", 0, 1)]}
+        # Without these words, and for other examples, only vectors count.
+        assert dict(live.search(Question("b r g")).ranking) == search("one.h5", {"query": "b r g"}, threads=1)["query"]
+        assert best(live, Question("r", like=("blue",))) == best(
+            live, Question("r", like=("blue",), features=("colour",))
+        )
+        live.mark(Question("r"), "lime", True)
+        assert "lime" in best(live, Question("r"))[:2] and live.search(Question("r"), fold=True).behind
 
 
 def test_a_picture_and_shots_are_examples(live: Live, folder: Path) -> None:
@@ -264,8 +299,6 @@ def test_an_empty_question_is_refused(live: Live, question: Question) -> None:
 
 
 def test_features_without_sentences_are_left_out_with_a_note(folder: Path, hearing: Callable[[], Any]) -> None:
-    from stores import store
-
     notes = hearing()
     store("sound.h5", "sound", {"red": [1, 0], "blue": [0, 1]}, {"model": "ears"})
     with Live(["one.h5", "sound.h5"], threads=1, report=notes) as live:

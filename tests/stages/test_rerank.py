@@ -99,6 +99,24 @@ def test_a_reranked_run_is_the_commands_byte_for_byte(
     assert content(run, tmp_path / "stage.run") == expected
 
 
+@pytest.mark.parametrize(
+    ("method", "topics", "weight"),
+    [
+        ("feedback", TEXTS, 0.75),
+        ("feedback", None, 0.5),
+        ("feedback:kind=nearest", TEXTS, 0.5),
+        ("diverse", TEXTS, 1.0),
+    ],
+)
+def test_the_weight_where_none_is_given_is_the_methods(
+    avs: Avs, method: str, topics: dict[str, str] | None, weight: float
+) -> None:
+    options: dict[str, Any] = {"method": method, "topics": topics, "report": Notes()}
+    options |= {"qrels": MARKS} if "feedback" in method else {}
+    assert rerank(FIRST, ["shots.h5"], **options) == rerank(FIRST, ["shots.h5"], weight=weight, **options)
+    assert rerank(FIRST, ["shots.h5"], **options) != rerank(FIRST, ["shots.h5"], weight=0.2, **options)
+
+
 def test_several_runs_share_one_reading_of_the_evidence_and_keep_their_names(avs: Avs) -> None:
     notes = Notes()
     other = {"1": {"dog": 2.0, "bird": 1.0}}

@@ -9,7 +9,7 @@ from stores import store
 from avs_cli.errors import FormatError, MismatchError, SpecError
 from avs_cli.io.store.galleries import Galleries
 from avs_cli.io.store.reader import open_gallery
-from avs_cli.stages import topics
+from avs_cli.stages import topic_texts, topics
 from avs_cli.types import Topic, Variant
 
 # Reading
@@ -20,43 +20,43 @@ def test_topics_come_from_a_file_a_list_or_a_mapping(tmp_path: Path) -> None:
     path.write_text("661 a glider\n662 a boat\n")
     listed = [Topic("661", "a glider"), Topic("662", "a boat")]
     for given in (str(path), path, listed, {"661": "a glider", "662": "a boat"}):
-        assert topics.read(given) == listed
+        assert topic_texts.read(given) == listed
 
 
 def test_topics_that_a_run_could_not_tell_apart_are_refused() -> None:
     with pytest.raises(SpecError, match="two topics have the id '661'"):
-        topics.read([Topic("661", "a glider"), Topic("661", "a boat")])
+        topic_texts.read([Topic("661", "a glider"), Topic("661", "a boat")])
     with pytest.raises(SpecError, match="no topics"):
-        topics.read({})
+        topic_texts.read({})
     with pytest.raises(OSError, match="nosuch"):
-        topics.read("nosuch.txt")
+        topic_texts.read("nosuch.txt")
 
 
 def test_the_field_says_what_of_a_topic_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text("661\ta glider\tAny kind of glider.\n662\ta boat\n")
-    assert [topic.query for topic in topics.read(path, "query")] == ["a glider", "a boat"]
-    assert [topic.query for topic in topics.read(path, "both")] == ["a glider Any kind of glider.", "a boat"]
+    assert [topic.query for topic in topic_texts.read(path, "query")] == ["a glider", "a boat"]
+    assert [topic.query for topic in topic_texts.read(path, "both")] == ["a glider Any kind of glider.", "a boat"]
     with pytest.raises(MismatchError, match=r"t\.tsv: topic 662 has no narrative"):
-        topics.read(path, "narrative")
+        topic_texts.read(path, "narrative")
     with pytest.raises(MismatchError, match=r"^topic 662 has no narrative"):
-        topics.read({"662": "a boat"}, "narrative")
+        topic_texts.read({"662": "a boat"}, "narrative")
     path.write_text("661\ta glider\tAny kind of glider.\n")
-    assert [topic.query for topic in topics.read(path, "narrative")] == ["Any kind of glider."]
+    assert [topic.query for topic in topic_texts.read(path, "narrative")] == ["Any kind of glider."]
 
 
 def test_wordings_stay_when_topics_without_a_narrative_are_read_by_both(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("661\t0.5\ta glider\n661\t1\ta paraglider\n")
-    plain, both = (topics.read(tmp_path / "t.tsv", field) for field in ("query", "both"))
+    plain, both = (topic_texts.read(tmp_path / "t.tsv", field) for field in ("query", "both"))
     assert [len(topic.variants) for topic in plain] == [2]
     assert both == plain
 
 
 def test_captions_have_no_narratives(tmp_path: Path) -> None:
     (tmp_path / "captions.txt").write_text("v1#enc#0 a dog runs\nv2#enc#0 a cat sleeps\n")
-    assert [topic.id for topic in topics.read(tmp_path / "captions.txt")] == ["v1#enc#0", "v2#enc#0"]
+    assert [topic.id for topic in topic_texts.read(tmp_path / "captions.txt")] == ["v1#enc#0", "v2#enc#0"]
     with pytest.raises(SpecError, match="captions have no narratives"):
-        topics.read(tmp_path / "captions.txt", "both")
+        topic_texts.read(tmp_path / "captions.txt", "both")
 
 
 # Wordings and example images
@@ -157,4 +157,4 @@ def test_a_field_is_that_of_the_stores_unless_they_differ() -> None:
 def test_a_file_that_is_no_topics_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("661\n")
     with pytest.raises(FormatError, match=r"t\.txt"):
-        topics.read(tmp_path / "t.txt")
+        topic_texts.read(tmp_path / "t.txt")

@@ -29,10 +29,17 @@ class Subset:
 
 
 class Held:
-    """All shots of what is searchable, read once and held in memory: a search takes half the time."""
+    """All shots of what is searchable, a vector each, read once and held in memory: a search takes half the time."""
 
     def __init__(self, whole: Searchable):
-        self._whole, self._blocks = whole, list(whole.blocks())
+        read = list(whole.blocks())
+        self._ids = [id for block in read for id in block.ids]
+        self._vectors = np.concatenate([block.vectors for block in read])
+        ends = np.cumsum([len(block.ids) for block in read]).tolist()
+        # The blocks have the size that fits the cache of a core.
+        self._blocks = [
+            Block(self._ids[low:high], self._vectors[low:high]) for low, high in zip([0, *ends], ends, strict=False)
+        ]
 
     def blocks(self) -> Iterator[Block]:
         """The shots, some at a time."""
@@ -40,5 +47,4 @@ class Held:
 
     def take(self, positions: np.ndarray) -> Block:
         """The shots at these positions, in this order."""
-        found: Block = self._whole.take(positions)
-        return found
+        return Block([self._ids[place] for place in positions.tolist()], self._vectors[positions])

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import av
 
 from avs_cli.errors import FormatError
+from avs_cli.io.pipe import regular
 from avs_cli.io.store.texts import wrong_piece
 from avs_cli.io.video.frames import LONGEST, STAGE, is_picture, opened_container, packets_of
 from avs_cli.io.video.workers import Broken, about, apart
@@ -101,7 +102,7 @@ def read_side(path: str | Path, data: bytes | None = None) -> tuple[list[Piece],
     """
     kind = FORMATS[Path(path).suffix.lower()]
     if data is None:
-        size = Path(path).stat().st_size
+        size = regular(Path(path)).stat().st_size
         if size > LARGEST:
             raise FormatError(path, f"{size / 1e6:.0f} MB are too much for subtitles")
         data = Path(path).read_bytes()

@@ -2,21 +2,18 @@
 
 import math
 
+from avs_cli.core.fusion.methods._combining import gathered
 from avs_cli.types import Run
 
 
 def fuse(runs: list[Run]) -> Run:
-    """Score each shot by the mean of its raw scores, 0 in runs that lack it; of the runs that have its topic.
+    """Score each shot by the mean of its raw scores, 0 in runs that lack it; a run without any shot does not count.
 
     Suitable for runs with comparable, positive scores, such as cosines of similar heads; otherwise use combsum, which
     normalises scores.
     """
-    fused: Run = {}
-    for topic in dict.fromkeys(topic for run in runs for topic in run):
-        parts: dict[str, list[float]] = {}
-        answering = sum(bool(run.get(topic)) for run in runs)
-        for run in runs:
-            for shot, score in run.get(topic, {}).items():
-                parts.setdefault(shot, []).append(score / answering)  # a sum of huge scores might be infinite
-        fused[topic] = {shot: math.fsum(scores) for shot, scores in parts.items()}
-    return fused
+    return {
+        # A sum of huge scores might be infinite.
+        topic: {shot: math.fsum(score / count for score in scores) for shot, scores in evidence.items()}
+        for topic, evidence, count in gathered(runs, lambda _, scores: scores)
+    }

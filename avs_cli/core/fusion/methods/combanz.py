@@ -8,4 +8,4 @@ from avs_cli.types import Run
 
 def fuse(runs: list[Run], norm: str = "minmax") -> Run:
     """Score each shot by the mean of its normalised scores over the runs that return it."""
-    return combine(runs, norm, lambda scores, runs: math.fsum(scores) / len(scores))
+    return combine(runs, norm, lambda scores, _: math.fsum(scores) / len(scores))

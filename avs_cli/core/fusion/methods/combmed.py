@@ -1,4 +1,7 @@
-"""CombMED (Fox and Shaw, TREC-2, 1994)."""
+"""CombMED (Fox and Shaw, TREC-2, 1994).
+
+In ranx, the median is that of the runs that return the shot.
+"""
 
 from statistics import median
 
@@ -8,4 +11,4 @@ from avs_cli.types import Run
 
 def fuse(runs: list[Run], norm: str = "minmax") -> Run:
     """Score each shot by the median of its normalised scores, 0 in runs that lack it."""
-    return combine(runs, norm, lambda scores, runs: median(scores + [0.0] * (runs - len(scores))))
+    return combine(runs, norm, lambda scores, count: median(scores + [0.0] * (count - len(scores))))

@@ -8,4 +8,4 @@ from avs_cli.types import Run
 
 def fuse(runs: list[Run], norm: str = "minmax") -> Run:
     """Score each shot by the sum of its normalised scores."""
-    return combine(runs, norm, lambda scores, runs: math.fsum(scores))
+    return combine(runs, norm, lambda scores, _: math.fsum(scores))

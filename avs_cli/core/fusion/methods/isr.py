@@ -8,4 +8,4 @@ from avs_cli.types import Run
 
 def fuse(runs: list[Run]) -> Run:
     """Score each shot by the sum of 1 / rank², times the number of runs that return it."""
-    return combine(runs, "power:p=2", lambda scores, runs: len(scores) * math.fsum(scores))
+    return combine(runs, "power:p=2", lambda scores, _: len(scores) * math.fsum(scores))

@@ -9,11 +9,13 @@ from avs_cli.core.search.diversity import FOLD, marginal_order, near_duplicates
 from avs_cli.core.search.rerankers.candidates import Candidates, check_least
 from avs_cli.errors import SpecError
 
-# The scores of the run are in those of the method.
-WEIGHT = 1.0
+
+def weight(queries: bool) -> float:
+    """All: the scores of the run are in those of the method."""
+    return 1.0
 
 
-def rerank(candidates: Candidates, fold: float = FOLD, novelty: float = 0.1) -> np.ndarray:
+def rerank(candidates: Candidates, fold: float = FOLD, novelty: float = 0.3) -> np.ndarray:
     """(K,) from 1 for the first shot down to 1 / K; `fold`: cosine of near-duplicates; `novelty`: weight in MMR."""
     check_least("diverse", 0, fold=fold, novelty=novelty)
     if novelty > 1:

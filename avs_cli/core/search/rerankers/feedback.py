@@ -14,6 +14,11 @@ from avs_cli.core.search.feedback import DISLIKE, LIKE, moved, preferences
 from avs_cli.core.search.rerankers.candidates import Candidates, check_least
 
 
+def weight(queries: bool) -> float:
+    """More where the query was moved than where the run alone knows it; both by simulated users, as LIKE."""
+    return 0.75 if queries else 0.5
+
+
 def rerank(
     candidates: Candidates,
     kind: Literal["rocchio", "nearest"] = "rocchio",
