@@ -1,8 +1,6 @@
 """The device, the CPU threads, and the number of decoding processes."""
 
-import ctypes
-import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -51,21 +49,7 @@ def _keep_memory() -> None:
     By default, glibc returns large arrays to the system, which zeroes the pages of each new one: half of the time of
     the forward pass of a convolutional network.
     """
-    mallopt = _of_glibc("mallopt")
+    mallopt = machine.of_glibc("mallopt")
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, 1 << 30)
         mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-def give_memory_back() -> None:
-    """Return unused memory from glibc to the system.
-
-    Unused memory grows as large arrays are allocated and freed: gaps between aligned arrays seldom fit the next ones.
-    """
-    trim = _of_glibc("malloc_trim")
-    if trim:
-        trim(0)
-
-
-def _of_glibc(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from avs_cli.core.device import give_memory_back, prepare
+from avs_cli.core.device import prepare
 from avs_cli.errors import SpecError, UnavailableError
+from avs_cli.machine import give_memory_back
 
 
 def test_a_device_is_one_that_torch_knows() -> None:

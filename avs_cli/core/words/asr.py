@@ -18,6 +18,7 @@ import numpy as np
 from avs_cli.core.words import ReadingSetting, ShotWords
 from avs_cli.core.words.devices import placed
 from avs_cli.errors import FormatError, SpecError, UnavailableError
+from avs_cli.machine import give_memory_back
 from avs_cli.types import Failure, Piece, Shot, Sound, Source
 
 USES = ("weights", "device", "threads", "workers", "timeout")
@@ -168,6 +169,7 @@ class SpeechReader:
                     Word(one.word, start / RATE + one.start, start / RATE + one.end, one.probability, sentence)
                     for one in segment.words or ()
                 ]
+            give_memory_back()
         return words
 
     @cached_property

@@ -15,13 +15,15 @@ from avs_cli.types import Failure, Sound
 RATE = 16_000
 # Samples of a piece: ten seconds.
 PIECE = 10 * RATE
+# Decoding is much faster than recognition: a queue of a few minutes is enough, where frames need one of 64 MiB.
+HELD = 8
 # Time stamps are rounded to milliseconds in many containers; what is further off is a gap, or overlaps.
 TOLERANCE = 0.1
 
 
 def sounds(videos: Sequence[str], workers: int, timeout: float) -> Iterator[tuple[str, Sound | Failure]]:
     """The sound of each video, piece by piece; a Failure ends a video."""
-    for video, found in apart(_read, videos, workers, timeout, lambda sound: sound.samples.nbytes):
+    for video, found in apart(_read, videos, workers, timeout, lambda sound: HELD * sound.samples.nbytes):
         if isinstance(found, Broken):
             yield video, Failure(video, STAGE, about(video, found.message))
         else:

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from avs_cli.core.device import give_memory_back
 from avs_cli.core.models.clip.temporal import LARGEST_SCALE, Student, Temporal, Watched
 from avs_cli.core.models.clip.towers import MEAN, STD, UNBUILT, Towers, fill, freeze, is_plain
 from avs_cli.core.models.layers import Watching, unit
 from avs_cli.core.models.settings import LARGEST, LARGEST_NUMBER, checked_settings
 from avs_cli.core.weights import misfits, shapes_of
 from avs_cli.errors import MismatchError
+from avs_cli.machine import give_memory_back
 
 Aggregate = Literal["attention", "mean", "seqtransf"]
 # Of OpenAI's CLIP: places of a text, and pieces of words.
