@@ -23,6 +23,7 @@ from avs_cli.core.encoders.catalogue import models
 from avs_cli.core.extraction.sampling import sample_times
 from avs_cli.core.models.clip.towers import Towers, tokenise
 from avs_cli.core.weights import empty, fill
+from avs_cli.core.words import readers
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
 from avs_cli.io import weights as reader
 from avs_cli.io.weights import WeightFiles, here
@@ -614,7 +615,7 @@ def test_the_list_of_models_has_every_feature_with_licence_and_size(capsys: pyte
 def test_the_list_of_models_is_there_for_programs_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["extract", "--list-models", "--json"]) == 0
     listed = {one["model"]: one for one in json.loads(capsys.readouterr().out)}
-    assert {name.partition(":")[0] for name in listed} == set(encoders.names())
+    assert {name.partition(":")[0] for name in listed} == {*encoders.names(), *readers.names()}
     assert listed["clip:vit-l14-336"]["dim"] == 768
     assert listed["clip:vit-l14-336"]["downloads"] == ["timm/vit_large_patch14_clip_336.openai"]
     assert listed["blip2:pretrain"]["text"] is True
