@@ -84,7 +84,7 @@ def _sheet(
     judgments = None if page.qrels is None else page.qrels.get(topic, {})
     strips = [_strip(page, entries, judgments, run) for run in range(len(page.names))] if judgments else []
     cards = [_card(page, classes, thumbnails, videos, judgments, topic, entry) for entry in entries]
-    return Sheet(topic, page.queries.get(topic) or topic, strips, cards, doubt(page, topic))
+    return Sheet(topic, page.queries.get(topic) or topic, strips, cards, doubt(page.confidence.get(topic, {})))
 
 
 def _card(

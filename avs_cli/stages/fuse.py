@@ -144,11 +144,8 @@ def compare(
     for wanted in ("1", "2") if len(judged) - max(map(len, parts)) >= learning.LEAST else ("1",):
         start = time.process_time()
         fusers = learning.cross_fit(blocks, parts, sorted(by_name), measure, wanted, seed, threads or machine.cores())
-        fuser_of = {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
-        run = {
-            topic: learning.as_scores(block, learning.steps(fuser_of[topic], block)[1], DEPTH)
-            for topic, block in blocks.items()
-        }
+        fuser_of = _out_of_fold(parts, fusers)
+        run = {topic: learning.top_shots(fuser_of[topic], block, DEPTH) for topic, block in blocks.items()}
         took = time.process_time() - start
         results[f"--ltr --steps {wanted}"], learned[f"--ltr --steps {wanted}"] = (evaluated(run), took), True
     best = max(range(len(known)), key=lambda place: sum(learnable.values[place].values()))
@@ -225,8 +222,7 @@ def apply(
     ordered = [by_name[name] for name in fuser.runs]
     fused = {}
     for topic in every:
-        block = pool(ordered, topic, {})
-        fused[topic] = learning.as_scores(block, learning.steps(fuser, block)[1], depth)
+        fused[topic] = learning.top_shots(fuser, pool(ordered, topic, {}), depth)
     return fused
 
 
@@ -270,14 +266,14 @@ def learn(
     known = {topic: blocks[topic] for topic in sorted(judged)}
     workers = threads or machine.cores()
     fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported)
-    out_of_fold = {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
+    out_of_fold = _out_of_fold(parts, fusers)
     others = len(blocks) - len(known)
     whole = learning.learn(known, named, measure, steps, seed, workers) if others or fitted else None
     run = {}
     for topic, block in blocks.items() if fused else ():
         fuser = out_of_fold.get(topic) or whole
         assert fuser is not None
-        run[topic] = learning.as_scores(block, learning.steps(fuser, block)[1], depth)
+        run[topic] = learning.top_shots(fuser, block, depth)
     if fusers:
         report.note(
             f"{len(known)} judged topics ranked out of fold ({len(fusers)} folds, {measure}), {others} others by a "
@@ -398,6 +394,11 @@ def _learned_by_method(
 
 def _parts(judged: Qrels, folds: Folds, seed: int) -> list[list[str]]:
     return by_year(list(judged)) if folds == "by-year" else split(list(judged), int(folds), seed)
+
+
+def _out_of_fold(parts: Sequence[Sequence[str]], fusers: Sequence[Fuser]) -> dict[str, Fuser]:
+    """Topic -> the model that did not see its judgments."""
+    return {topic: fuser for part, fuser in zip(parts, fusers, strict=True) for topic in part}
 
 
 def _cut(run: Run, depth: int) -> Run:

@@ -308,7 +308,7 @@ class _OtherWork(Exception):
 
 
 class _OtherModel(Exception):
-    """The rows of the store are of an encoder with other weights or settings, and are to be renewed; the feature."""
+    """The rows of the store are of an encoder with other weights or settings, and are to be renewed."""
 
 
 class _Update:
@@ -470,12 +470,11 @@ class _Update:
         """Renew the features whose encoders are known to give other vectors by now, where these are named."""
         for one in self.models:
             if self._is_stored(one.feature) and (writer := self._present(one)):
-                try:
-                    self._refuse_other(writer, self._renews(one))
-                except _OtherModel:
+                other = self._other(writer)
+                if other and self._renews(one):
                     self.renewed.add(one.feature)
-                except MismatchError as error:
-                    self.report.note(str(error))
+                elif other:
+                    self.report.note(other)
 
     def _present(self, one: Extraction | WordExtraction) -> FeatureWriter[Any] | None:
         """The writer of what a model gives as it is now, if this is known without a download; else None."""
@@ -493,17 +492,13 @@ class _Update:
         """Whether the shots are encoded again if the encoder has changed: wrong weights are soon given by mistake."""
         return one.spec in self.asked.named and one.weights is None
 
-    def _refuse_other(self, writer: FeatureWriter[Any], renews: bool) -> None:
-        """Raise for rows of the store that are not those that a writer would add: _OtherModel, or MismatchError."""
+    def _other(self, writer: FeatureWriter[Any]) -> str:
+        """What to say of rows of the store that are not those that a writer would add; "" where they are."""
         with open_feature(self.path, writer.feature) as store:
-            if (what := writer.difference(store)) and renews:
-                raise _OtherModel(writer.feature)
-        if what:
-            model = writer.provenance["spec"]
-            raise MismatchError(
-                f"{self.path}: {model} has changed since: {what}; --model {model} encodes all shots again, and "
-                f"--weights PATH goes on with those that encoded it"
-            )
+            what = writer.difference(store)
+        model = writer.provenance["spec"]
+        cure = f"--model {model} encodes all shots again, and --weights PATH goes on with those that encoded it"
+        return f"{self.path}: {model} has changed since: {what}; {cure}" if what else ""
 
     def _origins(self, layout: _Layout) -> list[Origin]:
         # Renewed features come from the work, which has all their shots.
@@ -545,8 +540,7 @@ class _Update:
                         workers, timeout = self.job.workers, self.job.timeout
                         own = read_words(one, shots, workers, timeout, False, self.report, self._check)
                         failed |= {(one.feature, failure.id): failure for failure in own}
-        except _OtherModel as other:
-            self.renewed.add(str(other))
+        except _OtherModel:
             return self._encode(layout)
         except _OtherWork:
             shutil.rmtree(parts_of(self.store), ignore_errors=True)
@@ -563,7 +557,11 @@ class _Update:
         """Raise MismatchError if the rows of the store are not those that a writer would add."""
         if self._is_stored(writer.feature) and writer.feature not in self.renewed:
             (one,) = (one for one in self.models if one.feature == writer.feature)
-            self._refuse_other(writer, self._renews(one))
+            if other := self._other(writer):
+                if not self._renews(one):
+                    raise MismatchError(other)
+                self.renewed.add(one.feature)
+                raise _OtherModel
         try:
             with writer:
                 pass

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from avs_cli.core.device import prepare
-from avs_cli.core.search.confidence import DOUBTFUL, Confidence
+from avs_cli.core.search.confidence import Confidence
 from avs_cli.core.search.diversity import near_duplicates
 from avs_cli.core.search.exact import Searchable, one_thread, shot_units, top_shots
 from avs_cli.core.search.subset import Held, Subset
@@ -58,7 +58,7 @@ from avs_cli.stages.topics import (
     liked,
     text_encoder,
 )
-from avs_cli.stages.view import having_words, readable, usual_aspect
+from avs_cli.stages.view import doubt, having_words, readable, usual_aspect
 from avs_cli.types import Judgment, Piece, Run, Shot, Topic, Variant, ranked
 
 __all__ = ["Export", "Facet", "Live", "LiveAnswer", "Question"]
@@ -427,9 +427,6 @@ class Live(Resource):
             rankings = self._taught(opened, base, marked) if taught else base.rankings
             ranking = _fused(rankings)
             sure = self._confidence(opened, question, base)
-            doubt = ""
-            if sure and (best := max(sure.values())) < DOUBTFUL:
-                doubt = f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}"
             if at_least and sure:
                 said = {shot for name in base.rankings if name not in base.vectors for shot in base.rankings[name]}
                 kept = said | marked.keys() | {shot for shot, value in sure.items() if value >= at_least}
@@ -447,7 +444,7 @@ class Live(Resource):
                 behind,
                 shots,
                 sure,
-                doubt,
+                doubt(sure),
                 judged,
                 taught,
                 [Facet(*one) for one in files.most_common()],
@@ -617,26 +614,24 @@ class Live(Resource):
 
     def write(self, answer: LiveAnswer, kind: Export, path: FilePath, depth: int = DEPTH) -> None:
         """Write the first `depth` shots of an answer as a run or a cut list; `-` is stdout."""
-        run = {answer.topic: {shot: answer.ranking[shot] for shot in [*answer.ranking][:depth]}}
         if kind == "run":
-            write_run(str(path), run, "avs", depth)
+            write_run(str(path), _run_of(answer, depth), "avs", depth)
         else:
-            write_list(path, self._cuts(run, depth), kind, self._report)
+            write_list(path, self._cuts(answer, depth), kind, self._report)
 
     def write_clips(self, answer: LiveAnswer, folder: FilePath, depth: int = 20) -> list[Path]:
         """Write the first `depth` shots of an answer as video files; the files that are there now.
 
         Notes shots that could not be cut.
         """
-        run = {answer.topic: {shot: answer.ranking[shot] for shot in [*answer.ranking][:depth]}}
-        made = write_clips(self._cuts(run, depth), folder, report=self._report)
+        made = write_clips(self._cuts(answer, depth), folder, report=self._report)
         self._report.note_each(made.failures)
         return [*made.existing, *made.written]
 
-    def _cuts(self, run: Run, depth: int) -> list[Cut]:
+    def _cuts(self, answer: LiveAnswer, depth: int) -> list[Cut]:
         with self._current() as opened:
             stores = [f"{one.path}::{one.feature}" for own in opened.galleries.values() for one in own.stores]
-            found = cuts(run, stores, depth=depth, videos=self.folders, report=self._report)
+            found = cuts(_run_of(answer, depth), stores, depth=depth, videos=self.folders, report=self._report)
         self._report.note_each(found.failures)
         return found.cuts
 
@@ -737,6 +732,11 @@ class Live(Resource):
             old.replaced, self._opened = True, new or old
             if not old.users:
                 old.close()
+
+
+def _run_of(answer: LiveAnswer, depth: int) -> Run:
+    """The first `depth` shots of an answer as a run."""
+    return {answer.topic: dict(islice(answer.ranking.items(), depth))}
 
 
 def wordings(text: str) -> list[Variant]:

@@ -186,9 +186,9 @@ def page(
     return Page(names, laid, queries, shots, pictures, judged, shown, found, sources, sure, words)
 
 
-def doubt(page: Page, topic: str) -> str:
-    """What to say of a topic that has probably no relevant shot; "" for others, and without confidences."""
-    best = max(page.confidence.get(topic, {}).values(), default=1.0)
+def doubt(confidences: Mapping[str, float]) -> str:
+    """What to say of a topic that has probably no relevant shot, by the confidences of its shots; "" for others."""
+    best = max(confidences.values(), default=1.0)
     return f"Probably nothing relevant in this gallery: no confidence exceeds {best:.0%}" if best < DOUBTFUL else ""
 
 

@@ -1,12 +1,14 @@
 """A real browser for tests of pages: Chromium by Playwright, and what its tests share."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+AXE = os.environ.get("AVS_AXE", "node_modules/axe-core/axe.min.js")
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--mute-audio"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -54,6 +56,26 @@ def wait_until(page: Any, expression: str, shown: str = "''") -> None:
             return
         page.wait_for_timeout(50)
     pytest.fail(f"still not so after 5 s: {expression}; {page.evaluate(shown)}")
+
+
+def with_axe(page: Any, width: int, scheme: str) -> Callable[[], list[Any]]:
+    """Load axe-core into a page of that width and colour scheme: what then looks for serious findings, or worse ones.
+
+    The test skips without axe-core.
+    """
+    if not Path(AXE).is_file():
+        pytest.skip("needs axe-core (npm install axe-core; AVS_AXE names its axe.min.js)")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+
+    def serious() -> list[Any]:
+        found = page.evaluate(
+            "axe.run().then(({violations}) => violations.map(({id, impact, nodes}) => [id, impact, nodes[0].html]))"
+        )
+        return [one for one in found if one[1] in ("serious", "critical")]
+
+    return serious
 
 
 def press(page: Any, keys: str) -> None:

@@ -1,6 +1,5 @@
 """The page of `avs view` plays shots from their videos, in a real browser, by keyboard and mouse."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import browser
 import numpy as np
 import pytest
-from browser import chromium, press, watched
+from browser import chromium, press, watched, with_axe
 from films import webm_film
 
 from avs_cli.cli import exit_code
@@ -17,7 +16,6 @@ from avs_cli.types import Shot
 
 CLIP = "a clip #1, 50%.webm"
 # `npm install axe-core` in any folder; this names its axe.min.js.
-AXE = os.environ.get("AVS_AXE", "node_modules/axe-core/axe.min.js")
 
 PLAYER = "document.querySelector('#large video')"
 
@@ -143,14 +141,9 @@ def test_a_file_that_the_browser_cannot_play_and_one_that_is_missing_are_reporte
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
 def test_axe_finds_nothing_serious(page: Any, width: int, scheme: str) -> None:
-    if not Path(AXE).is_file():
-        pytest.skip("needs axe-core (npm install axe-core; AVS_AXE names its axe.min.js)")
-    page.set_viewport_size({"width": width, "height": 800})
-    page.emulate_media(color_scheme=scheme)
-    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    serious = with_axe(page, width, scheme)
     for keys in ("", "Enter", "Enter", "Escape ?"):
         press(page, keys)
-        found = page.evaluate("axe.run().then(({violations}) => violations.map(({id, impact}) => [id, impact]))")
-        assert [one for one in found if one[1] in ("serious", "critical")] == []
+        assert serious() == []
     page.set_viewport_size({"width": 1280, "height": 800})
     page.emulate_media(color_scheme="light")

@@ -1,6 +1,5 @@
 """The page of `avs serve` in a real browser: search, play, mark and export by keyboard and mouse."""
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import browser
 import numpy as np
 import pytest
 import uvicorn
-from browser import chromium, press, watched
+from browser import chromium, press, watched, with_axe
 from colours import colour_gallery, jpeg, use_colours
 from films import webm_film
 
@@ -20,7 +19,6 @@ from avs_cli.stages.live import Live
 from avs_cli.types import Shot
 
 # `npm install axe-core` in any folder; this names its axe.min.js.
-AXE = os.environ.get("AVS_AXE", "node_modules/axe-core/axe.min.js")
 PLAYER = "document.querySelector('#large video')"
 READY = "!document.querySelector('#found').hidden && !document.querySelector('#found.waiting')"
 
@@ -221,19 +219,12 @@ def test_nothing_sticks_out_and_controls_are_large_enough(page: Any, width: int,
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
 def test_axe_finds_nothing_serious_on_the_live_page(page: Any, width: int, scheme: str) -> None:
-    if not Path(AXE).is_file():
-        pytest.skip("needs axe-core (npm install axe-core; AVS_AXE names its axe.min.js)")
-    page.set_viewport_size({"width": width, "height": 800})
-    page.emulate_media(color_scheme=scheme)
-    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    serious = with_axe(page, width, scheme)
     for keys in ("", "r Enter", "l", "Space", "Escape ?"):
         if keys.endswith("Enter"):
             page.locator("#text").focus()
         press(page, keys)
         wait_until(page, f"{READY} || !document.querySelector('#empty').hidden")
-        found = page.evaluate(
-            "axe.run().then(({violations}) => violations.map(({id, impact, nodes}) => [id, impact, nodes[0].html]))"
-        )
-        assert [one for one in found if one[1] in ("serious", "critical")] == []
+        assert serious() == []
     page.set_viewport_size({"width": 1280, "height": 800})
     page.emulate_media(color_scheme="light")

@@ -93,6 +93,11 @@ def with_both(fuser: Fuser) -> Fuser:
     return replace(fuser, mix=fuser.mix or fuser.trial)
 
 
+def top_shots(fuser: Fuser, block: TopicMatrix, depth: int) -> dict[str, float]:
+    """The top `depth` shots of a topic by all steps of a fuser, as in a run."""
+    return as_scores(block, steps(fuser, block)[1], depth)
+
+
 def as_scores(block: TopicMatrix, scores: np.ndarray, depth: int) -> dict[str, float]:
     """The top `depth` shots of a topic by (N,) scores, as in a run."""
     return {block.shots[place]: float(scores[place]) for place in best_first(scores)[:depth]}
