@@ -210,6 +210,8 @@ def search(
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
     if then and (not query or like):
         raise SpecError("--then TEXT follows a --query TEXT, without --like")
+    if then and not all(map(str.strip, then)):
+        raise SpecError("--then is empty; give what is to follow")
     shown = bool(query or like) and output == "-" and sys.stdout.isatty()
     applies.refuse(
         context,

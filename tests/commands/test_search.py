@@ -99,6 +99,7 @@ def test_a_topics_file_chooses_among_the_vectors_and_a_gallery_may_come_from_a_p
         (["gallery.h5", "--like", "a", "--topics", "t.txt"], 2, "--like SHOT goes alone or with --query TEXT"),
         (["gallery.h5", "--like", "a", "--then", "b"], 2, "--then TEXT follows a --query TEXT, without --like"),
         (["gallery.h5", "--topics", "t.txt", "--then", "b"], 2, "--then TEXT follows a --query TEXT, without --like"),
+        (["gallery.h5", "-q", "a", "--then", " "], 2, "--then is empty; give what is to follow"),
         (["gallery.h5", "-q", "a", "--within", "3"], 2, "--within has no effect without --then"),
         (["gallery.h5", "-q", "a", "--then", "b", "--at-least", "0.5"], 2, "--at-least has no effect with --then"),
         (["gallery.h5", "--like", "a", "--field", "both"], 2, "--field has no effect with --like"),
