@@ -273,8 +273,8 @@ class Failure(NamedTuple):
 FUSER_INPUTS = ("log", "power", "reciprocal", "minmax")
 
 
-def tree_features(runs: int) -> int:
-    """The number of features of a shot for the trees of a `Fuser`: a score and a rank by run, and ten of all runs."""
+def step_2_features(runs: int) -> int:
+    """The number of features of a shot for Step 2 of a `Fuser`: a score and a rank by run, and ten of all runs."""
     return 2 * runs + 10
 
 
@@ -287,10 +287,12 @@ class Fuser:
     kind      the input of Step 1, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       weight of Step 2; 0 uses Step 1 only
-    boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
+    boosters  Step 2 of earlier versions: trees in XGBoost's JSON
     topics    the judged topics that it was fitted on
     verdict   the reason for `mix`, as a sentence
     trial     weight of Step 2 if it were used, for reports where `mix` is 0; never saved
+    coefficients  Step 2: one per feature; none when `mix` and `trial` are 0
+    reach     how many of Step 1's best shots Step 2 reorders
     """
 
     runs: tuple[str, ...]
@@ -302,6 +304,8 @@ class Fuser:
     topics: tuple[str, ...] = ()
     verdict: str = ""
     trial: float = 0.0
+    coefficients: tuple[float, ...] = ()
+    reach: int = 1000
 
 
 def rows_of_items(starts: "np.ndarray", lengths: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":

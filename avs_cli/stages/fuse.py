@@ -176,7 +176,7 @@ def fit(
     """The model of learning to rank, fitted on all judged topics of the runs.
 
     measure  the measure to optimise: xinfAP, AP, nDCG, nDCG@k or P@k; "" for xinfAP on sampled judgments, else AP
-    steps    "1", one weight per run; "2", also LambdaMART; "auto", where cross-validation shows a gain of it
+    steps    "1", one weight per run; "2", also logistic regression; "auto", where cross-validation shows a gain of it
     threads  0 for all cores
 
     Raises MismatchError for judgments of none of the topics, SpecError for another measure.
@@ -268,7 +268,7 @@ def learn(
     fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported)
     out_of_fold = _out_of_fold(parts, fusers)
     others = len(blocks) - len(known)
-    whole = learning.learn(known, named, measure, steps, seed, workers) if others or fitted else None
+    whole = learning.learn(known, named, measure, steps, seed) if others or fitted else None
     run = {}
     for topic, block in blocks.items() if fused else ():
         fuser = out_of_fold.get(topic) or whole
