@@ -15,6 +15,17 @@ Rankings = dict[str, "np.ndarray"]
 """Topic -> the shots of a run in their order, best first, as UTF-8 in an array of bytes."""
 
 
+class Ranking(NamedTuple):
+    """The N shots of a run for a topic, best first.
+
+    shots   (N,) UTF-8 in an array of bytes
+    scores  (N,) float64
+    """
+
+    shots: "np.ndarray"
+    scores: "np.ndarray"
+
+
 class Judgment(NamedTuple):
     """The assessors' judgment of a pooled shot.
 
@@ -324,3 +335,11 @@ def ranked(scores: Mapping[str, float]) -> list[str]:
     # Most runs are sorted and have no ties: one stable sort by score is then cheap, and two sorts are not.
     shots: Iterable[str] = scores if len(set(scores.values())) == len(scores) else sorted(scores, reverse=True)
     return sorted(shots, key=scores.__getitem__, reverse=True)
+
+
+def ranking(scores: Mapping[str, float]) -> Ranking:
+    """The shots in the order of `ranked`, with their scores."""
+    import numpy as np
+
+    shots = ranked(scores)
+    return Ranking(np.array([shot.encode() for shot in shots], np.bytes_), np.array([scores[s] for s in shots], float))

@@ -13,6 +13,7 @@ from avs_cli.core.fusion.ltr import folds, lambdamart, learning, logistic, run_w
 from avs_cli.core.fusion.ltr.batched import BatchedMeasure
 from avs_cli.core.fusion.ltr.report import report
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first, pool
+from avs_cli.core.fusion.normalisation import minmax
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.types import Fuser, Judgment, Qrels, Run, ranked, step_2_features
 
@@ -356,6 +357,20 @@ def test_blocks_hold_ranks_by_the_tie_policy_and_zero_for_missing_shots() -> Non
         [1, 0, pytest.approx(1 / math.log2(3))],
     ]
     assert block.judged.tolist() == [0] and sum(block.totals.values()) == 2
+
+
+def test_blocks_number_ids_of_any_length_as_strings_are_sorted() -> None:
+    rng = np.random.default_rng(3)
+    ids = ["".join(rng.choice(list("ab7_é"), rng.integers(1, 20))) for _ in range(200)]
+    runs: list[Run] = [{"1": {id: float(rng.integers(9)) for id in rng.choice(ids, 50)}} for _ in range(3)]
+    block = pool([runs[0], {}, *runs[1:]], "1", {})
+    assert block.shots == sorted({id for run in runs for id in run["1"]}, reverse=True)
+    assert not block.ranks[1].any() and not block.scores[1].any()
+    for run, ranks, scores in zip(runs, block.ranks[[0, 2, 3]], block.scores[[0, 2, 3]], strict=True):
+        expected = {shot: rank for rank, shot in enumerate(ranked(run["1"]), start=1)}
+        assert ranks.tolist() == [expected.get(shot, 0) for shot in block.shots]
+        normal = minmax.normalise(run["1"])
+        assert scores.tolist() == [float(np.float32(normal.get(shot, 0))) for shot in block.shots]
 
 
 @pytest.mark.parametrize(
