@@ -15,6 +15,17 @@ Rankings = dict[str, "np.ndarray"]
 """Topic -> the shots of a run in their order, best first, as UTF-8 in an array of bytes."""
 
 
+class Ranking(NamedTuple):
+    """The N shots of a run for a topic, best first.
+
+    shots   (N,) UTF-8 in an array of bytes
+    scores  (N,) float64
+    """
+
+    shots: "np.ndarray"
+    scores: "np.ndarray"
+
+
 class Judgment(NamedTuple):
     """The assessors' judgment of a pooled shot.
 
@@ -273,8 +284,8 @@ class Failure(NamedTuple):
 FUSER_INPUTS = ("log", "power", "reciprocal", "minmax")
 
 
-def tree_features(runs: int) -> int:
-    """The number of features of a shot for the trees of a `Fuser`: a score and a rank by run, and ten of all runs."""
+def step_2_features(runs: int) -> int:
+    """The number of features of a shot for Step 2 of a `Fuser`: a score and a rank by run, and ten of all runs."""
     return 2 * runs + 10
 
 
@@ -287,10 +298,12 @@ class Fuser:
     kind      the input of Step 1, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       weight of Step 2; 0 uses Step 1 only
-    boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
+    boosters  Step 2 of earlier versions: trees in XGBoost's JSON
     topics    the judged topics that it was fitted on
     verdict   the reason for `mix`, as a sentence
     trial     weight of Step 2 if it were used, for reports where `mix` is 0; never saved
+    coefficients  Step 2: one per feature; none when `mix` and `trial` are 0
+    reach     how many of Step 1's best shots Step 2 reorders
     """
 
     runs: tuple[str, ...]
@@ -302,6 +315,8 @@ class Fuser:
     topics: tuple[str, ...] = ()
     verdict: str = ""
     trial: float = 0.0
+    coefficients: tuple[float, ...] = ()
+    reach: int = 1000
 
 
 def rows_of_items(starts: "np.ndarray", lengths: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
@@ -320,3 +335,11 @@ def ranked(scores: Mapping[str, float]) -> list[str]:
     # Most runs are sorted and have no ties: one stable sort by score is then cheap, and two sorts are not.
     shots: Iterable[str] = scores if len(set(scores.values())) == len(scores) else sorted(scores, reverse=True)
     return sorted(shots, key=scores.__getitem__, reverse=True)
+
+
+def ranking(scores: Mapping[str, float]) -> Ranking:
+    """The shots in the order of `ranked`, with their scores."""
+    import numpy as np
+
+    shots = ranked(scores)
+    return Ranking(np.array([shot.encode() for shot in shots], np.bytes_), np.array([scores[s] for s in shots], float))
