@@ -1,7 +1,10 @@
 """Small random weights of every feature, on disk in the layout in which the full ones are published."""
 
 import contextlib
+import functools
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,11 +266,11 @@ PE_AV = {
     },
 }  # fmt: skip
 QWEN_TEXT = {
-    **NARROW, "num_key_value_heads": 1, "head_dim": 16, "num_hidden_layers": 3, "vocab_size": 110,
+    **NARROW, "hidden_size": 80, "num_key_value_heads": 1, "head_dim": 16, "num_hidden_layers": 3, "vocab_size": 110,
     "rope_parameters": {"rope_type": "default", "mrope_interleaved": True, "mrope_section": [4, 2, 2],
                         "rope_theta": 5e6},
 }  # fmt: skip
-QWEN_VISION = {"depth": 3, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32,
+QWEN_VISION = {"depth": 3, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 80,
                "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}  # fmt: skip
 # The sizes of the published models, in the configuration that transformers has for them.
 _TIPS = {"b14": (768, 12, 12, 3072, 12, 12), "l14": (1024, 24, 16, 4096, 12, 16),
@@ -315,7 +318,7 @@ CHAT = (
 GEMMA = {
     "text_config": {**NARROW, "num_key_value_heads": 1, "head_dim": 16, "num_hidden_layers": 2, "vocab_size": 60,
                     "sliding_window": 8, "sliding_window_pattern": 2, "global_head_dim": 32,
-                    "num_global_key_value_heads": 1, "hidden_size_per_layer_input": 8, "embedding_dim": 32},
+                    "num_global_key_value_heads": 1, "hidden_size_per_layer_input": 8, "embedding_dim": 160},
     "vision_config": {**NARROW, "num_hidden_layers": 1, "num_key_value_heads": 2, "head_dim": 16,
                       "position_embedding_size": 64},
     "audio_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "output_proj_dims": 32,
@@ -337,12 +340,25 @@ def saved_by_transformers(folder: Path, kind: str, config: dict[str, Any], proce
     return folder
 
 
-def tipsv2_folder(folder: Path) -> Path:
+@functools.cache
+def _made(make: Callable[[Path], Path]) -> Any:
+    room = tempfile.TemporaryDirectory()
+    make(Path(room.name))
+    return room
+
+
+def once(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    """What fills a folder with a copy of what `make` gives, which is made once in a process."""
+    return lambda folder: shutil.copytree(_made(make).name, folder, dirs_exist_ok=True)
+
+
+def tipsv2_folder(folder: Path, **vision: Any) -> Path:
     from transformers import Tipsv2ImageProcessor, Tipsv2Processor, Tipsv2Tokenizer
 
     words = Tipsv2Tokenizer({piece: index for index, piece in enumerate(LETTERS)}, [], model_max_length=16)
     pictures = Tipsv2ImageProcessor(size={"height": 28, "width": 28})
-    return saved_by_transformers(folder, "Tipsv2Model", TIPSV2, Tipsv2Processor(pictures, words))
+    config = {**TIPSV2, "vision_config": {**TIPSV2["vision_config"], **vision}}
+    return saved_by_transformers(folder, "Tipsv2Model", config, Tipsv2Processor(pictures, words))
 
 
 def videoprism_folder(folder: Path) -> Path:
@@ -416,7 +432,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "blip2": lambda folder: hugging_face_folder(folder, "Blip2ForImageTextRetrieval", BLIP2),
     "clip": lambda folder: open_clip_folder(folder, OPENAI),
     "dfn": lambda folder: open_clip_folder(folder, OPENAI),
-    "embeddinggemma2:frames=3": embeddinggemma2_folder,
+    "embeddinggemma2:frames=3": once(embeddinggemma2_folder),
     "dinov3": lambda folder: timm_folder(
         folder, "vit_small_patch16_dinov3", 32, img_size=32, embed_dim=32, depth=2, num_heads=2
     ),
@@ -424,15 +440,15 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "metaclip2": lambda folder: open_clip_folder(folder, SIGLIP),
     "mobileclip2": lambda folder: open_clip_folder(folder, PERCEPTION),
     "open-clip": lambda folder: open_clip_folder(folder, OPENAI),
-    "pe-av:frames=3": pe_av_folder,
+    "pe-av:frames=3": once(pe_av_folder),
     "pe-core": lambda folder: open_clip_folder(folder, PERCEPTION),
-    "qwen3-vl-embedding:frames=3": qwen3_vl_embedding_folder,
+    "qwen3-vl-embedding:frames=3": once(qwen3_vl_embedding_folder),
     "siglip2": lambda folder: open_clip_folder(folder, SIGLIP),
     "timm:test_vit.r160_in1k": timm_file,
     "teachclip": student_file,
-    "tipsv2": tipsv2_folder,
+    "tipsv2": once(tipsv2_folder),
     "video-llama": video_llama_folder,
-    "videoprism": videoprism_folder,
+    "videoprism": once(videoprism_folder),
     "vjepa2:frames=4": lambda folder: hugging_face_folder(folder, "VJEPA2Model", VJEPA2),
     "wsl": lambda folder: saved(folder / "wsl.safetensors", resnext()),
     "microsoft-xclip": lambda folder: hugging_face_folder(folder, "XCLIPModel", XCLIP),
