@@ -163,7 +163,7 @@ class Qwen3VlEmbedding(PublishedEncoder):
         with self.autocast():
             states: torch.Tensor = network(**inputs).last_hidden_state
         last = inputs["attention_mask"].sum(1) - 1
-        return unit(states[torch.arange(len(states)), last], self.dim)
+        return unit(states[torch.arange(len(states), device=states.device), last], self.dim)
 
 
 def load(
