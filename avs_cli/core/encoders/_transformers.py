@@ -11,13 +11,16 @@ from torch import nn
 
 from avs_cli.core.encoders.base import PublishedEncoder
 from avs_cli.core.weights import NetworkWeights
-from avs_cli.errors import UnavailableError
+from avs_cli.errors import FormatError, UnavailableError
 from avs_cli.types import Pixels
 
 # Required files of a repository of transformers, with its tokenizer and chat template.
 FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
-# Where a folder has the settings of a processor, if not in processor_config.json.
-OWN_FILE = {"image_processor": "preprocessor_config.json", "video_processor": "video_preprocessor_config.json"}
+# Where a folder has the settings of a processor, if not in processor_config.json; the first one counts.
+OWN_FILES = {
+    "image_processor": ("preprocessor_config.json",),
+    "video_processor": ("video_preprocessor_config.json", "preprocessor_config.json"),
+}
 # Pillow's numbers of filters.
 FILTERS = {2: "bilinear", 3: "bicubic"}
 
@@ -41,8 +44,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def settings(files: NetworkWeights, part: str) -> Mapping[str, Any]:
     """The settings of the image or video processor of a folder; empty where it has none."""
     whole = files.json("processor_config.json") or {}
-    found: Mapping[str, Any] = whole.get(part) or files.json(OWN_FILE[part]) or {}
-    return found
+    return whole.get(part) or next(filter(None, map(files.json, OWN_FILES[part])), {})
 
 
 def unit(vectors: torch.Tensor, dim: int) -> torch.Tensor:
@@ -80,8 +82,15 @@ class ProcessedEncoder(PublishedEncoder):
 
     @cached_property
     def pixels(self) -> Pixels:  # type: ignore[override]
-        """The frame, resized to the square of the training."""
-        return Pixels(self.processing["size"]["height"], None, FILTERS[self.processing["resample"]])
+        """The frame, resized to the square of the training, or the square in its middle."""
+        size, kernel = self.processing["size"], FILTERS.get(self.processing["resample"])
+        if kernel and size.get("height") and size.get("height") == size.get("width"):
+            return Pixels(size["height"], None, kernel)
+        if kernel and size.get("shortest_edge") and self.processing.get("do_center_crop"):
+            return Pixels(self.processing["crop_size"]["height"], size["shortest_edge"], kernel)
+        raise FormatError(
+            self.files.root, f"frames of size {size} by filter {self.processing['resample']} are not known"
+        )
 
     @cached_property
     def tokenizer(self) -> Any:
