@@ -70,7 +70,7 @@ def test_clips_are_those_of_the_original_with_the_times_of_their_frames(encoder:
     frame = f"<|vision_start|>{6 * '<|video_pad|>'}<|vision_end|>"
     seen = PROMPT.format(OF_FRAMES, f"<0.5 seconds>{frame}<2.0 seconds>{frame}")
     assert processor.tokenizer.decode(inputs["input_ids"][0]) == seen
-    assert processor.tokenizer.decode(encoder._inputs(clip[:3])["input_ids"][0]) == seen
+    assert processor.tokenizer.decode(encoder.inputs(clip[:3])["input_ids"][0]) == seen
     given = encoder.encode_frames(np.concatenate([clip, clip[::-1]]))
     np.testing.assert_allclose(given[:1], last(original, inputs), atol=1e-5)
     assert np.array_equal(given[1:], encoder.encode_frames(clip[::-1]))

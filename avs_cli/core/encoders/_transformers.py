@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from avs_cli.core.encoders import Runtime
 from avs_cli.core.encoders.base import PublishedEncoder
+from avs_cli.core.models.clip.sampling import counted
 from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import FormatError, UnavailableError
-from avs_cli.types import Pixels
+from avs_cli.types import Pixels, ProcessorSampling, Source
 
 # Required files of a repository of transformers, with its tokenizer and chat template.
 FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
@@ -45,11 +48,6 @@ def settings(files: NetworkWeights, part: str) -> Mapping[str, Any]:
     """The settings of the image or video processor of a folder; empty where it has none."""
     whole = files.json("processor_config.json") or {}
     return whole.get(part) or next(filter(None, map(files.json, OWN_FILES[part])), {})
-
-
-def unit(vectors: torch.Tensor, dim: int) -> torch.Tensor:
-    """The first `dim` numbers of each row, at unit length."""
-    return nn.functional.normalize(vectors[:, :dim].float(), dim=-1)
 
 
 class ProcessedEncoder(PublishedEncoder):
@@ -101,3 +99,54 @@ class ProcessedEncoder(PublishedEncoder):
         """`input_ids` and `attention_mask` of N texts."""
         tokens = self.tokenizer(texts, padding=padding, truncation=True, max_length=self.most, return_tensors="pt")
         return {key: tokens[key].to(self.runtime.device) for key in ("input_ids", "attention_mask")}
+
+
+class PromptedEncoder(PublishedEncoder):
+    """A language model of frames, which keep their proportions, and of texts: one vector for a prompt with either.
+
+    dim     length of the vectors, the first numbers of the model's, at unit length; None: that of the model's
+    frames  frames of a shot, one a second, at most
+    """
+
+    has_text = True
+
+    def __init__(self, runtime: Runtime, model: str, source: Source, dim: int | None, frames: int):
+        super().__init__(runtime, model, source)
+        self.wanted = dim
+        self.sampling = ProcessorSampling(fps=1.0, count=frames, clip=frames)
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The folder's configuration. Raises FormatError for weights without one."""
+        found = self.files.json("config.json")
+        if found is None:
+            raise FormatError(self.files.root, f"{self.model} is a Hugging Face folder with a config.json")
+        return found
+
+    @cached_property
+    def processor(self) -> Any:
+        """Frames and prompts to the network's inputs."""
+        return self.files.processor()
+
+    @torch.inference_mode()
+    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
+        """(B * clip, H, W, 3) uint8 to (B, dim) float32; each clip by itself, without repetitions of its last frame."""
+        clips = frames.reshape(-1, self.sampling.clip, *frames.shape[1:])
+        vectors = [self.vectors(self.image_tower, self.inputs(clip[counted(clip)])) for clip in clips]
+        return np.asarray(torch.cat(vectors).cpu().numpy(), np.float32)
+
+    def inputs(self, frames: np.ndarray) -> Any:
+        """The network's inputs for the different frames of a shot, (F, H, W, 3) uint8."""
+        raise NotImplementedError
+
+    def vectors(self, network: Any, inputs: Any) -> torch.Tensor:
+        """(N, dim) float32 of N inputs."""
+        inputs = inputs.to(self.runtime.device)
+        with self.autocast():
+            states: torch.Tensor = network(**inputs).last_hidden_state
+        pooled = self.pooled(states, inputs["attention_mask"])
+        return nn.functional.normalize(pooled[:, : self.dim].float(), dim=-1)
+
+    def pooled(self, states: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """(N, D) of the states (N, L, D) of tokens, of which `there` (N, L) is 0 for padding."""
+        raise NotImplementedError

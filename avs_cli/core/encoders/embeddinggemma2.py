@@ -14,12 +14,10 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders._transformers import FILES, require, settings, unit
-from avs_cli.core.encoders.base import PublishedEncoder
+from avs_cli.core.encoders._transformers import FILES, PromptedEncoder, require, settings
 from avs_cli.core.encoders.catalogue import Model
-from avs_cli.core.models.clip.sampling import counted
-from avs_cli.errors import FormatError, SpecError
-from avs_cli.types import FittedPixels, ProcessorSampling, Source
+from avs_cli.errors import SpecError
+from avs_cli.types import FittedPixels, Source
 
 MODELS = {
     "": Model(
@@ -38,18 +36,12 @@ OF_FRAMES, OF_TEXTS = "title: none | text: ", "task: search result | query: "
 MOST_TOKENS, MOST_FRAMES = 8192, 32
 
 
-class EmbeddingGemma2(PublishedEncoder):
+class EmbeddingGemma2(PromptedEncoder):
     """The text encoder, with the vision tower before it."""
 
-    has_text = True
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     image_part = ("vision_tower.", "embed_vision.", "language_model.")
     text_part = ("language_model.",)
-
-    def __init__(self, runtime: Runtime, model: str, source: Source, dim: int | None, frames: int):
-        super().__init__(runtime, model, source)
-        self.wanted = dim
-        self.sampling = ProcessorSampling(fps=1.0, count=frames, clip=frames)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -61,10 +53,7 @@ class EmbeddingGemma2(PublishedEncoder):
         """The folder's configuration, without the audio tower."""
         from transformers import EmbeddingGemma2Config
 
-        given = self.files.json("config.json")
-        if given is None:
-            raise FormatError(self.files.root, "embeddinggemma2 takes a Hugging Face folder with a config.json")
-        return EmbeddingGemma2Config(**{**given, "audio_config": None})
+        return EmbeddingGemma2Config(**{**self.given, "audio_config": None})
 
     @cached_property
     def pixels(self) -> FittedPixels:  # type: ignore[override]
@@ -86,20 +75,8 @@ class EmbeddingGemma2(PublishedEncoder):
 
         return EmbeddingGemma2Model(self.config)  # type: ignore[no-any-return]
 
-    @cached_property
-    def processor(self) -> Any:
-        """Frames and texts to the network's inputs."""
-        return self.files.processor()
-
-    @torch.inference_mode()
-    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """(B * clip, H, W, 3) uint8 to (B, dim) float32; each clip by itself, without repetitions of its last frame."""
-        clips = frames.reshape(-1, self.sampling.clip, *frames.shape[1:])
-        vectors = [self._embed(self._inputs(clip[counted(clip)]), self.image_tower) for clip in clips]
-        return np.asarray(torch.cat(vectors).cpu().numpy(), np.float32)
-
-    def _inputs(self, frames: np.ndarray) -> Any:
-        """The network's inputs for some frames."""
+    def inputs(self, frames: np.ndarray) -> Any:
+        """The network's inputs for frames without their times."""
         chosen = {"do_sample_frames": False, "do_resize": False}
         text = OF_FRAMES + self.processor.video_token
         return self.processor(text=[text], videos=[frames], videos_kwargs=chosen, return_tensors="pt")
@@ -110,15 +87,11 @@ class EmbeddingGemma2(PublishedEncoder):
         tokens = self.processor.tokenizer(
             prompts, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
         )
-        return self._embed(tokens, self.text_tower)
+        return self.vectors(self.text_tower, tokens)
 
-    def _embed(self, inputs: Any, network: Any) -> torch.Tensor:
-        """(N, dim) of unit length: the means of the tokens of each input."""
-        inputs = inputs.to(self.runtime.device)
-        with self.autocast():
-            states: torch.Tensor = network(**inputs).last_hidden_state
-        there = inputs["attention_mask"].unsqueeze(-1).float()
-        return unit((states.float() * there).sum(1) / there.sum(1), self.dim)
+    def pooled(self, states: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The means over the tokens."""
+        return (states.float() * there.unsqueeze(-1)).sum(1) / there.sum(1, keepdim=True)
 
 
 def load(runtime: Runtime, dim: Literal[768, 512, 256, 128] = 768, frames: int = MOST_FRAMES) -> EmbeddingGemma2:

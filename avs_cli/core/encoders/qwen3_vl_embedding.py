@@ -15,12 +15,10 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.encoders._transformers import FILES, settings, unit
-from avs_cli.core.encoders.base import PublishedEncoder
+from avs_cli.core.encoders._transformers import FILES, PromptedEncoder, settings
 from avs_cli.core.encoders.catalogue import Model
-from avs_cli.core.models.clip.sampling import counted
-from avs_cli.errors import FormatError, SpecError
-from avs_cli.types import FittedPixels, ProcessorSampling, Source
+from avs_cli.errors import SpecError
+from avs_cli.types import FittedPixels, Source
 
 # The multiply-adds are those of 16 frames of 768 tokens.
 MODELS = {
@@ -52,18 +50,12 @@ LEAST_OF_FRAME, MOST_OF_FRAME, MOST_OF_FRAMES = 128, 768, 15360
 LEAST_DIM = 64
 
 
-class Qwen3VlEmbedding(PublishedEncoder):
+class Qwen3VlEmbedding(PromptedEncoder):
     """The model without its language head."""
 
-    has_text = True
     mean = std = (0.5, 0.5, 0.5)
     image_part = ("visual.", "language_model.")
     text_part = ("language_model.",)
-
-    def __init__(self, runtime: Runtime, model: str, source: Source, dim: int | None, frames: int):
-        super().__init__(runtime, model, source)
-        self.wanted = dim
-        self.sampling = ProcessorSampling(fps=1.0, count=frames, clip=frames)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -75,10 +67,7 @@ class Qwen3VlEmbedding(PublishedEncoder):
         """The folder's configuration."""
         from transformers import Qwen3VLConfig
 
-        given = self.files.json("config.json")
-        if given is None:
-            raise FormatError(self.files.root, "qwen3-vl-embedding takes a Hugging Face folder with a config.json")
-        return Qwen3VLConfig(**given)
+        return Qwen3VLConfig(**self.given)
 
     @cached_property
     def pixels(self) -> FittedPixels:  # type: ignore[override]
@@ -112,7 +101,7 @@ class Qwen3VlEmbedding(PublishedEncoder):
     @cached_property
     def processor(self) -> Any:
         """Frames and texts to the network's inputs."""
-        processor = self.files.processor()
+        processor = super().processor
         # Frames have their size already; left at None, it warns of the sizes that it would give them.
         processor.video_processor.cap_pixels_per_frame = True
         return processor
@@ -129,15 +118,8 @@ class Qwen3VlEmbedding(PublishedEncoder):
         )
         return text.replace(f"{start}{video}{end}", video)
 
-    @torch.inference_mode()
-    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """(B * clip, H, W, 3) uint8 to (B, dim) float32; each clip by itself, without repetitions of its last frame."""
-        clips = frames.reshape(-1, self.sampling.clip, *frames.shape[1:])
-        vectors = [self._embed(self._inputs(clip[counted(clip)]), self.image_tower) for clip in clips]
-        return np.asarray(torch.cat(vectors).cpu().numpy(), np.float32)
-
-    def _inputs(self, frames: np.ndarray) -> Any:
-        """The network's inputs for 1 or more frames, one a second; a single one is an image."""
+    def inputs(self, frames: np.ndarray) -> Any:
+        """The network's inputs for frames of one second each; a single one is an image."""
         from transformers.video_utils import VideoMetadata
 
         still = len(frames) == 1
@@ -156,15 +138,11 @@ class Qwen3VlEmbedding(PublishedEncoder):
         tokens = self.processor.tokenizer(
             prompts, padding=True, padding_side="right", truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
         )
-        return self._embed(tokens, self.text_tower)
+        return self.vectors(self.text_tower, tokens)
 
-    def _embed(self, inputs: Any, network: Any) -> torch.Tensor:
-        """(N, dim) of unit length: the states of the last token of each input."""
-        inputs = inputs.to(self.runtime.device)
-        with self.autocast():
-            states: torch.Tensor = network(**inputs).last_hidden_state
-        last = inputs["attention_mask"].sum(1) - 1
-        return unit(states[torch.arange(len(states), device=states.device), last], self.dim)
+    def pooled(self, states: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """The states of the last tokens."""
+        return states[torch.arange(len(states), device=states.device), there.sum(1) - 1]
 
 
 def load(
