@@ -111,6 +111,21 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class FittedPixels(Pixels):
+    """Preprocessing of frames that keep their proportions, up to rounding, for an encoder that takes any.
+
+    size      side of a square frame of `most` pixels
+    multiple  both sides become multiples of it, in pixels
+    least     pixels of a frame, at least: smaller ones are enlarged; None: all frames are scaled to `most`
+    most      pixels of a frame, at most: larger ones are reduced
+    """
+
+    multiple: int = 1
+    least: int | None = None
+    most: int = 0
+
+
+@dataclass(frozen=True)
 class Whole:
     """Preprocessing of frames that are wanted whole, in their own proportions.
 
@@ -141,6 +156,17 @@ class Sampling:
     clip: int = 1
     interval: int = 1
     max_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class ProcessorSampling(Sampling):
+    """Sampling of one clip of `count` frames by the rules of the processors of transformers.
+
+    With `fps` None, the first and the last frame of the shot are among them. With `fps`, there is one per full step of
+    the duration; of more than `count`, those that are evenly spread; of fewer, the last one is repeated.
+    """
+
+    rule: str = "transformers"
 
 
 @dataclass(frozen=True)
@@ -175,7 +201,8 @@ class Frames(NamedTuple):
     """A piece of one shot on its way to the encoder.
 
     shot       the shot's id
-    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of whole frames (1, H, W, 3)
+    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of fitted frames (F, H, W, 3),
+               of whole ones (1, H, W, 3)
     last       whether this piece ends the shot
     thumbnail  a JPEG of the shot's middle frame, with the last piece
     """

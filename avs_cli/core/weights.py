@@ -63,6 +63,10 @@ class NetworkWeights(Protocol):
         """The folder's tokenizer, as transformers reads it. Raises FormatError where there is none."""
         ...
 
+    def processor(self) -> Any:
+        """The folder's processor, as transformers reads it. Raises FormatError where there is none."""
+        ...
+
     def network(self) -> Any:
         """The folder's network, as transformers reads it. Raises FormatError where there is none."""
         ...

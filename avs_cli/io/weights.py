@@ -123,6 +123,15 @@ class WeightFiles:
 
         return self._by_transformers(AutoTokenizer, "tokenizer")
 
+    def processor(self) -> Any:
+        """The processor of the folder, of images, videos and texts; its code is never run.
+
+        Raises FormatError if transformers cannot load it.
+        """
+        from transformers import AutoProcessor
+
+        return self._by_transformers(AutoProcessor, "processor")
+
     def network(self) -> Any:
         """The network of the folder, in float32; its code is never executed.
 
