@@ -161,7 +161,7 @@ def rerank(
     encodes = "queries" in used and is_topics_file(topics) and not vectors
     applies.refuse(
         context,
-        ("gallery" not in used and not seeing, ["gallery"], f"with --method {method}"),
+        ("gallery" not in used and not seeing, ("gallery", "allow_mismatch"), f"with --method {method}"),
         ("gallery" not in used, ["allow_mismatch"], f"with --method {method}"),
         ("queries" not in used, ["vectors"], f"with --method {method}"),
         ("bank" not in used, ["bank"], f"with --method {method}"),

@@ -38,17 +38,19 @@ def candidates(count: int, seed: int = 0) -> Candidates:
     outside = rng.random(count)
     block = Block(shots, vectors, offsets)
     marks = Marks(rng.normal(size=(2, 5)), rng.normal(size=(1, 5)))
-    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks)
+    odds = rng.normal(size=count)
+    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks, odds)
 
 
 def in_order(given: Candidates, order: list[int]) -> Candidates:
-    assert given.block is not None and given.block.offsets is not None and given.outside is not None
+    assert given.block is not None and given.block.offsets is not None
+    assert given.outside is not None and given.verdicts is not None
     ends = given.block.offsets
     rows = [given.block.vectors[ends[k] : ends[k + 1]] for k in order]
     shots = [given.shots[k] for k in order]
     block = Block(shots, np.concatenate(rows), np.concatenate([[0], np.cumsum([len(some) for some in rows])]))
-    outside = given.outside[order]
-    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks)
+    outside, odds = given.outside[order], given.verdicts[order]
+    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks, odds)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -76,6 +78,7 @@ def test_one_shot_alone_is_ranked_too(name: str) -> None:
         ("diverse", "give --gallery"),
         ("hubness", "give --topics FILE or --vectors STORE"),
         ("scores", "give --scores FILE"),
+        ("judge", "give --gallery STORE and --topics FILE"),
     ],
 )
 def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
@@ -109,6 +112,16 @@ def test_a_shot_that_many_are_near_to_gets_the_logarithm_of_their_number() -> No
     # Each is nearest to itself; b is also the second of a's, c's and d's lists, a that of b's.
     likeness = np.array([[1, 0.9, 0.1, 0], [0.9, 1, 0.8, 0.7], [0.1, 0.8, 1, 0], [0, 0.7, 0, 1]])
     assert hubs(likeness, 2) == approx(np.log([1 + 3, 1 + 5, 1 + 2, 1 + 2]))
+
+
+def test_equal_verdicts_keep_the_order_of_the_run_and_others_stay_as_they_are() -> None:
+    odds = np.array([2.0, -1.0, 2.0, 2.0, -1.0, 2.5])
+    given = Candidates("abcdef", np.array([1.0, 6.0, 3.0, 2.0, 7.0, 0.0]), verdicts=odds)
+    scores = rerankers.load("judge")(given)
+    assert [given.shots[k] for k in np.argsort(-scores)] == ["f", "c", "d", "a", "e", "b"]
+    # The first of each kind has the verdict itself.
+    assert scores[[2, 4, 5]] == approx([2.0, -1.0, 2.5])
+    assert np.abs(scores - odds).max() < 0.25
 
 
 def test_nnn_takes_off_what_the_nearest_other_queries_give_a_shot() -> None:

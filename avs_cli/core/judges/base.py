@@ -179,10 +179,11 @@ class VisionLanguageJudge:
     @torch.inference_mode()
     def log_odds(self, questions: Sequence[ShotQuestion]) -> np.ndarray:
         """(N,) float64: the logarithm of the sum over the words for yes, less that over those for no."""
+        prepared = self.inputs(questions)
         network = self.network
         inputs = {
             key: value.to(self.runtime.device, network.dtype if value.is_floating_point() else None)
-            for key, value in self.inputs(questions).items()
+            for key, value in prepared.items()
         }
         logits = network(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1]
         count = len(self.answers[0])
