@@ -118,44 +118,61 @@ def judge_shots(
             if odds is not None:
                 found[pair.topic.id, pair.shot.id] = odds
         todo = [pair for pair in pairs if (pair.topic.id, pair.shot.id) not in found]
-        topics_of_runs = len({pair.topic.id for pair in pairs})
+        topics_asked = len({pair.topic.id for pair in pairs})
+        many = f"{len(todo):,} call{'s' * (len(todo) != 1)}, for {topics_asked:,} topic{'s' * (topics_asked != 1)}"
         known = f"; {len(found):,} verdicts are in {judging.verdicts}" if kept else ""
-        report.note(f"{judge.name}: {len(todo):,} calls, for {topics_of_runs:,} topics at depth {depth:,}{known}")
+        report.note(f"{judge.name}: {many} at depth {depth:,}{known}")
         todo = _placed(gallery, todo, path_names(judging.videos)) if judge.sampling else todo
-        failures: list[Failure] = []
-        calls = 0
-        with report.progress("judging", len(todo)) as advance:
-            clock = _Clock(judging.budget * 60, started, len(todo), report)
-            with closing(_questions(judge, todo, judging.batch_size, workers)) as batches:
-                for batch in batches:
-                    if isinstance(batch, Failure):
-                        failures.append(batch)
-                        continue
-                    if not clock.allows():
-                        break
-                    own = [pair for pair, _ in batch]
-                    odds_of = judge.log_odds([question for _, question in batch])
-                    _check(judge, own, odds_of)
-                    verdicts = [(pair.topic, pair.shot, float(odds)) for pair, odds in zip(own, odds_of, strict=True)]
-                    if kept:
-                        kept.add(verdicts)
-                    found |= {(topic.id, shot.id): odds for topic, shot, odds in verdicts}
-                    calls += len(own)
-                    clock.done(len(own))
-                    advance(len(own))
-    unread = {(failure.id) for failure in failures}
+        new, failures = _ask(judge, todo, judging, kept, started, workers, report)
+    found |= new
+    unread = {failure.id for failure in failures}
     report.note_each(failure.message for failure in failures)
     lacking = [pair for pair in todo if (pair.topic.id, pair.shot.id) not in found and pair.shot.id not in unread]
     if lacking:
         report.note(
-            f"the budget of {judging.budget:g} minutes is spent: {calls:,} verdicts are new and {len(lacking):,} are "
-            f"lacking; every topic is judged to rank {min(pair.rank for pair in lacking) - 1:,}"
+            f"the budget of {judging.budget:g} minutes is spent: {len(new):,} verdicts are new and {len(lacking):,} "
+            f"are lacking; every topic is judged to rank {min(pair.rank for pair in lacking) - 1:,}"
             + (", and the same command goes on" if judging.verdicts else "")
         )
     by_topic: Run = {}
     for (topic, shot), odds in found.items():
         by_topic.setdefault(topic, {})[shot] = odds
-    return Verdicts(by_topic, calls, len(lacking), failures)
+    return Verdicts(by_topic, len(new), len(lacking), failures)
+
+
+def _ask(
+    judge: Judge,
+    pairs: Sequence[_Pair],
+    judging: Judging,
+    kept: VerdictFile | None,
+    started: float,
+    workers: int,
+    report: Reporter,
+) -> tuple[dict[tuple[str, str], float], list[Failure]]:
+    """The log-odds by topic and shot, as far as the budget goes, and the shots that cannot be read."""
+    found: dict[tuple[str, str], float] = {}
+    failures: list[Failure] = []
+    clock = _Clock(judging.budget * 60, started, len(pairs), report)
+    with (
+        report.progress("judging", len(pairs)) as advance,
+        closing(_questions(judge, pairs, judging.batch_size, workers)) as batches,
+    ):
+        for batch in batches:
+            if isinstance(batch, Failure):
+                failures.append(batch)
+                continue
+            if not clock.allows():
+                break
+            own = [pair for pair, _ in batch]
+            odds = judge.log_odds([question for _, question in batch])
+            _check(judge, own, odds)
+            verdicts = [(pair.topic, pair.shot, float(one)) for pair, one in zip(own, odds, strict=True)]
+            if kept:
+                kept.add(verdicts)
+            found |= {(topic.id, shot.id): one for topic, shot, one in verdicts}
+            clock.done(len(own))
+            advance(len(own))
+    return found, failures
 
 
 def _wanted(runs: Mapping[str, Run], topics: Sequence[Topic], depth: int) -> list[tuple[Topic, str, int]]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avs_cli.core.device import Place, prepare
-from avs_cli.core.judges import Seeing, judges
+from avs_cli.core.judges import judges
 from avs_cli.core.search.exact import shot_units, top_shots
 from avs_cli.core.search.feedback import with_marks
 from avs_cli.core.search.rerankers import depth_of, rerankers, weight_of
@@ -36,7 +36,7 @@ from avs_cli.stages.judge import Judging, judge_shots
 from avs_cli.stages.runtime import runtime
 from avs_cli.stages.topic_texts import Topics, read
 from avs_cli.stages.topics import TopicVectors, check_images, encoded, stored
-from avs_cli.types import Qrels, Run, Topic, ranked
+from avs_cli.types import Qrels, Run, Seeing, Topic, ranked
 
 __all__ = ["Judging", "rerank", "rerank_runs"]
 

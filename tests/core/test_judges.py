@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from pytest import approx
 
-from avs_cli.core.judges import Seeing, ShotQuestion, judges
+from avs_cli.core.judges import ShotQuestion, judges
 from avs_cli.core.judges.base import sheet
 from avs_cli.errors import FormatError, SpecError, UnavailableError
 from avs_cli.stages.runtime import runtime
-from avs_cli.types import Topic
+from avs_cli.types import Seeing, Topic
 
 CLASSES = {
     "internvl": "InternVLForConditionalGeneration",

@@ -5,7 +5,7 @@ published weights by the variant in its spec. Adding a family is adding a file h
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from avs_cli.core.registry import Registry
 from avs_cli.types import Sampling, Topic, Whole
@@ -16,21 +16,6 @@ if TYPE_CHECKING:
 # Modules that are not entries.
 SHARED = ("base",)
 judges = Registry("judge", __name__, "load")
-
-
-class Seeing(NamedTuple):
-    """What a judge sees of a shot.
-
-    model   the judge, as NAME or NAME:VARIANT
-    frames  at most this many, spread evenly
-    layout  frames one after the other, or all on one sheet
-    size    the long side of each frame, in pixels
-    """
-
-    model: str
-    frames: int = 4
-    layout: Literal["frames", "sheet"] = "frames"
-    size: int = 448
 
 
 class ShotQuestion(NamedTuple):

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.judges import Seeing, ShotQuestion
+from avs_cli.core.judges import ShotQuestion
 from avs_cli.core.weights import NetworkWeights
 from avs_cli.errors import FormatError, SpecError
-from avs_cli.types import Sampling, Source, Topic, Whole
+from avs_cli.types import Sampling, Seeing, Source, Topic, Whole
 
 # The files of a repository; its templates of chats are needed too.
 FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors")

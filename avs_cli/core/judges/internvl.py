@@ -3,9 +3,8 @@
 from typing import ClassVar, Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.judges import Seeing
 from avs_cli.core.judges.base import FILES, VisionLanguageJudge
-from avs_cli.types import Source
+from avs_cli.types import Seeing, Source
 
 MODELS = {
     "1b": Source(1.9, "OpenGVLab/InternVL3-1B-hf", FILES),

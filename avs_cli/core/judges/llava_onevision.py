@@ -3,9 +3,8 @@
 from typing import Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.judges import Seeing
 from avs_cli.core.judges.base import FILES, VisionLanguageJudge
-from avs_cli.types import Source
+from avs_cli.types import Seeing, Source
 
 MODELS = {
     "0.5b": Source(1.8, "llava-hf/llava-onevision-qwen2-0.5b-ov-hf", FILES),

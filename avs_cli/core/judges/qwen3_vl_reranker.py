@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.judges import Seeing, ShotQuestion
+from avs_cli.core.judges import ShotQuestion
 from avs_cli.core.judges.base import VisionLanguageJudge
-from avs_cli.types import Source
+from avs_cli.types import Seeing, Source
 
 # Without the templates.
 FILES = ("*.json", "*.txt", "*.safetensors")

@@ -4,10 +4,9 @@ import importlib.util
 from typing import ClassVar, Literal
 
 from avs_cli.core.encoders import Runtime
-from avs_cli.core.judges import Seeing
 from avs_cli.core.judges.base import FILES, VisionLanguageJudge
 from avs_cli.errors import UnavailableError
-from avs_cli.types import Source
+from avs_cli.types import Seeing, Source
 
 MODELS = {
     "256m": Source(1.0, "HuggingFaceTB/SmolVLM2-256M-Video-Instruct", FILES),

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from avs_cli.core.fusion.normalisation.minmax import normalise
-from avs_cli.core.judges import Seeing
 from avs_cli.core.search.exact import Cosine, shot_units
 from avs_cli.errors import SpecError
-from avs_cli.types import Block, ranked
+from avs_cli.types import Block, Seeing, ranked
 
 # Number of cosines with a bank in memory.
 CELLS = 1 << 23

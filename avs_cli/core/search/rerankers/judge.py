@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from avs_cli.core.judges import Seeing
 from avs_cli.core.search.rerankers.candidates import Candidates
+from avs_cli.types import Seeing
 
 # Of each topic, the shots that are judged where users give no number: every verdict is a pass of a large network.
 DEPTH = 100
