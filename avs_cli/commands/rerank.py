@@ -140,7 +140,6 @@ def rerank(
       avs rerank tv22.run --method neighbours --gallery gallery.h5 --topics tv22.txt -o reranked.run
       avs rerank tv22.run --method scores --scores vlm.tsv --depth 100 --weight 0.8 -o reranked.run
       avs rerank dog.run --method feedback --qrels marks.qrels --gallery videos.h5 -o better.run
-      avs rerank dog.run --method diverse:fold=0.85 --gallery videos.h5 -o varied.run
       avs rerank tv22.run --method judge:model=smolvlm:500m --topics tv22.txt -g clip.h5 --verdicts v.jsonl -o b.run
     """
     if len({Path(run).name for run in runs}) < len(runs):

@@ -1,5 +1,6 @@
 """Judges: the log-odds of small models against the classes of transformers, one question at a time, without padding."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import tiny_judges
 import torch
 from PIL import Image
 from pytest import approx
+from safetensors.torch import load_file, save_file
 
 from avs_cli.core.judges import ShotQuestion, judges
 from avs_cli.core.judges.base import sheet
@@ -136,6 +138,16 @@ def test_the_second_template_that_qwens_reranker_comes_with_is_no_matter(tmp_pat
     (path / "additional_chat_templates" / "reranker.jinja").write_text("{{ messages[0].role }}")
     one = judges.load(name)(runtime(weights=str(path)), Seeing(name, 2, "sheet", 64))
     assert (one.log_odds(questions(2)) == before[0]).all() and one.provenance["prompt"] == before[1]
+
+
+def test_weights_that_lack_a_tensor_are_refused(folder: Callable[[str], Path], tmp_path: Path) -> None:
+    shutil.copytree(folder("internvl"), tmp_path / "model")
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    del tensors["model.language_model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    judge = judges.load("internvl")(runtime(weights=str(tmp_path / "model")), Seeing("internvl", 1, "frames", 64))
+    with pytest.raises(FormatError, match=r"model: 1 tensors are missing, as '.*layers\.1\.mlp\.up_proj\.weight'"):
+        judge.log_odds(questions(1))
 
 
 def test_sixteen_bits_change_answers_little_and_leave_no_ties(folder: Callable[[str], Path]) -> None:

@@ -69,10 +69,10 @@ def test_scores_of_two_judges_are_not_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"holiday", "not a file of verdicts"),
-        (b"\x00\xff", "not a file of verdicts"),
+        (b"holiday", "1: not a verdict, in JSON"),
+        (b"\n\x00\xff", "2: not a verdict, in JSON"),
         (b"1 0 beach 1\n", "1: not a verdict"),
-        (b"\xff\n", "not UTF-8"),
+        (b"\n\xff\n", "2: not UTF-8"),
         (b'{"judge": "0a", "topic": "1"}\n', "1: not a verdict, which has"),
         (b'{"judge": "0a", "topic": "1", "query": "q", "shot": "s", "log_odds": NaN}\n', "nan is not a finite"),
     ],

@@ -80,7 +80,7 @@ class VisionLanguageJudge:
         settings = {name: found for name in PREPROCESSING if (found := self.files.json(name))}
         example = ShotQuestion(Topic("", "TOPIC"), "", [np.zeros((32, 32, 3), np.uint8)] * 2)
         return {
-            "model": self.seeing.model,
+            "model": self.seeing.model.partition(":")[0],
             "weights": self.files.digest(self.runtime.remember),
             "precision": self.precision,
             "frames": self.seeing.frames,

@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,11 +62,11 @@ class VerdictFile:
         whole = data.rfind(b"\n") + 1
         left = data[whole:]
         if not (left.startswith(START) or START.startswith(left)):
-            raise FormatError(self._path, "not a file of verdicts")
+            raise FormatError(self._path, "not a verdict, in JSON", data.count(b"\n") + 1)
         try:
             text = data[:whole].decode()
-        except UnicodeDecodeError:
-            raise FormatError(self._path, "not UTF-8 text") from None
+        except UnicodeDecodeError as error:
+            raise FormatError(self._path, "not UTF-8 text", data[: error.start].count(b"\n") + 1) from None
         for line, entry in _entries(str(self._path), text):
             if entry["judge"] != self._judge:
                 continue
@@ -136,8 +137,13 @@ def _entries(path: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             raise FormatError(path, "not a verdict, in JSON", number) from None
-        is_judge = isinstance(entry, dict) and isinstance(entry.get("judge"), str)
-        if not is_judge or not ("about" in entry or all(isinstance(entry.get(name), str) for name in texts)):
+        if not (isinstance(entry, dict) and isinstance(entry.get("judge"), str)):
+            raise FormatError(path, "not a verdict, which has a judge", number)
+        times = [entry.get(name, 0) for name in ("start", "end")]
+        if "about" not in entry and not (
+            all(isinstance(entry.get(name), str) for name in texts)
+            and all(isinstance(one, int | float) for one in times)
+        ):
             raise FormatError(path, "not a verdict, which has a judge, a topic, a query, a shot and log_odds", number)
         yield number, entry
 
@@ -148,6 +154,7 @@ def _key(entry: Mapping[str, Any]) -> _Key:
 
 def _log_odds(path: str, line: int, entry: Mapping[str, Any]) -> float:
     odds = entry.get("log_odds")
-    if isinstance(odds, bool) or not isinstance(odds, int | float) or not math.isfinite(odds):
-        raise FormatError(path, f"log_odds {odds!r} is not a finite number", line)
-    return float(odds)
+    with suppress(OverflowError):  # an integer of 400 digits
+        if isinstance(odds, int | float) and not isinstance(odds, bool) and math.isfinite(odds):
+            return float(odds)
+    raise FormatError(path, f"log_odds {str(odds)[:60]} is not a finite number", line)
