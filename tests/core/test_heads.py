@@ -292,7 +292,8 @@ def test_one_pass_gives_every_head_the_run_that_it_gives_alone(avs: Callable[...
             joined = JoinedGallery(galleries, ["clip", "frames"], 300)
             text = torch.from_numpy(topics.features["sent"].take(np.array([0])).vectors.astype(np.float32))
             with torch.inference_mode():
-                (block,) = joined.blocks()
+                ((_, read),) = joined.pieces()
+                block = read()
                 scores = head.scores(
                     head.embed_texts([text], ["a dog runs"]), head.embed_videos(padded(head, block, 300))
                 )
