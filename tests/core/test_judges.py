@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,36 @@ SEPARATE = {"internvl": {"crop_to_patches": False}, "smolvlm": {"do_image_splitt
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The weights of a judge by its name, written once."""
-    made: dict[str, Path] = {}
 
+    @cache
     def find(name: str) -> Path:
-        if name not in made:
-            made[name] = tiny_judges.MAKERS[name](tmp_path_factory.mktemp(name))
-        return made[name]
+        return tiny_judges.MAKERS[name](tmp_path_factory.mktemp(name))
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def judge_of(folder: Callable[[str], Path]) -> Callable[[str, Any], Any]:
+    """A judge by its name and layout, loaded once."""
+
+    @cache
+    def find(name: str, layout: Any) -> Any:
+        return judges.load(name)(runtime(weights=str(folder(name))), Seeing(name, 4, layout, 64))
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def published(folder: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any]]:
+    """The published class with the weights of a judge, and its processor, loaded once."""
+
+    @cache
+    def find(name: str) -> tuple[Any, Any]:
+        import transformers
+
+        kind = getattr(transformers, CLASSES[name])
+        network = kind.from_pretrained(folder(name), dtype=torch.float32).eval()
+        return network, transformers.AutoProcessor.from_pretrained(folder(name))
 
     return find
 
@@ -57,18 +82,10 @@ def questions(count: int) -> list[ShotQuestion]:
     ]
 
 
-def loaded(path: Path, name: str) -> tuple[Any, Any]:
-    """The published class with these weights, and its processor."""
-    import transformers
-
-    network = getattr(transformers, name).from_pretrained(path, dtype=torch.float32).eval()
-    return network, transformers.AutoProcessor.from_pretrained(path)
-
-
 @pytest.mark.parametrize("layout", ["frames", "sheet"])
 @pytest.mark.parametrize("name", judges.names())
-def test_an_answer_does_not_depend_on_the_batch(name: str, layout: Any, folder: Callable[[str], Path]) -> None:
-    judge = judges.load(name)(runtime(weights=str(folder(name))), Seeing(name, 4, layout, 64))
+def test_an_answer_does_not_depend_on_the_batch(name: str, layout: Any, judge_of: Callable[..., Any]) -> None:
+    judge = judge_of(name, layout)
     eight = questions(8)
     together = judge.log_odds(eight)
     assert together.shape == (8,) and together.std() > 0.02
@@ -77,9 +94,11 @@ def test_an_answer_does_not_depend_on_the_batch(name: str, layout: Any, folder: 
 
 @pytest.mark.parametrize("layout", ["frames", "sheet"])
 @pytest.mark.parametrize("name", CLASSES)
-def test_log_odds_are_those_of_the_published_class(name: str, layout: Any, folder: Callable[[str], Path]) -> None:
-    judge = judges.load(name)(runtime(weights=str(folder(name))), Seeing(name, 4, layout, 64))
-    network, processor = loaded(folder(name), CLASSES[name])
+def test_log_odds_are_those_of_the_published_class(
+    name: str, layout: Any, judge_of: Callable[..., Any], published: Callable[[str], tuple[Any, Any]]
+) -> None:
+    judge = judge_of(name, layout)
+    network, processor = published(name)
     asked = questions(3)
     where = {"frames": "in order", "sheet": "in rows from left to right"}[layout]
     shown = ["This is a frame of a video shot.", *(f"These are {n} frames of a video shot, {where}." for n in (2, 3))]
@@ -99,11 +118,12 @@ def test_log_odds_are_those_of_the_published_class(name: str, layout: Any, folde
         assert odds == approx(float(logits[yes].exp().sum().log() - logits[no].exp().sum().log()), abs=1e-5)
 
 
-def test_qwens_reranker_scores_as_its_authors_do(folder: Callable[[str], Path]) -> None:
+def test_qwens_reranker_scores_as_its_authors_do(
+    judge_of: Callable[..., Any], published: Callable[[str], tuple[Any, Any]]
+) -> None:
     # Their score: the last hidden state times the difference of two rows of the last layer, as a probability.
-    name = "qwen3-vl-reranker"
-    judge = judges.load(name)(runtime(weights=str(folder(name))), Seeing(name, 4, "frames", 64))
-    network, processor = loaded(folder(name), "Qwen3VLForConditionalGeneration")
+    judge = judge_of("qwen3-vl-reranker", "frames")
+    network, processor = published("qwen3-vl")  # with the same weights
     token = processor.tokenizer.convert_tokens_to_ids
     direction = network.lm_head.weight[token("yes")] - network.lm_head.weight[token("no")]
     asked = questions(4)
@@ -133,11 +153,11 @@ def test_the_second_template_that_qwens_reranker_comes_with_is_no_matter(tmp_pat
     name = "qwen3-vl-reranker"
     path = tiny_judges.MAKERS[name](tmp_path / "model")
     one = judges.load(name)(runtime(weights=str(path)), Seeing(name, 2, "sheet", 64))
-    before = one.log_odds(questions(2)), one.provenance["prompt"]
+    before = one.log_odds(questions(2)), one.provenance["prompts"]
     (path / "additional_chat_templates").mkdir()
     (path / "additional_chat_templates" / "reranker.jinja").write_text("{{ messages[0].role }}")
     one = judges.load(name)(runtime(weights=str(path)), Seeing(name, 2, "sheet", 64))
-    assert (one.log_odds(questions(2)) == before[0]).all() and one.provenance["prompt"] == before[1]
+    assert (one.log_odds(questions(2)) == before[0]).all() and one.provenance["prompts"] == before[1]
 
 
 def test_weights_that_lack_a_tensor_are_refused(folder: Callable[[str], Path], tmp_path: Path) -> None:
@@ -150,9 +170,11 @@ def test_weights_that_lack_a_tensor_are_refused(folder: Callable[[str], Path], t
         judge.log_odds(questions(1))
 
 
-def test_sixteen_bits_change_answers_little_and_leave_no_ties(folder: Callable[[str], Path]) -> None:
-    seeing = Seeing("qwen3-vl", 2, "frames", 64)
-    exact = judges.load("qwen3-vl")(runtime(weights=str(folder("qwen3-vl"))), seeing)
+def test_sixteen_bits_change_answers_little_and_leave_no_ties(
+    judge_of: Callable[..., Any], folder: Callable[[str], Path]
+) -> None:
+    seeing = Seeing("qwen3-vl", 4, "frames", 64)
+    exact = judge_of("qwen3-vl", "frames")
     coarse = judges.load("qwen3-vl")(runtime(weights=str(folder("qwen3-vl")), precision="bf16"), seeing)
     asked = questions(8)
     found = coarse.log_odds(asked)

@@ -46,9 +46,10 @@ def tokenizer(template: str, **named: str) -> Any:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
+    made.train_from_iterator(CORPUS, trainer)
     found = PreTrainedTokenizerFast(
         tokenizer_object=made,
         eos_token="<|im_end|>",

@@ -78,16 +78,17 @@ class VisionLanguageJudge:
     def provenance(self) -> Mapping[str, Any]:
         """Model, digest of its weights, precision, what it sees and what it is asked."""
         settings = {name: found for name in PREPROCESSING if (found := self.files.json(name))}
-        example = ShotQuestion(Topic("", "TOPIC"), "", [np.zeros((32, 32, 3), np.uint8)] * 2)
+        shown = [[np.zeros((32, 32, 3), np.uint8)] * count for count in (1, 2)]
         return {
             "model": self.seeing.model.partition(":")[0],
             "weights": self.files.digest(self.runtime.remember),
             "precision": self.precision,
             "frames": self.seeing.frames,
+            "fps": FPS,
             "layout": self.seeing.layout,
             "size": self.seeing.size,
             "preprocessing": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
-            "prompt": self.text(example),
+            "prompts": [self.text(ShotQuestion(Topic("", "TOPIC"), "", frames)) for frames in shown],
             "answers": [list(self.yes), list(self.no)],
         }
 
@@ -172,8 +173,7 @@ class VisionLanguageJudge:
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         yes, no = self.answers
         network = self.files.generator(kind)
-        head = network.get_output_embeddings()
-        network.set_output_embeddings(_AnswerHead(head.weight[[*yes, *no]], head.bias))
+        network.set_output_embeddings(_AnswerHead(network.get_output_embeddings(), [*yes, *no]))
         return network.to(self.runtime.device).eval()
 
     @torch.inference_mode()
@@ -194,16 +194,16 @@ class VisionLanguageJudge:
 class _AnswerHead(nn.Module):
     """Some rows of a last layer, in float32: 16 bits would round logits to an eighth, and many verdicts would tie."""
 
-    def __init__(self, rows: torch.Tensor, bias: torch.Tensor | None):
+    def __init__(self, head: nn.Linear, tokens: list[int]):
         super().__init__()
-        if bias is not None:
-            raise ValueError("last layers of language models have no bias")
-        self.register_buffer("rows", rows.detach().clone())
+        self.register_buffer("weight", head.weight[tokens].detach().float())
+        self.register_buffer("bias", None if head.bias is None else head.bias[tokens].detach().float())
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(B, T, D) states to (B, T, A) logits."""
-        rows: Any = self.rows
-        return nn.functional.linear(states.float(), rows.float())
+        weight: Any = self.weight
+        bias: Any = self.bias
+        return nn.functional.linear(states.float(), weight, bias)
 
 
 def sheet(frames: Sequence[np.ndarray]) -> np.ndarray:
