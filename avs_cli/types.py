@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,6 +185,21 @@ class Source:
     files: tuple[str, ...] = ("*.json", "*.txt", "*.safetensors")
     urls: tuple[str, ...] = ()
     trained: bool = False
+
+
+class Seeing(NamedTuple):
+    """What a judge sees of a shot.
+
+    model   the judge, as NAME or NAME:VARIANT
+    frames  at most this many, spread evenly
+    layout  frames one after the other, or all on one sheet
+    size    the long side of each frame, in pixels
+    """
+
+    model: str
+    frames: int = 4
+    layout: Literal["frames", "sheet"] = "frames"
+    size: int = 448
 
 
 class Facts(NamedTuple):

@@ -1,12 +1,15 @@
 """Reranking: what every method keeps to, each method's arithmetic, and the command."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_judges
+from films import noise_film
 from pytest import approx
 from stores import store
 
@@ -16,7 +19,7 @@ from avs_cli.core.search.rerankers.neighbours import hubs
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.io.text.scores import read_verdicts
 from avs_cli.io.text.trec import read_run
-from avs_cli.types import Block
+from avs_cli.types import Block, Shot, ranked
 
 Avs = Callable[..., tuple[int, str]]
 METHODS = [
@@ -38,17 +41,19 @@ def candidates(count: int, seed: int = 0) -> Candidates:
     outside = rng.random(count)
     block = Block(shots, vectors, offsets)
     marks = Marks(rng.normal(size=(2, 5)), rng.normal(size=(1, 5)))
-    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks)
+    odds = rng.normal(size=count)
+    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks, odds)
 
 
 def in_order(given: Candidates, order: list[int]) -> Candidates:
-    assert given.block is not None and given.block.offsets is not None and given.outside is not None
+    assert given.block is not None and given.block.offsets is not None
+    assert given.outside is not None and given.verdicts is not None
     ends = given.block.offsets
     rows = [given.block.vectors[ends[k] : ends[k + 1]] for k in order]
     shots = [given.shots[k] for k in order]
     block = Block(shots, np.concatenate(rows), np.concatenate([[0], np.cumsum([len(some) for some in rows])]))
-    outside = given.outside[order]
-    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks)
+    outside, odds = given.outside[order], given.verdicts[order]
+    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks, odds)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -76,6 +81,7 @@ def test_one_shot_alone_is_ranked_too(name: str) -> None:
         ("diverse", "give --gallery"),
         ("hubness", "give --topics FILE or --vectors STORE"),
         ("scores", "give --scores FILE"),
+        ("judge", "give --gallery STORE and --topics FILE"),
     ],
 )
 def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
@@ -109,6 +115,16 @@ def test_a_shot_that_many_are_near_to_gets_the_logarithm_of_their_number() -> No
     # Each is nearest to itself; b is also the second of a's, c's and d's lists, a that of b's.
     likeness = np.array([[1, 0.9, 0.1, 0], [0.9, 1, 0.8, 0.7], [0.1, 0.8, 1, 0], [0, 0.7, 0, 1]])
     assert hubs(likeness, 2) == approx(np.log([1 + 3, 1 + 5, 1 + 2, 1 + 2]))
+
+
+def test_equal_verdicts_keep_the_order_of_the_run_and_others_stay_as_they_are() -> None:
+    odds = np.array([2.0, -1.0, 2.0, 2.0, -1.0, 2.5])
+    given = Candidates("abcdef", np.array([1.0, 6.0, 3.0, 2.0, 7.0, 0.0]), verdicts=odds)
+    scores = rerankers.load("judge")(given)
+    assert [given.shots[k] for k in np.argsort(-scores)] == ["f", "c", "d", "a", "e", "b"]
+    # The first of each kind has the verdict itself.
+    assert scores[[2, 4, 5]] == approx([2.0, -1.0, 2.5])
+    assert np.abs(scores - odds).max() < 0.25
 
 
 def test_nnn_takes_off_what_the_nearest_other_queries_give_a_shot() -> None:
@@ -377,3 +393,97 @@ def test_mistakes_are_told_in_one_line(avs: Avs, files: None, arguments: list[st
     found, message = avs("rerank", *arguments)
     assert (found, len(message.splitlines())) == (code, 1), message
     assert told in message
+
+
+# A judge
+
+
+@pytest.fixture
+def judged(avs: Avs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The command line of a judge with small weights, over two films of three shots each, and topics and a run."""
+    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
+    tiny_judges.MAKERS["qwen3-vl-reranker"](tmp_path / "weights")
+    Path("films").mkdir()
+    draw = np.random.default_rng(0)
+    for channel, name in enumerate("xy"):
+        noise_film(Path(f"films/{name}.mp4"), draw, channel, 12)
+    shots = [Shot(f"{name}{n}", f"films/{name}.mp4", 2.0 * n, 2.0 * n + 2) for name in "xy" for n in range(3)]
+    store("g.h5", "tiny", {shot.id: [1, 0] for shot in shots}, shots=shots)
+    Path("t.txt").write_text("661 a dog runs\n662 a cat\n")
+    Path("a.run").write_text(
+        "".join(f"{topic} Q0 {shot.id} 0 {9 - n} x\n" for topic in (1661, 1662) for n, shot in enumerate(shots))
+    )
+    line = ["rerank", "a.run", "--topics", "t.txt", "-g", "g.h5", "--weights", "weights", "--threads", 1, "--depth", 5]
+    return [*line, "--method", "judge:frames=2,size=32", "--batch-size", 3]
+
+
+def test_a_judge_reranks_and_its_verdicts_travel(avs: Avs, judged: list[object]) -> None:
+    code, told = avs(*judged, "--verdicts", "v.jsonl", "-o", "out.run")
+    assert code == 0, told
+    first, second = told.splitlines()
+    assert re.fullmatch(
+        r"avs: qwen3-vl-reranker \(0 million parameters\): 10 calls, for 2 topics at depth 5; "
+        r"0 verdicts are in v.jsonl", first,
+    ), first  # fmt: skip
+    assert re.fullmatch(r"avs: \S+ s a call: about 0 s for the other 6", second), second
+    odds = read_verdicts("v.jsonl")
+    again = read_run("out.run")
+    for topic in ("661", "662"):
+        assert [*again[f"1{topic}"]] == [*ranked(odds[topic]), "y2"]
+    # On a machine without the model: the same run.
+    line = ("rerank", "a.run", "--method", "scores", "--scores", "v.jsonl", "--depth", 5, "--weight", 1)
+    assert avs(*line, "-o", "same.run") == (0, "")
+    assert Path("same.run").read_bytes() == Path("out.run").read_bytes()
+    # Two runs in one call.
+    Path("b.run").write_text("1661 Q0 y1 0 2 x\n1661 Q0 x0 0 1 x\n")
+    code, told = avs(judged[0], "b.run", *judged[1:], "--verdicts", "v.jsonl", "-o", "both")
+    assert (code, "0 calls" in told) == (0, True), told
+    assert sorted(read_run("both/b.run")["1661"]) == ["x0", "y1"]
+
+
+def test_verdicts_survive_a_kill_and_at_most_a_batch_is_lost(
+    avs: Avs, judged: list[object], killed: Callable[..., bool]
+) -> None:
+    assert avs(*judged, "--verdicts", "whole.jsonl", "-o", "whole.run")[0] == 0
+    line = [*judged, "--verdicts", "v.jsonl", "-o", "out.run"]
+    # One verdict in the first batch of a call, three in the others.
+    for count, done, kept in ((2, False, 1), (2, True, 5), (1, False, 5)):
+        assert killed(line, "avs_cli.io.text.verdicts.VerdictFile.add", count, done)
+        assert sum(len(scores) for scores in read_verdicts("v.jsonl").values()) == kept
+        assert not Path("out.run").exists()
+    code, told = avs(*line)
+    assert (code, "5 calls, for 2 topics at depth 5; 5 verdicts are in v.jsonl" in told) == (0, True), told
+    for topic, scores in read_verdicts("whole.jsonl").items():
+        assert read_verdicts("v.jsonl")[topic] == approx(scores, abs=1e-5)
+    again, whole = read_run("out.run"), read_run("whole.run")
+    assert {topic: [*scores] for topic, scores in again.items()} == {topic: [*own] for topic, own in whole.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--method", "judge"], 2, "--method judge and --verdicts FILE, which keeps what takes it hours, need each"),
+        (["--method", "scores", "--scores", "s", "--verdicts", "v"], 2, "--method judge and --verdicts FILE"),
+        (["--method", "scores", "--scores", "s", "--budget", 1], 2, "--budget has no effect with --method scores"),
+        (["--method", "judge", "--verdicts", "v", "--engine", "dask"], 2, "--engine has no effect with --method judge"),
+        (["--method", "judge", "--verdicts", "v", "--bank", "g.h5", "-g", "g.h5"], 2, "--bank has no effect with"),
+        (["--method", "judge:model=clip", "--verdicts", "v", "-g", "g.h5", "--topics", "t"], 2, "unknown judge 'clip'"),
+        (
+            ["--method", "judge:model=qwen3-vl:3b", "--verdicts", "v", "-g", "g.h5", "--topics", "t"],
+            2,
+            "'3b' is not one",
+        ),
+        (["--method", "judge", "--verdicts", "v", "-g", "g.h5"], 2, "a judge reads the topics; give --topics FILE"),
+        (["--method", "judge", "--verdicts", "a.run", "-g", "g.h5", "--topics", "t"], 2, "would overwrite a.run"),
+        (["--method", "judge", "--verdicts", "v", "-g", "g.h5", "--topics", "t"], 4, "hf download Qwen/Qwen3-VL-Rer"),
+    ],
+)
+def test_a_judge_without_what_it_needs_is_refused(
+    avs: Avs, files: None, options: list[object], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    store("g.h5", "tiny", {shot: [1, 0] for shot in "abc"}, shots=[Shot(shot, "v.mp4", 0, 1) for shot in "abc"])
+    Path("t").write_text("661 a dog\n")
+    Path("s").write_text("a 1\n")
+    ran = avs("rerank", "a.run", "-o", "out.run", *options)
+    assert (ran[0], told in ran[1]) == (code, True), ran

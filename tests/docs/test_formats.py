@@ -195,14 +195,18 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
         "SHORT LISTS", 0, lambda path: scores.read_verdicts(str(path)),
         {"": {"shot00002_3": 0.9, "shot00001_1": 0.1}}, "which then hold for every topic",
     ),
-    ("SHORT LISTS", 1, lambda path: lists.read_times(str(path)), {"661": 0.25}, "its seconds per line"),
-    ("SHORT LISTS", 2, lambda path: lists.read_ids(str(path)), {"shot00001_1", "shot00001_2"}, "one shot id per line"),
     (
-        "SHORT LISTS", 3, lambda path: leaderboard.read_leaderboard(str(path)), {"clip": 0.21, "blip2": 0.25},
+        "SHORT LISTS", 1, lambda path: scores.read_verdicts(str(path)), {"661": {"shot00002_3": 2.25}},
+        "files are joined by cat",
+    ),
+    ("SHORT LISTS", 2, lambda path: lists.read_times(str(path)), {"661": 0.25}, "its seconds per line"),
+    ("SHORT LISTS", 3, lambda path: lists.read_ids(str(path)), {"shot00001_1", "shot00001_2"}, "one shot id per line"),
+    (
+        "SHORT LISTS", 4, lambda path: leaderboard.read_leaderboard(str(path)), {"clip": 0.21, "blip2": 0.25},
         "lines of run and score",
     ),
     (
-        "SHORT LISTS", 4, vectors, {"dog": pytest.approx([0.1, 0.2, 0.3]), "cat": pytest.approx([0.1, 0.2, 0.4])},
+        "SHORT LISTS", 5, vectors, {"dog": pytest.approx([0.1, 0.2, 0.3]), "cat": pytest.approx([0.1, 0.2, 0.4])},
         "with two counts, is skipped",
     ),
     (

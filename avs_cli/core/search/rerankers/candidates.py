@@ -9,7 +9,7 @@ import numpy as np
 from avs_cli.core.fusion.normalisation.minmax import normalise
 from avs_cli.core.search.exact import Cosine, shot_units
 from avs_cli.errors import SpecError
-from avs_cli.types import Block, ranked
+from avs_cli.types import Block, Seeing, ranked
 
 # Number of cosines with a bank in memory.
 CELLS = 1 << 23
@@ -43,6 +43,7 @@ class Candidates:
     bank     the query bank, if there is one
     outside  (K,) external scores, if there are any
     marks    the judged shots, if there are any
+    verdicts (K,) log-odds from a judge, if one was asked
     """
 
     shots: Sequence[str]
@@ -52,6 +53,7 @@ class Candidates:
     bank: Bank | None = None
     outside: np.ndarray | None = None
     marks: Marks | None = None
+    verdicts: np.ndarray | None = None
 
     def vectors(self) -> Block:
         """The vectors of the shots. Raises SpecError without a gallery."""
@@ -103,13 +105,35 @@ class Candidates:
             raise SpecError("this method needs judged shots; give --qrels FILE")
         return self.marks
 
+    def log_odds(self, seeing: Seeing) -> np.ndarray:
+        """(K,) log-odds from the judge that this describes. Raises SpecError without them."""
+        if self.verdicts is None:
+            raise SpecError(
+                "this method needs a judge, which looks at the shots; give --gallery STORE and --topics FILE"
+            )
+        return self.verdicts
+
+
+class Needs(NamedTuple):
+    """What a method needs besides the run.
+
+    evidence  of "gallery", "queries", "bank", "scores", "qrels" and "verdicts"
+    seeing    the judge and what it sees; None: no judge is asked
+    """
+
+    evidence: set[str]
+    seeing: Seeing | None
+
 
 def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
-    """The evidence that a method needs besides the run: of "gallery", "queries", "bank", "scores" and "qrels".
+    """The evidence that a method needs besides the run; see `needs_of`."""
+    return needs_of(method).evidence
 
-    Determined by a call with two dummy shots. Raises SpecError for invalid parameters.
-    """
+
+def needs_of(method: Callable[[Candidates], np.ndarray]) -> Needs:
+    """What a method needs, determined by a call with two dummy shots. Raises SpecError for invalid parameters."""
     seen: set[str] = set()
+    judges: list[Seeing] = []
 
     class Recording(Candidates):
         def vectors(self) -> Block:
@@ -136,11 +160,16 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
             seen.add("qrels")
             return super().marked()
 
+        def log_odds(self, seeing: Seeing) -> np.ndarray:
+            seen.add("verdicts")
+            judges.append(seeing)
+            return super().log_odds(seeing)
+
     shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
     bank = Bank(vectors, lambda: frozenset(shots))
     block, marks = Block(shots, vectors, np.arange(3)), Marks(vectors[:1], vectors[1:])
-    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks))
-    return seen
+    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks, np.ones(2)))
+    return Needs(seen, judges[0] if judges else None)
 
 
 def check_least(method: str, least: float, **given: float) -> None:
