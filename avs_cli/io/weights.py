@@ -134,6 +134,20 @@ class WeightFiles:
         logging.disable_progress_bar()
         return self._by_transformers(AutoModel, "network", dtype=torch.float32, use_safetensors=True).eval()
 
+    def language_model(self, device: str) -> Any:
+        """The causal language model of the folder, on a device; its code is never executed.
+
+        In float32 on the CPU, and in the type of its weights on a GPU. Raises FormatError if transformers cannot load
+        it.
+        """
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        dtype = torch.float32 if device == "cpu" else "auto"
+        found = self._by_transformers(AutoModelForCausalLM, "language model", dtype=dtype, use_safetensors=True)
+        return found.eval().to(device)
+
     def _by_transformers(self, reader: Any, what: str, **settings: Any) -> Any:
         try:
             # The folder is local; transformers would still ask a hub about it.

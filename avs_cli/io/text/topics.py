@@ -55,7 +55,11 @@ def read_topics(path: str) -> list[Topic]:
 
 def read_texts(path: str) -> Texts:
     """As `read_topics`, and whether the texts are captions."""
-    text = read_text(path)
+    return texts_in(path, read_text(path))
+
+
+def texts_in(path: str, text: str) -> Texts:
+    """As `read_texts`, of the content of a file."""
     if text.lstrip().startswith("<"):
         from avs_cli.io.text.trecvid_xml import topics_in
 
