@@ -96,6 +96,8 @@ def test_a_setting_for_other_runs_is_no_mistake(avs: Callable[..., Any], tmp_pat
         ("framemax", {"gallery", "queries"}),
         ("hubness", {"gallery", "queries", "bank"}),
         ("hubness:kind=qbnorm", {"gallery", "queries", "bank"}),
+        ("hubness:kind=dbnorm", {"gallery", "queries", "bank", "gallery bank"}),
+        ("hubness:kind=dbsn", {"gallery", "queries", "bank", "gallery bank"}),
         ("neighbours", {"gallery", "queries"}),
         ("neighbours:kind=hubs", {"gallery"}),
         ("scores", {"scores"}),

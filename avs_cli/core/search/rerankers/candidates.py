@@ -26,6 +26,17 @@ class Bank(NamedTuple):
     favourites: Callable[[], frozenset[str]]
 
 
+class GalleryBank(NamedTuple):
+    """A gallery bank: other shots, to estimate the popularity of shots.
+
+    vectors   (G, D), not normalised, not zero
+    scalings  (B,) Sinkhorn's scalings of the query bank over the whole gallery and this bank, by entropy and iterations
+    """
+
+    vectors: np.ndarray
+    scalings: Callable[[float, int], np.ndarray]
+
+
 class Marks(NamedTuple):
     """The judged shots of a topic, wherever in the gallery: (L, D) and (M, D) unit vectors; not both are empty."""
 
@@ -43,6 +54,7 @@ class Candidates:
     bank     the query bank, if there is one
     outside  (K,) external scores, if there are any
     marks    the judged shots, if there are any
+    around   the gallery bank, if there is one
     """
 
     shots: Sequence[str]
@@ -52,6 +64,7 @@ class Candidates:
     bank: Bank | None = None
     outside: np.ndarray | None = None
     marks: Marks | None = None
+    around: GalleryBank | None = None
 
     def vectors(self) -> Block:
         """The vectors of the shots. Raises SpecError without a gallery."""
@@ -75,12 +88,13 @@ class Candidates:
         places = np.arange(len(block.ids))
         return Cosine(self.query[None]).exact(block, np.zeros_like(places), places).astype(np.float64)
 
-    def popularity(self, summary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """(K,) summary of the cosines of each shot with the query bank. Raises SpecError without a bank.
+    def popularity(self, summary: Callable[[np.ndarray], np.ndarray], bank: np.ndarray | None = None) -> np.ndarray:
+        """(K,) summary of the cosines of each shot with a bank.
 
         summary  function from the cosines (B, n) of n shots to (n,)
+        bank     (B, D); None: the query bank, without which SpecError is raised
         """
-        block, scorer = self.vectors(), Cosine(self.others().vectors)
+        block, scorer = self.vectors(), Cosine(self.others().vectors if bank is None else bank)
         step = max(1, CELLS // scorer.queries)
         some = (block.part(low, low + step) for low in range(0, len(block.ids), step))
         return np.concatenate([summary(scorer.scan(part).numpy().astype(np.float64)) for part in some])
@@ -90,6 +104,12 @@ class Candidates:
         if self.bank is None:
             raise SpecError("this method needs a query bank, such as training captions; give --bank STORE")
         return self.bank
+
+    def other_shots(self) -> GalleryBank:
+        """The gallery bank. Raises SpecError without one."""
+        if self.around is None:
+            raise SpecError("this method needs a gallery bank, such as training videos; give --gallery-bank STORE")
+        return self.around
 
     def judged(self) -> np.ndarray:
         """(K,) external scores. Raises SpecError without them."""
@@ -105,7 +125,8 @@ class Candidates:
 
 
 def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
-    """The evidence that a method needs besides the run: of "gallery", "queries", "bank", "scores" and "qrels".
+    """The evidence that a method needs besides the run: of "gallery", "queries", "bank", "gallery bank", "scores",
+    and "qrels".
 
     Determined by a call with two dummy shots. Raises SpecError for invalid parameters.
     """
@@ -128,6 +149,10 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
             seen.add("bank")
             return super().others()
 
+        def other_shots(self) -> GalleryBank:
+            seen.add("gallery bank")
+            return super().other_shots()
+
         def judged(self) -> np.ndarray:
             seen.add("scores")
             return super().judged()
@@ -139,7 +164,8 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
     shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
     bank = Bank(vectors, lambda: frozenset(shots))
     block, marks = Block(shots, vectors, np.arange(3)), Marks(vectors[:1], vectors[1:])
-    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks))
+    around = GalleryBank(vectors, lambda tau, iterations: np.zeros(2))
+    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks, around))
     return seen
 
 
