@@ -57,6 +57,13 @@ def rerank(
             metavar="STORE", help="Query bank for hubness: vectors of other texts, such as training captions."
         ),
     ] = "",
+    gallery_bank: Annotated[
+        str,
+        typer.Option(
+            metavar="STORE",
+            help="Gallery bank for hubness:kind=dbnorm and dbsn: vectors of other shots, such as training videos.",
+        ),
+    ] = "",
     scores: Annotated[
         str,
         typer.Option(
@@ -114,7 +121,8 @@ def rerank(
     """Rerank runs by vectors, a query bank, judged shots, a vision-language model or external scores.
 
     neighbours: k-reciprocal nearest neighbours of the query (kind=reciprocal), or the number of candidates that a shot
-    is a neighbour of (kind=hubs; needs no topics). hubness: penalises shots that are close to many queries of --bank.
+    is a neighbour of (kind=hubs; needs no topics). hubness: penalises shots that are close to many queries of --bank
+    (kind=nnn or qbnorm), and to shots of --gallery-bank (kind=dbnorm or dbsn; dbsn reads the gallery ten times).
     framemax: the best frame of a shot, for frame-level galleries. scores: scores from a file, such as those of a
     vision-language model. feedback: resemblance to the shots that --qrels judges relevant, and not to the irrelevant
     ones: Rocchio's formula (kind=rocchio, from the query where topics are given) or the nearest judged shots
@@ -146,13 +154,13 @@ def rerank(
         raise SpecError("two runs have the same name, and reranked runs keep their names; rename one")
     if len(runs) > 1 and output == "-":
         raise SpecError("several runs are written to a folder; give --output FOLDER")
-    if (vectors or bank) and not gallery:
-        raise SpecError("--vectors and --bank need the shots' vectors; give --gallery STORE")
+    if (vectors or bank or gallery_bank) and not gallery:
+        raise SpecError("--vectors, --bank and --gallery-bank need the shots' vectors; give --gallery STORE")
     if bool(scores) != (method.partition(":")[0] == "scores"):
         raise SpecError("--scores FILE and --method scores need each other")
     if bool(verdicts) != (method.partition(":")[0] == "judge"):
         raise SpecError("--method judge and --verdicts FILE, which keeps what takes it hours, need each other")
-    if [*runs, *(gallery or []), topics, vectors, bank, scores, qrels].count("-") > 1:
+    if [*runs, *(gallery or []), topics, vectors, bank, gallery_bank, scores, qrels].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
     if len(runs) > 1:
         for path in runs:
@@ -170,6 +178,7 @@ def rerank(
         ("gallery" not in used, ["allow_mismatch"], f"with --method {method}"),
         ("queries" not in used, ["vectors"], f"with --method {method}"),
         ("bank" not in used, ["bank"], f"with --method {method}"),
+        ("gallery bank" not in used, ["gallery_bank"], f"with --method {method}"),
         ("qrels" not in used, ["qrels"], f"with --method {method}"),
         (not gallery, ["allow_mismatch"], "without --gallery"),
         (not seeing, ("budget", "videos", "batch_size"), f"with --method {method}"),
@@ -185,6 +194,7 @@ def rerank(
             topics=topics,
             vectors=vectors if "queries" in used else "",
             bank=bank if "bank" in used else "",
+            gallery_bank=gallery_bank if "gallery bank" in used else "",
             scores=scores,
             qrels=qrels if "qrels" in used else "",
             judging=Judging(verdicts, budget, batch_size, videos or []) if seeing else None,

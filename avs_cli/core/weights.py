@@ -63,16 +63,12 @@ class NetworkWeights(Protocol):
         """The folder's tokenizer, as transformers reads it. Raises FormatError where there is none."""
         ...
 
-    def processor(self) -> Any:
-        """The folder's processor, as transformers reads it. Raises FormatError where there is none."""
-        ...
-
     def network(self) -> Any:
         """The folder's network, as transformers reads it. Raises FormatError where there is none."""
         ...
 
     def processor(self) -> Any:
-        """What prepares texts and images for the folder's network, as transformers reads it.
+        """What prepares texts, images and videos for the folder's network, as transformers reads it.
 
         Raises FormatError where there is none.
         """

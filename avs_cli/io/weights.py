@@ -123,15 +123,6 @@ class WeightFiles:
 
         return self._by_transformers(AutoTokenizer, "tokenizer")
 
-    def processor(self) -> Any:
-        """The processor of the folder, of images, videos and texts; its code is never run.
-
-        Raises FormatError if transformers cannot load it.
-        """
-        from transformers import AutoProcessor
-
-        return self._by_transformers(AutoProcessor, "processor")
-
     def network(self) -> Any:
         """The network of the folder, in float32; its code is never executed.
 
@@ -142,7 +133,7 @@ class WeightFiles:
         return self._network(AutoModel, torch.float32).eval()
 
     def processor(self) -> Any:
-        """What prepares texts and images for the network of the folder; its code is never run.
+        """What prepares texts, images and videos for the network of the folder; its code is never run.
 
         Raises FormatError if transformers cannot load it.
         """
@@ -167,6 +158,20 @@ class WeightFiles:
 
         logging.disable_progress_bar()
         return self._by_transformers(reader, "network", dtype=kind, use_safetensors=True, **settings)
+
+    def language_model(self, device: str) -> Any:
+        """The causal language model of the folder, on a device; its code is never executed.
+
+        In float32 on the CPU, and in the type of its weights on a GPU. Raises FormatError if transformers cannot load
+        it.
+        """
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        dtype = torch.float32 if device == "cpu" else "auto"
+        found = self._by_transformers(AutoModelForCausalLM, "language model", dtype=dtype, use_safetensors=True)
+        return found.eval().to(device)
 
     def _by_transformers(self, reader: Any, what: str, **settings: Any) -> Any:
         try:

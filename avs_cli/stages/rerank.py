@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from avs_cli.core.judges import judges
 from avs_cli.core.search.exact import shot_units, top_shots
 from avs_cli.core.search.feedback import with_marks
 from avs_cli.core.search.rerankers import depth_of, rerankers, weight_of
-from avs_cli.core.search.rerankers.candidates import Bank, Candidates, Marks, joined, needs_of
+from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, GalleryBank, Marks, joined, needs_of
+from avs_cli.core.search.sinkhorn import query_scalings
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.reader import Gallery, open_gallery
@@ -36,7 +38,7 @@ from avs_cli.stages.judge import Judging, judge_shots
 from avs_cli.stages.runtime import runtime
 from avs_cli.stages.topic_texts import Topics, read
 from avs_cli.stages.topics import TopicVectors, check_images, encoded, stored
-from avs_cli.types import Qrels, Run, Seeing, Topic, ranked
+from avs_cli.types import Block, Qrels, Run, Seeing, Topic, ranked
 
 __all__ = ["Judging", "rerank", "rerank_runs"]
 
@@ -51,6 +53,7 @@ def rerank(
     topics: Topics | None = None,
     vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
+    gallery_bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
     judging: Judging | None = None,
@@ -71,6 +74,7 @@ def rerank(
         topics=topics,
         vectors=vectors,
         bank=bank,
+        gallery_bank=gallery_bank,
         scores=scores,
         qrels=qrels,
         judging=judging,
@@ -94,6 +98,7 @@ def rerank_runs(
     topics: Topics | None = None,
     vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
+    gallery_bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
     judging: Judging | None = None,
@@ -115,6 +120,7 @@ def rerank_runs(
                     731-750,761; None: all. A method that needs queries encodes their texts, unless `vectors` is given
     vectors         a store of topics, encoded already; or their vectors
     bank            a store of other texts, such as training captions
+    gallery_bank    a store of other shots, such as training videos
     scores          for the method `scores`: a run, a file of topic, shot and score or of shot and score, or its content
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
@@ -135,8 +141,14 @@ def rerank_runs(
     score = rerankers.load(method)
     used, seeing = needs_of(score)
     depth = depth_of(method) if depth is None else depth
-    evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
-    for kind, given in evidence_given.items():
+    for kind, given in (
+        ("gallery", gallery),
+        ("queries", vectors),
+        ("bank", bank),
+        ("gallery bank", gallery_bank),
+        ("scores", scores),
+        ("qrels", qrels),
+    ):
         if given and kind not in used and not (kind == "gallery" and seeing):
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
     if "qrels" in used and not qrels:
@@ -148,7 +160,7 @@ def rerank_runs(
         opened, stores = gallery, [f"{one.path}::{one.feature}" for one in gallery.stores]
     else:
         stores = path_names(gallery)
-    check_readable(engine, [*stores, str(bank)])
+    check_readable(engine, [*stores, str(bank), str(gallery_bank)])
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
     named = given_runs(runs)
@@ -178,14 +190,14 @@ def rerank_runs(
             "score in --scores" if log_odds is None else "verdict",
         )
         by_run = {where: _candidates(where, run, evidence, depth, report) for where, run in selected.items()}
-        others = _bank(str(bank), shots, machine.threads) if bank and shots is not None else None
+        banks = _banks(str(bank), str(gallery_bank), shots, machine.threads)
         if engine is None:
             again = {
-                where: {topic: _again(one, score, shots, others, weight) for topic, one in topics.items()}
+                where: {topic: _again(one, score, shots, banks, weight) for topic, one in topics.items()}
                 for where, topics in by_run.items()
             }
         else:
-            how = _Reranking(method, stores, str(bank), weight, threads or engine.cores)
+            how = _Reranking(method, stores, str(bank), str(gallery_bank), weight, threads or engine.cores)
             again = _again_elsewhere(engine, how, by_run)
     return {one.name: again[one.where] for one in named}
 
@@ -347,8 +359,15 @@ def _marks(name: str, run: Run, qrels: Qrels, shots: Gallery | None, report: Rep
     return marks
 
 
+class _Banks(NamedTuple):
+    """The query bank and the gallery bank, if they are given."""
+
+    queries: Bank | None = None
+    shots: GalleryBank | None = None
+
+
 def _again(
-    one: _TopicCandidates, score: Method, shots: Gallery | None, bank: Bank | None, weight: float
+    one: _TopicCandidates, score: Method, shots: Gallery | None, banks: _Banks, weight: float
 ) -> dict[str, float]:
     """One topic, reranked."""
     scores, chosen, places, query, judged, marked = one
@@ -356,9 +375,8 @@ def _again(
         return dict(scores)
     block = shots.take(places) if shots is not None and places is not None else None
     marks = marked.vectors(shots) if shots is not None and marked else None
-    candidates = Candidates(
-        chosen, np.array([scores[shot] for shot in chosen]), block, query, bank, judged, marks, judged
-    )
+    given = np.array([scores[shot] for shot in chosen])
+    candidates = Candidates(chosen, given, block, query, banks.queries, judged, marks, judged, banks.shots)
     again = joined(scores, chosen, score(candidates), weight)
     return with_marks(again, marked.liked, marked.disliked) if marked else again
 
@@ -369,6 +387,7 @@ class _Reranking(NamedTuple):
     method: str
     gallery: Sequence[str]
     bank: str
+    gallery_bank: str
     weight: float
     threads: int
 
@@ -405,8 +424,8 @@ def _rerank_topics(task: _Topics) -> list[dict[str, float]]:
     with ExitStack() as stack:
         # The command has compared and reported.
         shots = stack.enter_context(open_gallery(how.gallery, Comparison(force=True))) if how.gallery else None
-        bank = _bank(how.bank, shots, threads) if how.bank and shots is not None else None
-        return [_again(one, score, shots, bank, how.weight) for _, _, one in task.topics]
+        banks = _banks(how.bank, how.gallery_bank, shots, threads)
+        return [_again(one, score, shots, banks, how.weight) for _, _, one in task.topics]
 
 
 def _places(shots: Gallery | None, name: str, wanted: set[str]) -> dict[str, int]:
@@ -420,13 +439,28 @@ def _places(shots: Gallery | None, name: str, wanted: set[str]) -> dict[str, int
     return places
 
 
-def _bank(name: str, shots: Gallery, threads: int) -> Bank:
-    """The query bank; its top shots are computed on demand."""
-    vectors = stored(name, shots).vectors
+def _banks(queries: str, others: str, shots: Gallery | None, threads: int) -> _Banks:
+    """The banks of these names; what the whole gallery says of them is computed on demand.
+
+    Raises MismatchError for banks of another space than the gallery.
+    """
+    if shots is None or not queries:
+        return _Banks()
+    vectors = stored(queries, shots).vectors
 
     @cache
     def favourites() -> frozenset[str]:
         (best,) = top_shots([vectors], shots, 1, threads)
         return frozenset(shot for ranking in best for shot in ranking)
 
-    return Bank(vectors, favourites)
+    bank = Bank(vectors, favourites)
+    if not others:
+        return _Banks(bank)
+    around = Block(*stored(others, shots))
+
+    @cache
+    def scalings(tau: float, iterations: int) -> np.ndarray:
+        count = len(shots) + len(around.ids)
+        return query_scalings(vectors, lambda: chain(shots.blocks(), [around]), count, tau, iterations, CELLS)
+
+    return _Banks(bank, GalleryBank(around.vectors, scalings))

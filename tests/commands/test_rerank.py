@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pytest import approx
 from stores import store
 
 from avs_cli.core.search.rerankers import rerankers
-from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, Marks, joined
+from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, GalleryBank, Marks, joined
 from avs_cli.core.search.rerankers.neighbours import hubs
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.io.text.scores import read_verdicts
@@ -27,6 +28,8 @@ METHODS = [
     "neighbours:kind=hubs,k=2",
     "neighbours:k=2,expand=1",
     "hubness:kind=qbnorm",
+    "hubness:kind=dbnorm",
+    "hubness:kind=dbsn,tau=0.2",
     "feedback:kind=nearest",
 ]
 
@@ -42,7 +45,8 @@ def candidates(count: int, seed: int = 0) -> Candidates:
     block = Block(shots, vectors, offsets)
     marks = Marks(rng.normal(size=(2, 5)), rng.normal(size=(1, 5)))
     odds = rng.normal(size=count)
-    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks, odds)
+    around = GalleryBank(rng.normal(size=(4, 5)).astype(np.float32), lambda tau, iterations: np.arange(7) / iterations)
+    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks, odds, around)
 
 
 def in_order(given: Candidates, order: list[int]) -> Candidates:
@@ -53,7 +57,9 @@ def in_order(given: Candidates, order: list[int]) -> Candidates:
     shots = [given.shots[k] for k in order]
     block = Block(shots, np.concatenate(rows), np.concatenate([[0], np.cumsum([len(some) for some in rows])]))
     outside, odds = given.outside[order], given.verdicts[order]
-    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks, odds)
+    return Candidates(
+        shots, given.scores[order], block, given.query, given.bank, outside, given.marks, odds, given.around
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -96,6 +102,7 @@ def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
         "neighbours:expand=0",
         "neighbours:share=-1",
         "hubness:k=0",
+        "hubness:iterations=0",
         "feedback:like=-1",
         "diverse:fold=-1",
     ],
@@ -140,6 +147,21 @@ def test_qbnorm_divides_by_the_others_softmax_where_the_best_shot_is_a_favourite
     rerank = rerankers.load("hubness:kind=qbnorm,beta=2")
     assert np.exp(rerank(pairs(vectors, query, bank))) == approx(shares, rel=1e-6)
     assert rerank(pairs(vectors, query, bank, best="b")) == approx([1, 0.6])
+
+
+def test_dbnorm_multiplies_the_softmaxes_over_the_other_queries_and_over_the_other_shots() -> None:
+    given = pairs([[1, 0], [0.6, 0.8]], [1, 0], [[0, 1], [1, 0]])
+    given = replace(given, around=GalleryBank(np.array([[0, 1], [-1, 0]], np.float32), lambda tau, iterations: tau))
+    # Cosines 1 and .6; of the queries 0 1 and .8 .6; of the other shots 0 -1 and .8 -.6.
+    of_queries = [np.exp(2) / (1 + np.exp(2)), np.exp(1.2) / (np.exp(1.6) + np.exp(1.2))]
+    of_shots = [np.exp(3) / (1 + np.exp(-3)), np.exp(1.8) / (np.exp(2.4) + np.exp(-1.8))]
+    rerank = rerankers.load("hubness:kind=dbnorm,beta=2,gallery_beta=3")
+    assert np.exp(rerank(given)) == approx(np.multiply(of_queries, of_shots), rel=1e-6)
+
+
+def test_a_temperature_is_above_zero() -> None:
+    with pytest.raises(SpecError, match="tau is above 0, not 0"):
+        rerankers.load("hubness:kind=dbsn,tau=0")(candidates(3))
 
 
 def test_a_large_bank_is_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +351,7 @@ def test_vectors_of_more_topics_rerank_those_that_are_selected(avs: Avs, files: 
 
 
 NEAR = ("--method", "neighbours")
+DUAL = ("--method", "hubness:kind=dbsn")
 
 
 def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: Avs, files: None) -> None:
@@ -358,6 +381,8 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
         (["a.run", "b.run", "--topics", "1662", *NEAR, "-g", "means.h5", "-o", "folder"], 3, "a.run has none of the"),
         (["a.run", "-g", "means.h5", "--topics", "1661", *NEAR], 2, "give --topics FILE or --vectors STORE"),
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--method", "hubness"], 2, "give --bank STORE"),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", *DUAL], 2, "give --bank STORE"),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", *DUAL, "--bank", "bank.h5"], 2, "give --gallery-bank"),
         (["a.run", "-g", "bank.h5", "--vectors", "topics.h5", *NEAR], 3, "lacks 3 of the shots of a.run: a, b, c"),
         (["a.run", "-g", "means.h5", "--vectors", "bank.h5", *NEAR], 3, "no query for 1 of its topics: 1661"),
         (

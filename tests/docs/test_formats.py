@@ -24,7 +24,7 @@ from avs_cli.io.store.composing import Origin, compose
 from avs_cli.io.store.files import FileTable, IndexedFile
 from avs_cli.io.store.texts import TextItem
 from avs_cli.io.tensors import save
-from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml, words
+from avs_cli.io.text import captions, leaderboard, lists, negated, scores, shots, topics, trec, trecvid_xml, words
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
 from avs_cli.io.video.subtitles import read_side
 from avs_cli.provenance import describe
@@ -176,6 +176,11 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
     ("CAPTIONS", 4, items, ["tumblr_x1#enc#0"], "named after their files, without the suffix: tumblr_x1"),
     ("CAPTIONS", 5, items, ["1000268201_693b08cb0e#enc#0"], "and 1000268201_693b08cb0e."),
     ("CAPTIONS", 6, items, ["21179416#enc#0"], "as for WebVid (videoid, name)"),
+    (
+        "CAPTIONS", 7, lambda path: negated.read_negated(str(path)),
+        {"video1#enc#0": [("video1#enc#0Fn0", "a dog does not run")]},
+        "The caption video1#enc#0 has one negated caption, a dog does not run.",
+    ),
     (
         "SHOT TABLES", 0, spans, {"bikes_1": ("bikes.mp4", 0, 2.5), "bikes_2": ("bikes.mp4", 2.5, 10)},
         "Shot bikes_2 lasts 7.5 seconds.",
