@@ -192,7 +192,8 @@ def test_a_sequence_is_that_of_search_then(live: Live) -> None:
     assert best(live, Question("r", then="b", folder="warm", since=1)) == []
     live.mark(question, "blue", True)
     assert best(live, question)[0] == "blue"
-    assert [line_of(topic) for topic, *_ in live.marked()] == [""]
+    assert [line_of(topic) for topic, *_ in live.marked()] == ["r > b < 20s"]
+    assert best(live, Question("r > b < 20s")) == best(live, question)
 
 
 def test_near_duplicates_are_behind_the_best_of_them_unless_they_are_judged(live: Live) -> None:
@@ -209,8 +210,8 @@ def test_topics_of_marks_lead_back_to_their_questions(live: Live) -> None:
     live.mark(Question("r b"), "red", False)
     found = [(topic.query, liked, disliked, line_of(topic)) for topic, liked, disliked in live.marked()]
     assert found == [
-        ("r, similar to red", 1, 0, ""),
-        ("similar to red", 1, 0, ""),
+        ("r like:red", 1, 0, "r like:red"),
+        ("like:red", 1, 0, "like:red"),
         ("r", 1, 0, "r -b -g g"),
         ("r b", 1, 1, "r b"),
     ]
