@@ -41,14 +41,17 @@ def search(
     query: Annotated[
         str,
         typer.Option(
-            "--query", "-q", metavar="TEXT|PICTURE", help="A single query: text, or the path of an example image."
+            "--query",
+            "-q",
+            metavar="TEXT|PICTURE",
+            help="A single query: a sentence, one with structure (see above), or the path of an example image.",
         ),
     ] = "",
     then: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT|PICTURE",
-            help="What follows in the same video, within --within seconds; repeatable, for longer sequences.",
+            help="What follows in the same video, as > in a query; repeatable, for longer sequences.",
         ),
     ] = None,
     within: Annotated[
@@ -56,14 +59,14 @@ def search(
         typer.Option(
             metavar="SECONDS",
             min=0.0,
-            help="Time from the end of a shot to the start of the one that is to follow, at most.",
+            help="Time from the end of a shot to the start of the one of --then, at most, as < in a query.",
         ),
     ] = 30.0,
     like: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SHOT",
-            help="Shot of the gallery to search with, alone or beside --query, and left out of the result; repeatable.",
+            help="Shot of the gallery to search with, alone or beside --query, as like: in a query; repeatable.",
         ),
     ] = None,
     topics: Annotated[
@@ -187,12 +190,16 @@ def search(
     rare a word is depends on the whole gallery, so parts of it cannot be searched apart. Several features, of texts or
     one of vectors, write FEATURE.run each into a folder.
 
-    --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
-    by Rocchio's formula, as in avs rerank --method feedback.
+    Queries, also those of a topics file, may have structure (avs-formats(7), QUERIES): X -Y is X without Y, X +Z ^0.5
+    adds a sentence with a weight, like:NAME is an example (a shot of the gallery or an image), and A > B < 20s finds a
+    shot of A that one of B follows in the same video within 20 seconds.
 
-    With --then, a shot of the --query is found where one of --then starts later in the same video, at most --within
-    seconds after the first one's end; its score is the sum of its cosine and the highest of those that follow. All
-    shots of the gallery are considered, and the run ranks those of the --query.
+    Examples are compared by the stored vectors of shots, which needs no model. Beside a sentence, the query moves
+    towards these shots by Rocchio's formula, as in avs rerank --method feedback. They are left out of the result.
+
+    In a sequence, a shot is found where one of the next step starts later in the same video, at most so many seconds
+    after the first one's end; its score is the sum of its cosine and the highest of those that follow. All shots of
+    the gallery are considered, and the run ranks those of the first step.
 
     A confidence is the estimated probability that a shot shows what the query says, or something close to it: by how
     much its cosine exceeds what other sentences find in the same gallery, calibrated on photos with captions, for
@@ -207,7 +214,7 @@ def search(
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 words.h5 --topics tv22.txt -o runs/
-      avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
+      avs search videos.h5 --query 'a dog runs -people > it jumps into water < 20s'
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors or like):

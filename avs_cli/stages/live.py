@@ -30,7 +30,7 @@ from avs_cli.core.device import prepare
 from avs_cli.core.search.confidence import Confidence
 from avs_cli.core.search.diversity import near_duplicates
 from avs_cli.core.search.exact import Searchable, every_score, one_thread, shot_units, top_shots
-from avs_cli.core.search.queries import ABSENT, is_plain, line, parse, words_of
+from avs_cli.core.search.queries import is_plain, line, parse, words_of
 from avs_cli.core.search.subset import Held, Subset
 from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.resource import Resource
@@ -147,8 +147,9 @@ class Question:
             raise SpecError("type what to look for: a sentence, or an example picture")
         first, *absent = steps[0].parts if steps[0].parts else (QueryPart(1.0, ""),)
         pictures = [f"picture {PurePath(path).name}" for path in self.pictures]
-        is_simple = all(part.weight == -ABSENT and not part.example for part in absent)
-        if len(steps) > 1 or first.example or first.weight not in (1.0, -ABSENT) or not is_simple:
+        # A sentence and what it excludes are wordings with weights, which other programs read as such.
+        is_simple = all(part.weight < 0 and not part.example for part in absent)
+        if len(steps) > 1 or first.example or not (first.weight < 0 or first.weight == 1) or not is_simple:
             return Topic(ONE, ", ".join([line(steps), *pictures]))
         if first.weight < 0:
             first, absent = QueryPart(1.0, ""), [first, *absent]
@@ -776,7 +777,8 @@ def _steps(question: Question) -> list[TopicStep]:
 
 def line_of(topic: Topic) -> str:
     """The query line that asks for a topic of the marks; "" for one that was asked in another way."""
-    written = " -".join(variant.text for variant in topic.variants) if topic.variants else topic.query
+    parts = tuple(QueryPart(weight, text) for weight, text in topic.variants)
+    written = line([QueryStep(parts)]) if parts else topic.query
     if _OTHERWISE.search(topic.query):
         return ""
     try:

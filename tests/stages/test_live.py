@@ -10,6 +10,7 @@ import pytest
 from colours import colour_gallery, jpeg, use_colours
 from stores import store
 
+from avs_cli.core.search.queries import ABSENT
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.texts import TextItem
 from avs_cli.io.store.writer import TextWriter
@@ -83,7 +84,7 @@ def test_shots_of_several_vectors_and_large_galleries_are_read_from_the_disk(
 
 
 def test_what_follows_a_dash_is_subtracted_as_wordings_with_negative_weights_are(live: Live) -> None:
-    topic = Topic("query", "r b", variants=(Variant(1.0, "r b"), Variant(-0.5, "b"), Variant(-0.5, "g g")))
+    topic = Topic("query", "r b", variants=(Variant(1.0, "r b"), Variant(-ABSENT, "b"), Variant(-ABSENT, "g g")))
     assert dict(live.search(Question("r b -b  -g g")).ranking) == search("one.h5", [topic], threads=1)["query"]
     assert best(live, Question("r b -b"))[0] == "rose" and best(live, Question("r b"))[0] == "violet"
     # A hyphen within a word, or alone, excludes nothing.

@@ -2,8 +2,8 @@
 
 The vector begins as that of the query; a few steps of Adam bring it nearer to the parts that are asked for, and further
 from those that are to be absent, while the encoder stays as it is. The abstract says so; the form of the three terms,
-squared distances of unit vectors, and their weights are ours, since the text of the paper was not at hand. Distances
-make it a neighbour of the subtraction of scores, which is where the minimum lies.
+squared distances of unit vectors, and their weights are ours, since the text of the paper was not at hand. Of one
+sentence and what it excludes, the minimum of these terms is where the subtraction of scores by the weight leads, too.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 from avs_cli.core.search.exact import blend, units
 
-STEPS, RATE, NEAR = 20, 0.01, 1.0
+STEPS, RATE = 20, 0.01
 # Adam's, as published.
 FIRST, SECOND, SMALL = 0.9, 0.999, 1e-8
 
@@ -29,10 +29,10 @@ def optimized(vectors: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     if not absent.any():
         return query
     near = query / np.linalg.norm(query)
-    pull, push = weighed[wanted] / weighed[wanted].sum(), -weighed[absent] / absent.sum()
+    pull, push = weighed[wanted] / weighed[wanted].sum(), -2 * weighed[absent] / absent.sum()
     found, mean, square = near.copy(), np.zeros_like(near), np.zeros_like(near)
     for step in range(1, STEPS + 1):
-        gradient = 2 * (pull @ (found - parts[wanted]) - push @ (found - parts[absent]) + NEAR * (found - near))
+        gradient = 2 * (pull @ (found - parts[wanted]) - push @ (found - parts[absent]) + (found - near))
         mean = FIRST * mean + (1 - FIRST) * gradient
         square = SECOND * square + (1 - SECOND) * gradient**2
         found -= RATE * (mean / (1 - FIRST**step)) / (np.sqrt(square / (1 - SECOND**step)) + SMALL)

@@ -1,14 +1,14 @@
 """Queries with structure, in one line of text: what is to be absent, several sentences, examples, sequences.
 
-    query = step {">" step ["<" SECONDS "s"]}       each shot follows the one before within the time; 30 s by default
-    step  = [SENTENCE] {["^" WEIGHT] part}          the parts are weighed and added up
-    part  = "+"SENTENCE                             another sentence, of weight 1
-          | "-"SENTENCE                             what is to be absent, of weight 0.5
-          | ["+" | "-"] "like:"NAME                 an example: a shot or a picture, of weight 1 or, absent, 0.5
+    query = step {">" step ["<" SECONDS "s"]}       each shot follows the one before it within the time
+    step  = part {part}                             the parts are weighed and added up
+    part  = ["+" | "-"] (SENTENCE | "like:"NAME) ["^"WEIGHT]
 
     a dog runs -people > it jumps into water < 20s
     a beach +the sea at sunset ^0.5 like:beach_12
 
+A part after - is to be absent; one after "like:" is an example, a shot or a picture. Weights are 1, after - they are
+`ABSENT` and `DISLIKE`, times are `WITHIN`, unless given. Only the first sentence of a step has no sign.
 Signs and words of the grammar follow white space (or begin the query); `>`, `<` and `^` are followed by it or by a
 number, + and - by a letter or digit, so that "t-shirt", "5 - 3" and ":-)" are text. Nothing between double quotes is
 of the grammar: quotes stay in a sentence, where features of texts read them as phrases, and hold together a NAME that
@@ -25,8 +25,9 @@ from avs_cli.core.search.tokens import QUOTED
 from avs_cli.errors import SpecError
 from avs_cli.types import QueryPart, QueryStep
 
-# Weight of what is to be absent, beside 1 for what is asked for (tests/benchmarks/bench_structure.py).
-ABSENT = 0.5
+# Weight of a sentence that is to be absent, beside 1 for what is asked for: the best of seven for captions of photos
+# (tests/benchmarks/bench_structure.py). Of an example it is that of `feedback`, which takes longer to import.
+ABSENT, DISLIKE = 0.3, 0.5
 # Seconds from a shot to the one that follows.
 WITHIN = 30.0
 LIKE = "like:"
@@ -63,8 +64,8 @@ def parse(text: str, name: str = "query") -> tuple[QueryStep, ...]:
         if refusal := _refusal(token.kind, token.number, before, bool(steps)):
             raise SpecError(f"{name}, character {token.start + 1}: {what!r}: {refusal}")
         if token.kind in ("sentence", "example"):
-            weight = -ABSENT if token.number < 0 else 1.0
-            parts.append(QueryPart(weight, _named(what, token), token.kind == "example"))
+            is_example = token.kind == "example"
+            parts.append(QueryPart(_usual(token.number < 0, is_example), _named(what, token), is_example))
         elif token.kind == "weight":
             parts[-1] = parts[-1]._replace(weight=math.copysign(token.number, parts[-1].weight))
         elif token.kind == "time":
@@ -76,6 +77,11 @@ def parse(text: str, name: str = "query") -> tuple[QueryStep, ...]:
     if before == "next":
         raise SpecError(f"{name}, character {len(text.rstrip())}: '>': nothing follows it")
     return (*steps, QueryStep(tuple(parts), within))
+
+
+def _usual(absent: bool, example: bool) -> float:
+    """The weight of a part that has none in its query."""
+    return 1.0 if not absent else -DISLIKE if example else -ABSENT
 
 
 def _refusal(kind: str, number: float, before: str, follows: bool) -> str:
@@ -157,7 +163,7 @@ def line(steps: Sequence[QueryStep]) -> str:
 
 
 def _written(part: QueryPart, first: bool) -> str:
-    usual = 1.0 if part.weight > 0 else -ABSENT
+    usual = _usual(part.weight < 0, part.example)
     sign = "-" if part.weight < 0 else "" if first or part.example else "+"
     text = part.text
     if part.example:
