@@ -129,6 +129,25 @@ def test_a_picture_and_shots_are_examples(live: Live, folder: Path) -> None:
     assert "violet" not in best(live, Question("b", like=("violet",)))
     with pytest.raises(MismatchError, match="no shot 'pink'"):
         live.search(Question(like=("pink",)))
+    # The name of an example is a shot's, also where there is such a file.
+    for question in (Question("r like:p.png"), Question("r", like=("p.png",))):
+        with pytest.raises(MismatchError, match=r"no shot 'p\.png'"):
+            live.search(question)
+
+
+@pytest.mark.parametrize(
+    ("line", "question"),
+    [
+        ("r like:blue", Question("r", like=("blue",))),
+        ("r -b > b < 20s", Question("r -b", then="b", within=20)),
+        ("r like:lime > b -r > b", Question("r", like=("lime",), then="b -r > b")),
+    ],
+)
+def test_a_line_may_say_what_has_fields_of_its_own(live: Live, line: str, question: Question) -> None:
+    answer = live.search(question)
+    assert live.search(Question(line)).ranking == answer.ranking
+    assert Question(line).topic() == question.topic()
+    assert dict(answer.ranking) == search("one.h5", {"query": line}, threads=1)["query"]
 
 
 @pytest.mark.parametrize("text", ["/etc/passwd.png", "p.png", "r -p.png", "../p.JPG"])
@@ -218,8 +237,15 @@ def test_topics_of_marks_lead_back_to_their_questions(live: Live) -> None:
     ]
 
 
+def test_marks_of_other_weights_lead_back_to_theirs(live: Live) -> None:
+    topic = Topic("1", "r", variants=(Variant(1.0, "r"), Variant(-0.5, "b")))
+    assert line_of(topic) == "r -b ^0.5"
+    assert Question("r -b ^0.5").topic().variants == topic.variants
+    assert line_of(Topic("2", "a > ")) == ""
+
+
 def test_topics_of_marks_search_the_same_from_the_command_line(live: Live) -> None:
-    questions = [Question("r b"), Question("r g -b -g g")]
+    questions = [Question("r b"), Question("r g -b -g g"), Question("r +g ^0.5 like:red"), Question("r > b")]
     found = {live.mark(question, "blue", True).topic: best(live, question, by_marks=False) for question in questions}
     again = search("one.h5", "marks.topics.jsonl", threads=1)
     assert {topic: [*ranking] for topic, ranking in again.items()} == found
