@@ -48,18 +48,46 @@ class Variant(NamedTuple):
     text: str
 
 
+class QueryPart(NamedTuple):
+    """A part of a step: a sentence (or the path of an example picture), or an example.
+
+    weight   in the score of the step; negative for what is to be absent
+    text     the sentence; of an example, the id of a shot or the path of a picture
+    example  whether it is an example
+    """
+
+    weight: float
+    text: str
+    example: bool = False
+
+
+class QueryStep(NamedTuple):
+    """What one shot of a sequence is to show; a query without a sequence has a single step.
+
+    within  seconds from the end of the step before to the start of this one, at most
+    """
+
+    parts: tuple[QueryPart, ...]
+    within: float = 30.0
+
+
 # Default and maximum width of a thumbnail, in pixels; the maximum height is 16/9 of it, for portrait videos.
 THUMBNAIL = 320
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A judged query: an id, its text, and what else the organisers or the user wrote about it."""
+    """A judged query: an id, its text, and what else the organisers or the user wrote about it.
+
+    variants  its wordings, where it has several; `query` is then one of them
+    steps     of a query that is a sequence, or has shots as examples; there are then no variants
+    """
 
     id: str
     query: str
     narrative: str = ""
     variants: tuple[Variant, ...] = ()
+    steps: tuple[QueryStep, ...] = ()
 
 
 class TopicResult(NamedTuple):

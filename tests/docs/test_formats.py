@@ -14,7 +14,7 @@ import pytest
 
 from avs_cli import cli, config, docgen
 from avs_cli.core.models.described import rebuild
-from avs_cli.core.search import bm25
+from avs_cli.core.search import bm25, queries
 from avs_cli.core.submission import as_run
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io import arrays, bigfile, head_file
@@ -117,6 +117,25 @@ def settings(path: Path) -> dict[str, dict[str, Any]]:
     return config.defaults({name: cli.parameters(command) for name, command in root.commands.items()}, path.parent)
 
 
+def grammar(path: Path) -> list[str]:
+    """The names that the grammar defines; it is that of the parser's module, whose comments explain more."""
+    rules = [line.split("=", 1) for line in path.read_text().splitlines()]
+    assert " ".join(rules[0][1].split()) in " ".join((queries.__doc__ or "").split())
+    return [name.strip() for name, _ in rules]
+
+
+def parsed(path: Path) -> list[list[tuple[Any, ...]]]:
+    """The parts of each line with their weights and, in sequences, times."""
+    found = []
+    for line in path.read_text().splitlines():
+        steps = queries.parse(line)
+        found.append([
+            ("like:" * part.example + part.text, part.weight, *([step.within] if len(steps) > 1 else []))
+            for step in steps for part in step.parts
+        ])  # fmt: skip
+    return found
+
+
 GLIDER, BIKES = "a hang glider floating in the sky", "two persons riding mountain bikes"
 # Section, number of the example in it, reader, what the reader gives, and where the page states it.
 READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
@@ -165,6 +184,15 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
     (
         "TOPICS", 6, texts, {"661": ("a hang glider, seen from below", "Any kind of glider.", ())},
         "CSV, or TSV, with a header line",
+    ),
+    ("QUERIES", 0, grammar, ["query", "step", "part"], "query with structure"),
+    (
+        "QUERIES", 1, parsed, [
+            [("a street at night", 1), ("cars", -0.3), ("people", -0.5)],
+            [("a beach", 1), ("the sea at sunset", 0.5), ("like:beach_12", 1)],
+            [("a dog runs", 1, 30), ("it jumps into water", 1, 20), ("it shakes", 1, 5)],
+        ],
+        "subtracts 0.3 times the score of cars and 0.5 times that of people, the last one is a sequence of 3 shots",
     ),
     (
         "CAPTIONS", 0, items, ["video1#enc#0", "video1#enc#1", "video2#enc#0"],
