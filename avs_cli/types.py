@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +13,17 @@ Run = dict[str, dict[str, float]]
 
 Rankings = dict[str, "np.ndarray"]
 """Topic -> the shots of a run in their order, best first, as UTF-8 in an array of bytes."""
+
+
+class Ranking(NamedTuple):
+    """The N shots of a run for a topic, best first.
+
+    shots   (N,) UTF-8 in an array of bytes
+    scores  (N,) float64
+    """
+
+    shots: "np.ndarray"
+    scores: "np.ndarray"
 
 
 class Judgment(NamedTuple):
@@ -128,6 +139,21 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class FittedPixels(Pixels):
+    """Preprocessing of frames that keep their proportions, up to rounding, for an encoder that takes any.
+
+    size      side of a square frame of `most` pixels
+    multiple  both sides become multiples of it, in pixels
+    least     pixels of a frame, at least: smaller ones are enlarged; None: all frames are scaled to `most`
+    most      pixels of a frame, at most: larger ones are reduced
+    """
+
+    multiple: int = 1
+    least: int | None = None
+    most: int = 0
+
+
+@dataclass(frozen=True)
 class Whole:
     """Preprocessing of frames that are wanted whole, in their own proportions.
 
@@ -161,6 +187,17 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class ProcessorSampling(Sampling):
+    """Sampling of one clip of `count` frames by the rules of the processors of transformers.
+
+    With `fps` None, the first and the last frame of the shot are among them. With `fps`, there is one per full step of
+    the duration; of more than `count`, those that are evenly spread; of fewer, the last one is repeated.
+    """
+
+    rule: str = "transformers"
+
+
+@dataclass(frozen=True)
 class Source:
     """Where the weights of a model are published.
 
@@ -178,6 +215,21 @@ class Source:
     trained: bool = False
 
 
+class Seeing(NamedTuple):
+    """What a judge sees of a shot.
+
+    model   the judge, as NAME or NAME:VARIANT
+    frames  at most this many, spread evenly
+    layout  frames one after the other, or all on one sheet
+    size    the long side of each frame, in pixels
+    """
+
+    model: str
+    frames: int = 4
+    layout: Literal["frames", "sheet"] = "frames"
+    size: int = 448
+
+
 class Facts(NamedTuple):
     """Facts about an encoder that identify its stores; see `core.encoders.Encoder`."""
 
@@ -192,7 +244,8 @@ class Frames(NamedTuple):
     """A piece of one shot on its way to the encoder.
 
     shot       the shot's id
-    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of whole frames (1, H, W, 3)
+    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of fitted frames (F, H, W, 3),
+               of whole ones (1, H, W, 3)
     last       whether this piece ends the shot
     thumbnail  a JPEG of the shot's middle frame, with the last piece
     """
@@ -301,8 +354,8 @@ class Failure(NamedTuple):
 FUSER_INPUTS = ("log", "power", "reciprocal", "minmax")
 
 
-def tree_features(runs: int) -> int:
-    """The number of features of a shot for the trees of a `Fuser`: a score and a rank by run, and ten of all runs."""
+def step_2_features(runs: int) -> int:
+    """The number of features of a shot for Step 2 of a `Fuser`: a score and a rank by run, and ten of all runs."""
     return 2 * runs + 10
 
 
@@ -315,10 +368,12 @@ class Fuser:
     kind      the input of Step 1, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       weight of Step 2; 0 uses Step 1 only
-    boosters  Step 2, each in XGBoost's own JSON; none when `mix` and `trial` are 0
+    boosters  Step 2 of earlier versions: trees in XGBoost's JSON
     topics    the judged topics that it was fitted on
     verdict   the reason for `mix`, as a sentence
     trial     weight of Step 2 if it were used, for reports where `mix` is 0; never saved
+    coefficients  Step 2: one per feature; none when `mix` and `trial` are 0
+    reach     how many of Step 1's best shots Step 2 reorders
     """
 
     runs: tuple[str, ...]
@@ -330,6 +385,8 @@ class Fuser:
     topics: tuple[str, ...] = ()
     verdict: str = ""
     trial: float = 0.0
+    coefficients: tuple[float, ...] = ()
+    reach: int = 1000
 
 
 def rows_of_items(starts: "np.ndarray", lengths: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
@@ -348,3 +405,11 @@ def ranked(scores: Mapping[str, float]) -> list[str]:
     # Most runs are sorted and have no ties: one stable sort by score is then cheap, and two sorts are not.
     shots: Iterable[str] = scores if len(set(scores.values())) == len(scores) else sorted(scores, reverse=True)
     return sorted(shots, key=scores.__getitem__, reverse=True)
+
+
+def ranking(scores: Mapping[str, float]) -> Ranking:
+    """The shots in the order of `ranked`, with their scores."""
+    import numpy as np
+
+    shots = ranked(scores)
+    return Ranking(np.array([shot.encode() for shot in shots], np.bytes_), np.array([scores[s] for s in shots], float))

@@ -29,7 +29,7 @@ Method = Annotated[
 Steps = Annotated[
     Literal["auto", "1", "2"],
     typer.Option(
-        help="Steps of --ltr: 1, linear weights only; 2, also LambdaMART; auto, LambdaMART if cross-validation on the "
+        help="Steps of --ltr: 1, linear weights only; 2, also logistic regression; auto, 2 if cross-validation on the "
         "training topics shows a gain greater than its standard error.",
     ),
 ]
@@ -49,7 +49,7 @@ def fuse(
     runs: options.Runs,
     method: Method = "rrf",
     ltr: Annotated[
-        bool, typer.Option("--ltr", help="Learning to rank from --qrels: linear weights, then LambdaMART.")
+        bool, typer.Option("--ltr", help="Learning to rank from --qrels: linear weights, then logistic regression.")
     ] = False,
     steps: Steps = "auto",
     compare: Annotated[
@@ -97,8 +97,9 @@ def fuse(
     """Fuse several runs into one.
 
     Without judgments, rrf is a good choice. With judgments, --ltr learns in two steps. Step 1 finds one weight per run
-    by coordinate ascent on the measure. Step 2 reranks Step 1's best 1000 shots of each topic by LambdaMART, boosted
-    trees over the scores and ranks of all runs, and interpolates its scores with Step 1's.
+    by coordinate ascent on the measure. Step 2 reranks Step 1's best shots of each topic by logistic regression over
+    the scores and ranks of all runs, and interpolates its scores with Step 1's. As it learns from judged shots alone,
+    it reranks to the depth where 95 % of Step 1's shots are judged.
 
     A run without shots for a topic, as of texts that lack its words, has no part in it: the topic is ranked by the
     other runs alone. Learning to rank sees that there is no hit.

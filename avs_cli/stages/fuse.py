@@ -15,10 +15,11 @@ learned.run, learned.fuser, learned.report
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from heapq import nlargest
-from typing import Literal
+from typing import Literal, TypeVar
 
 from avs_cli import machine
 from avs_cli.core.evaluation.evaluator import Evaluator, Scores, usual
@@ -33,14 +34,16 @@ from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.atomic import writing
 from avs_cli.io.forks import forked, worth
 from avs_cli.io.fuser import read_fuser, write_fuser
-from avs_cli.io.text.rankings import read_rankings
+from avs_cli.io.text.rankings import read_rankings, read_scored
 from avs_cli.io.text.topics import absent_topics, align_topics, select_topics, topic_ids
 from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.inputs import FilePath, GivenRun, Paths, Runs, given_runs, path_names, selected
-from avs_cli.types import Fuser, Qrels, Run, ranked
+from avs_cli.types import Fuser, Qrels, Ranking, Run, ranked, ranking
 
 __all__ = ["Learned", "apply", "compare", "fit", "fuse", "learn", "read_fuser", "write_fuser", "write_report"]
+
+_Topic = TypeVar("_Topic")
 
 Steps = Literal["auto", "1", "2"]
 Folds = int | Literal["by-year"]
@@ -96,7 +99,7 @@ def fuse(
     if files and hasattr(methods.module(method), "rank_scores"):
         fused = _by_ranks([run.where for run in given], method, topics, depth, report)
     else:
-        fused = merge(list(_read(given, topics, report).values()))
+        fused = merge(list(_read(given, topics, report, GivenRun.read).values()))
     return _cut(fused, depth)
 
 
@@ -118,7 +121,7 @@ def compare(
 
     The other parameters and the errors are those of `learn`.
     """
-    by_name = _read(_given(runs), topics, report)
+    by_name = _read(_given(runs), topics, report, GivenRun.read)
     judged = _judged(qrels, _topics(by_name), report)
     measure = measure or usual(judged)
     batched.parsed(measure)
@@ -176,7 +179,7 @@ def fit(
     """The model of learning to rank, fitted on all judged topics of the runs.
 
     measure  the measure to optimise: xinfAP, AP, nDCG, nDCG@k or P@k; "" for xinfAP on sampled judgments, else AP
-    steps    "1", one weight per run; "2", also LambdaMART; "auto", where cross-validation shows a gain of it
+    steps    "1", one weight per run; "2", also logistic regression; "auto", where cross-validation shows a gain of it
     threads  0 for all cores
 
     Raises MismatchError for judgments of none of the topics, SpecError for another measure.
@@ -206,7 +209,7 @@ def apply(
 
     Raises MismatchError for a run that the model lacks, and for one that is missing.
     """
-    by_name = _read(_given(runs), topics, report)
+    by_name = _read(_given(runs), topics, report, _rankings)
     where = "the fuser" if isinstance(fuser, Fuser) else str(fuser)
     fuser = fuser if isinstance(fuser, Fuser) else read_fuser(str(fuser))
     for name in fuser.runs:
@@ -251,7 +254,8 @@ def learn(
 
     The other parameters and the errors are those of `fit`.
     """
-    by_name = _read(_given(runs), topics, report)
+    workers = threads or machine.cores()
+    by_name = _read(_given(runs), topics, report, _rankings, workers)
     every = _topics(by_name)
     judged = _judged(qrels, every, report)
     measure = measure or usual(judged)
@@ -262,13 +266,15 @@ def learn(
     # Sorted, so that the result does not depend on the order of the runs.
     named = sorted(by_name)
     needed = every if fused else list(judged)
-    blocks = {topic: pool([by_name[name] for name in named], topic, judged.get(topic, {})) for topic in needed}
+    ordered = [by_name[name] for name in named]
+    with ThreadPoolExecutor(workers) as threaded:
+        pooled = threaded.map(lambda topic: pool(ordered, topic, judged.get(topic, {})), needed)
+        blocks = dict(zip(needed, pooled, strict=True))
     known = {topic: blocks[topic] for topic in sorted(judged)}
-    workers = threads or machine.cores()
     fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported)
     out_of_fold = _out_of_fold(parts, fusers)
     others = len(blocks) - len(known)
-    whole = learning.learn(known, named, measure, steps, seed, workers) if others or fitted else None
+    whole = learning.learn(known, named, measure, steps, seed) if others or fitted else None
     run = {}
     for topic, block in blocks.items() if fused else ():
         fuser = out_of_fold.get(topic) or whole
@@ -306,14 +312,28 @@ def _given(runs: Runs) -> list[GivenRun]:
     return given
 
 
-def _read(given: Sequence[GivenRun], topics: str, report: Reporter) -> dict[str, Run]:
-    """Name -> run with the selected topics; raises MismatchError when no two runs share a topic."""
-    chosen = selected([{} if _is_empty(run.where) else run.read() for run in given], topics, report)
+def _read(
+    given: Sequence[GivenRun],
+    topics: str,
+    report: Reporter,
+    read: Callable[[GivenRun], dict[str, _Topic]],
+    processes: int = 1,
+) -> dict[str, dict[str, _Topic]]:
+    """Name -> run with the selected topics, by `read`; raises MismatchError when no two runs share a topic."""
+    several = forked(lambda run: {} if _is_empty(run.where) else read(run), given, min(processes, worth(len(given))))
+    chosen = selected(several, topics, report)
     _check_topics([run.where for run in given], chosen, report)
     return {run.name: topics_of_run for run, topics_of_run in zip(given, chosen, strict=True)}
 
 
-def _topics(runs: Mapping[str, Run]) -> list[str]:
+def _rankings(run: GivenRun) -> dict[str, Ranking]:
+    """The rankings of a run; what is no regular file cannot be read twice."""
+    if run.value is None and os.path.isfile(run.where):
+        return read_scored(run.where)
+    return {topic: ranking(scores) for topic, scores in run.read().items()}
+
+
+def _topics(runs: Mapping[str, Mapping[str, object]]) -> list[str]:
     return list(dict.fromkeys(topic for run in runs.values() for topic in run))
 
 
@@ -377,7 +397,7 @@ def _learned_by_method(
     report: Reporter,
 ) -> Run:
     """Fuse runs by a method that learns from judgments, out of fold."""
-    by_name = _read(_given(runs), topics, report)
+    by_name = _read(_given(runs), topics, report, GivenRun.read)
     every = _topics(by_name)
     judged = _judged(qrels, every, report)
     measure = measure or usual(judged)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -116,9 +116,9 @@ class _Blocks(NamedTuple):
     low: int
     high: int
 
-    def blocks(self) -> Iterator[Joined]:
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Joined]]]:
         for low in range(self.low, self.high, ROWS):
-            yield self.whole.take(np.arange(low, min(low + ROWS, self.high)))
+            yield low - self.low, partial(self.whole.take, np.arange(low, min(low + ROWS, self.high)))
 
     def take(self, positions: np.ndarray) -> Joined:
         return self.whole.take(positions + self.low)

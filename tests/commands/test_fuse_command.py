@@ -184,27 +184,69 @@ def test_a_saved_fuser_fuses_other_topics_of_the_same_runs_in_any_order(avs: Avs
 
 
 def with_trees(avs: Avs, folder: Path) -> Path:
-    """A saved fuser that has trees, whatever cross-validation thinks of them."""
-    import numpy as np
-
-    from avs_cli.core.fusion.ltr import lambdamart
-    from avs_cli.io.fuser import write_fuser
-    from avs_cli.types import Fuser, tree_features
-
-    table = np.random.default_rng(0).random((400, tree_features(3)), dtype=np.float32)
-    labels = (table[:, 0] > 0.5).astype(int)
-    boosters = lambdamart.fit(np.split(table, 20), np.split(labels, 20), 0)
-    fuser = Fuser(tuple(sorted(NAMES)), "AP", "log", (0.5, 0.25, 0.25), 0.5, boosters, ("1661",), "helps")
-    write_fuser(str(folder / "fuser.json"), fuser)
-    assert read_fuser(str(folder / "fuser.json")).weights == fuser.weights
+    """A fuser of an earlier version, as XGBoost wrote its trees: two boosters of two trees, over 16 features."""
+    split = {
+        "left_children": [1, -1, 3, -1, -1],
+        "right_children": [2, -1, 4, -1, -1],
+        "split_indices": [10, 0, 2, 0, 0],
+        "split_conditions": [0.25, -0.5, 0.75, 0.25, 1.5],
+        "default_left": [0] * 5,
+        "split_type": [0] * 5,
+        "categories": [],
+        "tree_param": {"num_nodes": "5"},
+    }
+    trees = [split, {**split, "split_indices": [9, 0, 4, 0, 0]}]
+    learner = {
+        "gradient_booster": {"model": {"trees": trees, "tree_info": [0, 0]}, "name": "gbtree"},
+        "learner_model_param": {"base_score": "[5E-1]", "num_feature": "16"},
+    }
+    document = {
+        "format": "avs-fuser",
+        "format_version": 1,
+        "measure": "AP",
+        "input": "log",
+        "runs": dict(zip(sorted(NAMES), (0.5, 0.25, 0.25), strict=True)),
+        "mix": 0.5,
+        "topics": ["1661"],
+        "verdict": "helps",
+        "boosters": [{"learner": learner, "version": [3, 2, 0]}] * 2,
+    }
+    (folder / "fuser.json").write_text(json.dumps(document))
     return folder / "fuser.json"
 
 
-def test_saved_trees_predict_what_they_did_before(avs: Avs, folder: Path) -> None:
+def with_coefficients(avs: Avs, folder: Path) -> Path:
+    """A saved fuser with Step 2, whatever cross-validation thinks of it."""
+    from avs_cli.io.fuser import write_fuser
+    from avs_cli.types import Fuser, step_2_features
+
+    coefficients = tuple((-1) ** n / (n + 1) for n in range(step_2_features(3)))
+    fuser = Fuser(
+        tuple(sorted(NAMES)),
+        "AP",
+        "log",
+        (0.5, 0.25, 0.25),
+        0.5,
+        (),
+        ("1661",),
+        "helps",
+        coefficients=coefficients,
+        reach=40,
+    )
+    write_fuser(str(folder / "fuser.json"), fuser)
+    assert read_fuser(str(folder / "fuser.json")) == fuser
+    return folder / "fuser.json"
+
+
+@pytest.mark.parametrize("saved", [with_trees, with_coefficients])
+def test_a_saved_step_2_predicts_what_it_did_before(avs: Avs, folder: Path, saved: Callable[[Avs, Path], Path]) -> None:
     from avs_cli.core.fusion.ltr.learning import as_scores, steps
     from avs_cli.core.fusion.ltr.topic_matrix import pool
+    from avs_cli.io.fuser import write_fuser
 
-    fuser = read_fuser(str(with_trees(avs, folder)))
+    fuser = read_fuser(str(saved(avs, folder)))
+    write_fuser(str(folder / "again.json"), fuser)
+    assert read_fuser(str(folder / "again.json")) == fuser
     runs = [read_run(str(folder / "runs" / f"{name}.trec")) for name in fuser.runs]
     block = pool(runs, "1666", {})
     step1, both = steps(fuser, block)
@@ -225,7 +267,7 @@ def test_a_fuser_for_other_runs_names_the_one_that_does_not_fit(avs: Avs, folder
     ("damage", "words"),
     [
         (lambda d: d.update(format="x"), "not a model saved by"),
-        (lambda d: d.update(format_version=2), "format 2"),
+        (lambda d: d.update(format_version=3), "format 3; this version of avs reads 1 and 2"),
         (lambda d: d.update(runs={"one": -1, "two": 1, "three": 1}), "weights"),
         (lambda d: d.update(mix=0), "mix"),
         (lambda d: d.update(input="../x"), "input"),
@@ -243,6 +285,28 @@ def test_a_damaged_fuser_is_refused(avs: Avs, folder: Path, damage: Callable[[di
     from avs_cli.errors import FormatError
 
     path = with_trees(avs, folder)
+    document = json.loads(path.read_text())
+    damage(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(FormatError, match=words):
+        read_fuser(str(path))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda d: d.update(reach=0), "reach"),
+        (lambda d: d.update(reach=10**6), "reach"),
+        (lambda d: d.update(mix=0), "mix and coefficients"),
+        (lambda d: d["coefficients"].pop(), "coefficients do not match the 16 features"),
+        (lambda d: d["coefficients"].__setitem__(0, math.nan), "coefficients"),
+        (lambda d: d["coefficients"].__setitem__(0, "1"), "coefficients"),
+    ],
+)
+def test_damaged_coefficients_are_refused(avs: Avs, folder: Path, damage: Callable[[dict], object], words: str) -> None:  # type: ignore[type-arg]
+    from avs_cli.errors import FormatError
+
+    path = with_coefficients(avs, folder)
     document = json.loads(path.read_text())
     damage(document)
     path.write_text(json.dumps(document))
@@ -276,11 +340,12 @@ def mutant(document: dict, rng: random.Random) -> object:  # type: ignore[type-a
 
 
 def test_150_mutants_of_a_fuser_fuse_or_are_refused_in_a_line(avs: Avs, avs_here: Avs, folder: Path) -> None:
-    path = with_trees(avs, folder)
-    document = json.loads(path.read_text())
+    documents = [json.loads(saved(avs, folder).read_text()) for saved in (with_trees, with_coefficients)]
+    path = folder / "fuser.json"
     rng = random.Random(0)
     refused = 0
     for number in range(150):
+        document = documents[number % 3 == 0]
         path.write_text(json.dumps(mutant(document, rng)))
         done = avs_here("fuse", "--load", "fuser.json", *paths(folder), "--topics", "1666", "--depth", 5)
         assert done.returncode in (0, 3), (number, done.stderr)
@@ -370,7 +435,7 @@ def test_steps_are_chosen_or_left_to_cross_validation(
     avs: Avs, shared_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
     runs = [f"{number}.trec" for number in range(3)]
-    topics = {str(number) for number in range(1, 13)}  # enough for the trees, which take most of the time
+    topics = {str(number) for number in range(1, 13)}  # enough for Step 2
     for path, run in zip(sorted(shared_data("trec-covid-r1/runs").iterdir()), runs, strict=False):
         write_run(run, {topic: shots for topic, shots in read_run(str(path)).items() if topic in topics}, run, 300)
     lines = shared_data("trec-covid-r1/qrels.covid-round1.txt").read_text().splitlines(keepends=True)
@@ -393,7 +458,7 @@ def test_steps_are_chosen_or_left_to_cross_validation(
     assert read_fuser(str(tmp_path / "1.json")).mix == 0
     assert read_fuser(str(tmp_path / "2.json")).mix > 0
     assert json.loads((tmp_path / "1.json").read_text())["verdict"] == "Step 1 requested"
-    assert json.loads((tmp_path / "2.json").read_text())["verdict"].startswith("Step 2 requested; LambdaMART")
+    assert json.loads((tmp_path / "2.json").read_text())["verdict"].startswith("requested; Step 2 ")
 
 
 def test_step_2_cannot_be_forced_on_too_few_topics(avs: Avs, folder: Path) -> None:

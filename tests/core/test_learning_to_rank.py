@@ -1,5 +1,6 @@
 """Learning to rank: what is climbed on is the measure, what is learned is honest, and bad data teaches nothing."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 
 from avs_cli.core.evaluation.evaluator import Evaluator, usual
-from avs_cli.core.fusion.ltr import folds, lambdamart, learning, run_weights
+from avs_cli.core.fusion.ltr import folds, lambdamart, learning, logistic, run_weights
 from avs_cli.core.fusion.ltr.batched import BatchedMeasure
 from avs_cli.core.fusion.ltr.report import report
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first, pool
+from avs_cli.core.fusion.normalisation import minmax
 from avs_cli.errors import MismatchError, SpecError
-from avs_cli.types import Fuser, Judgment, Qrels, Run, ranked, tree_features
+from avs_cli.types import Fuser, Judgment, Qrels, Run, ranked, step_2_features
 
 SHOTS = [f"s{number:03d}" for number in range(120)]
 
@@ -219,9 +221,69 @@ def test_a_pooled_shot_that_nobody_judged_teaches_nothing() -> None:
 def test_a_shot_has_as_many_features_as_a_fuser_file_expects() -> None:
     runs, qrels = synthetic(1)
     block = blocks_of(runs, qrels)["101"]
-    table = lambdamart.features(block, block.scores.sum(axis=0), np.arange(5))
-    assert table.shape == (5, tree_features(len(runs)))
+    table = logistic.features(block, block.scores.sum(axis=0), np.arange(5))
+    assert table.shape == (5, step_2_features(len(runs)))
     assert np.isfinite(table).all()
+
+
+def test_coefficients_are_where_the_loss_has_no_slope() -> None:
+    rng = np.random.default_rng(0)
+    tables = [rng.standard_normal((count, 4)) * [1, 10, 0.1, 0] for count in (30, 300)]
+    labels = [(table[:, 0] - 5 * table[:, 2] + rng.standard_normal(len(table)) > 0.3).astype(int) for table in tables]
+    found = np.array(logistic.fit(tables, labels))
+    assert found[3] == 0 and found[0] > 0 > found[2]
+
+    def loss(coefficients: np.ndarray) -> float:
+        squares = ((coefficients * np.concatenate(tables).std(axis=0)) ** 2).sum()
+        grid = np.linspace(-3, 3, 6001)[:, None]  # for the constant, which is not in the result
+        means = 0.0
+        for table, label in zip(tables, labels, strict=True):
+            means = means + np.logaddexp(0, np.where(label, -1, 1) * (table @ coefficients + grid)).mean(axis=1) / 2
+        return float(np.min(means)) + logistic.RIDGE / 2 * float(squares)
+
+    best = loss(found)
+    for feature in range(3):
+        for factor in (0.9, 1.1):
+            assert loss(found * np.where(np.arange(4) == feature, factor, 1)) > best
+    assert logistic.fit(tables, [np.zeros(30), np.zeros(300)]) == (0, 0, 0, 0)
+    assert logistic.predict((2.0, 0, 1.0, 0), tables[0]) == pytest.approx(2 * tables[0][:, 0] + tables[0][:, 2])
+
+
+@pytest.mark.parametrize(
+    ("pooled", "depth"),
+    [
+        ([[1] * 19 + [0] * 20], 20),
+        ([[1] * 40, [1] * 30 + [0] * 10], 33),
+        ([[0, 1, 1]], 1),
+        ([[1] * 7, [1] * 3], 1000),
+        ([[1] * 2000], 1000),
+    ],
+)
+def test_step_2_reaches_as_deep_as_shots_are_pooled(pooled: list[list[int]], depth: int) -> None:
+    assert logistic.reach([np.array(topic) for topic in pooled]) == depth
+
+
+def test_step_2_leaves_what_is_beyond_its_reach() -> None:
+    runs, qrels = synthetic(1)
+    (block,) = blocks_of(runs, qrels).values()
+    coefficients = tuple(np.random.default_rng(0).standard_normal(step_2_features(4)).tolist())
+    fuser = Fuser(tuple(runs), "AP", "log", (0.4, 0.3, 0.2, 0.1), 0.75, coefficients=coefficients, reach=30)
+    before, after = map(best_first, learning.steps(fuser, block))
+    assert before[:30].tolist() != after[:30].tolist() and set(before[:30]) == set(after[:30])
+    assert before[30:].tolist() == after[30:].tolist()
+
+
+def test_trees_of_earlier_versions_go_left_below_the_condition() -> None:
+    tree = {
+        "left_children": [1, 3, -1, -1, -1],
+        "right_children": [2, 4, -1, -1, -1],
+        "split_indices": [0, 1, 0, 0, 0],
+        "split_conditions": [0.5, 0.25, 10.0, 20.0, 30.0],
+    }
+    stump = {name: values[-1:] for name, values in tree.items()}
+    booster = json.dumps({"learner": {"gradient_booster": {"model": {"trees": [tree, stump]}}}})
+    table = np.array([[0.5, 0.0], [0.4, 0.2], [0.4, 0.25]], np.float32)
+    assert lambdamart.predict([booster, booster], table).tolist() == [40, 50, 60]
 
 
 def test_learning_beats_every_run_where_runs_see_different_things() -> None:
@@ -297,6 +359,20 @@ def test_blocks_hold_ranks_by_the_tie_policy_and_zero_for_missing_shots() -> Non
     assert block.judged.tolist() == [0] and sum(block.totals.values()) == 2
 
 
+def test_blocks_number_ids_of_any_length_as_strings_are_sorted() -> None:
+    rng = np.random.default_rng(3)
+    ids = ["".join(rng.choice(list("ab7_é"), rng.integers(1, 20))) for _ in range(200)]
+    runs: list[Run] = [{"1": {id: float(rng.integers(9)) for id in rng.choice(ids, 50)}} for _ in range(3)]
+    block = pool([runs[0], {}, *runs[1:]], "1", {})
+    assert block.shots == sorted({id for run in runs for id in run["1"]}, reverse=True)
+    assert not block.ranks[1].any() and not block.scores[1].any()
+    for run, ranks, scores in zip(runs, block.ranks[[0, 2, 3]], block.scores[[0, 2, 3]], strict=True):
+        expected = {shot: rank for rank, shot in enumerate(ranked(run["1"]), start=1)}
+        assert ranks.tolist() == [expected.get(shot, 0) for shot in block.shots]
+        normal = minmax.normalise(run["1"])
+        assert scores.tolist() == [float(np.float32(normal.get(shot, 0))) for shot in block.shots]
+
+
 @pytest.mark.parametrize(
     ("kind", "discounts"),
     [
@@ -319,7 +395,7 @@ def test_a_run_that_found_nothing_is_no_disagreement() -> None:
     seen = [runs[name] for name in sorted(runs)]
     block, with_words = pool(seen, topic, qrels[topic]), pool([*seen, {}], topic, qrels[topic])
     every, step1 = np.arange(len(block.shots)), block.scores.sum(axis=0)
-    plain, wider = (lambdamart.features(one, step1, every) for one in (block, with_words))
+    plain, wider = (logistic.features(one, step1, every) for one in (block, with_words))
     count = len(seen)
     several = slice(2 * count, None), slice(2 * count + 2, None)
     np.testing.assert_array_equal(plain[:, several[0]], wider[:, several[1]])

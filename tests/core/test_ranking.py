@@ -1,7 +1,8 @@
 """Exact search: what it finds is what comparing every pair exactly finds, whatever the blocks, shards and threads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,10 +25,10 @@ class Gallery:
         self.ids = ids or [f"s{i}" for i in range(len(self.offsets) - 1)]
         self.reads = self.most = 0
 
-    def blocks(self) -> Iterator[Block]:
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Block]]]:
         self.reads += 1
         for first in range(0, len(self.ids), self.rows):
-            yield self.take(np.arange(first, min(first + self.rows, len(self.ids))))
+            yield first, partial(self.take, np.arange(first, min(first + self.rows, len(self.ids))))
 
     def take(self, positions: np.ndarray) -> Block:
         self.most = max(self.most, len(positions))

@@ -31,7 +31,7 @@ PHRASES = {
     r"stretched to 0": "min-max normalised",
     r"what others taught": "cross-validation",
     r"Step 1 alone": "linear weights only",
-    r"Step 2 does not help": "LambdaMART gave no gain",
+    r"Step 2 does not help": "Step 2 gave no gain",
     r"seldom gives to a match|do not trust it": "low similarity: results may be irrelevant",
     r"by what is in it|from who you trust": "format detected from content; trusted files only",
     r"is there (?:twice|a second time)|in topic \S+ a second time": "duplicate",

@@ -24,7 +24,7 @@ from avs_cli.io.store.composing import Origin, compose
 from avs_cli.io.store.files import FileTable, IndexedFile
 from avs_cli.io.store.texts import TextItem
 from avs_cli.io.tensors import save
-from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml, words
+from avs_cli.io.text import captions, leaderboard, lists, negated, scores, shots, topics, trec, trecvid_xml, words
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
 from avs_cli.io.video.subtitles import read_side
 from avs_cli.provenance import describe
@@ -205,6 +205,11 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
     ("CAPTIONS", 5, items, ["1000268201_693b08cb0e#enc#0"], "and 1000268201_693b08cb0e."),
     ("CAPTIONS", 6, items, ["21179416#enc#0"], "as for WebVid (videoid, name)"),
     (
+        "CAPTIONS", 7, lambda path: negated.read_negated(str(path)),
+        {"video1#enc#0": [("video1#enc#0Fn0", "a dog does not run")]},
+        "The caption video1#enc#0 has one negated caption, a dog does not run.",
+    ),
+    (
         "SHOT TABLES", 0, spans, {"bikes_1": ("bikes.mp4", 0, 2.5), "bikes_2": ("bikes.mp4", 2.5, 10)},
         "Shot bikes_2 lasts 7.5 seconds.",
     ),
@@ -223,14 +228,18 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
         "SHORT LISTS", 0, lambda path: scores.read_verdicts(str(path)),
         {"": {"shot00002_3": 0.9, "shot00001_1": 0.1}}, "which then hold for every topic",
     ),
-    ("SHORT LISTS", 1, lambda path: lists.read_times(str(path)), {"661": 0.25}, "its seconds per line"),
-    ("SHORT LISTS", 2, lambda path: lists.read_ids(str(path)), {"shot00001_1", "shot00001_2"}, "one shot id per line"),
     (
-        "SHORT LISTS", 3, lambda path: leaderboard.read_leaderboard(str(path)), {"clip": 0.21, "blip2": 0.25},
+        "SHORT LISTS", 1, lambda path: scores.read_verdicts(str(path)), {"661": {"shot00002_3": 2.25}},
+        "files are joined by cat",
+    ),
+    ("SHORT LISTS", 2, lambda path: lists.read_times(str(path)), {"661": 0.25}, "its seconds per line"),
+    ("SHORT LISTS", 3, lambda path: lists.read_ids(str(path)), {"shot00001_1", "shot00001_2"}, "one shot id per line"),
+    (
+        "SHORT LISTS", 4, lambda path: leaderboard.read_leaderboard(str(path)), {"clip": 0.21, "blip2": 0.25},
         "lines of run and score",
     ),
     (
-        "SHORT LISTS", 4, vectors, {"dog": pytest.approx([0.1, 0.2, 0.3]), "cat": pytest.approx([0.1, 0.2, 0.4])},
+        "SHORT LISTS", 5, vectors, {"dog": pytest.approx([0.1, 0.2, 0.3]), "cat": pytest.approx([0.1, 0.2, 0.4])},
         "with two counts, is skipped",
     ),
     (

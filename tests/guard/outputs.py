@@ -150,7 +150,7 @@ def machine() -> dict[str, str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         flags = next((line for line in lines if line.startswith("flags")), "")
         processor += " " + hashlib.sha256(flags.encode()).hexdigest()[:12]
-    packages = ("av", "h5py", "lxml", "matplotlib", "numpy", "scipy", "scenedetect-headless", "torch", "xgboost-cpu")
+    packages = ("av", "h5py", "lxml", "matplotlib", "numpy", "scipy", "scenedetect-headless", "torch")
     return {"python": platform.python_version(), "processor": processor} | {
         name: importlib.metadata.version(name) for name in packages
     }

@@ -39,7 +39,8 @@ def test_shots_sorted_in_parts_are_those_sorted_at_once(
         parts = JoinedGallery(galleries, ["a", "b", "c"], 64)
         assert isinstance(parts.ids.raw, MappedColumn) and isinstance(whole.ids.raw, np.ndarray)
         assert list(parts.ids) == list(whole.ids) == sorted(f"s{number}" for number in range(300))
-        for one, other in zip(parts.blocks(), whole.blocks(), strict=True):
+        for (_, read), (_, other_read) in zip(parts.pieces(), whole.pieces(), strict=True):
+            one, other = read(), other_read()
             assert list(one.ids) == list(other.ids)
             for feature in ("a", "b", "c"):
                 assert np.array_equal(one.features[feature].vectors, other.features[feature].vectors)

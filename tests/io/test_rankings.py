@@ -11,23 +11,26 @@ from avs_cli.core.fusion import rank_sums
 from avs_cli.core.fusion.methods import rrf
 from avs_cli.errors import FormatError
 from avs_cli.io.text import rankings
-from avs_cli.io.text.rankings import read_rankings
+from avs_cli.io.text.rankings import read_rankings, read_scored
 from avs_cli.io.text.trec import read_run
-from avs_cli.types import Rankings, ranked
+from avs_cli.types import Ranking, ranked
 
 GOOD = [f"{topic} Q0 shot{n}_{n % 3} 0 {-(n // 3) / 7} t" for topic in (2, 1) for n in range(40)]
 
 
-def ordered(path: Path) -> list[tuple[str, list[str]]]:
-    return [(topic, ranked(scores)) for topic, scores in read_run(str(path)).items()]
+def ordered(path: Path) -> list[tuple[str, list[tuple[str, float]]]]:
+    return [(topic, [(shot, own[shot]) for shot in ranked(own)]) for topic, own in read_run(str(path)).items()]
 
 
-def read(path: Path) -> list[tuple[str, list[str]]]:
-    return decoded(read_rankings(str(path)))
+def read(path: Path) -> list[tuple[str, list[tuple[str, float]]]]:
+    return decoded(read_scored(str(path)))
 
 
-def decoded(found: Rankings) -> list[tuple[str, list[str]]]:
-    return [(topic, [shot.decode() for shot in shots.tolist()]) for topic, shots in found.items()]
+def decoded(found: dict[str, Ranking]) -> list[tuple[str, list[tuple[str, float]]]]:
+    return [
+        (topic, [(shot.decode(), score) for shot, score in zip(own.shots.tolist(), own.scores.tolist(), strict=True)])
+        for topic, own in found.items()
+    ]
 
 
 def as_text(number: float, rng: random.Random) -> str:

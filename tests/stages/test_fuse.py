@@ -142,7 +142,7 @@ def test_a_fitted_model_is_what_save_writes_and_applies_as_load_does(avs_here: H
     fuse.write_fuser("python.json", fuser)
     assert avs_here("fuse", *PATHS, "--ltr", "--steps", "2", "--qrels", "q.txt", "--save", "saved.json").returncode == 0
     assert Path("python.json").read_bytes() == Path("saved.json").read_bytes()
-    assert fuser.boosters and fuser.runs == ("one", "three", "two") and len(fuser.topics) == 6
+    assert fuser.coefficients and fuser.runs == ("one", "three", "two") and len(fuser.topics) == 6
     loaded = avs_here("fuse", *PATHS, "--load", "saved.json").stdout
     assert written(fuse.apply(fuser, PATHS)) == written(fuse.apply(Path("saved.json"), PATHS)) == loaded != ""
 

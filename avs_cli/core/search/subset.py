@@ -1,6 +1,7 @@
 """Shots of a gallery for many searches: some of them, as if there were no others, or all, held in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -17,10 +18,10 @@ class Subset:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def blocks(self) -> Iterator[Block]:
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Block]]]:
         """The shots, some at a time."""
         for low in range(0, len(self._positions), TAKEN):
-            yield self._whole.take(self._positions[low : low + TAKEN])
+            yield low, partial(self._whole.take, self._positions[low : low + TAKEN])
 
     def take(self, positions: np.ndarray) -> Block:
         """The shots at these positions of the subset, in this order."""
@@ -32,18 +33,16 @@ class Held:
     """All shots of what is searchable, a vector each, read once and held in memory: a search takes half the time."""
 
     def __init__(self, whole: Searchable):
-        read = list(whole.blocks())
-        self._ids = [id for block in read for id in block.ids]
-        self._vectors = np.concatenate([block.vectors for block in read])
-        ends = np.cumsum([len(block.ids) for block in read]).tolist()
+        blocks = [read() for _, read in whole.pieces()]
+        self._ids = [id for block in blocks for id in block.ids]
+        self._vectors = np.concatenate([block.vectors for block in blocks])
         # The blocks have the size that fits the cache of a core.
-        self._blocks = [
-            Block(self._ids[low:high], self._vectors[low:high]) for low, high in zip([0, *ends], ends, strict=False)
-        ]
+        self._ends = np.cumsum([len(block.ids) for block in blocks]).tolist()
 
-    def blocks(self) -> Iterator[Block]:
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Block]]]:
         """The shots, some at a time."""
-        return iter(self._blocks)
+        for low, high in zip([0, *self._ends], self._ends, strict=False):
+            yield low, partial(Block, self._ids[low:high], self._vectors[low:high])
 
     def take(self, positions: np.ndarray) -> Block:
         """The shots at these positions, in this order."""

@@ -1,8 +1,9 @@
 """Several features of the same items, from any number of stores: the inputs of a trained head."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -108,10 +109,13 @@ class JoinedGallery:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def blocks(self) -> Iterator[Joined]:
-        """All shots, `rows` at a time; only the last block is shorter."""
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Joined]]]:
+        """The position of the first shot of each block, and what reads the block, in any thread.
+
+        Blocks have `rows` shots; only the last one is shorter.
+        """
         for low in range(0, len(self.ids), self.rows):
-            yield self.take(np.arange(low, min(low + self.rows, len(self.ids))))
+            yield low, partial(self.take, np.arange(low, min(low + self.rows, len(self.ids))))
 
     def take(self, positions: np.ndarray) -> Joined:
         """The shots at these positions, in this order."""

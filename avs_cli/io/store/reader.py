@@ -34,10 +34,10 @@ A writer of `store.h5` also creates `store.h5.parts/000001.h5` …, finished bat
 import mmap
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +209,17 @@ class Store(StoredFeature):
         """
         pending: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="avs-store") as reader:
-            for first, last in self._spans(rows or max(1, BLOCK_BYTES // (self.dim * self.dtype.itemsize))):
-                pending.append(reader.submit(self._block, first, last))
+            for _, read in self.pieces(rows):
+                pending.append(reader.submit(read))
                 if len(pending) > AHEAD:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
+
+    def pieces(self, rows: int | None = None) -> Iterator[tuple[int, Callable[[], Block]]]:
+        """The position of the first item of each block of `blocks`, and what reads the block, in any thread."""
+        for first, last in self._spans(rows or max(1, BLOCK_BYTES // (self.dim * self.dtype.itemsize))):
+            yield first, partial(self._block, first, last)
 
     def _spans(self, rows: int) -> Iterator[tuple[int, int]]:
         """The range of items of each block."""
@@ -342,6 +347,12 @@ class Gallery(Resource):
         """The blocks of each store in turn."""
         for store in self.stores:
             yield from store.blocks(rows)
+
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Block]]]:
+        """The position of the first item of each block, and what reads the block, in any thread."""
+        for store, before in zip(self.stores, self._firsts.tolist(), strict=False):
+            for first, read in store.pieces():
+                yield before + first, read
 
     def take(self, positions: np.ndarray) -> Block:
         """The items at these positions of the gallery, in this order."""

@@ -1,4 +1,4 @@
-"""Rankings of runs: the shots of each topic in order, for evaluation and fusion by ranks.
+"""Rankings of runs: the shots of each topic in order, for evaluation and fusion.
 
 A vectorised version of `trec.read_run` for regular files: six columns separated by one space or tab. It creates no
 string per shot. Irregular files, and files with errors, are passed to `read_run`.
@@ -10,7 +10,7 @@ import numpy as np
 
 from avs_cli.io.pipe import read_bytes
 from avs_cli.io.text.trec import read_run
-from avs_cli.types import Rankings, ranked
+from avs_cli.types import Ranking, Rankings, ranking
 
 # Columns have a fixed width; longer words would make them too large.
 _WIDEST = 64
@@ -28,14 +28,16 @@ def read_rankings(path: str) -> Rankings:
 
     Irregular files are read twice. Raises the errors of `read_run`.
     """
+    return {topic: found.shots for topic, found in read_scored(path).items()}
+
+
+def read_scored(path: str) -> dict[str, Ranking]:
+    """As `read_rankings`, with the scores."""
     found = _ordinary(read_bytes(path))
-    if found is None:
-        run = read_run(path)
-        found = {topic: np.array([shot.encode() for shot in ranked(scores)]) for topic, scores in run.items()}
-    return found
+    return {topic: ranking(scores) for topic, scores in read_run(path).items()} if found is None else found
 
 
-def _ordinary(data: bytes) -> Rankings | None:
+def _ordinary(data: bytes) -> dict[str, Ranking] | None:
     """The rankings; None for an irregular file."""
     # Padded, since windows may start before the first word and end after the last.
     padding = b"0" * _WIDEST
@@ -56,19 +58,23 @@ def _ordinary(data: bytes) -> Rankings | None:
     first = np.concatenate(([True], topics[1:] != topics[:-1]))
     _sort(shots, scores, first)
     bounds = [*np.flatnonzero(first).tolist(), len(shots)]
-    found = {topics[start].decode(): shots[start:end] for start, end in itertools.pairwise(bounds)}
+    found = {
+        topics[start].decode(): Ranking(shots[start:end], scores[start:end])
+        for start, end in itertools.pairwise(bounds)
+    }
     # There are fewer topics than groups if the rows of a topic are not adjacent.
-    return found if len(found) == len(bounds) - 1 and not any(map(_repeats, found.values())) else None
+    return found if len(found) == len(bounds) - 1 and not any(_repeats(one.shots) for one in found.values()) else None
 
 
 def _sort(shots: np.ndarray, scores: np.ndarray, first: np.ndarray) -> None:
-    """Sort the shots of each topic in place; `first` marks the first row of each topic."""
+    """Sort the shots and scores of each topic in place; `first` marks the first row of each topic."""
     # Runs are usually sorted, and sorting strings is slow: only rows with tied scores are sorted.
     late = np.flatnonzero(~(first[1:] | (scores[1:] < scores[:-1]))) + 1
     rows = np.unique(np.concatenate((late - 1, late)))
     if (scores[late] > scores[late - 1]).any():
         rows = np.arange(len(shots))
-    shots[rows] = shots[rows[np.lexsort((shots[rows], scores[rows], -np.cumsum(first)[rows]))[::-1]]]
+    order = rows[np.lexsort((shots[rows], scores[rows], -np.cumsum(first)[rows]))[::-1]]
+    shots[rows], scores[rows] = shots[order], scores[order]
 
 
 def _repeats(shots: np.ndarray) -> bool:

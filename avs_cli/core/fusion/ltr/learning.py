@@ -1,9 +1,9 @@
 """Late fusion by learning to rank; a topic is never ranked by a model fitted on its own judgments.
 
-Step 1 gives each run a weight (run_weights.py). Step 2 reorders Step 1's best shots by LambdaMART (lambdamart.py); the
-two scores are standardised and interpolated, with a share chosen by cross-validation within
-the training topics. Without a gain greater than its standard error, only Step 1 is used, unless the caller
-requests Step 2.
+Step 1 gives each run a weight (run_weights.py). Step 2 reorders Step 1's best shots, where most are judged, by
+logistic regression (logistic.py); the two scores are standardised and interpolated, with a share chosen by
+cross-validation within the training topics. Without a gain greater than its standard error, only Step 1 is used, unless
+the caller requests Step 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
-from avs_cli.core.fusion.ltr import run_weights
-from avs_cli.core.fusion.ltr.batched import BatchedMeasure
+from avs_cli.core.fusion.ltr import lambdamart, logistic, run_weights
+from avs_cli.core.fusion.ltr.batched import UNPOOLED, BatchedMeasure
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
 from avs_cli.errors import MismatchError
 from avs_cli.types import Fuser
 
 MIXES = (0.25, 0.5, 0.75)
 INNER = 3
-# Minimum number of topics to estimate the generalisation of trees.
+# Minimum number of topics to estimate the generalisation of Step 2.
 LEAST = 2 * INNER
 
 
@@ -30,10 +30,12 @@ def steps(fuser: Fuser, block: TopicMatrix) -> tuple[np.ndarray, np.ndarray]:
     step1 = _weighed(fuser.weights, block, fuser.kind)
     if not fuser.mix or not len(step1):
         return step1, step1
-    from avs_cli.core.fusion.ltr import lambdamart
-
-    best = best_first(step1)[:DEPTH]
-    second = lambdamart.predict(fuser.boosters, lambdamart.features(block, step1, best))
+    best = best_first(step1)[: fuser.reach]
+    table = logistic.features(block, step1, best)
+    if fuser.boosters:
+        second = lambdamart.predict(fuser.boosters, table)
+    else:
+        second = logistic.predict(fuser.coefficients, table)
     return step1, _mixed(step1, best, second, fuser.mix)
 
 
@@ -43,7 +45,6 @@ def learn(
     measure: str,
     wanted: str,
     seed: int,
-    threads: int = 1,
     keep: bool = False,
 ) -> Fuser:
     """A fuser from judged topics.
@@ -65,7 +66,7 @@ def learn(
         if wanted == "2":
             raise MismatchError(few)
         return replace(step1, verdict=few)
-    return _second_step(step1, training, judge, found.left_out, wanted, seed, threads, keep)
+    return _second_step(step1, training, judge, found.left_out, wanted, seed, keep)
 
 
 def cross_fit(
@@ -110,46 +111,47 @@ def _second_step(
     left_out: np.ndarray,
     wanted: str,
     seed: int,
-    threads: int,
     keep: bool,
 ) -> Fuser:
     """Train Step 2 on the scores of Step 1 with its out-of-sample weights `left_out`, (T, R)."""
-    from avs_cli.core.fusion.ltr import lambdamart
-
     scores = [_weighed(w, block, step1.kind) for w, block in zip(left_out, blocks, strict=True)]
     codes = [judge.coded(block) for block in blocks]
+    orders = [best_first(score) for score in scores]
+    # xinfAP infers the relevance of pooled shots without a judgment; for the other measures they are not relevant.
+    known = np.arange(len(judge.relevance)) != UNPOOLED if judge.kind == "xinfAP" else judge.relevance >= 0
+    reach = logistic.reach([known[code[order]] for code, order in zip(codes, orders, strict=True)])
     tables, labels = [], []
     for block, score, code in zip(blocks, scores, codes, strict=True):
         places = np.flatnonzero(judge.relevance[code] >= 0)
-        tables.append(lambdamart.features(block, score, places))
+        tables.append(logistic.features(block, score, places))
         labels.append(judge.relevance[code[places]])
     gains = np.zeros((len(MIXES), len(blocks)))
     part = np.random.default_rng(seed).permutation(len(blocks)) % INNER
     for number in range(INNER):
         seen = np.flatnonzero(part != number)
-        trees = lambdamart.fit([tables[t] for t in seen], [labels[t] for t in seen], seed, 1)
+        coefficients = logistic.fit([tables[t] for t in seen], [labels[t] for t in seen])
         for topic in np.flatnonzero(part == number).tolist():
-            score, block = scores[topic], blocks[topic]
-            best = best_first(score)[:DEPTH]
-            second = lambdamart.predict(trees, lambdamart.features(block, score, best))
-            orders = [best, *(best_first(_mixed(score, best, second, mix)) for mix in MIXES)]
-            ranked = np.stack([codes[topic][order[: len(best)]] for order in orders])
-            values = judge.values(ranked, np.full(len(orders), topic))
+            score, order = scores[topic], orders[topic]
+            best = order[:reach]
+            second = logistic.predict(coefficients, logistic.features(blocks[topic], score, best))
+            ways = [order, *(best_first(_mixed(score, best, second, mix)) for mix in MIXES)]
+            ranked = np.stack([codes[topic][way[:DEPTH]] for way in ways])
+            values = judge.values(ranked, np.full(len(ways), topic))
             gains[:, topic] = values[1:] - values[0]
     means, errors = gains.mean(axis=1), gains.std(axis=1, ddof=1) / np.sqrt(len(blocks))
     chosen = int(means.argmax())
     gain, error = float(means[chosen]), float(errors[chosen])
     helps = gain > error
     verdict = f"{gain:+.4f} {step1.measure} on training topics, standard error {error:.4f}"
-    verdict = f"LambdaMART {'helps' if helps else 'gave no gain beyond its standard error'} ({verdict})"
+    verdict = f"Step 2 {'helps' if helps else 'gave no gain beyond its standard error'} ({verdict})"
     if wanted == "2":
-        verdict = f"Step 2 requested; {verdict}"
+        verdict = f"requested; {verdict}"
     taken = helps or wanted == "2"
-    boosters = lambdamart.fit(tables, labels, seed, threads=threads) if taken or keep else ()
     return replace(
         step1,
         mix=MIXES[chosen] if taken else 0.0,
-        boosters=boosters,
+        coefficients=logistic.fit(tables, labels) if taken or keep else (),
+        reach=reach,
         verdict=verdict,
         trial=MIXES[chosen] if keep and not taken else 0.0,
     )

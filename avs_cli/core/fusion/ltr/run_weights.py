@@ -13,7 +13,7 @@ import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
 from avs_cli.core.fusion.ltr.batched import BatchedMeasure
-from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix
 from avs_cli.types import FUSER_INPUTS
 
 GRID = np.array([0, 0.125, 0.25, 0.5, 1, 2], np.float32)
@@ -77,9 +77,8 @@ def _candidates(blocks: Sequence[TopicMatrix], codes: Sequence[np.ndarray], kind
     evidence = np.zeros((len(blocks[0].ranks), len(blocks), count), np.float32)
     kept = np.zeros((len(blocks), count), np.int32)
     for topic, (block, coded) in enumerate(zip(blocks, codes, strict=True)):
-        whole = block.evidence(kind)
-        best = best_first(whole.sum(axis=0))[:count]
-        evidence[:, topic, : len(best)] = whole[:, best]
+        best = block.leading[kind]
+        evidence[:, topic, : len(best)] = block.evidence(kind, best)
         kept[topic, : len(best)] = coded[best]
     return BestShots(evidence, kept)
 
