@@ -26,6 +26,7 @@ COMMANDS = (
     "extract",
     "train",
     "distill",
+    "expand",
     "search",
     "rerank",
     "fuse",
@@ -45,7 +46,7 @@ EPILOG = (
 )
 
 # Commands that resume an interrupted run.
-RESUMED = frozenset({"clip", "distill", "extract", "index", "train"})
+RESUMED = frozenset({"clip", "distill", "expand", "extract", "index", "train"})
 
 # Signals that end the program, and their messages.
 ENDING: dict[int, str] = {signal.SIGHUP: "hung up", signal.SIGTERM: "terminated"}

@@ -34,7 +34,7 @@ BY_HAND = ByHand()
 # The words of metavars that name something to read, and those that name nothing on disk.
 READ = frozenset(
     {"CAPTIONS", "FILE", "FOLDER", "GALLERY", "HEAD", "IN", "INPUT", "PATH", "QRELS", "RUN", "STORE", "TABLE", "VIDEO"}
-    | {"PICTURE", "WITH"}
+    | {"PICTURE", "TOPICS", "WITH"}
 )
 PATTERN = frozenset("*?[")
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,18 +48,46 @@ class Variant(NamedTuple):
     text: str
 
 
+class QueryPart(NamedTuple):
+    """A part of a step: a sentence (or the path of an example picture), or an example.
+
+    weight   in the score of the step; negative for what is to be absent
+    text     the sentence; of an example, the id of a shot or the path of a picture
+    example  whether it is an example
+    """
+
+    weight: float
+    text: str
+    example: bool = False
+
+
+class QueryStep(NamedTuple):
+    """What one shot of a sequence is to show; a query without a sequence has a single step.
+
+    within  seconds from the end of the step before to the start of this one, at most
+    """
+
+    parts: tuple[QueryPart, ...]
+    within: float = 30.0
+
+
 # Default and maximum width of a thumbnail, in pixels; the maximum height is 16/9 of it, for portrait videos.
 THUMBNAIL = 320
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A judged query: an id, its text, and what else the organisers or the user wrote about it."""
+    """A judged query: an id, its text, and what else the organisers or the user wrote about it.
+
+    variants  its wordings, where it has several; `query` is then one of them
+    steps     of a query that is a sequence, or has shots as examples; there are then no variants
+    """
 
     id: str
     query: str
     narrative: str = ""
     variants: tuple[Variant, ...] = ()
+    steps: tuple[QueryStep, ...] = ()
 
 
 class TopicResult(NamedTuple):
@@ -111,6 +139,21 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class FittedPixels(Pixels):
+    """Preprocessing of frames that keep their proportions, up to rounding, for an encoder that takes any.
+
+    size      side of a square frame of `most` pixels
+    multiple  both sides become multiples of it, in pixels
+    least     pixels of a frame, at least: smaller ones are enlarged; None: all frames are scaled to `most`
+    most      pixels of a frame, at most: larger ones are reduced
+    """
+
+    multiple: int = 1
+    least: int | None = None
+    most: int = 0
+
+
+@dataclass(frozen=True)
 class Whole:
     """Preprocessing of frames that are wanted whole, in their own proportions.
 
@@ -144,6 +187,17 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class ProcessorSampling(Sampling):
+    """Sampling of one clip of `count` frames by the rules of the processors of transformers.
+
+    With `fps` None, the first and the last frame of the shot are among them. With `fps`, there is one per full step of
+    the duration; of more than `count`, those that are evenly spread; of fewer, the last one is repeated.
+    """
+
+    rule: str = "transformers"
+
+
+@dataclass(frozen=True)
 class Source:
     """Where the weights of a model are published.
 
@@ -161,6 +215,21 @@ class Source:
     trained: bool = False
 
 
+class Seeing(NamedTuple):
+    """What a judge sees of a shot.
+
+    model   the judge, as NAME or NAME:VARIANT
+    frames  at most this many, spread evenly
+    layout  frames one after the other, or all on one sheet
+    size    the long side of each frame, in pixels
+    """
+
+    model: str
+    frames: int = 4
+    layout: Literal["frames", "sheet"] = "frames"
+    size: int = 448
+
+
 class Facts(NamedTuple):
     """Facts about an encoder that identify its stores; see `core.encoders.Encoder`."""
 
@@ -175,7 +244,8 @@ class Frames(NamedTuple):
     """A piece of one shot on its way to the encoder.
 
     shot       the shot's id
-    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of whole frames (1, H, W, 3)
+    pixels     (F, size, size, 3) uint8, RGB; F is a multiple of the sampling's `clip`; of fitted frames (F, H, W, 3),
+               of whole ones (1, H, W, 3)
     last       whether this piece ends the shot
     thumbnail  a JPEG of the shot's middle frame, with the last piece
     """

@@ -250,6 +250,7 @@ def test_a_search_with_heads_is_the_local_one(
     [
         {"method": "neighbours"},
         {"method": "hubness:kind=qbnorm", "bank": "bank.h5"},
+        {"method": "hubness:kind=dbsn,tau=0.1", "bank": "bank.h5", "gallery_bank": "bank.h5"},
         {"method": "scores", "scores": {"": {f"shot{number:04}": number / 7 for number in range(0, 700, 3)}}},
         {"method": "feedback", "qrels": {"2": {"shot0007": Judgment(1), "shot0600": Judgment(0)}}},
         {"method": "diverse:fold=0.8", "vectors": ""},

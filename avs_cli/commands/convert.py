@@ -35,6 +35,10 @@ def convert(
     tag: options.Tag = "avs",
     topics: options.Topics = "",
     depth: options.Depth = 1000,
+    negate: Annotated[
+        bool,
+        typer.Option("--negate", help="Write negated captions of captions, as JSON lines for avs train --negated."),
+    ] = False,
     trust_pickle: Annotated[
         bool,
         typer.Option("--trust-pickle", help="Load a pickled checkpoint. This may execute code: trusted files only."),
@@ -82,6 +86,9 @@ def convert(
     Flickr (token files) and RUC are converted to lines of <item>#enc#<n> and a sentence, as are other JSON lines, CSV
     and TSV files with fields video_id (or shot_id, image …) and caption. To write XML, see avs submit.
 
+    Negated captions: --negate inserts cues of negation into captions by rules, for verbs in the present, participles in
+    -ing, is, are and with, and removes those of captions that deny. avs extract --text encodes the file for training.
+
     Vectors: RUC's BigFile folder, an .npy file with one id per line in a second file (x.npy, x.ids.txt) and a
     clip-retrieval folder are converted to a feature store, and a feature store to any of the three. Frames of a shot
     are grouped by video2frames.txt in a BigFile, by repeated ids in x.ids.txt.
@@ -97,8 +104,8 @@ def convert(
     Examples:
       avs convert submission.xml tv22.run
       avs convert FeatureData/clip/ gallery.h5::clip
+      avs convert train.txt negated.jsonl --negate
       avs convert subtitles/ words.h5 --shots shots.tsv
-      avs convert words.h5::ocr words.jsonl
     """
     if [source, topics].count("-") > 1:
         raise SpecError("- is stdin, which can be read once")
@@ -112,6 +119,7 @@ def convert(
     applies.refuse(
         context,
         (kind != "text", OF_RUNS, "without a run"),
+        (kind != "text", ["negate"], "without captions"),
         (kind != "checkpoint", ("trust_pickle", *OF_HEADS), "without a checkpoint"),
         (kind != "vectors", ["frames"], "without a BigFile or an .npy"),
         (
@@ -139,8 +147,12 @@ def convert(
         run, captions = stage.read_texts(source, target)
         if run is None:
             applies.refuse(context, (True, OF_RUNS, "without a run"))
-            write_captions(target, captions)
+            if negate:
+                stage.write_negated_captions(target, captions, TERMINAL)
+            else:
+                write_captions(target, captions)
         else:
+            applies.refuse(context, (True, ["negate"], "without captions"))
             write_run(target, selected([run], topics, TERMINAL)[0], tag, depth)
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from avs_cli.io.store.reader import Gallery
     from avs_cli.io.store.texts import TextGallery
     from avs_cli.stages.search import FeatureWeight
+    from avs_cli.stages.topic_texts import Topics
 
 # What has no effect on features of texts.
-OF_VECTORS = ("vectors", "confidence", "weights", "device", "threads", "engine", "scheduler")
+OF_VECTORS = ("vectors", "negation", "confidence", "weights", "device", "threads", "engine", "scheduler")
 
 Galleries = Annotated[
     list[str],
@@ -40,14 +41,17 @@ def search(
     query: Annotated[
         str,
         typer.Option(
-            "--query", "-q", metavar="TEXT|PICTURE", help="A single query: text, or the path of an example image."
+            "--query",
+            "-q",
+            metavar="TEXT|PICTURE",
+            help="A single query: a sentence, one with structure (see above), or the path of an example image.",
         ),
     ] = "",
     then: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT|PICTURE",
-            help="What follows in the same video, within --within seconds; repeatable, for longer sequences.",
+            help="What follows in the same video, as > in a query; repeatable, for longer sequences.",
         ),
     ] = None,
     within: Annotated[
@@ -55,14 +59,14 @@ def search(
         typer.Option(
             metavar="SECONDS",
             min=0.0,
-            help="Time from the end of a shot to the start of the one that is to follow, at most.",
+            help="Time from the end of a shot to the start of the one of --then, at most, as < in a query.",
         ),
     ] = 30.0,
     like: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SHOT",
-            help="Shot of the gallery to search with, alone or beside --query, and left out of the result; repeatable.",
+            help="Shot of the gallery to search with, alone or beside --query, as like: in a query; repeatable.",
         ),
     ] = None,
     topics: Annotated[
@@ -100,6 +104,13 @@ def search(
             show_default="query, or that of --vectors",
         ),
     ] = None,
+    negation: Annotated[
+        Literal["subtract", "deo", "sentence"],
+        typer.Option(
+            help="For X -Y, subtract the score of Y, optimize the vector of X away from that of Y (deo), or search for "
+            "the sentence X without Y, for heads that were trained with negated captions."
+        ),
+    ] = "subtract",
     missing: Annotated[
         Literal["error", "skip", "zero"] | None,
         typer.Option(
@@ -179,12 +190,16 @@ def search(
     rare a word is depends on the whole gallery, so parts of it cannot be searched apart. Several features, of texts or
     one of vectors, write FEATURE.run each into a folder.
 
-    --like compares the stored vectors of shots and needs no model. Beside --query, the query moves towards these shots
-    by Rocchio's formula, as in avs rerank --method feedback.
+    Queries, also those of a topics file, may have structure (avs-formats(7), QUERIES): X -Y is X without Y, X +Z ^0.5
+    adds a sentence with a weight, like:NAME is an example (a shot of the gallery or an image), and A > B < 20s finds a
+    shot of A that one of B follows in the same video within 20 seconds.
 
-    With --then, a shot of the --query is found where one of --then starts later in the same video, at most --within
-    seconds after the first one's end; its score is the sum of its cosine and the highest of those that follow. All
-    shots of the gallery are considered, and the run ranks those of the --query.
+    Examples are compared by the stored vectors of shots, which needs no model. Beside a sentence, the query moves
+    towards these shots by Rocchio's formula, as in avs rerank --method feedback. They are left out of the result.
+
+    In a sequence, a shot is found where one of the next step starts later in the same video, at most so many seconds
+    after the first one's end; its score is the sum of its cosine and the highest of those that follow. All shots of
+    the gallery are considered, and the run ranks those of the first step.
 
     A confidence is the estimated probability that a shot shows what the query says, or something close to it: by how
     much its cosine exceeds what other sentences find in the same gallery, calibrated on photos with captions, for
@@ -199,7 +214,7 @@ def search(
     Examples:
       avs search gallery.h5 --topics tv22.txt --tag clip -o tv22.run
       avs search gallery.h5 words.h5 --topics tv22.txt -o runs/
-      avs search videos.h5 --query 'a dog' --then 'a cat' --within 20
+      avs search videos.h5 --query 'a dog runs -people > it jumps into water < 20s'
       avs search laff.h5 --head laff.safetensors --topics tv22.txt -o laff.run
     """
     if sum(map(bool, (query, topics))) > 1 or not (query or topics or vectors or like):
@@ -208,8 +223,8 @@ def search(
         raise SpecError("--like SHOT goes alone or with --query TEXT")
     if query and vectors:
         raise SpecError("--vectors contains topic vectors and cannot be combined with --query")
-    if then and (not query or like):
-        raise SpecError("--then TEXT follows a --query TEXT, without --like")
+    if then and not query:
+        raise SpecError("--then TEXT follows a --query TEXT")
     if then and not all(map(str.strip, then)):
         raise SpecError("--then is empty; give what is to follow")
     shown = bool(query or like) and output == "-" and sys.stdout.isatty()
@@ -229,6 +244,7 @@ def search(
             ("weights", "device"),
             "with --vectors, which are encoded already",
         ),
+        (bool(vectors), ["negation"], "with --vectors, which are encoded already"),
         (engine == "local", ["scheduler"], "without --engine dask"),
     )
     if [*gallery, topics, *(vectors or [])].count("-") > 1:
@@ -249,13 +265,15 @@ def search(
     several_features = len(texts) + bool(gallery) > 1
     if [output, times, explain, confidence].count("-") > 1:
         raise SpecError("- is stdout, which takes one of --output, --times, --explain and --confidence")
-    steps = {f"then {number}": text for number, text in enumerate(then or [], start=1)}
-    wanted = {"query": query, **steps} if query else topics
-    # Any shot may be the best of those that follow.
-    searched = sys.maxsize if then else depth
+    wanted: Topics = {"query": query} if query else topics
+    if then:
+        from avs_cli.stages.topic_texts import followed
+
+        wanted = [followed(query, then, within, negation)]
     if query:
         field = None
     if texts:
+        from avs_cli.core.search.queries import words_of
         from avs_cli.io.atomic import names_folder
 
         if not wanted:
@@ -266,8 +284,21 @@ def search(
             raise SpecError("--tag names a single run; with several features, each run has the name of its feature")
         if several_features and topics == "-":
             raise SpecError("--topics - is stdin, which can be read once, and there are several features to search")
+        sought = words_of(query) if query else ""
         _search_texts(
-            texts, wanted, field, depth, at_least, ngrams, allow_mismatch, output, times, tag, several_features, shown
+            texts,
+            wanted,
+            sought,
+            field,
+            depth,
+            at_least,
+            ngrams,
+            allow_mismatch,
+            output,
+            times,
+            tag,
+            several_features,
+            shown,
         )
         if alone:
             return
@@ -286,7 +317,6 @@ def search(
         from avs_cli.io.atomic import names_folder
         from avs_cli.io.text.trec import write_run
         from avs_cli.stages.search import searching_heads
-        from avs_cli.stages.sequences import in_order
 
         with (
             workers_of(engine, scheduler, device=device) as cluster,
@@ -297,8 +327,9 @@ def search(
                 vectors=vectors or [],
                 weights=checkpoints,
                 field=field,
+                negation=negation if not vectors else "subtract",
                 missing=missing or "error",
-                depth=searched,
+                depth=depth,
                 allow_mismatch=allow_mismatch,
                 device=device,
                 threads=threads,
@@ -309,8 +340,7 @@ def search(
             if explain:
                 _write_weights(explain, of_heads.explanation())
             folder = several or names_folder(output)
-            for name, (found_run, seconds) in of_heads.runs.items():
-                run = in_order(found_run, of_heads.gallery, within, TERMINAL) if then else found_run
+            for name, (run, seconds) in of_heads.runs.items():
                 if shown:
                     _show(run["query"], of_heads.gallery)
                 else:
@@ -324,7 +354,6 @@ def search(
         raise SpecError("several --weights need --head; a search without a head has one model")
     from avs_cli.io.text.trec import write_run
     from avs_cli.stages.search import searching
-    from avs_cli.stages.sequences import in_order
 
     with (
         workers_of(engine, scheduler) as cluster,
@@ -334,8 +363,9 @@ def search(
             vectors="".join(vectors or []),
             weights=weights[0] if weights else None,
             field=field,
+            negation=negation if not vectors else "subtract",
             like=like or [],
-            depth=searched,
+            depth=depth,
             at_least=at_least,
             confidence="always" if confidence else "cheap" if shown and not then else "never",
             allow_mismatch=allow_mismatch,
@@ -346,7 +376,7 @@ def search(
         ) as found,
     ):
         tag = tag or (found.gallery.feature if several_features else "avs")
-        run = in_order(found.run, found.gallery, within, TERMINAL) if then else found.run
+        run = found.run
         if confidence and found.confidence:
             write_run(confidence, found.confidence.of_run(found.run), tag, depth)
         if shown:
@@ -359,7 +389,8 @@ def search(
 
 def _search_texts(
     texts: Mapping[str, list[str]],
-    wanted: "str | dict[str, str]",
+    wanted: "Topics",
+    query: str,
     field: Literal["query", "narrative", "both"] | None,
     depth: int,
     at_least: float | None,
@@ -388,7 +419,6 @@ def _search_texts(
             report=TERMINAL,
         ) as found:
             if shown:
-                query = wanted["query"] if isinstance(wanted, dict) else ""
                 pieces = found.gallery.some_pieces([*found.run["query"]])
                 words = {id: excerpt(own, query, ngrams) for id, own in pieces.items()}
                 _show(found.run["query"], found.gallery, words=words)

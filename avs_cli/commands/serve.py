@@ -67,10 +67,10 @@ def serve(
 ) -> None:
     """Search galleries in the browser: the page of avs view, live.
 
-    Prints the page's URL and serves it until Ctrl-C. A question is a sentence, a picture, or both; what follows " -"
-    is excluded: "a dog on a beach -people -a leash" scores by the cosine with the first part minus half of those with
-    the others. A second line finds what follows within some seconds. Shots play in the page, as far as the browser
-    decodes them; files and folders narrow the search down; ? lists the keys.
+    Prints the page's URL and serves it until Ctrl-C. A question is a sentence, a picture, or both. A line may have the
+    structure of avs search --query (avs-formats(7), QUERIES): "a dog on a beach -people" is without people, and "a dog
+    > a ball < 20s" is followed by a ball within 20 seconds, for which the page also has a second line. Shots play in
+    the page, as far as the browser decodes them; files and folders narrow the search down; ? lists the keys.
 
     Shots that are liked or disliked are added to --qrels at once, and re-rank the answer as avs rerank --method
     feedback. avs eval, avs fuse --ltr and avs rerank read this file, and its topics. The answer is exported as a run,

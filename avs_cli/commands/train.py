@@ -57,7 +57,9 @@ def train(
     init: Annotated[
         str, typer.Option(metavar="HEAD", help="Initialise from this head, including its vocabularies.")
     ] = "",
-    negated: Annotated[str, typer.Option(metavar="FILE", help="Negated captions (JSON lines).")] = "",
+    negated: Annotated[
+        str, typer.Option(metavar="FILE", help="Negated captions (JSON lines), from avs convert --negate.")
+    ] = "",
     word_vectors: Annotated[
         str, typer.Option(metavar="PATH", help="Pretrained word vectors: a BigFile folder or a text file.")
     ] = "",

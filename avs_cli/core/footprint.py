@@ -56,7 +56,8 @@ def of_head(told: Mapping[str, Any]) -> Footprint | None:
     if kind not in heads.names():
         return None
     settings = settings_for("head", kind, heads, settings)
-    products, gates, numbers = heads.module(kind).footprint(settings, len(told["texts"]) + len(told["encoders"]))
+    texts = len(told["texts"]) + len(told["encoders"])
+    products, gates, numbers = heads.module(kind).footprint(settings, len(told["videos"]), texts)
     return Footprint(products, gates, numbers * FLOAT)
 
 

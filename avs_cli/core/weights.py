@@ -67,6 +67,20 @@ class NetworkWeights(Protocol):
         """The folder's network, as transformers reads it. Raises FormatError where there is none."""
         ...
 
+    def processor(self) -> Any:
+        """What prepares texts, images and videos for the folder's network, as transformers reads it.
+
+        Raises FormatError where there is none.
+        """
+        ...
+
+    def generator(self, kind: torch.dtype) -> Any:
+        """The folder's network from images and text to text, with weights of this type.
+
+        Raises FormatError where there is none.
+        """
+        ...
+
 
 class WeightReader(Protocol):
     """The interface of encoders to files, implemented by the module `avs_cli.io.weights`."""

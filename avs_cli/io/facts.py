@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from avs_cli.io.atomic import replacing
 from avs_cli.io.cache import folder
-from avs_cli.types import Facts, Pixels, Sampling
+from avs_cli.types import Facts, FittedPixels, Pixels, ProcessorSampling, Sampling
 
 
 def recall(asked: Mapping[str, Any]) -> Facts | None:
@@ -24,8 +24,10 @@ def recall(asked: Mapping[str, Any]) -> Facts | None:
         if kept["files"] != _states([file[0] for file in kept["files"]]):
             return None
         facts = kept["facts"]
-        pixels = Pixels(**facts["pixels"]) if facts["pixels"] else None
-        return Facts(**{**facts, "pixels": pixels, "sampling": Sampling(**facts["sampling"])})
+        pixels = _rebuilt(facts["pixels"], Pixels, FittedPixels) if facts["pixels"] else None
+        return Facts(
+            **{**facts, "pixels": pixels, "sampling": _rebuilt(facts["sampling"], Sampling, ProcessorSampling)}
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -39,6 +41,14 @@ def keep(asked: Mapping[str, Any], facts: Facts, files: Iterable[Path]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing(place) as part:
             part.write_text(text, encoding="utf-8")
+
+
+def _rebuilt(values: dict[str, Any], *kinds: type[Any]) -> Any:
+    """The instance of that one of the dataclasses which has exactly these fields. Raises ValueError for none."""
+    for kind in kinds:
+        if {field.name for field in fields(kind)} == values.keys():
+            return kind(**values)
+    raise ValueError(f"no {kinds[0].__name__} has these fields")
 
 
 def _place(asked: Mapping[str, Any]) -> Path:

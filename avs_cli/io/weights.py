@@ -129,10 +129,49 @@ class WeightFiles:
         Raises FormatError if transformers cannot load it.
         """
         from transformers import AutoModel
+
+        return self._network(AutoModel, torch.float32).eval()
+
+    def processor(self) -> Any:
+        """What prepares texts, images and videos for the network of the folder; its code is never run.
+
+        Raises FormatError if transformers cannot load it.
+        """
+        from transformers import AutoProcessor
+
+        return self._by_transformers(AutoProcessor, "processor")
+
+    def generator(self, kind: torch.dtype) -> Any:
+        """The network of the folder from images and text to text, with weights of this type; its code is never run.
+
+        Raises FormatError if transformers cannot load it, or would fill in tensors that are missing.
+        """
+        from transformers import AutoModelForImageTextToText
+
+        network, found = self._network(AutoModelForImageTextToText, kind, output_loading_info=True)
+        if lacking := sorted(found["missing_keys"]):
+            raise FormatError(self.root, f"{len(lacking)} tensors are missing, as {lacking[0]!r}")
+        return network.eval()
+
+    def _network(self, reader: Any, kind: torch.dtype, **settings: Any) -> Any:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        return self._by_transformers(AutoModel, "network", dtype=torch.float32, use_safetensors=True).eval()
+        return self._by_transformers(reader, "network", dtype=kind, use_safetensors=True, **settings)
+
+    def language_model(self, device: str) -> Any:
+        """The causal language model of the folder, on a device; its code is never executed.
+
+        In float32 on the CPU, and in the type of its weights on a GPU. Raises FormatError if transformers cannot load
+        it.
+        """
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        dtype = torch.float32 if device == "cpu" else "auto"
+        found = self._by_transformers(AutoModelForCausalLM, "language model", dtype=dtype, use_safetensors=True)
+        return found.eval().to(device)
 
     def _by_transformers(self, reader: Any, what: str, **settings: Any) -> Any:
         try:

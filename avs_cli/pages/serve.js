@@ -96,7 +96,7 @@ async function search({ marked = "", shots = PAGE } = {}) {
   const got = await attempt(async () => (await post("/search", { ...question(), count: Math.min(1000, Math.max(PAGE, shots)) }, asking.signal)).json());
   found.classList.remove("waiting");
   if (got) show(got, marked);
-  return undefined;
+  return got;
 }
 
 // The sheet
@@ -316,7 +316,8 @@ ask.addEventListener("submit", (event) => {
   event.preventDefault();
   if (!text.value.trim() && !place_of.pictures.length) place_of.like = [];
   Object.assign(place_of, { file: "", folder: "" });
-  searchAnew().then(() => { if (links[0]) go(links[0]); });
+  // Where a query is wrong, it is to be mended: the focus stays.
+  searchAnew().then((got) => { if (got && links[0]) go(links[0]); });
 });
 byId("later").addEventListener("click", () => { showLater(second.hidden); (second.hidden ? text : then).focus(); });
 byId("choose").addEventListener("click", () => upload.click());
@@ -338,7 +339,6 @@ empty.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if ("choose" in button.dataset) upload.click();
-  else if ("later" in button.dataset) { showLater(true); text.focus(); }
   else { text.value = button.dataset.try; ask.requestSubmit(); }
 });
 addEventListener("popstate", (event) => {

@@ -12,6 +12,7 @@ distill_heads          teachers over stores to a head with one vector per shot
 distill_clips          teachers over clips to a student
 train_lite             photos and captions to weights of the offline default
 search, rerank, fuse   stores, heads and runs to runs
+judge                  runs to verdicts of a model that looks at their shots
 evaluate, submit       runs to measures and tests of significance, and to submissions
 clip                   runs to video files and cut lists
 live                   galleries that stay open: search, marks that teach, exports

@@ -45,6 +45,7 @@ def convert(
     tag: str = "avs",
     topics: str = "",
     depth: int = 1000,
+    negate: bool = False,
     frames: bool = False,
     layout: Layout | None = None,
     shots: FilePath = "",
@@ -58,6 +59,7 @@ def convert(
     """Convert a file of any kind that `kind_of` knows; each parameter has an effect on one kind only.
 
     tag, topics, depth                            of runs
+    negate                                        see `write_negated_captions`
     frames                                        see `import_vectors`
     layout                                        see `export_vectors` and `convert_words.export_words`
     shots                                         see `convert_words.import_words`
@@ -80,7 +82,9 @@ def convert(
             write_weights(checkpoint, target)
     else:
         run, captions = read_texts(source, target)
-        if run is None:
+        if run is None and negate:
+            write_negated_captions(target, captions, report)
+        elif run is None:
             write_captions(target, captions)
         else:
             write_run(target, selected([run], topics, report)[0], tag, depth)
@@ -134,6 +138,25 @@ def read_texts(source: str, target: str = "-") -> tuple[Run | None, dict[str, st
     if are_captions(text) or are_json(text):
         return None, parse_captions(source, text)
     raise FormatError(source, "not TRECVID XML, RUC scores, a TREC run or captions in a supported format")
+
+
+def write_negated_captions(target: str, captions: Mapping[str, str], report: Reporter = LOGGED) -> None:
+    """Write the negated captions of captions, as JSON lines for the objective negation; `-` is stdout.
+
+    Ids are that of the caption with Fn0, Fn1, …, or with Fp0 if the caption itself denies. Notes how many captions have
+    none: the rules know verbs in the present and participles in -ing.
+    """
+    from avs_cli.core.training.negated_captions import negated_captions
+    from avs_cli.io.text.negated import write_negated
+
+    found = []
+    for id, caption in captions.items():
+        sentences, affirmed = negated_captions(caption)
+        ids = [f"{id}F{'p' if affirmed else 'n'}{number}" for number in range(len(sentences))]
+        found.append((id, caption, list(zip(ids, sentences, strict=True))))
+    write_negated(target, found)
+    without = sum(not negated for _, _, negated in found)
+    report.note(f"{sum(len(negated) for *_, negated in found)} negated captions; {without} captions have none")
 
 
 def import_vectors(source: str, target: str, *, frames: bool = False, report: Reporter = LOGGED) -> None:

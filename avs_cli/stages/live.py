@@ -29,7 +29,8 @@ import numpy as np
 from avs_cli.core.device import prepare
 from avs_cli.core.search.confidence import Confidence
 from avs_cli.core.search.diversity import near_duplicates
-from avs_cli.core.search.exact import Searchable, one_thread, shot_units, top_shots
+from avs_cli.core.search.exact import Searchable, every_score, one_thread, shot_units, top_shots
+from avs_cli.core.search.queries import is_plain, line, parse, words_of
 from avs_cli.core.search.subset import Held, Subset
 from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.resource import Resource
@@ -46,28 +47,27 @@ from avs_cli.stages.clip import Cut, cuts, write_clips, write_list
 from avs_cli.stages.fuse import fuse
 from avs_cli.stages.inputs import FilePath, Paths, comparison, missing_videos, path_names
 from avs_cli.stages.rerank import rerank
-from avs_cli.stages.search import against_chance, calibration, towards, without
+from avs_cli.stages.search import against_chance, calibration
+from avs_cli.stages.search_steps import step_vector, without
 from avs_cli.stages.search_words import search_words
-from avs_cli.stages.sequences import sequence
+from avs_cli.stages.sequences import Timeline
+from avs_cli.stages.topic_texts import TopicStep, in_steps
 from avs_cli.stages.topics import (
     SentenceEncoder,
     TopicVectors,
     check_images,
     encoded_by,
     encoded_sentences,
-    liked,
     text_encoder,
 )
 from avs_cli.stages.view import doubt, having_words, readable, usual_aspect
-from avs_cli.types import Judgment, Piece, Run, Shot, Topic, Variant, ranked
+from avs_cli.types import Judgment, Piece, QueryPart, QueryStep, Run, Shot, Topic, Variant, ranked
 
 __all__ = ["Export", "Facet", "Live", "LiveAnswer", "Question"]
 
 Export = Literal["run", "csv", "edl", "fcpxml", "m3u"]
 """What `Live.write` writes: the ranking as a run, or the first shots as a cut list."""
 
-# Weight of what a question excludes, beside 1 for what it asks for.
-EXCLUDED = -0.5
 # Shots of an answer.
 DEPTH = 1000
 # Above this number of shots, the sentences that confidences are made from take too long.
@@ -82,8 +82,6 @@ _OTHERWISE = re.compile(r"(^|, )(picture|similar to) \S|, then .* within \S+ s$"
 HELD = 1 << 30
 # The best shots of an answer, among which near-duplicates are looked for.
 FOLDED = 500
-# Of a sequence, the best shots of each part that are looked at.
-FOLLOWED = 10_000
 # The topic within an answer's runs.
 ONE = "query"
 
@@ -102,10 +100,10 @@ SAID = _Said()
 class Question:
     """What to search for, and where.
 
-    text      a sentence; from each " -" on, what to exclude: "a dog on a beach -people -a leash"
-    pictures  paths of example images
-    like      ids of shots to resemble; they are left out of the answer
-    then      a second sentence, whose shot is to follow that of the first one in the same video
+    text      a query of `core.search.queries`: "a dog on a beach -people -a leash", "a dog runs > it jumps"
+    pictures  paths of example images, for the first step of the query
+    like      ids of shots to resemble in the first step; they are left out of the answer
+    then      a second query, whose shot is to follow that of the first one in the same video
     within    seconds from one to the other
     features  the features that are searched and fused; none: all
     file      a video, as shots name it; "" for all
@@ -125,18 +123,38 @@ class Question:
     since: float = 0.0
     until: float = math.inf
 
+    def steps(self) -> tuple[QueryStep, ...]:
+        """What is asked, without pictures and where, as steps of a query.
+
+        Raises SpecError for a text that is not of the grammar, and for one that names a picture on the disk.
+        """
+        steps = [*parse(self.text)]
+        steps[0] = QueryStep((*steps[0].parts, *(QueryPart(1.0, shot, True) for shot in self.like)))
+        if self.then:
+            first, *others = parse(self.then, "then")
+            steps += [first._replace(within=self.within), *others]
+        # Elsewhere the name of a picture is the picture, and a question's text names no files.
+        for part in (part for step in steps for part in step.parts if not part.example):
+            if is_picture(part.text):
+                raise SpecError(f"{part.text!r} reads like the name of a picture; drop the picture itself on the page")
+        return tuple(steps)
+
     def topic(self) -> Topic:
         """What is asked, without where, as a topic of the marks. Raises SpecError where nothing is asked."""
-        if self.then:
-            return Topic(ONE, f"{self.text}, then {self.then} within {self.within:g} s")
-        found = wordings(self.text)
-        texts = [*(text for weight, text in found if weight > 0)]
-        texts += [f"picture {PurePath(path).name}" for path in self.pictures]
-        texts += [f"similar to {shot}" for shot in self.like]
-        if not texts:
+        steps = self.steps()
+        wanted = [any(part.weight > 0 for part in step.parts) for step in steps]
+        if not all(wanted[1:]) or not (wanted[0] or self.pictures):
             raise SpecError("type what to look for: a sentence, or an example picture")
-        query = ", ".join(texts)
-        excluded = tuple(one for one in found if one.weight < 0)
+        first, *absent = steps[0].parts if steps[0].parts else (QueryPart(1.0, ""),)
+        pictures = [f"picture {PurePath(path).name}" for path in self.pictures]
+        # A sentence and what it excludes are wordings with weights, which other programs read as such.
+        is_simple = all(part.weight < 0 and not part.example for part in absent)
+        if len(steps) > 1 or first.example or not (first.weight < 0 or first.weight == 1) or not is_simple:
+            return Topic(ONE, ", ".join([line(steps), *pictures]))
+        if first.weight < 0:
+            first, absent = QueryPart(1.0, ""), [first, *absent]
+        query = ", ".join(filter(None, [first.text, *pictures]))
+        excluded = tuple(Variant(part.weight, part.text) for part in absent)
         return Topic(ONE, query, variants=(Variant(1.0, query), *excluded) if excluded else ())
 
 
@@ -220,7 +238,7 @@ class _Opened(Resource):
     files     of the videos, where found
     folders   of the videos
     video_of  (S,) the number of the video of each shot; -1 where unknown
-    starts    (S,) seconds
+    starts    (S,) seconds, and so are ends
     """
 
     def __init__(
@@ -247,7 +265,7 @@ class _Opened(Resource):
         by_name = {video: number for number, video in enumerate(self.videos)}
         known = [self.shots.get(id) for id in self.ids]
         self.video_of = np.array([by_name[shot.video] if shot else -1 for shot in known], np.int64)
-        self.starts = np.array([shot.start if shot else 0.0 for shot in known])
+        self.starts, self.ends = np.array([(shot.start, shot.end) if shot else (0.0, 0.0) for shot in known]).T
         self.pictured = {id for gallery in galleries.values() for one in gallery.stores for id in Ids(one.pictures[0])}
         self.aspect = self._aspect()
         self.features: dict[str, _Feature] = {}
@@ -266,6 +284,13 @@ class _Opened(Resource):
     def some_shots(self, ids: Sequence[str], /) -> dict[str, Shot]:
         """Those of these shots that are described, by id."""
         return {id: self.shots[id] for id in ids if id in self.shots}
+
+    def timeline(self, numbers: np.ndarray) -> Timeline:
+        """Where the shots with these numbers are, as far as they are described."""
+        places = np.flatnonzero(self.video_of[numbers] >= 0)
+        own = numbers[places]
+        ids = [self.ids[number] for number in own.tolist()]
+        return Timeline(ids, places, self.video_of[own], self.starts[own], self.ends[own])
 
     def there(self, question: Question) -> np.ndarray | None:
         """(S,) whether a shot is where the question asks; None: all are."""
@@ -369,7 +394,7 @@ class Live(Resource):
         for name in (one for stores in self._opened.words.values() for one in stores if question.text):
             path, _, feature = name.partition("::")
             with TextStore(path, feature) as store:
-                for shot, pieces in having_words(store, shots, wordings(question.text)[0].text).items():
+                for shot, pieces in having_words(store, shots, words_of(question.text)).items():
                     found.setdefault(shot, []).extend(pieces)
         return found
 
@@ -460,22 +485,26 @@ class Live(Resource):
             if key in self._remembered:
                 self._remembered.move_to_end(key)
                 return self._remembered[key]
-            chosen = self._chosen(opened, question)
-            vectors = {name: self._vector(one, question.text, question) for name, one in chosen.items()}
-            if question.then:
-                rankings = {name: self._sequences(opened, one, vectors[name], question) for name, one in chosen.items()}
+            steps = _steps(question)
+            chosen = self._chosen(opened, question, steps)
+            vectors = {name: self._vectors(one, steps) for name, one in chosen.items()}
+            there = opened.there(question)
+            if len(steps) > 1:
+                rankings = {
+                    name: self._sequences(opened, one, vectors[name], steps, question) for name, one in chosen.items()
+                }
             else:
-                there = opened.there(question)
-                rankings = {name: self._rank(one, vectors[name], there, question.like) for name, one in chosen.items()}
+                rankings = {name: self._rank(one, vectors[name], there, steps[0].shots) for name, one in chosen.items()}
+            vectors = {name: found[0] for name, found in vectors.items()}
             found = _Base(vectors, rankings | self._words(opened, question))
             self._remembered[key] = found
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
             return found
 
-    def _chosen(self, opened: _Opened, question: Question) -> dict[str, _Feature]:
+    def _chosen(self, opened: _Opened, question: Question, steps: Sequence[TopicStep]) -> dict[str, _Feature]:
         """The features of vectors to search; those without sentences find what is like a shot."""
-        needs_texts = bool(question.text or question.pictures)
+        needs_texts = any(step.topic for step in steps)
         known = {name: one for name, one in opened.features.items() if one.texts or not needs_texts}
         every = [*known, *opened.words]
         if unknown := [name for name in question.features if name not in every]:
@@ -484,10 +513,11 @@ class Live(Resource):
 
     def _words(self, opened: _Opened, question: Question) -> dict[str, dict[str, float]]:
         """The rankings of features of texts, by `stages.search_words`, where some shot has the words of a sentence."""
-        if not question.text or question.pictures or question.like or question.then:
+        steps = question.steps()
+        if question.pictures or not steps[0].parts or len(steps) > 1 or any(part.example for part in steps[0].parts):
             return {}
         there = opened.there(question)
-        topic = Topic(ONE, question.text, variants=tuple(wordings(question.text)))
+        topic = in_steps(Topic(ONE, question.text), steps)
         found = {}
         for name, stores in opened.words.items():
             if name in (question.features or opened.words):
@@ -496,44 +526,36 @@ class Live(Resource):
                 found[name] = {shot: scores[shot] for shot, n in numbers.items() if there is None or there[n]}
         return {name: ranking for name, ranking in found.items() if ranking}
 
-    def _vector(self, one: _Feature, text: str, question: Question) -> np.ndarray:
-        """(D,) of a text with the examples of a question."""
-        variants = (*wordings(text), *(Variant(1.0, path) for path in question.pictures))
-        found = None
-        if variants and one.texts:
-            topics = [Topic(ONE, text, variants=variants)]
-            check_images(topics)
+    def _vectors(self, one: _Feature, steps: Sequence[TopicStep]) -> np.ndarray:
+        """(S, D) of the steps of a question."""
+        topics = [step.topic for step in steps if step.topic]
+        check_images(topics)
+        known: Iterator[np.ndarray] = iter(())
+        if topics and one.texts:
             # For one sentence, threads wait for each other longer than they work.
             with one_thread():
-                found = encoded_by(one.texts, topics)
-        if question.like:
-            found = towards(liked(question.like, one.gallery), found)
-        if found is None:
-            raise SpecError("type what to look for: a sentence, or an example picture")
-        return np.asarray(found.vectors[0])
+                known = iter(encoded_by(one.texts, topics).vectors)
+        return np.array([step_vector(step, next(known) if step.topic else None, one.gallery) for step in steps])
 
     def _rank(
-        self,
-        one: _Feature,
-        vector: np.ndarray,
-        there: np.ndarray | None,
-        without_shots: Sequence[str],
-        depth: int = DEPTH,
+        self, one: _Feature, vectors: np.ndarray, there: np.ndarray | None, examples: Mapping[str, float]
     ) -> dict[str, float]:
         places = one.searched if there is None else Subset(one.gallery, np.flatnonzero(there[one.numbers]))
-        ((found,),) = top_shots([vector[None]], places, depth + len(without_shots), self._machine.threads)
-        return without(found, without_shots, depth)
+        ((found,),) = top_shots([vectors], places, DEPTH + len(examples), self._machine.threads)
+        return without(found, examples, DEPTH)
 
-    def _sequences(self, opened: _Opened, one: _Feature, vector: np.ndarray, question: Question) -> dict[str, float]:
-        """The shots that others follow, as `avs search --then`, of the best `FOLLOWED` of both."""
-        second = replace(question, since=0.0, until=math.inf, like=(), pictures=())
-        runs = [
-            {ONE: self._rank(one, found, opened.there(where), question.like, FOLLOWED)}
-            for found, where in ((vector, question), (self._vector(one, question.then, second), second))
-        ]
-        first, then = runs
-        found = sequence(first, then, opened, question.within, SAID)[ONE] if first[ONE] and then[ONE] else {}
-        return dict(islice(found.items(), DEPTH))
+    def _sequences(
+        self, opened: _Opened, one: _Feature, vectors: np.ndarray, steps: Sequence[TopicStep], question: Question
+    ) -> dict[str, float]:
+        """The shots that begin the best sequences; what follows may start at any time in the video."""
+        scores = every_score(vectors, one.searched, self._machine.threads)
+        later = opened.there(replace(question, since=0.0, until=math.inf))
+        for number, (row, step) in enumerate(zip(scores, steps, strict=True)):
+            there = later if number else opened.there(question)
+            if there is not None:
+                row[~there[one.numbers]] = -np.inf
+            row[one.gallery.places([*step.shots])] = -np.inf
+        return opened.timeline(one.numbers).best(scores, [step.within for step in steps], DEPTH)
 
     def _taught(self, opened: _Opened, base: _Base, marked: Mapping[str, Judgment]) -> dict[str, dict[str, float]]:
         """The rankings of a question, re-ranked by marks."""
@@ -573,7 +595,7 @@ class Live(Resource):
 
     def _confidence(self, opened: _Opened, question: Question, base: _Base) -> dict[str, float]:
         """Of the shots of a plain sentence; others have none."""
-        if question.pictures or question.like or question.then or len(wordings(question.text)) > 1:
+        if question.pictures or not is_plain(question.steps()):
             return {}
         for name in base.vectors:
             sure, ranking = opened.features[name].sure, base.rankings[name]
@@ -739,27 +761,31 @@ def _run_of(answer: LiveAnswer, depth: int) -> Run:
     return {answer.topic: dict(islice(answer.ranking.items(), depth))}
 
 
-def wordings(text: str) -> list[Variant]:
-    """The sentence of a query line with weight 1 and what it excludes with a negative one.
-
-    "a dog on a beach -people -a leash" excludes "people" and "a leash". Raises SpecError for the name of a picture.
-    """
-    first, *others = f" {' '.join(text.split())}".split(" -")
-    found = [Variant(1.0, first.strip())] if first.strip() else []
-    found += [Variant(EXCLUDED, one.strip()) for one in others if any(map(str.isalnum, one))]
-    # Elsewhere the name of a picture is the picture, and a question's text names no files.
-    if named := next((one.text for one in found if is_picture(one.text)), ""):
-        raise SpecError(f"{named!r} reads like the name of a picture; drop the picture itself on the page")
+def _steps(question: Question) -> list[TopicStep]:
+    """The steps of a question, with its pictures in the first one. Raises SpecError where nothing is asked."""
+    question.topic()
+    found = []
+    for number, step in enumerate(question.steps(), start=1):
+        texts = [Variant(part.weight, part.text) for part in step.parts if not part.example]
+        texts += [Variant(1.0, path) for path in question.pictures if number == 1]
+        # An example is a shot, whatever its name: none is a file.
+        shots = {part.text: part.weight for part in step.parts if part.example}
+        topic = Topic(f"{ONE}, step {number}", question.text, variants=tuple(texts)) if texts else None
+        found.append(TopicStep(topic, shots, step.within))
     return found
 
 
 def line_of(topic: Topic) -> str:
     """The query line that asks for a topic of the marks; "" for one that was asked in another way."""
-    line = " -".join(variant.text for variant in topic.variants) if topic.variants else topic.query
+    parts = tuple(QueryPart(weight, text) for weight, text in topic.variants)
+    written = line([QueryStep(parts)]) if parts else topic.query
     if _OTHERWISE.search(topic.query):
         return ""
-    again = Question(line).topic()
-    return line if (again.query, again.variants) == (topic.query, topic.variants) else ""
+    try:
+        again = Question(written).topic()
+    except SpecError:
+        return ""
+    return written if (again.query, again.variants) == (topic.query, topic.variants) else ""
 
 
 def _is_small(gallery: Gallery) -> bool:

@@ -1,7 +1,8 @@
-"""Rerank: new scores for the top shots of runs, from their vectors, a query bank, judgments, or scores made elsewhere.
+"""Rerank: new scores for the top shots of runs, from their vectors, a query bank, judgments, a judge, or other scores.
 
     again = rerank(run, ["frames.h5"], method="framemax", topics="tv22.txt", weight=0.6)
     again = rerank(run, ["videos.h5"], method="feedback", qrels=marks, topics={"query": "a dog on a beach"})
+    again = rerank(run, ["videos.h5"], method="judge:model=smolvlm", topics="tv22.txt", judging=Judging("v.jsonl"))
 
 The scores of the run and of the method are min-max normalised and interpolated; shots that are not reranked stay below
 those that are, in their order. With judgments, the shots judged relevant come first and those judged irrelevant last.
@@ -11,16 +12,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from avs_cli.core.device import prepare
+from avs_cli.core.device import Place, prepare
+from avs_cli.core.judges import judges
 from avs_cli.core.search.exact import shot_units, top_shots
 from avs_cli.core.search.feedback import with_marks
-from avs_cli.core.search.rerankers import rerankers, weight_of
-from avs_cli.core.search.rerankers.candidates import Bank, Candidates, Marks, evidence_of, joined
+from avs_cli.core.search.rerankers import depth_of, rerankers, weight_of
+from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, GalleryBank, Marks, joined, needs_of
+from avs_cli.core.search.sinkhorn import query_scalings
 from avs_cli.errors import AvsError, MismatchError, SpecError, few
 from avs_cli.io.store.compatibility import Comparison
 from avs_cli.io.store.reader import Gallery, open_gallery
@@ -30,9 +34,13 @@ from avs_cli.io.text.trec import read_qrels
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, Runs, comparison, given_runs, path_names
+from avs_cli.stages.judge import Judging, judge_shots
+from avs_cli.stages.runtime import runtime
 from avs_cli.stages.topic_texts import Topics, read
 from avs_cli.stages.topics import TopicVectors, check_images, encoded, stored
-from avs_cli.types import Qrels, Run, Topic, ranked
+from avs_cli.types import Block, Qrels, Run, Seeing, Topic, ranked
+
+__all__ = ["Judging", "rerank", "rerank_runs"]
 
 Method = Callable[[Candidates], np.ndarray]
 
@@ -45,9 +53,11 @@ def rerank(
     topics: Topics | None = None,
     vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
+    gallery_bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
-    depth: int = 1000,
+    judging: Judging | None = None,
+    depth: int | None = None,
     weight: float | None = None,
     weights: FilePath | None = None,
     allow_mismatch: bool = False,
@@ -64,8 +74,10 @@ def rerank(
         topics=topics,
         vectors=vectors,
         bank=bank,
+        gallery_bank=gallery_bank,
         scores=scores,
         qrels=qrels,
+        judging=judging,
         depth=depth,
         weight=weight,
         weights=weights,
@@ -86,9 +98,11 @@ def rerank_runs(
     topics: Topics | None = None,
     vectors: FilePath | TopicVectors = "",
     bank: FilePath = "",
+    gallery_bank: FilePath = "",
     scores: FilePath | Run = "",
     qrels: FilePath | Qrels = "",
-    depth: int = 1000,
+    judging: Judging | None = None,
+    depth: int | None = None,
     weight: float | None = None,
     weights: FilePath | None = None,
     allow_mismatch: bool = False,
@@ -106,39 +120,55 @@ def rerank_runs(
                     731-750,761; None: all. A method that needs queries encodes their texts, unless `vectors` is given
     vectors         a store of topics, encoded already; or their vectors
     bank            a store of other texts, such as training captions
+    gallery_bank    a store of other shots, such as training videos
     scores          for the method `scores`: a run, a file of topic, shot and score or of shot and score, or its content
                     as a run, where the topic "" stands for all
     qrels           for the method `feedback`: judgments of some shots, in the run or not. Topics without any keep their
                     scores
-    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, but 1 for `diverse`, and 0.75
-                    for `feedback` with queries
-    weights         a local checkpoint of the gallery's model, to encode topics with
+    judging         for the method `judge`: where verdicts are kept, a budget, and where the videos are
+    depth           None: 1000, but 100 for `judge`
+    weight          of the method's score; the run's score has 1 - `weight`. None: 0.5, but 1 for `diverse` and `judge`,
+                    and 0.75 for `feedback` with queries
+    weights         a local checkpoint of the gallery's model, to encode topics with, or of the judge
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
     threads         CPU threads; 0: all cores
     engine          workers of a cluster that rerank instead of this process, some topics each; the result is the same
-    Notes topics without a judgment, and judged shots that the gallery lacks. Raises SpecError for evidence that the
-    method lacks or does not use, MismatchError for a run without any of the topics, for a topic without a query, for
-    shots that the gallery lacks, and for judgments of none of the topics.
+    Notes topics without a judgment, judged shots that the gallery lacks, and what `stages.judge` notes. Raises
+    SpecError for evidence that the method lacks or does not use, MismatchError for a run without any of the topics,
+    for a topic without a query, for shots that the gallery lacks, and for judgments of none of the topics.
     """
     score = rerankers.load(method)
-    used = evidence_of(score)
-    evidence_given = {"gallery": gallery, "queries": vectors, "bank": bank, "scores": scores, "qrels": qrels}
-    for kind, given in evidence_given.items():
-        if given and kind not in used:
+    used, seeing = needs_of(score)
+    depth = depth_of(method) if depth is None else depth
+    for kind, given in (
+        ("gallery", gallery),
+        ("queries", vectors),
+        ("bank", bank),
+        ("gallery bank", gallery_bank),
+        ("scores", scores),
+        ("qrels", qrels),
+    ):
+        if given and kind not in used and not (kind == "gallery" and seeing):
             raise SpecError(f"{method} uses no {'vectors of topics' if kind == 'queries' else kind}")
     if "qrels" in used and not qrels:
         raise SpecError(f"{method} needs judged shots; give --qrels FILE")
+    if judging is not None and seeing is None:
+        raise SpecError(f"{method} asks no judge")
     opened: Gallery | None = None
     if isinstance(gallery, Gallery):
         opened, stores = gallery, [f"{one.path}::{one.feature}" for one in gallery.stores]
     else:
         stores = path_names(gallery)
-    check_readable(engine, [*stores, str(bank)])
+    check_readable(engine, [*stores, str(bank), str(gallery_bank)])
     machine = prepare(device, threads)
     texts, wanted = _wanted(topics)
     named = given_runs(runs)
     selected = _selected({one.where: one.read() for one in named}, wanted, report)
+    log_odds: Run | None = None
+    if seeing is not None:
+        log_odds = _judged(selected, gallery, texts, seeing, depth, judging or Judging(), machine, weights, report)
+        opened, stores = None, []
     with ExitStack() as stack:
         shots = opened
         if shots is None and stores:
@@ -151,23 +181,49 @@ def rerank_runs(
             check_images(texts, str(topics) if isinstance(topics, str | Path) else "")
             queries = dict(zip(*encoded(texts, shots, machine.device, machine.threads, weights), strict=True))
         weight = weight_of(method, bool(queries)) if weight is None else weight
+        outside = (scores if isinstance(scores, dict) else read_verdicts(str(scores))) if scores else None
         evidence = _Evidence(
             shots,
             queries,
-            (scores if isinstance(scores, dict) else read_verdicts(str(scores))) if scores else None,
+            outside if log_odds is None else log_odds,
             (qrels if isinstance(qrels, dict) else read_qrels(str(qrels))) if qrels else None,
+            "score in --scores" if log_odds is None else "verdict",
         )
         by_run = {where: _candidates(where, run, evidence, depth, report) for where, run in selected.items()}
-        others = _bank(str(bank), shots, machine.threads) if bank and shots is not None else None
+        banks = _banks(str(bank), str(gallery_bank), shots, machine.threads)
         if engine is None:
             again = {
-                where: {topic: _again(one, score, shots, others, weight) for topic, one in topics.items()}
+                where: {topic: _again(one, score, shots, banks, weight) for topic, one in topics.items()}
                 for where, topics in by_run.items()
             }
         else:
-            how = _Reranking(method, stores, str(bank), weight, threads or engine.cores)
+            how = _Reranking(method, stores, str(bank), str(gallery_bank), weight, threads or engine.cores)
             again = _again_elsewhere(engine, how, by_run)
     return {one.name: again[one.where] for one in named}
+
+
+def _judged(
+    runs: Mapping[str, Run],
+    gallery: Paths | Gallery,
+    texts: Sequence[Topic],
+    seeing: Seeing,
+    depth: int,
+    judging: Judging,
+    machine: Place,
+    weights: FilePath | None,
+    report: Reporter,
+) -> Run:
+    """The log-odds of the shots to rerank, from the judge; raises SpecError without topics or a gallery."""
+    if not texts:
+        raise SpecError("a judge reads the topics; give --topics FILE")
+    if not gallery:
+        raise SpecError("a judge looks at the shots, which stores describe; give --gallery STORE")
+    one = judging.judge
+    if one is None:
+        of_model = runtime(machine.device, machine.threads, None if weights is None else str(weights))
+        one = judges.load(seeing.model)(of_model, seeing)
+    found = judge_shots(runs, gallery, texts, one, depth=depth, judging=judging, workers=machine.workers, report=report)
+    return found.log_odds
 
 
 def _wanted(topics: Topics | None) -> tuple[list[Topic], list[str] | None]:
@@ -200,13 +256,15 @@ class _Evidence(NamedTuple):
     """The evidence for reranking.
 
     queries   topic -> (D,)
-    verdicts  topic -> shot -> score; the topic "" stands for all
+    verdicts  topic -> shot -> score, or log-odds of a judge; the topic "" stands for all
+    kind      what these are, for a note
     """
 
     shots: Gallery | None
     queries: Mapping[str, np.ndarray]
     verdicts: Run | None
     qrels: Qrels | None
+    kind: str
 
 
 class _MarkedShots(NamedTuple):
@@ -229,7 +287,7 @@ class _TopicCandidates(NamedTuple):
     chosen  the shots to rerank, in the order of the run
     places  of these in the gallery, if there is one
     query   (D,)
-    judged  the external scores of the shots
+    judged  the external scores of the shots, or the log-odds of a judge
     marked  the judged shots, wherever in the gallery
     """
 
@@ -268,7 +326,7 @@ def _candidates(name: str, run: Run, evidence: _Evidence, depth: int, report: Re
         rows = np.array([places[shot] for shot in chosen], np.int64) if evidence.shots is not None else None
         by_topic[topic] = _TopicCandidates(scores, chosen, rows, queries.get(topic), judged, marks.get(topic))
     if without:
-        report.note(f"{name}: {without} shots have no score in --scores and stay below those that have one")
+        report.note(f"{name}: {without} shots have no {evidence.kind} and stay below those that have one")
     return by_topic
 
 
@@ -301,8 +359,15 @@ def _marks(name: str, run: Run, qrels: Qrels, shots: Gallery | None, report: Rep
     return marks
 
 
+class _Banks(NamedTuple):
+    """The query bank and the gallery bank, if they are given."""
+
+    queries: Bank | None = None
+    shots: GalleryBank | None = None
+
+
 def _again(
-    one: _TopicCandidates, score: Method, shots: Gallery | None, bank: Bank | None, weight: float
+    one: _TopicCandidates, score: Method, shots: Gallery | None, banks: _Banks, weight: float
 ) -> dict[str, float]:
     """One topic, reranked."""
     scores, chosen, places, query, judged, marked = one
@@ -310,7 +375,8 @@ def _again(
         return dict(scores)
     block = shots.take(places) if shots is not None and places is not None else None
     marks = marked.vectors(shots) if shots is not None and marked else None
-    candidates = Candidates(chosen, np.array([scores[shot] for shot in chosen]), block, query, bank, judged, marks)
+    given = np.array([scores[shot] for shot in chosen])
+    candidates = Candidates(chosen, given, block, query, banks.queries, judged, marks, judged, banks.shots)
     again = joined(scores, chosen, score(candidates), weight)
     return with_marks(again, marked.liked, marked.disliked) if marked else again
 
@@ -321,6 +387,7 @@ class _Reranking(NamedTuple):
     method: str
     gallery: Sequence[str]
     bank: str
+    gallery_bank: str
     weight: float
     threads: int
 
@@ -357,8 +424,8 @@ def _rerank_topics(task: _Topics) -> list[dict[str, float]]:
     with ExitStack() as stack:
         # The command has compared and reported.
         shots = stack.enter_context(open_gallery(how.gallery, Comparison(force=True))) if how.gallery else None
-        bank = _bank(how.bank, shots, threads) if how.bank and shots is not None else None
-        return [_again(one, score, shots, bank, how.weight) for _, _, one in task.topics]
+        banks = _banks(how.bank, how.gallery_bank, shots, threads)
+        return [_again(one, score, shots, banks, how.weight) for _, _, one in task.topics]
 
 
 def _places(shots: Gallery | None, name: str, wanted: set[str]) -> dict[str, int]:
@@ -372,13 +439,28 @@ def _places(shots: Gallery | None, name: str, wanted: set[str]) -> dict[str, int
     return places
 
 
-def _bank(name: str, shots: Gallery, threads: int) -> Bank:
-    """The query bank; its top shots are computed on demand."""
-    vectors = stored(name, shots).vectors
+def _banks(queries: str, others: str, shots: Gallery | None, threads: int) -> _Banks:
+    """The banks of these names; what the whole gallery says of them is computed on demand.
+
+    Raises MismatchError for banks of another space than the gallery.
+    """
+    if shots is None or not queries:
+        return _Banks()
+    vectors = stored(queries, shots).vectors
 
     @cache
     def favourites() -> frozenset[str]:
         (best,) = top_shots([vectors], shots, 1, threads)
         return frozenset(shot for ranking in best for shot in ranking)
 
-    return Bank(vectors, favourites)
+    bank = Bank(vectors, favourites)
+    if not others:
+        return _Banks(bank)
+    around = Block(*stored(others, shots))
+
+    @cache
+    def scalings(tau: float, iterations: int) -> np.ndarray:
+        count = len(shots) + len(around.ids)
+        return query_scalings(vectors, lambda: chain(shots.blocks(), [around]), count, tau, iterations, CELLS)
+
+    return _Banks(bank, GalleryBank(around.vectors, scalings))

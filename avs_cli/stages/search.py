@@ -1,6 +1,7 @@
 """Search: the best shots for each topic, in a feature's own space or by trained heads.
 
     run = search(["gallery.h5"], {"661": "a hang glider floating in the sky"})
+    run = search(["gallery.h5"], {"a": "a dog runs > it jumps into water < 20s", "b": "a beach -people"})
     run = search(["gallery.h5"], like=["beach_12"])                                  # {"query": {…}}
     runs = search_heads(["clip.h5", "blip.h5"], "tv22.txt", ["laff.safetensors"])    # {"laff": run}
 
@@ -11,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from avs_cli.core.device import prepare
 from avs_cli.core.encoders import encoders
 from avs_cli.core.search.confidence import DOUBTFUL, Calibration, Confidence, check_share
 from avs_cli.core.search.exact import Cosine, top_shots
-from avs_cli.core.search.feedback import moved
 from avs_cli.errors import MismatchError, SpecError, few
 from avs_cli.io.store.reader import Gallery, open_gallery
 from avs_cli.provenance import HEAD
@@ -28,9 +27,21 @@ from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
 from avs_cli.stages.search_heads import FeatureWeight, HeadSearch, search_heads, searching_heads
+from avs_cli.stages.search_steps import rank_steps, step_vectors
 from avs_cli.stages.search_stores import StoreSearch, search_stores
-from avs_cli.stages.topic_texts import Field, Topics, file_of, is_image, read, wordings_of
-from avs_cli.stages.topics import TopicVectors, check_images, checked, encoded, liked, other_sentences, stored
+from avs_cli.stages.topic_texts import (
+    Field,
+    Negation,
+    Topics,
+    TopicStep,
+    file_of,
+    ids_of,
+    is_image,
+    read,
+    steps_of,
+    wordings_of,
+)
+from avs_cli.stages.topics import check_images, encoded, other_sentences, stored
 from avs_cli.types import Run, Topic
 
 __all__ = [
@@ -57,6 +68,7 @@ def search(
     vectors: FilePath = "",
     weights: FilePath | None = None,
     field: Field | None = None,
+    negation: Negation = "subtract",
     like: Sequence[str] = (),
     depth: int = 1000,
     at_least: float = 0.0,
@@ -69,10 +81,12 @@ def search(
     """The `depth` shots of the highest cosine for each topic; of a shot with several vectors, the best counts.
 
     gallery         feature stores of one feature, FILE or FILE::FEATURE
-    topics          what to search for; with `vectors`, which topics of that store (None: all)
+    topics          what to search for, as queries of `core.search.queries`; with `vectors`, which topics of that store
+                    (None: all)
     vectors         a store of topics, encoded already
     weights         a local checkpoint of the gallery's model, to encode topics with
     field           the text of each topic; None: "query", or that of `vectors`
+    negation        what becomes of parts of a query that are to be absent
     like            shots of the gallery to search with, alone (as the topic "query") or beside topics, which move
                     towards them as by feedback; they are left out of the run
     at_least        leave out shots of a lower confidence, from 0 to 1; see `core.search.confidence`
@@ -87,6 +101,7 @@ def search(
         vectors=vectors,
         weights=weights,
         field=field,
+        negation=negation,
         like=like,
         depth=depth,
         at_least=at_least,
@@ -122,6 +137,7 @@ def searching(
     vectors: FilePath = "",
     weights: FilePath | None = None,
     field: Field | None = None,
+    negation: Negation = "subtract",
     like: Sequence[str] = (),
     depth: int = 1000,
     at_least: float = 0.0,
@@ -144,25 +160,29 @@ def searching(
         raise SpecError("a search needs topics, their vectors or shots to search with")
     if like and (at_least or confidence == "always"):
         raise SpecError("confidences are those of sentences, and not of shots to search with")
+    if vectors and negation != "subtract":
+        raise SpecError(f"negation {negation}: the topics of a store are encoded already")
     stores = path_names(gallery)
     check_readable(engine, stores)
     with open_gallery(stores, comparison(allow_mismatch, report)) as shots:
         if not len(shots):
             raise MismatchError(f"{', '.join(stores)}: no shots to search")
         # A store's topics are encoded already: their texts only say which of them to search for.
-        wanted = None if topics is None else read(topics, "query" if vectors else field or "query")
-        if wanted is not None and not vectors:
+        wanted = None if topics is None or vectors else read(topics, field or "query", negation)
+        if wanted is not None:
             check_images(wanted, file_of(topics))
         machine = prepare(device, threads)
         begun = time.perf_counter()
-        queries = None
+        known = None
+        asked = {topic.id: steps_of(topic, like) for topic in wanted or []}
         if vectors:
-            queries = stored(str(vectors), shots, None if wanted is None else [topic.id for topic in wanted], field)
-        elif wanted is not None:
-            queries = encoded(wanted, shots, machine.device, machine.threads, weights)
-        examples = list(dict.fromkeys(like))
-        if examples or queries is None:
-            queries = towards(liked(examples, shots), queries)
+            known = stored(str(vectors), shots, None if topics is None else ids_of(topics), field)
+            asked = {topic: [TopicStep(None, dict.fromkeys(like, 1.0))] for topic in known.ids}
+        elif texts := [step.topic for steps in asked.values() for step in steps if step.topic]:
+            known = encoded(texts, shots, machine.device, machine.threads, weights, negation)
+        elif not asked:
+            asked = {"query": [TopicStep(None, dict.fromkeys(like, 1.0))]}
+        queries = step_vectors(asked, known, shots)
 
         def best(vectors: np.ndarray, depth: int) -> list[dict[str, float]]:
             if engine is None:
@@ -171,8 +191,7 @@ def searching(
             scorer = partial(Cosine, vectors)
             return search_stores(engine, [StoreSearch(name, scorer, depth, threads or engine.cores) for name in stores])
 
-        rankings = [without(found, examples, depth) for found in best(queries.vectors, depth + len(examples))]
-        run: Run = dict(zip(queries.ids, rankings, strict=True))
+        run = rank_steps(asked, queries, shots, depth, best, machine.threads if engine is None else None, report)
         seconds = time.perf_counter() - begun
         sure = None
         if at_least or confidence == "always" or (confidence == "cheap" and not like and is_cheap(shots, wanted)):
@@ -181,21 +200,6 @@ def searching(
             doubt(run, sure, report)
             run = at_least_so_sure(run, sure, at_least) if at_least else run
         yield GallerySearch(run, seconds, shots, sure)
-
-
-def towards(examples: np.ndarray, queries: TopicVectors | None) -> TopicVectors:
-    """The queries moved towards examples (L, D); without any, what the examples alone make, as the topic "query"."""
-    none = np.empty((0, examples.shape[1]))
-    if queries is None:
-        return checked(TopicVectors(["query"], moved(None, examples, none)[None]))
-    return checked(TopicVectors(queries.ids, np.array([moved(vector, examples, none) for vector in queries.vectors])))
-
-
-def without(ranking: dict[str, float], shots: Sequence[str], depth: int) -> dict[str, float]:
-    """The best `depth` of a ranking, without these shots."""
-    if not shots:
-        return ranking
-    return dict(islice(((shot, score) for shot, score in ranking.items() if shot not in shots), depth))
 
 
 def calibration(provenance: Mapping[str, Any]) -> Calibration | None:
@@ -214,12 +218,16 @@ def against_chance(bank: Sequence[Mapping[str, float]], gallery: Gallery) -> Con
 
 def is_cheap(shots: Gallery, topics: Sequence[Topic] | None) -> bool:
     """Whether confidences cost little beside the search itself, and are probabilities."""
+    if any(topic.variants or topic.steps for topic in topics or []):
+        return False
     known = isinstance(shots.provenance.get("spec"), str) and HEAD not in shots.provenance
     return known and len(shots) <= FEW and bool(calibration(shots.provenance)) and not _pictured(topics or [])
 
 
 def check_sentences(topics: Sequence[Topic]) -> None:
-    """Raises MismatchError for a topic with an example image, whose cosines are not those of a sentence."""
+    """Raises MismatchError for a topic with an example image or steps, whose scores are not those of a sentence."""
+    if stepped := next((topic.id for topic in topics if topic.steps), ""):
+        raise MismatchError(f"topic {stepped} is a sequence or has examples, and confidences are those of sentences")
     if pictured := _pictured(topics):
         raise MismatchError(f"topic {pictured} has an example image, and confidences are those of sentences")
 

@@ -1,5 +1,6 @@
 """Search by trained heads: the best shots for each topic, for all heads in one pass over the gallery."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from avs_cli.core.device import prepare
-from avs_cli.errors import MismatchError
+from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.reader import Gallery
 from avs_cli.reporting import LOGGED, Reporter
 from avs_cli.stages.engine import Engine, check_readable
 from avs_cli.stages.head_ranking import Missing, TimedRun, join, merged, rank, rank_stored
 from avs_cli.stages.head_ranking_tasks import HeadSearching, rank_elsewhere
 from avs_cli.stages.inputs import FilePath, Paths, comparison, path_names
-from avs_cli.stages.topic_texts import Field, Topics, file_of, of_field, read
+from avs_cli.stages.sequences import in_sequences
+from avs_cli.stages.topic_texts import Field, Negation, Topics, file_of, of_field, read, steps_of
 from avs_cli.stages.topics import (
     NO_WEIGHTS,
     TextFeatures,
@@ -42,6 +44,7 @@ def search_heads(
     vectors: Paths = (),
     weights: Mapping[str, FilePath] = NO_WEIGHTS,
     field: Field | None = None,
+    negation: Negation = "subtract",
     missing: Missing = "error",
     depth: int = 1000,
     allow_mismatch: bool = False,
@@ -57,6 +60,7 @@ def search_heads(
     vectors         stores of the heads' text features; features that they lack are encoded
     weights         text feature -> a local checkpoint of its encoder
     field           the text of each topic; None: "query", or that of `vectors`
+    negation        what becomes of parts of a query that are to be absent: "subtract" or "sentence"
     missing         shots that lack some of a head's features: "error", "skip", or "zero" for vectors of zeros
     allow_mismatch  note where vectors come from different models, instead of raising MismatchError
     device          auto (a GPU if there is one), cpu, cuda, cuda:1, mps …
@@ -71,6 +75,7 @@ def search_heads(
         vectors=vectors,
         weights=weights,
         field=field,
+        negation=negation,
         missing=missing,
         depth=depth,
         allow_mismatch=allow_mismatch,
@@ -123,6 +128,8 @@ class HeadSearch:
             )
         for one, texts in zip(self.heads, self.texts, strict=True):
             run = self.runs[one.name].run
+            if len(run) < len(self.wordings.topics):
+                raise MismatchError("no weights of features for sequences: they are those of single shots")
             names = [part["name"] for part in (*one.description["texts"], *one.description["encoders"])]
             with torch.inference_mode():
                 of_texts = one.head.text_weights(texts.vectors, self.wordings.texts)
@@ -150,6 +157,7 @@ def searching_heads(
     vectors: Paths = (),
     weights: Mapping[str, FilePath] = NO_WEIGHTS,
     field: Field | None = None,
+    negation: Negation = "subtract",
     missing: Missing = "error",
     depth: int = 1000,
     allow_mismatch: bool = False,
@@ -162,15 +170,23 @@ def searching_heads(
     from avs_cli.io.store.galleries import Galleries
     from avs_cli.stages.heads import load_heads, stored_vectors
 
+    if negation == "deo":
+        raise SpecError("negation deo moves vectors in the space of a gallery; with heads, use subtract or sentence")
     check_readable(engine, path_names(gallery))
     compared = comparison(allow_mismatch, report)
-    given = read(topics)
+    given = read(topics, negation=negation)
     check_images(given, file_of(topics))
     machine = prepare(device, threads)
     loaded = load_heads(path_names(heads), machine.device)
     with Galleries(path_names(gallery), compared) as shots, Galleries(path_names(vectors), compared) as text_stores:
         chosen = field_of_heads(loaded, text_stores, field)
-        wordings = all_wordings(of_field(given, chosen, file_of(topics)))
+        asked = {topic.id: steps_of(topic) for topic in of_field(given, chosen, file_of(topics))}
+        every = [step for steps in asked.values() for step in steps]
+        if shot := next((shot for step in every for shot in step.shots), ""):
+            raise MismatchError(f"like:{shot} is a shot, and heads take text only")
+        wordings = all_wordings([step.topic for step in every if step.topic])
+        # Any shot may be part of the best sequence.
+        searched = sys.maxsize if len(every) > len(asked) else depth
         stored_of = stored_vectors(loaded, shots)
         computed = [one for one in loaded if one.path not in stored_of]
         if missing != "error" and not computed:
@@ -181,20 +197,23 @@ def searching_heads(
         of_computed = [vectors_of[one.path] for one in computed]
         runs: list[TimedRun] = []
         if joined is not None and engine is None:
-            runs = rank(computed, of_computed, wordings, joined, depth, machine.threads, missing)
+            runs = rank(computed, of_computed, wordings, joined, searched, machine.threads, missing)
         elif joined is not None and engine is not None:
             names = path_names(gallery), [one.path for one in computed]
-            how = HeadSearching(*names, [], wordings, missing, depth, device, threads or engine.cores)
+            how = HeadSearching(*names, [], wordings, missing, searched, device, threads or engine.cores)
             runs = rank_elsewhere(engine, how, computed, of_computed, len(joined))
         found = {one.path: run for one, run in zip(computed, runs, strict=True)}
         for one in loaded:
             if one.path in stored_of:
                 held = shots.features[stored_of[one.path]]
                 some_threads = machine.threads if engine is None else threads or engine.cores
-                found[one.path] = rank_stored(one, vectors_of[one.path], wordings, held, depth, some_threads, engine)
+                found[one.path] = rank_stored(one, vectors_of[one.path], wordings, held, searched, some_threads, engine)
+        shown = joined or shots.features[stored_of[loaded[0].path]]
         timed = {
-            one.name: TimedRun(found[one.path].run, features.seconds + found[one.path].seconds)
+            one.name: TimedRun(
+                in_sequences(found[one.path].run, asked, shown, depth, report),
+                features.seconds + found[one.path].seconds,
+            )
             for one, features in zip(loaded, texts, strict=True)
         }
-        shown = joined or shots.features[stored_of[loaded[0].path]]
         yield HeadSearch(timed, shown, loaded, wordings, texts, [*stored_of])

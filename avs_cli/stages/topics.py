@@ -19,6 +19,7 @@ import torch
 from avs_cli.core.encoders import Encoder, encoders
 from avs_cli.core.search.confidence import sentences
 from avs_cli.core.search.exact import blend, shot_units
+from avs_cli.core.search.negation import optimized
 from avs_cli.errors import FEW, MismatchError, SpecError
 from avs_cli.io.cache import remembered
 from avs_cli.io.store.compatibility import Comparison, is_imported
@@ -26,7 +27,7 @@ from avs_cli.io.store.reader import Gallery, open_store
 from avs_cli.provenance import HEAD
 from avs_cli.stages.inputs import FilePath
 from avs_cli.stages.runtime import runtime
-from avs_cli.stages.topic_texts import is_image, wordings_of
+from avs_cli.stages.topic_texts import Negation, is_image, wordings_of
 from avs_cli.types import Block, Failure, Shot, Topic
 
 if TYPE_CHECKING:
@@ -123,7 +124,10 @@ def check_images(topics: Sequence[Topic], path: str = "") -> None:
 
     for topic in topics:
         where = f"{path}: topic {topic.id}: " if path else f"topic {topic.id}: " if len(topics) > 1 else ""
-        for _, text in wordings_of(topic):
+        parts = [part for step in topic.steps for part in step.parts]
+        for text in (
+            [part.text for part in parts if not part.example] if parts else [two[1] for two in wordings_of(topic)]
+        ):
             if is_picture(text) and not Path(text).is_file():
                 suffix = Path(text).suffix
                 raise MismatchError(f"{where}{text}: no such image; text ending in {suffix} is read as a path")
@@ -157,18 +161,22 @@ def encode_wordings(encoder: Encoder, spec: str, wordings: Sequence[str]) -> lis
     return [of_images[text] if text in of_images else next(of_texts) for text in wordings]
 
 
-def encode_topics(encoder: Encoder, spec: str, topics: Sequence[Topic]) -> list[np.ndarray]:
+def encode_topics(
+    encoder: Encoder, spec: str, topics: Sequence[Topic], negation: Negation = "subtract"
+) -> list[np.ndarray]:
     """A vector of each topic, (D,), or (W, D) if the encoder is word-level; several wordings are blended.
 
-    spec  the name of the encoder in errors
+    spec      the name of the encoder in errors
+    negation  "deo" optimizes the vector of a topic that has wordings of negative weight
     Raises MismatchError for wordings that the encoder cannot take or blend.
     """
     if encoder.word_level and (many := next((topic.id for topic in topics if len(topic.variants) > 1), "")):
         raise MismatchError(f"topic {many} has several wordings, which cannot be combined: {spec} is word-level")
     wordings = list(dict.fromkeys(text for topic in topics for _, text in wordings_of(topic)))
     vectors = dict(zip(wordings, encode_wordings(encoder, spec, wordings), strict=True))
+    blended = optimized if negation == "deo" else blend
     return [
-        blend(np.array([vectors[text] for _, text in topic.variants]), [weight for weight, _ in topic.variants])
+        blended(np.array([vectors[text] for _, text in topic.variants]), [weight for weight, _ in topic.variants])
         if topic.variants and not encoder.word_level
         else vectors[wordings_of(topic)[0][1]]
         for topic in topics
@@ -212,19 +220,24 @@ class TopicVectors(NamedTuple):
 
 
 def encoded(
-    topics: Sequence[Topic], gallery: Gallery, device: str = "cpu", threads: int = 1, weights: FilePath | None = None
+    topics: Sequence[Topic],
+    gallery: Gallery,
+    device: str = "cpu",
+    threads: int = 1,
+    weights: FilePath | None = None,
+    negation: Negation = "subtract",
 ) -> TopicVectors:
     """Topics encoded with the text tower that the gallery's provenance names, and local weights if given.
 
     Raises MismatchError for a gallery without a text model and for weights that are not the gallery's, SpecError for a
     model that has no vector for a text.
     """
-    return encoded_by(text_encoder(gallery, device, threads, weights), topics)
+    return encoded_by(text_encoder(gallery, device, threads, weights), topics, negation)
 
 
-def encoded_by(texts: SentenceEncoder, topics: Sequence[Topic]) -> TopicVectors:
+def encoded_by(texts: SentenceEncoder, topics: Sequence[Topic], negation: Negation = "subtract") -> TopicVectors:
     """As `encoded`, with an encoder that is loaded."""
-    vectors = encode_topics(texts.encoder, texts.spec, topics)
+    vectors = encode_topics(texts.encoder, texts.spec, topics, negation)
     # A single text goes through the same path: vectors are normalised.
     pairs = zip(topics, vectors, strict=True)
     found = np.array([vector if topic.variants else blend(vector[None], [1.0]) for topic, vector in pairs])

@@ -10,7 +10,7 @@ import pytest
 
 from avs_cli.cli import exit_code
 from avs_cli.core.search.rerankers import rerankers
-from avs_cli.core.search.rerankers.candidates import evidence_of
+from avs_cli.core.search.rerankers.candidates import needs_of
 
 TRAIN = "train c.txt --video v.h5 --text bow -o h.safetensors"
 SEARCH = "search g.h5 -q dog"
@@ -96,6 +96,8 @@ def test_a_setting_for_other_runs_is_no_mistake(avs: Callable[..., Any], tmp_pat
         ("framemax", {"gallery", "queries"}),
         ("hubness", {"gallery", "queries", "bank"}),
         ("hubness:kind=qbnorm", {"gallery", "queries", "bank"}),
+        ("hubness:kind=dbnorm", {"gallery", "queries", "bank", "gallery bank"}),
+        ("hubness:kind=dbsn", {"gallery", "queries", "bank", "gallery bank"}),
         ("neighbours", {"gallery", "queries"}),
         ("neighbours:kind=hubs", {"gallery"}),
         ("scores", {"scores"}),
@@ -105,7 +107,7 @@ def test_a_setting_for_other_runs_is_no_mistake(avs: Callable[..., Any], tmp_pat
     ],
 )
 def test_what_a_method_of_reranking_looks_at(method: str, looks_at: set[str]) -> None:
-    assert evidence_of(rerankers.load(method)) == looks_at
+    assert needs_of(rerankers.load(method)).evidence == looks_at
 
 
 def test_a_table_on_a_terminal_has_no_tag(capsys: pytest.CaptureFixture[str]) -> None:

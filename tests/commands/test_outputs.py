@@ -149,5 +149,6 @@ def test_every_output_is_marked(name: str) -> None:
         "target",
         "tensorboard",
         "times",
+        "verdicts",
     }
     assert {one.name for one in command.params} & called == set(cli.parameters(command).outputs)

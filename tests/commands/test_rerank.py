@@ -1,22 +1,26 @@
 """Reranking: what every method keeps to, each method's arithmetic, and the command."""
 
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_judges
+from films import noise_film
 from pytest import approx
 from stores import store
 
 from avs_cli.core.search.rerankers import rerankers
-from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, Marks, joined
+from avs_cli.core.search.rerankers.candidates import CELLS, Bank, Candidates, GalleryBank, Marks, joined
 from avs_cli.core.search.rerankers.neighbours import hubs
 from avs_cli.errors import FormatError, SpecError
 from avs_cli.io.text.scores import read_verdicts
 from avs_cli.io.text.trec import read_run
-from avs_cli.types import Block
+from avs_cli.types import Block, Shot, ranked
 
 Avs = Callable[..., tuple[int, str]]
 METHODS = [
@@ -24,6 +28,8 @@ METHODS = [
     "neighbours:kind=hubs,k=2",
     "neighbours:k=2,expand=1",
     "hubness:kind=qbnorm",
+    "hubness:kind=dbnorm",
+    "hubness:kind=dbsn,tau=0.2",
     "feedback:kind=nearest",
 ]
 
@@ -38,17 +44,22 @@ def candidates(count: int, seed: int = 0) -> Candidates:
     outside = rng.random(count)
     block = Block(shots, vectors, offsets)
     marks = Marks(rng.normal(size=(2, 5)), rng.normal(size=(1, 5)))
-    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks)
+    odds = rng.normal(size=count)
+    around = GalleryBank(rng.normal(size=(4, 5)).astype(np.float32), lambda tau, iterations: np.arange(7) / iterations)
+    return Candidates(shots, rng.random(count), block, rng.normal(size=5), bank, outside, marks, odds, around)
 
 
 def in_order(given: Candidates, order: list[int]) -> Candidates:
-    assert given.block is not None and given.block.offsets is not None and given.outside is not None
+    assert given.block is not None and given.block.offsets is not None
+    assert given.outside is not None and given.verdicts is not None
     ends = given.block.offsets
     rows = [given.block.vectors[ends[k] : ends[k + 1]] for k in order]
     shots = [given.shots[k] for k in order]
     block = Block(shots, np.concatenate(rows), np.concatenate([[0], np.cumsum([len(some) for some in rows])]))
-    outside = given.outside[order]
-    return Candidates(shots, given.scores[order], block, given.query, given.bank, outside, given.marks)
+    outside, odds = given.outside[order], given.verdicts[order]
+    return Candidates(
+        shots, given.scores[order], block, given.query, given.bank, outside, given.marks, odds, given.around
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -76,6 +87,7 @@ def test_one_shot_alone_is_ranked_too(name: str) -> None:
         ("diverse", "give --gallery"),
         ("hubness", "give --topics FILE or --vectors STORE"),
         ("scores", "give --scores FILE"),
+        ("judge", "give --gallery STORE and --topics FILE"),
     ],
 )
 def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
@@ -90,6 +102,7 @@ def test_what_a_method_lacks_is_asked_for(name: str, told: str) -> None:
         "neighbours:expand=0",
         "neighbours:share=-1",
         "hubness:k=0",
+        "hubness:iterations=0",
         "feedback:like=-1",
         "diverse:fold=-1",
     ],
@@ -111,6 +124,16 @@ def test_a_shot_that_many_are_near_to_gets_the_logarithm_of_their_number() -> No
     assert hubs(likeness, 2) == approx(np.log([1 + 3, 1 + 5, 1 + 2, 1 + 2]))
 
 
+def test_equal_verdicts_keep_the_order_of_the_run_and_others_stay_as_they_are() -> None:
+    odds = np.array([2.0, -1.0, 2.0, 2.0, -1.0, 2.5])
+    given = Candidates("abcdef", np.array([1.0, 6.0, 3.0, 2.0, 7.0, 0.0]), verdicts=odds)
+    scores = rerankers.load("judge")(given)
+    assert [given.shots[k] for k in np.argsort(-scores)] == ["f", "c", "d", "a", "e", "b"]
+    # The first of each kind has the verdict itself.
+    assert scores[[2, 4, 5]] == approx([2.0, -1.0, 2.5])
+    assert np.abs(scores - odds).max() < 0.25
+
+
 def test_nnn_takes_off_what_the_nearest_other_queries_give_a_shot() -> None:
     given = pairs([[1, 0], [0.6, 0.8]], [1, 0], [[0, 1], [1, 0], [-1, 0]])
     # Cosines 1 and .6; of those of the others, 0 1 -1 and .8 .6 -.6, the two highest have means .5 and .7.
@@ -124,6 +147,21 @@ def test_qbnorm_divides_by_the_others_softmax_where_the_best_shot_is_a_favourite
     rerank = rerankers.load("hubness:kind=qbnorm,beta=2")
     assert np.exp(rerank(pairs(vectors, query, bank))) == approx(shares, rel=1e-6)
     assert rerank(pairs(vectors, query, bank, best="b")) == approx([1, 0.6])
+
+
+def test_dbnorm_multiplies_the_softmaxes_over_the_other_queries_and_over_the_other_shots() -> None:
+    given = pairs([[1, 0], [0.6, 0.8]], [1, 0], [[0, 1], [1, 0]])
+    given = replace(given, around=GalleryBank(np.array([[0, 1], [-1, 0]], np.float32), lambda tau, iterations: tau))
+    # Cosines 1 and .6; of the queries 0 1 and .8 .6; of the other shots 0 -1 and .8 -.6.
+    of_queries = [np.exp(2) / (1 + np.exp(2)), np.exp(1.2) / (np.exp(1.6) + np.exp(1.2))]
+    of_shots = [np.exp(3) / (1 + np.exp(-3)), np.exp(1.8) / (np.exp(2.4) + np.exp(-1.8))]
+    rerank = rerankers.load("hubness:kind=dbnorm,beta=2,gallery_beta=3")
+    assert np.exp(rerank(given)) == approx(np.multiply(of_queries, of_shots), rel=1e-6)
+
+
+def test_a_temperature_is_above_zero() -> None:
+    with pytest.raises(SpecError, match="tau is above 0, not 0"):
+        rerankers.load("hubness:kind=dbsn,tau=0")(candidates(3))
 
 
 def test_a_large_bank_is_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,6 +351,7 @@ def test_vectors_of_more_topics_rerank_those_that_are_selected(avs: Avs, files: 
 
 
 NEAR = ("--method", "neighbours")
+DUAL = ("--method", "hubness:kind=dbsn")
 
 
 def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: Avs, files: None) -> None:
@@ -342,6 +381,8 @@ def test_topics_of_another_model_rerank_with_a_warning_when_it_is_allowed(avs: A
         (["a.run", "b.run", "--topics", "1662", *NEAR, "-g", "means.h5", "-o", "folder"], 3, "a.run has none of the"),
         (["a.run", "-g", "means.h5", "--topics", "1661", *NEAR], 2, "give --topics FILE or --vectors STORE"),
         (["a.run", "-g", "means.h5", "--vectors", "topics.h5", "--method", "hubness"], 2, "give --bank STORE"),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", *DUAL], 2, "give --bank STORE"),
+        (["a.run", "-g", "means.h5", "--vectors", "topics.h5", *DUAL, "--bank", "bank.h5"], 2, "give --gallery-bank"),
         (["a.run", "-g", "bank.h5", "--vectors", "topics.h5", *NEAR], 3, "lacks 3 of the shots of a.run: a, b, c"),
         (["a.run", "-g", "means.h5", "--vectors", "bank.h5", *NEAR], 3, "no query for 1 of its topics: 1661"),
         (
@@ -377,3 +418,97 @@ def test_mistakes_are_told_in_one_line(avs: Avs, files: None, arguments: list[st
     found, message = avs("rerank", *arguments)
     assert (found, len(message.splitlines())) == (code, 1), message
     assert told in message
+
+
+# A judge
+
+
+@pytest.fixture
+def judged(avs: Avs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The command line of a judge with small weights, over two films of three shots each, and topics and a run."""
+    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
+    tiny_judges.MAKERS["qwen3-vl-reranker"](tmp_path / "weights")
+    Path("films").mkdir()
+    draw = np.random.default_rng(0)
+    for channel, name in enumerate("xy"):
+        noise_film(Path(f"films/{name}.mp4"), draw, channel, 12)
+    shots = [Shot(f"{name}{n}", f"films/{name}.mp4", 2.0 * n, 2.0 * n + 2) for name in "xy" for n in range(3)]
+    store("g.h5", "tiny", {shot.id: [1, 0] for shot in shots}, shots=shots)
+    Path("t.txt").write_text("661 a dog runs\n662 a cat\n")
+    Path("a.run").write_text(
+        "".join(f"{topic} Q0 {shot.id} 0 {9 - n} x\n" for topic in (1661, 1662) for n, shot in enumerate(shots))
+    )
+    line = ["rerank", "a.run", "--topics", "t.txt", "-g", "g.h5", "--weights", "weights", "--threads", 1, "--depth", 5]
+    return [*line, "--method", "judge:frames=2,size=32", "--batch-size", 3]
+
+
+def test_a_judge_reranks_and_its_verdicts_travel(avs: Avs, judged: list[object]) -> None:
+    code, told = avs(*judged, "--verdicts", "v.jsonl", "-o", "out.run")
+    assert code == 0, told
+    first, second = told.splitlines()
+    assert re.fullmatch(
+        r"avs: qwen3-vl-reranker \(0 million parameters\): 10 calls, for 2 topics at depth 5; "
+        r"0 verdicts are in v.jsonl", first,
+    ), first  # fmt: skip
+    assert re.fullmatch(r"avs: \S+ s a call: about 0 s for the other 6", second), second
+    odds = read_verdicts("v.jsonl")
+    again = read_run("out.run")
+    for topic in ("661", "662"):
+        assert [*again[f"1{topic}"]] == [*ranked(odds[topic]), "y2"]
+    # On a machine without the model: the same run.
+    line = ("rerank", "a.run", "--method", "scores", "--scores", "v.jsonl", "--depth", 5, "--weight", 1)
+    assert avs(*line, "-o", "same.run") == (0, "")
+    assert Path("same.run").read_bytes() == Path("out.run").read_bytes()
+    # Two runs in one call.
+    Path("b.run").write_text("1661 Q0 y1 0 2 x\n1661 Q0 x0 0 1 x\n")
+    code, told = avs(judged[0], "b.run", *judged[1:], "--verdicts", "v.jsonl", "-o", "both")
+    assert (code, "0 calls" in told) == (0, True), told
+    assert sorted(read_run("both/b.run")["1661"]) == ["x0", "y1"]
+
+
+def test_verdicts_survive_a_kill_and_at_most_a_batch_is_lost(
+    avs: Avs, judged: list[object], killed: Callable[..., bool]
+) -> None:
+    assert avs(*judged, "--verdicts", "whole.jsonl", "-o", "whole.run")[0] == 0
+    line = [*judged, "--verdicts", "v.jsonl", "-o", "out.run"]
+    # One verdict in the first batch of a call, three in the others.
+    for count, done, kept in ((2, False, 1), (2, True, 5), (1, False, 5)):
+        assert killed(line, "avs_cli.io.text.verdicts.VerdictFile.add", count, done)
+        assert sum(len(scores) for scores in read_verdicts("v.jsonl").values()) == kept
+        assert not Path("out.run").exists()
+    code, told = avs(*line)
+    assert (code, "5 calls, for 2 topics at depth 5; 5 verdicts are in v.jsonl" in told) == (0, True), told
+    for topic, scores in read_verdicts("whole.jsonl").items():
+        assert read_verdicts("v.jsonl")[topic] == approx(scores, abs=1e-5)
+    again, whole = read_run("out.run"), read_run("whole.run")
+    assert {topic: [*scores] for topic, scores in again.items()} == {topic: [*own] for topic, own in whole.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--method", "judge"], 2, "--method judge and --verdicts FILE, which keeps what takes it hours, need each"),
+        (["--method", "scores", "--scores", "s", "--verdicts", "v"], 2, "--method judge and --verdicts FILE"),
+        (["--method", "scores", "--scores", "s", "--budget", 1], 2, "--budget has no effect with --method scores"),
+        (["--method", "judge", "--verdicts", "v", "--engine", "dask"], 2, "--engine has no effect with --method judge"),
+        (["--method", "judge", "--verdicts", "v", "--bank", "g.h5", "-g", "g.h5"], 2, "--bank has no effect with"),
+        (["--method", "judge:model=clip", "--verdicts", "v", "-g", "g.h5", "--topics", "t"], 2, "unknown judge 'clip'"),
+        (
+            ["--method", "judge:model=qwen3-vl:3b", "--verdicts", "v", "-g", "g.h5", "--topics", "t"],
+            2,
+            "'3b' is not one",
+        ),
+        (["--method", "judge", "--verdicts", "v", "-g", "g.h5"], 2, "a judge reads the topics; give --topics FILE"),
+        (["--method", "judge", "--verdicts", "a.run", "-g", "g.h5", "--topics", "t"], 2, "would overwrite a.run"),
+        (["--method", "judge", "--verdicts", "v", "-g", "g.h5", "--topics", "t"], 4, "hf download Qwen/Qwen3-VL-Rer"),
+    ],
+)
+def test_a_judge_without_what_it_needs_is_refused(
+    avs: Avs, files: None, options: list[object], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    store("g.h5", "tiny", {shot: [1, 0] for shot in "abc"}, shots=[Shot(shot, "v.mp4", 0, 1) for shot in "abc"])
+    Path("t").write_text("661 a dog\n")
+    Path("s").write_text("a 1\n")
+    ran = avs("rerank", "a.run", "-o", "out.run", *options)
+    assert (ran[0], told in ran[1]) == (code, True), ran

@@ -326,6 +326,25 @@ def test_negated_captions_are_learned_from(avs: Avs, data: Path) -> None:
     assert (ran.returncode, ran.stderr) == (2, "avs: the negation objective needs --negated FILE\n")
 
 
+def test_negated_captions_of_convert_are_encoded_and_learned_from(avs: Avs, data: Path) -> None:
+    captions = (data / "a.txt").read_text().splitlines()
+    (data / "a.txt").write_text("".join(f"{line} is running\n" for line in captions))
+    ran = avs("convert", "a.txt", "no.jsonl", "--negate")
+    assert ran.stderr == f"avs: {2 * len(captions)} negated captions; 0 captions have none\n"
+    first, *_ = map(json.loads, (data / "no.jsonl").read_text().splitlines())
+    assert first["false"][0] == {
+        "id": "a0#enc#0Fn0",
+        "falsesent": captions[0].partition(" ")[2] + " isn't running",
+    }
+    for name, texts in (("captions", "a.txt"), ("negated", "no.jsonl")):
+        assert avs("extract", "--text", texts, "--model", "minilm", "-o", f"{name}.h5").returncode == 0
+    line = ("train", "a.txt", "--video", "a-clip.h5", "--text", "captions.h5", "--text", "negated.h5", "-o", "h.st")
+    ran = avs(*line, *TINY, "--epochs", 1, "--objective", "negation", "--negated", "no.jsonl")
+    assert ran.returncode == 0, ran.stderr
+    ran = avs("convert", "a.txt", "-", "--negate", "--tag", "x")
+    assert (ran.returncode, ran.stderr) == (2, "avs: --tag has no effect without a run\n")
+
+
 def test_a_limit_of_time_stops_between_epochs_and_the_command_goes_on(avs: Avs, data: Path) -> None:
     line = ("train", "a.txt", *stores("a"), "-o", "h.safetensors", "--epochs", 3, *TINY)
     ran = avs(*line, "--time-limit", 0.00001)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avs_cli.core.extraction.batches import Encoded, encode
-from avs_cli.types import Failure, Frames, Pixels, Sampling
+from avs_cli.types import Failure, FittedPixels, Frames, Pixels, Sampling
 
 
 class FirstPixel:
@@ -105,3 +105,13 @@ def test_the_vectors_do_not_depend_on_the_size_of_the_batch(batch_size: int, poo
     assert len(expected) == 9
     for one, other in zip(encode(FirstPixel(), pieces, pooling, batch_size=batch_size), expected, strict=True):
         assert one.vectors.tobytes() == other.vectors.tobytes()
+
+
+def test_fitted_frames_of_several_sizes_are_encoded_one_by_one() -> None:
+    encoder = FirstPixel(clip=2)
+    encoder.pixels = FittedPixels(size=2, resize=None, multiple=2, most=4)
+    tall = np.full((2, 4, 2, 3), 9, np.uint8)
+    pieces = [Frames("a", frames(0, 1, 4, 5), True), Frames("b", tall, True)]
+    first, second = (vectors(one) for one in encode(encoder, pieces, "mean", batch_size=8))
+    assert (first, second) == ([2, 2, 2], [9, 9, 9])
+    assert encoder.batches == [2, 2, 2]

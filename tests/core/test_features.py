@@ -27,7 +27,7 @@ from avs_cli.core.words import readers
 from avs_cli.errors import FormatError, SpecError, UnavailableError, UnknownName
 from avs_cli.io import weights as reader
 from avs_cli.io.weights import WeightFiles, here
-from avs_cli.types import Source
+from avs_cli.types import FittedPixels, Source
 
 PACKAGED = ["conse", "conse:output=pooled", "lite", "minilm"]
 SPECS = [*tiny.MAKERS, *tiny.VARIANTS, *PACKAGED]
@@ -67,6 +67,8 @@ def pictures(feature: Any, units: int) -> np.ndarray:
     """Noise for `units` frames or clips; small for the networks that take any size."""
     count = units * feature.sampling.clip * feature.pixels.crops
     size = 64 if feature.pixels.size == 224 else feature.pixels.size
+    if isinstance(feature.pixels, FittedPixels):
+        size = 2 * feature.pixels.multiple
     coarse = np.random.default_rng(5).integers(0, 255, (count, 8, 8, 3), np.uint8)
     return np.repeat(np.repeat(coarse, -(-size // 8), 1), -(-size // 8), 2)[:, :size, :size]
 
@@ -298,12 +300,25 @@ def test_at_full_size_the_vectors_have_the_published_length(spec: str) -> None:
         network = feature.build().eval()
         vars(feature).update(network=network, image_tower=network, text_tower=network)
         units = feature.sampling.clip * feature.pixels.crops
-        vectors = feature.embed(torch.empty(units, 3, feature.pixels.size, feature.pixels.size))
-    assert tuple(vectors.shape) == (1, row.dim)
+        # Those of fitted frames look at values, which the meta device does not have.
+        if not isinstance(feature.pixels, FittedPixels):
+            vectors = feature.embed(torch.empty(units, 3, feature.pixels.size, feature.pixels.size))
+            assert tuple(vectors.shape) == (1, row.dim)
     assert feature.dim == row.dim
     assert (feature.sampling.clip, feature.has_text) == (row.frames, row.text)
     millions = sum(tensor.numel() for tensor in network.parameters()) / 1e6
     assert millions == pytest.approx(row.parameters, rel=0.005)
+
+
+@pytest.mark.parametrize("spec", sorted(tiny.PUBLISHED.keys() - {*FULL.values()}))
+def test_another_size_has_the_published_dimension_and_parameters(spec: str) -> None:
+    feature = encoders.load(spec)(Runtime(reader))
+    _without_files(feature, spec)
+    with torch.device("meta"):
+        network = feature.build()
+    millions = sum(tensor.numel() for tensor in network.parameters()) / 1e6
+    assert millions == pytest.approx(MODELS[spec].parameters, rel=0.005)
+    assert (feature.dim, feature.sampling.clip) == (MODELS[spec].dim, MODELS[spec].frames)
 
 
 def _without_files(feature: Any, spec: str) -> None:
@@ -319,6 +334,11 @@ def _without_files(feature: Any, spec: str) -> None:
             from avs_cli.core.encoders._csn import Csn
 
             vars(feature).update(weights=Csn().state_dict(), from_vmz=True)
+    if spec in tiny.PUBLISHED:
+        import transformers
+
+        kind, settings = tiny.PUBLISHED[spec]
+        vars(feature)["config"] = getattr(transformers, kind)(**settings)
     if spec == "microsoft-xclip:large":
         from transformers import XCLIPConfig
 
@@ -534,6 +554,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "hugging face folder": ("blip2", tiny.MAKERS["blip2"]),
     "open_clip folder": ("clip", tiny.MAKERS["clip"]),
+    "transformers folder": ("embeddinggemma2:frames=3", tiny.MAKERS["embeddinggemma2:frames=3"]),
     "timm file": ("timm:test_vit.r160_in1k", tiny.MAKERS["timm:test_vit.r160_in1k"]),
 }
 PUBLISHED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {

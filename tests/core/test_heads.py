@@ -359,7 +359,7 @@ def test_explanations_add_up_to_one_for_each_topic_and_shot(avs: Callable[..., A
 @pytest.mark.parametrize("name", heads.names())
 def test_a_pair_costs_a_product_for_every_number_that_is_stored_of_a_video(name: str) -> None:
     head, told = head_of(name)
-    products, gates, numbers = heads.module(name).footprint(told["settings"], len(head.text_names))
+    products, gates, numbers = heads.module(name).footprint(told["settings"], len(head.videos), len(head.text_names))
     by_hand = {
         # Two frames of 8 numbers as keys and as values; and a last layer, and a cosine, of what a text makes of them.
         "xpool": (2 * 2 * 8 + 8 * 8 + 8, 0, 2 * 2 * 8),

@@ -11,7 +11,14 @@ from avs_cli.core.training.objectives import objectives
 from avs_cli.core.training.objectives.base import Embedded
 from avs_cli.core.training.objectives.triplet import triplet
 
-SPECS = ["triplet", "triplet:direction=both,spaces=mean", "contrastive", "contrastive:spaces=each", "negation"]
+SPECS = [
+    "triplet",
+    "triplet:direction=both,spaces=mean",
+    "contrastive",
+    "contrastive:spaces=each",
+    "negation",
+    "decorrelated",
+]
 
 
 def pairs(count: int = 4, spaces: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,3 +92,51 @@ def test_negated_captions_are_kept_at_a_distance_and_leave_the_video_alone() -> 
 def test_without_negated_captions_negation_is_triplet() -> None:
     batch = Embedded(*pairs(), 0.5)
     assert float(objectives.load("negation")()(batch)) == approx(float(objectives.load("triplet")()(batch)))
+
+
+SCORES = torch.tensor(
+    [
+        [[0.9, 0.1, 0.2, 0.6], [0.3, 0.8, 0.1, 0.2], [0.4, 0.1, 0.7, 0.2], [0.0, 0.2, 0.3, 0.5]],
+        [[0.6, 0.5, 0.1, 0.3], [0.2, 0.9, 0.3, 0.1], [0.2, 0.4, 0.4, 0.6], [0.3, 0.1, 0.3, 0.9]],
+    ]
+)
+
+
+def test_spaces_correlate_over_the_negatives_of_a_text_alone() -> None:
+    from avs_cli.core.training.objectives.decorrelated import correlation
+
+    same = torch.eye(4, dtype=torch.bool)
+    same[0, 3] = same[3, 0] = True
+    found = correlation(SCORES, same)
+    for row in range(4):
+        others = SCORES[:, row, ~same[row]]
+        assert torch.allclose(found[row], torch.corrcoef(others), atol=1e-5)
+    # The scores of text 0 with its negatives fall and rise: .1 .2 and .5 .1.
+    assert float(found[0, 0, 1]) == approx(-1)
+    assert not correlation(SCORES.new_ones(2, 4, 4), same).any()
+
+
+@pytest.mark.parametrize(("fairness", "decorrelation"), [(0.0, 0.0), (0.05, 0.0), (0.0, 2.0)])
+def test_the_decorrelated_loss_has_the_two_terms_and_without_them_is_the_triplet_loss(
+    fairness: float, decorrelation: float
+) -> None:
+    loss = objectives.load(f"decorrelated:fairness={fairness},decorrelation={decorrelation}")()
+    same = torch.eye(4, dtype=torch.bool)
+    lacking = [
+        [
+            max(0.0, 0.2 + float(max(s for k, s in enumerate(row) if k != n)) - float(row[n]))
+            for n, row in enumerate(one)
+        ]
+        for one in SCORES
+    ]
+    sums = [sum(one) for one in lacking]
+    expected = sum(sums)
+    if fairness:
+        means = [one / 4 / fairness for one in sums]
+        expected = 2 * 4 * fairness * (math.log(math.exp(means[0]) + math.exp(means[1])) - math.log(2))
+    if decorrelation:
+        pairs = [torch.corrcoef(SCORES[:, row, ~same[row]])[0, 1] for row in range(4)]
+        expected += decorrelation * float(sum(one**2 for one in pairs))
+    # Vectors whose cosines are the scores.
+    texts = torch.eye(4)[:, None].expand(4, 2, 4)
+    assert float(loss(Embedded(texts, SCORES.permute(2, 0, 1)))) == approx(expected, abs=1e-5)

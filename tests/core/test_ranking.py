@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avs_cli.core.search.exact import Cosine, best_shots, blend, top_shots
+from avs_cli.core.search.exact import Cosine, best_shots, blend, every_score, top_shots
 from avs_cli.types import Block
 
 
@@ -129,6 +129,19 @@ def test_blocks_threads_and_company_change_neither_order_nor_a_bit_of_a_score() 
         assert [list(ranking.items()) for ranking in found] == [list(ranking.items()) for ranking in expected]
     ((alone,),) = top_shots([queries[4:5]], Gallery(vectors, rows=50), 30)
     assert list(alone.items()) == list(expected[4].items())
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_scores_of_all_shots_are_those_of_their_ranking(dtype: str, frames: bool) -> None:
+    draw = np.random.default_rng(1)
+    vectors = draw.normal(size=(90, 40)).astype(dtype)
+    vectors[3] = 0
+    gallery = Gallery(vectors, offsets=[*range(0, 91, 3)] if frames else None)
+    queries = draw.normal(size=(3, 40))
+    (rankings,) = top_shots([queries], gallery, 100, 1)
+    for scores, ranking in zip(every_score(queries, gallery, 2), rankings, strict=True):
+        assert dict(zip(gallery.ids, scores.tolist(), strict=True)) == ranking
 
 
 def test_shards_merge_to_the_whole() -> None:

@@ -1,9 +1,13 @@
-"""Shots that follow others: equal to looking at every pair, and to looking at every sequence of three."""
+"""Shots that follow others: equal to looking at every pair, and to looking at every sequence."""
+
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from avs_cli.core.search.sequences import best_followers
+from avs_cli.core.search.sequences import best_followers, best_sequences
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
@@ -22,6 +26,32 @@ def test_the_best_follower_is_the_best_of_all_that_follow(seed: int) -> None:
     follows = (video[:, None] == video) & (start > start[:, None]) & (start <= end[:, None] + within)
     expected = np.where(follows, scores, -np.inf).max(axis=1)
     np.testing.assert_array_equal(best_followers(scores, video, start, end, within), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_sequences_of_any_length_are_the_best_of_all(data: st.DataObject) -> None:
+    count, steps = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 4))
+
+    def some(kind: st.SearchStrategy[float], size: int) -> np.ndarray:
+        return np.array(data.draw(st.lists(kind, min_size=size, max_size=size)), np.float64)
+
+    # Whole numbers, whose sums are exact in any order.
+    score = st.one_of(st.just(-np.inf), st.integers(-9, 9))
+    scores = some(score, steps * count).reshape(steps, count)
+    video, start, length = (some(st.integers(0, most), count) for most in (1, 8, 4))
+    within = some(st.integers(0, 5), steps)
+    expected = np.full(count, -np.inf)
+    for order in product(range(count), repeat=steps):
+        links = [
+            video[a] == video[b] and start[a] < start[b] <= start[a] + length[a] + within[step]
+            for step, (a, b) in enumerate(pairwise(order), start=1)
+        ]
+        if all(links):
+            total = sum(scores[step, shot] for step, shot in enumerate(order))
+            expected[order[0]] = max(expected[order[0]], total)
+    found = best_sequences(scores, video.astype(int), start, start + length, within.tolist())
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_shot_follows_that_starts_later_and_soon_enough_after_the_end() -> None:

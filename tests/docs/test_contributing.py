@@ -152,7 +152,7 @@ def build(videos, texts, encoders, dim: int = 4):
     return W2VVPP(videos, texts, encoders, dim, 0.0, False)
 
 
-def footprint(settings, texts):
+def footprint(settings, videos, texts):
     return settings["dim"], 0, settings["dim"]
 """
 OBJECTIVE = """

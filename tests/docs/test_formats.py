@@ -14,7 +14,7 @@ import pytest
 
 from avs_cli import cli, config, docgen
 from avs_cli.core.models.described import rebuild
-from avs_cli.core.search import bm25
+from avs_cli.core.search import bm25, queries
 from avs_cli.core.submission import as_run
 from avs_cli.errors import FormatError, MismatchError
 from avs_cli.io import arrays, bigfile, head_file
@@ -24,7 +24,7 @@ from avs_cli.io.store.composing import Origin, compose
 from avs_cli.io.store.files import FileTable, IndexedFile
 from avs_cli.io.store.texts import TextItem
 from avs_cli.io.tensors import save
-from avs_cli.io.text import captions, leaderboard, lists, scores, shots, topics, trec, trecvid_xml, words
+from avs_cli.io.text import captions, leaderboard, lists, negated, scores, shots, topics, trec, trecvid_xml, words
 from avs_cli.io.video.frames import IMAGE_SUFFIXES
 from avs_cli.io.video.subtitles import read_side
 from avs_cli.provenance import describe
@@ -117,6 +117,25 @@ def settings(path: Path) -> dict[str, dict[str, Any]]:
     return config.defaults({name: cli.parameters(command) for name, command in root.commands.items()}, path.parent)
 
 
+def grammar(path: Path) -> list[str]:
+    """The names that the grammar defines; it is that of the parser's module, whose comments explain more."""
+    rules = [line.split("=", 1) for line in path.read_text().splitlines()]
+    assert " ".join(rules[0][1].split()) in " ".join((queries.__doc__ or "").split())
+    return [name.strip() for name, _ in rules]
+
+
+def parsed(path: Path) -> list[list[tuple[Any, ...]]]:
+    """The parts of each line with their weights and, in sequences, times."""
+    found = []
+    for line in path.read_text().splitlines():
+        steps = queries.parse(line)
+        found.append([
+            ("like:" * part.example + part.text, part.weight, *([step.within] if len(steps) > 1 else []))
+            for step in steps for part in step.parts
+        ])  # fmt: skip
+    return found
+
+
 GLIDER, BIKES = "a hang glider floating in the sky", "two persons riding mountain bikes"
 # Section, number of the example in it, reader, what the reader gives, and where the page states it.
 READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
@@ -166,6 +185,15 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
         "TOPICS", 6, texts, {"661": ("a hang glider, seen from below", "Any kind of glider.", ())},
         "CSV, or TSV, with a header line",
     ),
+    ("QUERIES", 0, grammar, ["query", "step", "part"], "query with structure"),
+    (
+        "QUERIES", 1, parsed, [
+            [("a street at night", 1), ("cars", -0.3), ("people", -0.5)],
+            [("a beach", 1), ("the sea at sunset", 0.5), ("like:beach_12", 1)],
+            [("a dog runs", 1, 30), ("it jumps into water", 1, 20), ("it shakes", 1, 5)],
+        ],
+        "subtracts 0.3 times the score of cars and 0.5 times that of people, the last one is a sequence of 3 shots",
+    ),
     (
         "CAPTIONS", 0, items, ["video1#enc#0", "video1#enc#1", "video2#enc#0"],
         "There are 3 captions of the 2 items video1 and video2.",
@@ -176,6 +204,11 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
     ("CAPTIONS", 4, items, ["tumblr_x1#enc#0"], "named after their files, without the suffix: tumblr_x1"),
     ("CAPTIONS", 5, items, ["1000268201_693b08cb0e#enc#0"], "and 1000268201_693b08cb0e."),
     ("CAPTIONS", 6, items, ["21179416#enc#0"], "as for WebVid (videoid, name)"),
+    (
+        "CAPTIONS", 7, lambda path: negated.read_negated(str(path)),
+        {"video1#enc#0": [("video1#enc#0Fn0", "a dog does not run")]},
+        "The caption video1#enc#0 has one negated caption, a dog does not run.",
+    ),
     (
         "SHOT TABLES", 0, spans, {"bikes_1": ("bikes.mp4", 0, 2.5), "bikes_2": ("bikes.mp4", 2.5, 10)},
         "Shot bikes_2 lasts 7.5 seconds.",
@@ -195,14 +228,18 @@ READ: list[tuple[str, int, Callable[[Path], Any], Any, str]] = [
         "SHORT LISTS", 0, lambda path: scores.read_verdicts(str(path)),
         {"": {"shot00002_3": 0.9, "shot00001_1": 0.1}}, "which then hold for every topic",
     ),
-    ("SHORT LISTS", 1, lambda path: lists.read_times(str(path)), {"661": 0.25}, "its seconds per line"),
-    ("SHORT LISTS", 2, lambda path: lists.read_ids(str(path)), {"shot00001_1", "shot00001_2"}, "one shot id per line"),
     (
-        "SHORT LISTS", 3, lambda path: leaderboard.read_leaderboard(str(path)), {"clip": 0.21, "blip2": 0.25},
+        "SHORT LISTS", 1, lambda path: scores.read_verdicts(str(path)), {"661": {"shot00002_3": 2.25}},
+        "files are joined by cat",
+    ),
+    ("SHORT LISTS", 2, lambda path: lists.read_times(str(path)), {"661": 0.25}, "its seconds per line"),
+    ("SHORT LISTS", 3, lambda path: lists.read_ids(str(path)), {"shot00001_1", "shot00001_2"}, "one shot id per line"),
+    (
+        "SHORT LISTS", 4, lambda path: leaderboard.read_leaderboard(str(path)), {"clip": 0.21, "blip2": 0.25},
         "lines of run and score",
     ),
     (
-        "SHORT LISTS", 4, vectors, {"dog": pytest.approx([0.1, 0.2, 0.3]), "cat": pytest.approx([0.1, 0.2, 0.4])},
+        "SHORT LISTS", 5, vectors, {"dog": pytest.approx([0.1, 0.2, 0.3]), "cat": pytest.approx([0.1, 0.2, 0.4])},
         "with two counts, is skipped",
     ),
     (

@@ -19,11 +19,12 @@ from avs_cli.io.arrays import read_npy
 from avs_cli.io.bigfile import read_bigfile
 from avs_cli.io.text.captions import read_captions
 from avs_cli.io.text.leaderboard import read_leaderboard
-from avs_cli.io.text.scores import read_scores
+from avs_cli.io.text.scores import read_scores, read_verdicts
 from avs_cli.io.text.topics import read_topics
 from avs_cli.io.text.trec import read_qrels, read_run, write_run
 from avs_cli.io.text.trecvid_xml import read_submission
-from avs_cli.types import Judgment
+from avs_cli.io.text.verdicts import VerdictFile
+from avs_cli.types import Judgment, Shot, Topic
 
 SHOTS = [f"shot{video:05}_{shot}" for video in range(1, 6) for shot in range(1, 5)]
 RUN = "".join(f"166{t} Q0 {shot} {n} {20 - n / 3:g} team\n" for t in (1, 2) for n, shot in enumerate(SHOTS, 1))
@@ -49,6 +50,11 @@ LINES = '{"video_id": "v1", "caption": ["a dog"]}\n{"video_id": "v2", "caption":
 TOPIC_LINES = '{"id": "661", "text": "a dog"}\n{"id": 662, "text": "a cat", "narrative": "Any cat."}\n'
 TOPIC_TABLE = 'id,weight,text\n661,1,a dog\n661,.5,"a dog, running"\n662,1,a cat\n'
 SCORES = "661 shot1_1 0.5 shot1_2 0.25\n662 shot1_2 1e-3\n"
+VERDICTS = '{"judge": "0a", "about": {}}\n' + "".join(
+    f'{{"judge": "0a", "topic": "{t}", "query": "a dog", "shot": "{shot}", "start": {t}, "end": 9, "log_odds": -0.5}}\n'
+    for t in (1, 2)
+    for shot in SHOTS[:2]
+)
 BOARD = "one 0.3\ntwo 0.25\n"
 
 PIECES = [
@@ -154,6 +160,19 @@ def check_scores(path: Path) -> None:
     assert all(math.isfinite(score) for scores in read_scores(str(path)).values() for score in scores.values())
 
 
+def check_verdicts(path: Path) -> None:
+    content = path.read_bytes()
+    try:
+        with VerdictFile(path, "0a", {}) as file:
+            odds = file.get(Topic("1", "a dog"), Shot(SHOTS[0], "", 1, 9))
+    except FormatError:
+        assert path.read_bytes() == content
+        raise
+    assert odds is None or math.isfinite(odds)
+    run = read_verdicts(str(path))
+    assert all(math.isfinite(score) for scores in run.values() for score in scores.values())
+
+
 def check_board(path: Path) -> None:
     assert all(map(math.isfinite, read_leaderboard(str(path)).values()))
 
@@ -163,6 +182,7 @@ KINDS: list[tuple[str, Callable[[Path], None]]] = [
     (TOPICS_XML, check_topics), (SUBMISSION, check_submission), (CAPTIONS, check_captions), (MSRVTT, check_captions),
     (SCORES, check_scores), (BOARD, check_board), (WEBVID, check_captions), (CHINAOPEN, check_captions),
     (LINES, check_captions), (TOPIC_LINES, check_topics), (TOPIC_TABLE, check_topics),
+    (VERDICTS, check_verdicts),
 ]  # fmt: skip
 NO_LINE = ("no lines", "no topics", "no captions", "broken gzip", "JSON", "it defines entities", "no item id")
 

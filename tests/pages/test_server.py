@@ -365,6 +365,8 @@ def test_a_server_for_all_networks_takes_addresses_and_no_foreign_names(client_o
         (b'{"text": "r", "features": ["../x"]}', "application/json", 400),
         (b'{"text": "r", "by_marks": 1}', "application/json", 400),
         (b'{"text": ""}', "application/json", 400),
+        (b'{"text": "r > "}', "application/json", 400),
+        (b'{"text": "r", "then": "b ^0"}', "application/json", 400),
         (b'{"text": "' + b"r" * 1001 + b'"}', "application/json", 400),
         (b"[" * 20_000, "application/json", 400),
         (b'{"text": "' + b"r" * 70_000 + b'"}', "application/json", 413),

@@ -201,6 +201,17 @@ def test_what_the_server_refuses_is_said(window: Any, address: str) -> None:
     assert "drop the picture itself" in window.locator("#message").inner_text()
 
 
+def test_a_line_of_structure_is_searched_and_where_it_is_wrong_the_focus_stays(window: Any, address: str) -> None:
+    window.goto(address)
+    search(window, "r -b > g < 5s")
+    assert (seen(window)[0], focused(window)) == ("red", "red")
+    window.locator("#text").fill("r > g < soon")
+    press(window, "Enter")
+    wait_until(window, "!document.querySelector('#message').hidden")
+    assert window.locator("#message").inner_text() == "Query, character 7: '<': expected seconds, as in < 20s."
+    assert window.evaluate("document.activeElement.id") == "text"
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
 def test_nothing_sticks_out_and_controls_are_large_enough(page: Any, width: int, scheme: str) -> None:
     page.set_viewport_size({"width": width, "height": 800})
@@ -209,6 +220,7 @@ def test_nothing_sticks_out_and_controls_are_large_enough(page: Any, width: int,
         if turn:
             search(page, "r")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("document.querySelector('#topics').offsetWidth > 0.7 * innerWidth")
         sizes = page.locator("button:visible").evaluate_all(
             "(all) => all.map((one) => one.getBoundingClientRect()).map(({ width, height }) => Math.min(width, height))"
         )

@@ -10,6 +10,7 @@ import pytest
 from colours import colour_gallery, jpeg, use_colours
 from stores import store
 
+from avs_cli.core.search.queries import ABSENT
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.io.store.texts import TextItem
 from avs_cli.io.store.writer import TextWriter
@@ -83,7 +84,7 @@ def test_shots_of_several_vectors_and_large_galleries_are_read_from_the_disk(
 
 
 def test_what_follows_a_dash_is_subtracted_as_wordings_with_negative_weights_are(live: Live) -> None:
-    topic = Topic("query", "r b", variants=(Variant(1.0, "r b"), Variant(-0.5, "b"), Variant(-0.5, "g g")))
+    topic = Topic("query", "r b", variants=(Variant(1.0, "r b"), Variant(-ABSENT, "b"), Variant(-ABSENT, "g g")))
     assert dict(live.search(Question("r b -b  -g g")).ranking) == search("one.h5", [topic], threads=1)["query"]
     assert best(live, Question("r b -b"))[0] == "rose" and best(live, Question("r b"))[0] == "violet"
     # A hyphen within a word, or alone, excludes nothing.
@@ -128,6 +129,25 @@ def test_a_picture_and_shots_are_examples(live: Live, folder: Path) -> None:
     assert "violet" not in best(live, Question("b", like=("violet",)))
     with pytest.raises(MismatchError, match="no shot 'pink'"):
         live.search(Question(like=("pink",)))
+    # The name of an example is a shot's, also where there is such a file.
+    for question in (Question("r like:p.png"), Question("r", like=("p.png",))):
+        with pytest.raises(MismatchError, match=r"no shot 'p\.png'"):
+            live.search(question)
+
+
+@pytest.mark.parametrize(
+    ("line", "question"),
+    [
+        ("r like:blue", Question("r", like=("blue",))),
+        ("r -b > b < 20s", Question("r -b", then="b", within=20)),
+        ("r like:lime > b -r > b", Question("r", like=("lime",), then="b -r > b")),
+    ],
+)
+def test_a_line_may_say_what_has_fields_of_its_own(live: Live, line: str, question: Question) -> None:
+    answer = live.search(question)
+    assert live.search(Question(line)).ranking == answer.ranking
+    assert Question(line).topic() == question.topic()
+    assert dict(answer.ranking) == search("one.h5", {"query": line}, threads=1)["query"]
 
 
 @pytest.mark.parametrize("text", ["/etc/passwd.png", "p.png", "r -p.png", "../p.JPG"])
@@ -192,7 +212,8 @@ def test_a_sequence_is_that_of_search_then(live: Live) -> None:
     assert best(live, Question("r", then="b", folder="warm", since=1)) == []
     live.mark(question, "blue", True)
     assert best(live, question)[0] == "blue"
-    assert [line_of(topic) for topic, *_ in live.marked()] == [""]
+    assert [line_of(topic) for topic, *_ in live.marked()] == ["r > b < 20s"]
+    assert best(live, Question("r > b < 20s")) == best(live, question)
 
 
 def test_near_duplicates_are_behind_the_best_of_them_unless_they_are_judged(live: Live) -> None:
@@ -209,15 +230,22 @@ def test_topics_of_marks_lead_back_to_their_questions(live: Live) -> None:
     live.mark(Question("r b"), "red", False)
     found = [(topic.query, liked, disliked, line_of(topic)) for topic, liked, disliked in live.marked()]
     assert found == [
-        ("r, similar to red", 1, 0, ""),
-        ("similar to red", 1, 0, ""),
+        ("r like:red", 1, 0, "r like:red"),
+        ("like:red", 1, 0, "like:red"),
         ("r", 1, 0, "r -b -g g"),
         ("r b", 1, 1, "r b"),
     ]
 
 
+def test_marks_of_other_weights_lead_back_to_theirs(live: Live) -> None:
+    topic = Topic("1", "r", variants=(Variant(1.0, "r"), Variant(-0.5, "b")))
+    assert line_of(topic) == "r -b ^0.5"
+    assert Question("r -b ^0.5").topic().variants == topic.variants
+    assert line_of(Topic("2", "a > ")) == ""
+
+
 def test_topics_of_marks_search_the_same_from_the_command_line(live: Live) -> None:
-    questions = [Question("r b"), Question("r g -b -g g")]
+    questions = [Question("r b"), Question("r g -b -g g"), Question("r +g ^0.5 like:red"), Question("r > b")]
     found = {live.mark(question, "blue", True).topic: best(live, question, by_marks=False) for question in questions}
     again = search("one.h5", "marks.topics.jsonl", threads=1)
     assert {topic: [*ranking] for topic, ranking in again.items()} == found

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from stores import store
 
@@ -18,6 +19,7 @@ Avs = Callable[..., Any]
 FIRST: Run = {"1": {"car": 3.0, "cat": 2.0, "dog": 1.0}, "2": {"cat": 3.0, "dog": 2.0, "car": 1.0}}
 SENTENCES = "dog a dog runs on the beach\ncar a car drives at night\ncat a cat sleeps\n"
 MARKS = {"1": {"cat": Judgment(0), "dog": Judgment(1)}, "2": {"car": Judgment(1)}}
+BANKS = ("--bank", "bank.h5", "--gallery-bank", "bank.h5")
 TEXTS = {"1": "a puppy by the sea", "2": "a truck"}
 
 
@@ -74,6 +76,11 @@ def content(run: Run, path: Path) -> bytes:
     [
         (["--method", "framemax", "--vectors", "queries.h5", "--weight", 0.6], "frames.h5", {"weight": 0.6}),
         (["--method", "hubness", "--vectors", "queries.h5", "--bank", "bank.h5"], "frames.h5", {"bank": "bank.h5"}),
+        (
+            ["--method", "hubness:kind=dbnorm", "--vectors", "queries.h5", *BANKS],
+            "frames.h5",
+            {"bank": "bank.h5", "gallery_bank": "bank.h5"},
+        ),
         (["--method", "neighbours:kind=hubs,k=1", "--depth", 2], "frames.h5", {"depth": 2}),
         (["--method", "neighbours", "--topics", "topics.txt"], "shots.h5", {"topics": TEXTS}),
         (["--method", "neighbours", "--topics", "topics.txt"], "shots.h5", {"topics": "topics.txt"}),
@@ -97,6 +104,33 @@ def test_a_reranked_run_is_the_commands_byte_for_byte(
         options = {**options, "vectors": "queries.h5"}
     run = rerank(FIRST, stores, method=str(line[1]), report=Notes(), **options)
     assert content(run, tmp_path / "stage.run") == expected
+
+
+def test_dbsn_adds_the_scalings_that_sinkhorn_gives_the_shots_of_gallery_and_bank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dense iteration on exponentiated cosines, over the whole gallery, though the run has but some shots."""
+    monkeypatch.setattr("avs_cli.stages.rerank.CELLS", 40)  # the gallery in parts
+    draw = np.random.default_rng(0)
+    parts = {name: draw.normal(size=(size, 6)) for name, size in (("g", 30), ("b", 9), ("o", 12), ("q", 2))}
+    units = {name: (rows / np.linalg.norm(rows, axis=1)[:, None]).astype("float32") for name, rows in parts.items()}
+    for name, rows in units.items():
+        named = {f"{name}{number}": row for number, row in enumerate(rows)}
+        store(tmp_path / f"{name}.h5", "tiny", named, dtype="float32")
+    tau, rows = 0.3, np.concatenate([units["g"], units["o"]]).astype(float)
+    kernel = np.exp((rows @ units["b"].T.astype(float) - 1) / tau)
+    u = np.full(42, 1 / 42)
+    for _ in range(4):
+        v = (1 / 9) / (kernel.T @ u)
+        u = (1 / 42) / (kernel @ v)
+    run = {f"q{number}": {f"g{shot}": 1.0 for shot in range(number, 30, 3)} for number in range(2)}
+    monkeypatch.chdir(tmp_path)
+    banks = {"vectors": "q.h5", "bank": "b.h5", "gallery_bank": "o.h5"}
+    again = rerank(run, ["g.h5"], method=f"hubness:kind=dbsn,tau={tau},iterations=4", weight=1, **banks)
+    for number, query in enumerate(units["q"].astype(float)):
+        wanted = (units["g"] @ query + tau * np.log(u[:30]))[number::3]
+        found = [again[f"q{number}"][f"g{shot}"] for shot in range(number, 30, 3)]
+        assert found == pytest.approx((wanted - wanted.min()) / np.ptp(wanted), abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.trec import read_run, write_run
 from avs_cli.reporting import Reporter
 from avs_cli.stages import search
+from avs_cli.stages.sequences import first_shots as first
 from avs_cli.stages.sequences import sequence
 from avs_cli.types import Run, Shot, Topic
 
@@ -155,7 +156,28 @@ def test_the_run_of_a_head_may_be_a_sequence(avs: Avs, tmp_path: Path) -> None:
     films = store(tmp_path / "films.h5", "minilm", vectors, made, shots=times)
     avs(films, "--head", "one.safetensors", "-q", TEXTS["1"], "--then", TEXTS["2"], "-o", tmp_path / "then.run")
     runs = search.search_heads(films, TEXTS, "one.safetensors", threads=1)["one"]
-    assert read_run(str(tmp_path / "then.run"))["query"] == sequence({"": runs["1"]}, {"": runs["2"]}, films)[""]
+    both = sequence({"": runs["1"]}, {"": runs["2"]}, films)[""]
+    assert read_run(str(tmp_path / "then.run"))["query"] == both
+    topics = {"1": TEXTS["1"], "3": f"{TEXTS['1']} > {TEXTS['2']}"}
+    with search.searching_heads(films, topics, "one.safetensors", depth=2, threads=1) as found:
+        assert found.runs["one"].run == {"1": first(runs["1"], 2), "3": first(both, 2)}
+        with pytest.raises(MismatchError, match="no weights of features for sequences"):
+            list(found.explanation())
+
+
+def test_a_head_reads_sentences_with_what_is_to_be_absent_or_subtracts_their_scores(avs: Avs) -> None:
+    def ranking(query: str, **settings: Any) -> dict[str, float]:
+        return search.search_heads(["shots.h5"], {"q": query}, "one.safetensors", threads=1, **settings)["one"]["q"]
+
+    sentence = ranking("a puppy -the sea", negation="sentence")
+    assert sentence == ranking("a puppy without the sea")
+    puppy, sea = ranking("a puppy"), ranking("the sea")
+    expected = {shot: (puppy[shot] - 0.5 * sea[shot]) / 1.5 for shot in puppy}
+    assert ranking("a puppy -the sea ^0.5") == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(SpecError, match="negation deo moves vectors in the space of a gallery"):
+        ranking("a -b", negation="deo")
+    with pytest.raises(MismatchError, match="like:dog is a shot, and heads take text only"):
+        ranking("a like:dog")
 
 
 def test_notes_go_to_the_logger_unless_a_reporter_takes_them(avs: Avs, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,8 @@ from stores import store
 
 from avs_cli.errors import MismatchError, SpecError
 from avs_cli.reporting import Reporter
-from avs_cli.stages.sequences import in_order, sequence
+from avs_cli.stages.sequences import in_sequences, sequence
+from avs_cli.stages.topic_texts import TopicStep
 from avs_cli.types import Run, Shot
 
 
@@ -69,7 +70,8 @@ def test_a_sequence_of_three_is_the_best_of_all(seed: int) -> None:
         ):
             score = sum(scores[shot.id] for shot, scores in zip(three, run.values(), strict=True))
             best[three[0].id] = max(score, best.get(three[0].id, -1.0))
-    assert in_order(run, Described(shots), within, Notes())["1"] == approx(best)
+    asked = {"1": [TopicStep(None, {}, within)] * 3}
+    assert in_sequences(run, asked, Described(shots), 12, Notes())["1"] == approx(best)
 
 
 def test_what_a_sequence_lacks_is_named(gallery: Path, tmp_path: Path) -> None:

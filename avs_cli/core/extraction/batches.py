@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avs_cli.core.encoders import Encoder
-from avs_cli.types import Failure, Frames
+from avs_cli.types import Failure, FittedPixels, Frames
 
 
 class Encoded(NamedTuple):
@@ -63,12 +63,14 @@ class ShotEncoder:
     unit_frames  normalise the vector of each frame before pooling
 
     Batches always have `batch_size` frames (or clips); the last one is padded. Then the vector of a frame is
-    bit-identical whatever else is in its batch, and a resumed job gives the same bytes.
+    bit-identical whatever else is in its batch, and a resumed job gives the same bytes. Fitted frames, which have
+    several sizes and many pixels, are encoded one by one (or clip by clip).
     """
 
     def __init__(self, feature: Encoder, pooling: str, batch_size: int = 32, unit_frames: bool = False):
         self.feature, self.pooling = feature, pooling
-        self.batch_size, self.unit_frames = batch_size, unit_frames
+        self.batch_size = 1 if isinstance(feature.pixels, FittedPixels) else batch_size
+        self.unit_frames = unit_frames
         self._waiting: deque[tuple[_OpenShot, np.ndarray]] = deque()
         self._units = 0
         self._shots: deque[_OpenShot | Failure] = deque()

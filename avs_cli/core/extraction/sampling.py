@@ -5,7 +5,7 @@ doi:10.1145/3343031.3350906), which counts frames at a rounded rate; here frames
 """
 
 from avs_cli.core.models.clip.sampling import kept, one_a_second
-from avs_cli.types import Sampling
+from avs_cli.types import ProcessorSampling, Sampling
 
 MOST_CLIPS = 10
 
@@ -20,12 +20,15 @@ def sample_times(start: float, end: float, sampling: Sampling, frame_rate: float
     - `count` (with `fps` None): `count` times, evenly spaced from the first frame.
     - `count` with `fps`: the first frame of every second (as `clip_sampling.one_a_second`), of more than that many
       those that `clip_sampling.kept` spreads, of fewer the last one again and again.
+    - `ProcessorSampling`: see there.
     - `clip` > 1 (without `count`): clips of `clip` frames that lie `interval` source frames apart; as many clips as fit
       side by side, at most `max_frames` // `clip` (or 10), each in the middle of its equal part of the shot; short
       shots are repeated.
     """
     frames = max(1, round((end - start) * frame_rate))
-    if sampling.count is not None and sampling.fps is None:
+    if isinstance(sampling, ProcessorSampling):
+        wanted = [index / frame_rate if frame_rate else 0.0 for index in _processors(frames, frame_rate, sampling)]
+    elif sampling.count is not None and sampling.fps is None:
         wanted = (
             [index * frames // sampling.count / frame_rate for index in range(sampling.count)] if frame_rate else []
         )
@@ -53,6 +56,18 @@ def _seconds(frames: int, frame_rate: float, count: int) -> list[int]:
     found = one_a_second(frames, frame_rate)
     chosen = [found[place] for place in kept(len(found), count)]
     return chosen + chosen[-1:] * (count - len(chosen))
+
+
+def _processors(frames: int, frame_rate: float, sampling: ProcessorSampling) -> list[int]:
+    """The frame numbers of `sampling.count` frames of a clip."""
+    assert sampling.count is not None
+    if sampling.fps is None:
+        return [int(place * (frames - 1) / max(1, sampling.count - 1)) for place in range(sampling.count)]
+    rate = frame_rate or sampling.fps
+    steps = max(1, int(frames / rate * sampling.fps))
+    found = [min(frames - 1, int(step * rate / sampling.fps)) for step in range(steps)]
+    chosen = [found[place] for place in kept(len(found), sampling.count)]
+    return chosen + chosen[-1:] * (sampling.count - len(chosen))
 
 
 def _thinned(times: list[float], most: int | None) -> list[float]:

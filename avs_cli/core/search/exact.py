@@ -112,6 +112,15 @@ class Cosine:
             return scores
         return torch.from_numpy(np.maximum.reduceat(scores.numpy(), block.offsets[:-1], axis=1))
 
+    def every(self, block: Block) -> np.ndarray:
+        """(Q, N) float32: the scores of `exact`, of all shots for all queries."""
+        scores = np.empty((self.queries, len(block.vectors)), np.float32)
+        for some, wide in _slabs(block.vectors, np.arange(len(block.vectors))):
+            lengths = _lengths(wide)
+            for query, (own, size) in enumerate(zip(self._queries, self._sizes, strict=True)):
+                scores[query, some] = (wide * own).sum(axis=1) / (lengths * size)
+        return scores if block.offsets is None else np.maximum.reduceat(scores, block.offsets[:-1], axis=1)
+
     def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32."""
         offsets = np.arange(len(block.ids) + 1) if block.offsets is None else block.offsets
@@ -318,6 +327,22 @@ def best_shots(
             for some, new in zip(candidates, found, strict=True):
                 some.add(new)
         return [some.rankings() for some in candidates]
+
+
+def every_score(queries: np.ndarray, gallery: Searchable, threads: int = 0) -> np.ndarray:
+    """(Q, N) float32: the cosines of `top_shots` of all shots, in the order of the blocks.
+
+    queries  (Q, D), not normalised, not zero
+    threads  0: all cores
+    """
+    scorer = Cosine(queries)
+
+    def score(piece: tuple[int, Callable[[], Any]]) -> np.ndarray:
+        return scorer.every(piece[1]())
+
+    with one_thread():
+        found = [*in_parallel(score, gallery.pieces(), threads or machine.cores())]
+    return np.concatenate([np.empty((len(queries), 0), np.float32), *found], axis=1)
 
 
 @contextmanager

@@ -29,10 +29,20 @@ def moved(
     liked     (L, D), not normalised; L may be 0
     disliked  (M, D)
     """
-    found = np.zeros(liked.shape[1]) if query is None else units(query[None])[0]
-    for weight, marked in ((like, liked), (-dislike, disliked)):
-        if len(marked):
-            found = found + weight * units(marked).mean(axis=0)
+    weights = np.repeat([like, -dislike], [len(liked), len(disliked)])
+    return moved_by(query, np.concatenate([liked, disliked]), weights)
+
+
+def moved_by(query: np.ndarray | None, examples: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As `moved`, with a weight of each example: the means are of the weighted unit vectors.
+
+    examples  (E, D), not normalised
+    weights   (E,), negative for what is disliked
+    """
+    found = np.zeros(examples.shape[1]) if query is None else units(query[None])[0]
+    for chosen in (weights > 0, weights < 0):
+        if chosen.any():
+            found = found + (units(examples[chosen]) * weights[chosen, None]).mean(axis=0)
     return found
 
 

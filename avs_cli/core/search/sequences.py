@@ -1,12 +1,31 @@
 """Shots that are followed by others in the same video, such as "a dog, then a cat within 30 seconds".
 
 For each shot, the best of those that follow it; sequences of more than two shots are found from the last to the first,
-which is dynamic programming and therefore exact.
+which is dynamic programming and therefore exact. Shots may overlap and last for any time, so that the ends of what
+follows a shot need not ascend with the shots: each range is looked up in a table of the highest scores of runs of
+shots, O(N log M) for N shots in videos of M.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+
+
+def best_sequences(
+    scores: np.ndarray, video: np.ndarray, start: np.ndarray, end: np.ndarray, within: Sequence[float]
+) -> np.ndarray:
+    """(N,) float64: for each shot, the highest sum of scores over the sequences that it begins; -inf if there is none.
+
+    scores  (S, N) of each shot at each step; -inf for those that cannot be there
+    within  (S,) seconds from the step before to each step, at most; the first has no effect
+
+    The other parameters, and what follows, are those of `best_followers`.
+    """
+    *before, last = scores.astype(np.float64)
+    for step in reversed(range(len(before))):
+        last = before[step] + best_followers(last, video, start, end, within[step + 1])
+    return np.asarray(last)
 
 
 def best_followers(

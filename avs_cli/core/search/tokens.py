@@ -24,7 +24,8 @@ STOP_WORDS = frozenset({
 })  # fmt: skip
 
 _ASCII = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
-_QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»')
+# Stretches in double quotes of any kind; one of the groups is what stands between them.
+QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»')
 _APOSTROPHES = frozenset("'\u2019\u02bc\uff07")
 # Scripts that write words without spaces: (first, last) code points.
 _SCRIPTS = (
@@ -126,9 +127,9 @@ def _grams(term: str, length: int) -> Iterator[str]:
 
 def parse_query(text: str, ngrams: int = 0) -> TextQuery:
     """A query: words in any order, and phrases in double quotes, which a shot must have."""
-    quoted = [next(filter(None, match.groups()), "") for match in _QUOTED.finditer(text)]
+    quoted = [next(filter(None, match.groups()), "") for match in QUOTED.finditer(text)]
     phrases = dict.fromkeys(phrase for words in quoted if (phrase := tuple(units(words))))
-    rest = runs(_QUOTED.sub(" ", text))
+    rest = runs(QUOTED.sub(" ", text))
     telling = [run for run in rest if run[0] not in STOP_WORDS] or ([] if phrases else rest)
     words = " ".join("".join(run) for run in telling)
     return TextQuery(tuple(dict.fromkeys([*terms(words, ngrams), *terms(" ".join(quoted), ngrams)])), tuple(phrases))

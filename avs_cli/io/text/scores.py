@@ -38,15 +38,18 @@ def parse_scores(path: str, text: str) -> Run:
 
 
 def read_verdicts(path: str) -> Run:
-    """Topic -> shot -> score, from a run, a score file of RUC's tools, lines of topic, shot and score, or lines of shot
-    and score. The latter apply to all topics and have the topic "".
+    """Topic -> shot -> score, from a run, a score file of RUC's tools, verdicts of a judge, lines of topic, shot and
+    score, or lines of shot and score. The latter apply to all topics and have the topic "".
 
     Raises FormatError, with the line, for another number of columns, a score that is not a finite number, and a
     duplicate shot of a topic.
     """
     from avs_cli.io.text.trec import parse_run
+    from avs_cli.io.text.verdicts import are_verdicts, parse_verdicts
 
     text = read_text(path)
+    if are_verdicts(text):
+        return parse_verdicts(path, text)
     width = len(text.lstrip().partition("\n")[0].split())
     if width == 6:
         return parse_run(path, text)

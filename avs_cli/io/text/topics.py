@@ -9,7 +9,7 @@
 
 Records of JSON and tables have an id (`id`, `_id`, `topic`, `topic_id`, `query_id`, `qid` or `num`), a text (`text`,
 `query` or `title`), and may have a `narrative` and a `weight`. Captions (see `captions.py`) are topics too: each
-sentence is a query, and its caption's id the topic.
+sentence is a query, and its caption's id the topic. So are negated captions (see `negated.py`).
 
 Topic files have 661 where NIST's qrels have 1661; `align_topics` maps one to the other.
 """
@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeVar
 from avs_cli.errors import FormatError, MismatchError, SpecError, few
 from avs_cli.io.pipe import read_text
 from avs_cli.io.text.captions import are_captions, parse_captions
+from avs_cli.io.text.negated import are_negated, parse_negated
 from avs_cli.io.text.records import TOPIC_IDS, TOPIC_TEXTS, Record, are_records, checked, found, kind_of, records_in
 from avs_cli.types import Topic, Variant
 
@@ -55,11 +56,18 @@ def read_topics(path: str) -> list[Topic]:
 
 def read_texts(path: str) -> Texts:
     """As `read_topics`, and whether the texts are captions."""
-    text = read_text(path)
+    return texts_in(path, read_text(path))
+
+
+def texts_in(path: str, text: str) -> Texts:
+    """As `read_texts`, of the content of a file."""
     if text.lstrip().startswith("<"):
         from avs_cli.io.text.trecvid_xml import topics_in
 
         topics = topics_in(path, text)
+    elif are_negated(text):
+        negated = (one for of_caption in parse_negated(path, text).values() for one in of_caption)
+        return Texts(_joined(path, ((None, Topic(*one)) for one in negated)), True)
     elif are_captions(text):
         return Texts([Topic(caption, sentence) for caption, sentence in parse_captions(path, text).items()], True)
     elif are_records(text):

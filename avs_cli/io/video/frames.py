@@ -25,7 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
 from avs_cli.io.video.workers import BAD_FILE, Broken, about, ahead, alive, apart, reason
-from avs_cli.types import THUMBNAIL, Failure, Frames, Pixels, Shot, Whole
+from avs_cli.types import THUMBNAIL, Failure, FittedPixels, Frames, Pixels, Shot, Whole
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset(
@@ -55,7 +55,7 @@ class Times(Protocol):
 
 
 class View(NamedTuple):
-    """What an encoder sees of a file: the frames at some times of each shot, as images of one size; or whole frames.
+    """What an encoder sees of a file: the frames at some times of each shot, as images of one size, fitted, or whole.
 
     pixels  with `crops` 10, a frame gives ten images (and a clip ten clips): top left, top right, bottom left, bottom
             right, centre, and their mirror images; None: thumbnails only
@@ -718,7 +718,7 @@ class _Painter:
         self.made: dict[Pixels | Whole, np.ndarray] = {}
 
     def pictures(self, frame: Any, pixels: Pixels | Whole) -> np.ndarray:
-        """(crops, size, size, 3) uint8, RGB; a whole frame as (1, H, W, 3)."""
+        """(crops, size, size, 3) uint8, RGB; a fitted or whole frame as (1, H, W, 3)."""
         if frame is not self.frame:
             self.frame = frame
             self.scaled.clear()
@@ -751,12 +751,31 @@ def _target(width: int, height: int, pixels: Pixels | Whole, path: str | Path) -
     if isinstance(pixels, Whole):
         scale = min(1.0, pixels.longest / max(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
+    if isinstance(pixels, FittedPixels):
+        return _fitted(width, height, pixels, path)
     if pixels.resize is None:
         return pixels.size, pixels.size
     long = max(pixels.resize, int(pixels.resize * max(width, height) / min(width, height)))
     if long * pixels.resize > MOST_PIXELS:
         raise FormatError(path, f"image too narrow ({width} x {height} pixels)")
     return (pixels.resize, long) if width <= height else (long, pixels.resize)
+
+
+def _fitted(width: int, height: int, pixels: FittedPixels, path: str | Path) -> tuple[int, int]:
+    """The size of a frame with the proportions of this one; sides are rounded as in the processors of transformers."""
+    step = pixels.multiple
+    enlarged = max(1.0, step / width, step / height)
+    wide, high = int(width * enlarged), int(height * enlarged)
+    fitted = [round(side / step) * step for side in (wide, high)]
+    if pixels.least is None or math.prod(fitted) > pixels.most:
+        scale = math.sqrt(pixels.most / (wide * high))
+        fitted = [max(1, math.floor(side * scale / step)) * step for side in (wide, high)]
+    elif math.prod(fitted) < pixels.least:
+        scale = math.sqrt(pixels.least / (wide * high))
+        fitted = [math.ceil(side * scale / step) * step for side in (wide, high)]
+    if math.prod(fitted) > pixels.most:
+        raise FormatError(path, f"image too narrow ({width} x {height} pixels)")
+    return fitted[0], fitted[1]
 
 
 def _scaled(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
@@ -774,7 +793,7 @@ def _turned(frame: Any, width: int, height: int, kernel: int) -> np.ndarray:
 
 def _cut(picture: np.ndarray, pixels: Pixels | Whole) -> np.ndarray:
     """The crops of an image (H, W, 3): (crops, size, size, 3); or the whole image (1, H, W, 3)."""
-    if isinstance(pixels, Whole):
+    if isinstance(pixels, Whole | FittedPixels):
         return picture[None]
     size = pixels.size
     low, right = picture.shape[0] - size, picture.shape[1] - size
@@ -898,7 +917,7 @@ class _Image:
         self.thumbnails: dict[tuple[int, int], bytes] = {}
 
     def made(self, pixels: Pixels | Whole) -> np.ndarray:
-        """(crops, size, size, 3) uint8, RGB; the whole image as (1, H, W, 3)."""
+        """(crops, size, size, 3) uint8, RGB; the fitted or whole image as (1, H, W, 3)."""
         drawn, picture = self._upright(pixels)
         size = _target(picture.width, picture.height, pixels, self.path)
         key = (drawn, size, pixels.interpolation)

@@ -1,7 +1,7 @@
 """Heads: the trained part, one module each, with `build(video, text, encoders, ...) -> Head`.
 
-`footprint(settings, texts)` gives the cost of a pair for these settings and number of text features: products, gates,
-and numbers stored per video (see `core.footprint`).
+`footprint(settings, videos, texts)` gives the cost of a pair for these settings and numbers of video and text features:
+products, gates, and numbers stored per video (see `core.footprint`).
 """
 
 from avs_cli.core.registry import Registry

@@ -65,6 +65,6 @@ def build(
     return AFA(videos, texts, encoders, dim, frames, dropout, pool)
 
 
-def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+def footprint(settings: Mapping[str, Any], videos: int, texts: int) -> tuple[int, int, int]:
     """One dot product."""
     return settings["dim"], 0, settings["dim"]

@@ -154,7 +154,7 @@ def build(
     return LAFF(videos, texts, encoders, ends, spaces, pooling)
 
 
-def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+def footprint(settings: Mapping[str, Any], videos: int, texts: int) -> tuple[int, int, int]:
     """One dot product of the concatenated heads."""
     apart = settings["fusion"] == "attention" and not settings["split"]
     numbers = settings["dim"] * (settings["heads"] if apart else 1)

@@ -59,7 +59,7 @@ def build(
     return SEA(videos, texts, encoders, dim, dropout, norm)
 
 
-def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+def footprint(settings: Mapping[str, Any], videos: int, texts: int) -> tuple[int, int, int]:
     """A dot product per text feature."""
     numbers = settings["dim"] * texts
     return numbers, 0, numbers

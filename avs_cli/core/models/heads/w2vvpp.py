@@ -55,6 +55,6 @@ def build(
     return W2VVPP(videos, texts, encoders, dim, dropout, norm)
 
 
-def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+def footprint(settings: Mapping[str, Any], videos: int, texts: int) -> tuple[int, int, int]:
     """One dot product."""
     return settings["dim"], 0, settings["dim"]

@@ -96,7 +96,7 @@ def build(
     return XClipHead(videos, texts, encoders, dim, dropout, model)
 
 
-def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+def footprint(settings: Mapping[str, Any], videos: int, texts: int) -> tuple[int, int, int]:
     """The teacher's, over its frames and words."""
     sizes = [settings[name] for name in ("dim", "frames", "words")]
     cost: tuple[int, int, int] = teachers.module("xclip").footprint(*sizes)

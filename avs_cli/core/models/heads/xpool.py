@@ -72,7 +72,7 @@ def build(
     return XPoolHead(videos, texts, encoders, dim, frames, dropout, masked)
 
 
-def footprint(settings: Mapping[str, Any], texts: int) -> tuple[int, int, int]:
+def footprint(settings: Mapping[str, Any], videos: int, texts: int) -> tuple[int, int, int]:
     """The teacher's, over its frames."""
     cost: tuple[int, int, int] = teachers.module("xpool").footprint(settings["dim"], settings["frames"], 1)
     return cost

@@ -9,7 +9,7 @@ import numpy as np
 from avs_cli.core.fusion.normalisation.minmax import normalise
 from avs_cli.core.search.exact import Cosine, shot_units
 from avs_cli.errors import SpecError
-from avs_cli.types import Block, ranked
+from avs_cli.types import Block, Seeing, ranked
 
 # Number of cosines with a bank in memory.
 CELLS = 1 << 23
@@ -24,6 +24,17 @@ class Bank(NamedTuple):
 
     vectors: np.ndarray
     favourites: Callable[[], frozenset[str]]
+
+
+class GalleryBank(NamedTuple):
+    """A gallery bank: other shots, to estimate the popularity of shots.
+
+    vectors   (G, D), not normalised, not zero
+    scalings  (B,) Sinkhorn's scalings of the query bank over the whole gallery and this bank, by entropy and iterations
+    """
+
+    vectors: np.ndarray
+    scalings: Callable[[float, int], np.ndarray]
 
 
 class Marks(NamedTuple):
@@ -43,6 +54,8 @@ class Candidates:
     bank     the query bank, if there is one
     outside  (K,) external scores, if there are any
     marks    the judged shots, if there are any
+    verdicts (K,) log-odds from a judge, if one was asked
+    around   the gallery bank, if there is one
     """
 
     shots: Sequence[str]
@@ -52,6 +65,8 @@ class Candidates:
     bank: Bank | None = None
     outside: np.ndarray | None = None
     marks: Marks | None = None
+    verdicts: np.ndarray | None = None
+    around: GalleryBank | None = None
 
     def vectors(self) -> Block:
         """The vectors of the shots. Raises SpecError without a gallery."""
@@ -75,12 +90,13 @@ class Candidates:
         places = np.arange(len(block.ids))
         return Cosine(self.query[None]).exact(block, np.zeros_like(places), places).astype(np.float64)
 
-    def popularity(self, summary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """(K,) summary of the cosines of each shot with the query bank. Raises SpecError without a bank.
+    def popularity(self, summary: Callable[[np.ndarray], np.ndarray], bank: np.ndarray | None = None) -> np.ndarray:
+        """(K,) summary of the cosines of each shot with a bank.
 
         summary  function from the cosines (B, n) of n shots to (n,)
+        bank     (B, D); None: the query bank, without which SpecError is raised
         """
-        block, scorer = self.vectors(), Cosine(self.others().vectors)
+        block, scorer = self.vectors(), Cosine(self.others().vectors if bank is None else bank)
         step = max(1, CELLS // scorer.queries)
         some = (block.part(low, low + step) for low in range(0, len(block.ids), step))
         return np.concatenate([summary(scorer.scan(part).numpy().astype(np.float64)) for part in some])
@@ -90,6 +106,12 @@ class Candidates:
         if self.bank is None:
             raise SpecError("this method needs a query bank, such as training captions; give --bank STORE")
         return self.bank
+
+    def other_shots(self) -> GalleryBank:
+        """The gallery bank. Raises SpecError without one."""
+        if self.around is None:
+            raise SpecError("this method needs a gallery bank, such as training videos; give --gallery-bank STORE")
+        return self.around
 
     def judged(self) -> np.ndarray:
         """(K,) external scores. Raises SpecError without them."""
@@ -103,13 +125,30 @@ class Candidates:
             raise SpecError("this method needs judged shots; give --qrels FILE")
         return self.marks
 
+    def log_odds(self, seeing: Seeing) -> np.ndarray:
+        """(K,) log-odds from the judge that this describes. Raises SpecError without them."""
+        if self.verdicts is None:
+            raise SpecError(
+                "this method needs a judge, which looks at the shots; give --gallery STORE and --topics FILE"
+            )
+        return self.verdicts
 
-def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
-    """The evidence that a method needs besides the run: of "gallery", "queries", "bank", "scores" and "qrels".
 
-    Determined by a call with two dummy shots. Raises SpecError for invalid parameters.
+class Needs(NamedTuple):
+    """What a method needs besides the run.
+
+    evidence  of "gallery", "queries", "bank", "gallery bank", "scores", "qrels" and "verdicts"
+    seeing    the judge and what it sees; None: no judge is asked
     """
+
+    evidence: set[str]
+    seeing: Seeing | None
+
+
+def needs_of(method: Callable[[Candidates], np.ndarray]) -> Needs:
+    """What a method needs, determined by a call with two dummy shots. Raises SpecError for invalid parameters."""
     seen: set[str] = set()
+    judges: list[Seeing] = []
 
     class Recording(Candidates):
         def vectors(self) -> Block:
@@ -128,6 +167,10 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
             seen.add("bank")
             return super().others()
 
+        def other_shots(self) -> GalleryBank:
+            seen.add("gallery bank")
+            return super().other_shots()
+
         def judged(self) -> np.ndarray:
             seen.add("scores")
             return super().judged()
@@ -136,11 +179,17 @@ def evidence_of(method: Callable[[Candidates], np.ndarray]) -> set[str]:
             seen.add("qrels")
             return super().marked()
 
+        def log_odds(self, seeing: Seeing) -> np.ndarray:
+            seen.add("verdicts")
+            judges.append(seeing)
+            return super().log_odds(seeing)
+
     shots, vectors = ["a", "b"], np.eye(2, dtype=np.float32)
     bank = Bank(vectors, lambda: frozenset(shots))
     block, marks = Block(shots, vectors, np.arange(3)), Marks(vectors[:1], vectors[1:])
-    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks))
-    return seen
+    around = GalleryBank(vectors, lambda tau, iterations: np.zeros(2))
+    method(Recording(shots, np.ones(2), block, vectors[0], bank, np.ones(2), marks, np.ones(2), around))
+    return Needs(seen, judges[0] if judges else None)
 
 
 def check_least(method: str, least: float, **given: float) -> None:
