@@ -102,7 +102,7 @@ def _ascend(candidates: BestShots, measure: BatchedMeasure, seen: np.ndarray, rn
     for run in rng.permutation(runs):
         rest = score - weights[run] * evidence[run]
         # The value of the current weight is known after the first run.
-        moves = GRID[GRID != weights[run]] if best else GRID
+        moves = GRID[weights[run] != GRID] if best else GRID
         scores = rest + moves[:, None, None] * evidence[run]  # (moves, T, M)
         ranking = sorted_codes(scores, codes, runs * GRID[-1])
         values = measure.values(ranking.reshape(len(moves) * len(topics), -1), np.tile(topics, len(moves)))
