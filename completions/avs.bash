@@ -16,11 +16,11 @@ _avs() {
         before=${COMP_WORDS[place - 2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='index shots extract train distill search rerank fuse eval submit view serve clip info convert --version --help'
+        words='index shots extract train distill expand search rerank fuse eval submit view serve clip info convert --version --help'
     else
         case $command:$before in
             index:--output | index:-o) ;;
-            index:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
+            index:--model) words='asr beit blip blip2 clip conse dfn dinov3 embeddinggemma2 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-av pe-core qwen3-vl-embedding siglip2 subtitles teachclip timm tipsv2 video-llama videoprism vjepa2 wsl' ;;
             index:--shots) words='content fixed transnetv2' ;;
             index:--weights) ;;
             index:--device) ;;
@@ -35,7 +35,7 @@ _avs() {
             shots:--workers) compopt +o default 2>/dev/null ;;
             shots:--timeout) compopt +o default 2>/dev/null ;;
             shots:--output | shots:-o) ;;
-            extract:--model) words='asr beit blip blip2 clip conse dfn dinov3 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-core siglip2 subtitles teachclip timm video-llama vjepa2 wsl' ;;
+            extract:--model) words='asr beit blip blip2 clip conse dfn dinov3 embeddinggemma2 ircsn lite metaclip2 microsoft-xclip minilm mobileclip2 ocr open-clip pe-av pe-core qwen3-vl-embedding siglip2 subtitles teachclip timm tipsv2 video-llama videoprism vjepa2 wsl' ;;
             extract:--output | extract:-o) ;;
             extract:--head) ;;
             extract:--missing) words='error skip zero' ;;
@@ -62,8 +62,8 @@ _avs() {
             train:--output | train:-o) ;;
             train:--video) ;;
             train:--text) ;;
-            train:--head) words='afa laff sea w2vvpp xclip xpool' ;;
-            train:--objective) words='contrastive negation triplet' ;;
+            train:--head) words='afa laff lpd sea w2vvpp xclip xpool' ;;
+            train:--objective) words='contrastive decorrelated negation triplet' ;;
             train:--validate) ;;
             train:--qrels) ;;
             train:--metric) ;;
@@ -122,6 +122,16 @@ _avs() {
             distill:--workers) compopt +o default 2>/dev/null ;;
             distill:--engine) words='local dask' ;;
             distill:--scheduler) ;;
+            expand:--model) ;;
+            expand:--count | expand:-n) compopt +o default 2>/dev/null ;;
+            expand:--prompt) ;;
+            expand:--weight) compopt +o default 2>/dev/null ;;
+            expand:--temperature) compopt +o default 2>/dev/null ;;
+            expand:--seed) compopt +o default 2>/dev/null ;;
+            expand:--batch-size) compopt +o default 2>/dev/null ;;
+            expand:--output | expand:-o) ;;
+            expand:--device) ;;
+            expand:--threads) compopt +o default 2>/dev/null ;;
             search:--query | search:-q) ;;
             search:--then) ;;
             search:--within) ;;
@@ -132,6 +142,7 @@ _avs() {
             search:--explain) ;;
             search:--times) ;;
             search:--field) words='query narrative both' ;;
+            search:--negation) words='subtract deo sentence' ;;
             search:--missing) words='error skip zero' ;;
             search:--depth) compopt +o default 2>/dev/null ;;
             search:--at-least) ;;
@@ -144,13 +155,18 @@ _avs() {
             search:--threads) compopt +o default 2>/dev/null ;;
             search:--engine) words='local dask' ;;
             search:--scheduler) ;;
-            rerank:--method) words='diverse feedback framemax hubness neighbours scores' ;;
+            rerank:--method) words='diverse feedback framemax hubness judge neighbours scores' ;;
             rerank:--gallery | rerank:-g) ;;
             rerank:--topics) ;;
             rerank:--vectors) ;;
             rerank:--bank) ;;
+            rerank:--gallery-bank) ;;
             rerank:--scores) ;;
             rerank:--qrels) ;;
+            rerank:--verdicts) ;;
+            rerank:--budget) ;;
+            rerank:--videos) ;;
+            rerank:--batch-size) compopt +o default 2>/dev/null ;;
             rerank:--depth) compopt +o default 2>/dev/null ;;
             rerank:--weight) compopt +o default 2>/dev/null ;;
             rerank:--tag) ;;
@@ -244,8 +260,9 @@ _avs() {
                     extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
-                    search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --missing --depth --at-least --ngrams --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
-                    rerank) words='--method --gallery -g --topics --vectors --bank --scores --qrels --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    expand) words='--model --count -n --prompt --weight --temperature --seed --batch-size --overwrite --output -o --device --threads --help' ;;
+                    search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --negation --missing --depth --at-least --ngrams --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
+                    rerank) words='--method --gallery -g --topics --vectors --bank --gallery-bank --scores --qrels --verdicts --budget --videos --batch-size --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     fuse) words='--method --ltr --steps --compare --qrels --measure --folds --seed --threads --save --load --report --json --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
@@ -253,7 +270,7 @@ _avs() {
                     serve) words='--qrels --videos --host --port --open --dres --dres-user --dres-evaluation --weights --allow-mismatch --device --threads --help' ;;
                     clip) words='--gallery -g --topics --depth --pad --exact --list --videos --workers --timeout --output -o --help' ;;
                     info) words='--json --help' ;;
-                    convert) words='--tag --topics --depth --trust-pickle --head --feature --vocabulary --frames --layout --shots --word-vectors --help' ;;
+                    convert) words='--tag --topics --depth --negate --trust-pickle --head --feature --vocabulary --frames --layout --shots --word-vectors --help' ;;
                 esac
                 ;;
         esac
