@@ -97,7 +97,9 @@ def in_steps(topic: Topic, steps: Sequence[QueryStep], negation: Negation = "sub
     if is_plain(steps):
         return replace(topic, query=steps[0].parts[0].text)
     if len(steps) == 1 and not any(_is_shot(part) for part in steps[0].parts):
-        return replace(topic, variants=tuple(Variant(part.weight, part.text) for part in steps[0].parts))
+        variants = tuple(Variant(part.weight, part.text) for part in steps[0].parts)
+        # As in topics files: the wording of the largest weight is the topic's text.
+        return replace(topic, query=max(variants, key=lambda one: one.weight).text, variants=variants)
     return replace(topic, steps=tuple(steps))
 
 

@@ -52,6 +52,7 @@ def test_parts_are_wordings_with_weights_and_pictures_too(tmp_path: Path) -> Non
     parts = (Variant(1.0, "r g"), Variant(0.5, "b"), Variant(-ABSENT, "g"), Variant(-2.0, "g b"))
     assert ranking("r g +b ^0.5 -g -g b ^2") == ranking(Topic("query", "", variants=parts))
     (tmp_path / "blue sea.png").write_bytes(jpeg((0, 0, 1), kind="PNG"))
+    assert read({"1": "g ^0.5 +r g -b"})[0].query == "r g"
     with_picture = Topic("query", "", variants=(Variant(1.0, "r"), Variant(2.0, "blue sea.png")))
     assert ranking('r like:"blue sea.png" ^2') == ranking(with_picture)
     assert ranking("blue sea.png") == ranking('like:"blue sea.png"')

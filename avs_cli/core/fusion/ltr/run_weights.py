@@ -95,23 +95,24 @@ def _ascend(candidates: BestShots, measure: BatchedMeasure, seen: np.ndarray, rn
     """(R,) weights by coordinate ascent from equal weights; with sum 1."""
     topics = np.flatnonzero(seen)
     evidence, codes = candidates.evidence[:, topics], candidates.codes[topics]
-    runs, moves = len(evidence), len(GRID)
-    rows = np.tile(topics, moves)
+    runs = len(evidence)
     weights = np.ones(runs, np.float32)
     score = evidence.sum(axis=0)
     best = 0.0  # topics without a relevant shot leave the weights equal
     for run in rng.permutation(runs):
         rest = score - weights[run] * evidence[run]
-        scores = rest + GRID[:, None, None] * evidence[run]  # (moves, T, M)
+        # The value of the current weight is known after the first run.
+        moves = GRID[weights[run] != GRID] if best else GRID
+        scores = rest + moves[:, None, None] * evidence[run]  # (moves, T, M)
         ranking = sorted_codes(scores, codes, runs * GRID[-1])
-        values = measure.values(ranking.reshape(moves * len(topics), -1), rows)
-        values = values.reshape(moves, -1).mean(axis=1)
+        values = measure.values(ranking.reshape(len(moves) * len(topics), -1), np.tile(topics, len(moves)))
+        values = values.reshape(len(moves), -1).mean(axis=1)
         if np.count_nonzero(weights) == 1 and weights[run]:
-            values[GRID == 0] = -1.0  # at least one weight must be positive
+            values[moves == 0] = -1.0  # at least one weight must be positive
         move = int(values.argmax())
         if values[move] > best + 1e-12:
-            best, weights[run] = float(values[move]), GRID[move]
-            score = rest + GRID[move] * evidence[run]
+            best, weights[run] = float(values[move]), moves[move]
+            score = rest + moves[move] * evidence[run]
     return np.asarray(weights / weights.sum(), np.float64)
 
 
