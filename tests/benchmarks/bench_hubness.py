@@ -3,7 +3,7 @@
 The banks are 5,000 captions and 2,000 photos of train, which lite was trained on. The settings are those of the highest
 mean inverted rank for the 2,500 captions of the first 500 photos of dev: k of 1, 4, 16, 64 and 256; alpha of .1, .25,
 .5, .75 and 1; beta of 2, 5, 10, 20, 50 and 100; gallery_beta of .5, 1, 2, 3, 5 and 10; tau of .01, .02, .05 and .1. The
-captions and photos that are measured are the others.
+captions and photos that are measured are the others. It takes about six minutes of a core per method.
 """
 
 import subprocess

@@ -1,8 +1,9 @@
 """LPD against LAFF on photos, trained alike: Flickr8k's 6,000 photos of train, with the first caption of each.
 
 Two video features (conse's pooled features and class scores) and two text features (MiniLM and a bag of words), so four
-spaces of 512 dimensions in LPD, and four heads that share 2,048 dimensions in LAFF. Three seeds; the epoch is chosen on
-the captions of the first 500 photos of dev, and the captions of the other 500 photos are measured.
+spaces of 512 dimensions in LPD, and four heads that share 2,048 dimensions in LAFF, which has twice the weights. Three
+seeds; the epoch is chosen on the captions of the first 500 photos of dev, and the captions of the other 500 photos are
+measured.
 """
 
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 
 from avs_cli.reporting import Reporter
 from avs_cli.stages.search_heads import search_heads
-from avs_cli.types import Run
+from avs_cli.types import Run, feature_name
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "flickr8k"
 CHOSEN_ON, EPOCHS, SEEDS = 500, 8, 3
@@ -23,6 +24,7 @@ MODELS = {
     "LAFF, triplet loss": ("laff:dim=2048,heads=4", "triplet"),
     "LPD, triplet loss": ("lpd:dim=512", "triplet"),
     "LPD, its own loss": ("lpd:dim=512", "decorrelated"),
+    "LPD of as many weights as LAFF, triplet loss": ("lpd:dim=1024", "triplet"),
 }
 
 
@@ -78,7 +80,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
         for model, (head, objective) in MODELS.items():
             found = []
             for seed in range(SEEDS):
-                target = folder / f"{len(found)}-{head.partition(':')[0]}-{objective}.safetensors"
+                target = folder / f"{feature_name(head)}-{objective}-{seed}.safetensors"
                 avs("train", train, *options, "--head", head, "--objective", objective, "--seed", seed,
                     "--epochs", EPOCHS, "--patience", EPOCHS, "-o", target)  # fmt: skip
                 (run,) = search_heads(
