@@ -1,6 +1,7 @@
 """The training loop and its parts, against torch's own and against arithmetic."""
 
 import math
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from pytest import approx
 from torch import nn
 
+from avs_cli.core.training.bert_adam import BertAdam
 from avs_cli.core.training.loop import (
     AdamW,
     CosineSchedule,
@@ -58,6 +60,22 @@ def test_steps_are_those_of_torch(ours: type, theirs: type) -> None:
         mine.step()
         peer.step()
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [RMSprop, AdamW, BertAdam])
+def test_an_optimizer_does_without_torchs_compiler(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # an import of it fails
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = kind([weight], lr=0.1)
+    # torch keeps what it has imported once.
+    for method in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+        assert not hasattr(getattr(kind, method), "__wrapped__")
+    optimizer.zero_grad()
+    (weight**2).sum().backward()
+    optimizer.clip(1.0)
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert (weight < 1).all() and torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("kind", [RMSprop, AdamW])

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from avs_cli.core.training.eager import EagerOptimizer
 
-class BertAdam(torch.optim.Optimizer):
+
+class BertAdam(EagerOptimizer):
     """Adam (Kingma and Ba, arXiv:1412.6980) as in BERT's code: without bias correction of the moments.
 
     Weight decay is decoupled, as in AdamW. The gradient of each tensor is first clipped to a norm of `most`. Moments

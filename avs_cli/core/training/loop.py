@@ -4,6 +4,7 @@ Random generators are seeded by the seed of the run and the number of the epoch,
 epoch n gives the same result as an uninterrupted one.
 """
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from avs_cli.core.training.bert_adam import BertAdam
+from avs_cli.core.training.eager import EagerOptimizer
 from avs_cli.errors import AvsError, MismatchError
 
 CHUNK = 1 << 16
@@ -114,7 +116,7 @@ class CosineSchedule:
         return {}
 
 
-class RMSprop(torch.optim.Optimizer):
+class RMSprop(EagerOptimizer):
     """torch's RMSprop (Tieleman and Hinton 2012), fused with gradient clipping in cache-sized pieces.
 
     Arrays exceed the cache and operations are few, so that passes over memory dominate. 36 million parameters take
@@ -150,11 +152,13 @@ class RMSprop(torch.optim.Optimizer):
         self.scale = 1.0
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(EagerOptimizer, torch.optim.AdamW):
     """torch's AdamW (Loshchilov and Hutter, arXiv:1711.05101), fused to one pass over memory."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.01):
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
     def clip(self, most: float) -> float:
         """Scale the gradients to a global norm of `most` if theirs is larger; returns theirs."""
