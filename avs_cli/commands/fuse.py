@@ -29,8 +29,15 @@ Method = Annotated[
 Steps = Annotated[
     Literal["auto", "1", "2"],
     typer.Option(
-        help="Steps of --ltr: 1, linear weights only; 2, also logistic regression; auto, 2 if cross-validation on the "
-        "training topics shows a gain greater than its standard error.",
+        help="Steps of --ltr: 1, linear weights only; 2, also the model of --step-2; auto, 2 if cross-validation on "
+        "the training topics shows a gain greater than its standard error.",
+    ),
+]
+Second = Annotated[
+    Literal["logistic", "lambdamart"],
+    typer.Option(
+        "--step-2",
+        help="Model of Step 2: logistic regression, or LambdaMART as published (XGBoost). HELPNUMBERS",
     ),
 ]
 Reports = Annotated[
@@ -49,9 +56,10 @@ def fuse(
     runs: options.Runs,
     method: Method = "rrf",
     ltr: Annotated[
-        bool, typer.Option("--ltr", help="Learning to rank from --qrels: linear weights, then logistic regression.")
+        bool, typer.Option("--ltr", help="Learning to rank from --qrels: linear weights, then reranking.")
     ] = False,
     steps: Steps = "auto",
+    step_2: Second = "logistic",
     compare: Annotated[
         bool,
         typer.Option(
@@ -97,9 +105,9 @@ def fuse(
     """Fuse several runs into one.
 
     Without judgments, rrf is a good choice. With judgments, --ltr learns in two steps. Step 1 finds one weight per run
-    by coordinate ascent on the measure. Step 2 reranks Step 1's best shots of each topic by logistic regression over
-    the scores and ranks of all runs, and interpolates its scores with Step 1's. As it learns from judged shots alone,
-    it reranks to the depth where 95 % of Step 1's shots are judged.
+    by coordinate ascent on the measure. Step 2 reranks Step 1's best shots of each topic by logistic regression or
+    LambdaMART (--step-2) over the scores and ranks of all runs, and interpolates its scores with Step 1's. As it learns
+    from judged shots alone, it reranks to the depth where 95 % of Step 1's shots are judged.
 
     A run without shots for a topic, as of texts that lack its words, has no part in it: the topic is ranked by the
     other runs alone. Learning to rank sees that there is no hit.
@@ -135,7 +143,7 @@ def fuse(
     elif by_method:
         _check_method(context, method, bool(qrels), folds)
     else:
-        _check(context, method, ltr, learns, bool(qrels), save, load, report, output if writes else "", folds)
+        _check(context, method, ltr, steps, learns, bool(qrels), save, load, report, output if writes else "", folds)
     paths = _expanded(runs)
     number: int | Literal["by-year"] = "by-year" if folds == "by-year" else int(folds)
     if compare:
@@ -164,6 +172,7 @@ def fuse(
             qrels,
             measure=measure,
             steps=steps if ltr else "1",
+            second=step_2,
             folds=number,
             seed=seed,
             threads=threads,
@@ -195,6 +204,7 @@ def _check(
     context: typer.Context,
     method: str,
     ltr: bool,
+    steps: str,
     learns: bool,
     judged: bool,
     save: str,
@@ -213,14 +223,15 @@ def _check(
             f"{'learning to rank' if ltr else '--method weighted'} needs judgments (--qrels FILE, qrels in avs.toml or "
             "AVS_QRELS) or a saved fuser (--load FILE); --method rrf needs nothing"
         )
-    learning = ("qrels", "measure", "steps", "folds", "seed", "threads", "save", "report")
+    learning = ("qrels", "measure", "steps", "step_2", "folds", "seed", "threads", "save", "report")
     unlearned = f"with --method {method}; add --ltr to learn from judgments"
     if load:
         unlearned = "with --load, which applies a model as it was saved"
     applies.refuse(
         context,
         (bool(load) or not learns, learning, unlearned),
-        (not (load or ltr), ["steps"], "without --ltr"),
+        (not (load or ltr), ["steps", "step_2"], "without --ltr"),
+        (steps == "1", ["step_2"], "with --steps 1"),
         (not (load or output or report), ["folds"], "on the saved model; add -o FILE or --report FILE"),
         (True, ["json"], "without --compare"),
     )
@@ -246,7 +257,7 @@ def _check_method(context: typer.Context, method: str, judged: bool, folds: str)
             f"--method {method} learns from judgments (--qrels FILE, qrels in avs.toml or AVS_QRELS); --method rrf "
             "needs nothing"
         )
-    idle = ["steps", "threads", "save", "report"] + ([] if fitting.accepts_weights(method) else ["measure"])
+    idle = ["steps", "step_2", "threads", "save", "report"] + ([] if fitting.accepts_weights(method) else ["measure"])
     applies.refuse(context, (True, idle, f"with --method {method}"), (True, ["json"], "without --compare"))
     _check_folds(folds)
 
@@ -257,7 +268,7 @@ def _check_comparison(context: typer.Context, judged: bool, folds: str) -> None:
 
     if not judged:
         raise SpecError("--compare needs judgments (--qrels FILE, qrels in avs.toml or AVS_QRELS)")
-    idle = ("method", "ltr", "steps", "save", "load", "report", "depth", "tag", "output")
+    idle = ("method", "ltr", "steps", "step_2", "save", "load", "report", "depth", "tag", "output")
     applies.refuse(context, (True, idle, "with --compare, which prints a table of all methods"))
     _check_folds(folds)
 

@@ -3,8 +3,9 @@
 {"format": "avs-fuser", "format_version": 2, "measure": "AP", "input": "power", "runs": {"name": weight, …},
  "mix": 0.5, "topics": ["1661", …], "verdict": "…", "coefficients": [number, …], "reach": 53}
 
-Version 1 has "boosters" instead of the last two: LambdaMART in XGBoost's JSON. Only the arrays that a prediction needs
-are read, and each is checked: with damaged ones it may read out of bounds or loop forever.
+LambdaMART has "boosters" instead of the coefficients: models in XGBoost's JSON. Only the arrays that a prediction needs
+are read, and each is checked: with damaged ones it may read out of bounds or loop forever. Version 1 always has
+boosters, and no reach.
 """
 
 import json
@@ -16,8 +17,8 @@ from avs_cli.io.atomic import writing
 from avs_cli.io.pipe import read_text
 from avs_cli.types import FUSER_INPUTS, Fuser, step_2_features
 
-_FORMAT, _VERSION, _OF_TREES = "avs-fuser", 2, 1
-# Trees were grown to depth 4.
+_FORMAT, _VERSION, _WITHOUT_REACH = "avs-fuser", 2, 1
+# lambdamart grows trees of depth 4.
 _DEEPEST, _LARGEST = 32, 3.4e38
 _FARTHEST = 1000
 
@@ -26,7 +27,7 @@ def write_fuser(path: str, fuser: Fuser) -> None:
     """Write a fuser; equal fusers give equal bytes."""
     document = {
         "format": _FORMAT,
-        "format_version": _OF_TREES if fuser.boosters else _VERSION,
+        "format_version": _VERSION,
         "measure": fuser.measure,
         "input": fuser.kind,
         "runs": dict(zip(fuser.runs, fuser.weights, strict=True)),
@@ -34,10 +35,11 @@ def write_fuser(path: str, fuser: Fuser) -> None:
         "topics": fuser.topics,
         "verdict": fuser.verdict,
     }
-    if fuser.boosters:
+    if fuser.mix and fuser.boosters:
         document["boosters"] = [json.loads(booster) for booster in fuser.boosters]
     else:
-        document |= {"coefficients": fuser.coefficients if fuser.mix else (), "reach": fuser.reach}
+        document["coefficients"] = fuser.coefficients if fuser.mix else ()
+    document["reach"] = fuser.reach
     with writing(path) as out:
         json.dump(document, out, ensure_ascii=False)
         out.write("\n")
@@ -55,13 +57,13 @@ def read_fuser(path: str) -> Fuser:
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise FormatError(path, "not a model saved by avs fuse --save")
     version = document.get("format_version")
-    if type(version) is not int or version not in (_OF_TREES, _VERSION):
+    if type(version) is not int or version not in (_WITHOUT_REACH, _VERSION):
         found = version if type(version) is int else "unknown"
-        raise FormatError(path, f"fuser format {found}; this version of avs reads {_OF_TREES} and {_VERSION}")
+        raise FormatError(path, f"fuser format {found}; this version of avs reads {_WITHOUT_REACH} and {_VERSION}")
     runs, mix, topics = (document.get(key) for key in ("runs", "mix", "topics"))
     if not isinstance(runs, dict) or not runs or not all(map(_is_share, runs.values())) or not any(runs.values()):
         raise FormatError(path, "runs are not names with weights")
-    key = "boosters" if version == _OF_TREES else "coefficients"
+    key = "boosters" if version == _WITHOUT_REACH or "boosters" in document else "coefficients"
     model = document.get(key)
     if mix is None or not _is_share(mix) or not isinstance(model, list) or bool(mix) != bool(model):
         raise FormatError(path, f"mix and {key} are inconsistent")
@@ -77,11 +79,11 @@ def read_fuser(path: str) -> Fuser:
         topics=tuple(topics),
         verdict=str(document.get("verdict")),
     )
-    if version == _OF_TREES:
-        return replace(fuser, boosters=tuple(_booster(path, booster, features) for booster in model))
-    reach = document.get("reach")
+    reach = _FARTHEST if version == _WITHOUT_REACH else document.get("reach")
     if type(reach) is not int or not 0 < reach <= _FARTHEST:
         raise FormatError(path, f"its reach is not a number from 1 to {_FARTHEST}")
+    if key == "boosters":
+        return replace(fuser, boosters=tuple(_booster(path, booster, features) for booster in model), reach=reach)
     if model and (len(model) != features or not all(map(_is_number, model))):
         raise FormatError(path, f"its coefficients do not match the {features} features of its runs")
     return replace(fuser, coefficients=tuple(map(float, model)), reach=reach)

@@ -46,6 +46,7 @@ __all__ = ["Learned", "apply", "compare", "fit", "fuse", "learn", "read_fuser", 
 _Topic = TypeVar("_Topic")
 
 Steps = Literal["auto", "1", "2"]
+Second = Literal["logistic", "lambdamart"]
 Folds = int | Literal["by-year"]
 
 
@@ -171,6 +172,7 @@ def fit(
     *,
     measure: str = "",
     steps: Steps = "auto",
+    second: Second = "logistic",
     seed: int = 0,
     threads: int = 0,
     topics: str = "",
@@ -179,7 +181,9 @@ def fit(
     """The model of learning to rank, fitted on all judged topics of the runs.
 
     measure  the measure to optimise: xinfAP, AP, nDCG, nDCG@k or P@k; "" for xinfAP on sampled judgments, else AP
-    steps    "1", one weight per run; "2", also logistic regression; "auto", where cross-validation shows a gain of it
+    steps    "1", one weight per run; "2", also a model that reorders the best shots; "auto", where cross-validation
+             shows a gain of it
+    second   the model of Step 2: logistic regression, or LambdaMART as published (XGBoost)
     threads  0 for all cores
 
     Raises MismatchError for judgments of none of the topics, SpecError for another measure.
@@ -189,6 +193,7 @@ def fit(
         qrels,
         measure=measure,
         steps=steps,
+        second=second,
         seed=seed,
         threads=threads,
         topics=topics,
@@ -235,6 +240,7 @@ def learn(
     *,
     measure: str = "",
     steps: Steps = "auto",
+    second: Second = "logistic",
     folds: Folds = 5,
     seed: int = 0,
     threads: int = 0,
@@ -271,10 +277,11 @@ def learn(
         pooled = threaded.map(lambda topic: pool(ordered, topic, judged.get(topic, {})), needed)
         blocks = dict(zip(needed, pooled, strict=True))
     known = {topic: blocks[topic] for topic in sorted(judged)}
-    fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported)
+    fusers = learning.cross_fit(known, parts, named, measure, steps, seed, workers, reported, second)
     out_of_fold = _out_of_fold(parts, fusers)
     others = len(blocks) - len(known)
-    whole = learning.learn(known, named, measure, steps, seed) if others or fitted else None
+    needs_whole = others or fitted
+    whole = learning.learn(known, named, measure, steps, seed, workers, second=second) if needs_whole else None
     run = {}
     for topic, block in blocks.items() if fused else ():
         fuser = out_of_fold.get(topic) or whole

@@ -52,6 +52,12 @@ IDLE = [
     ("eval a.qrels a.run b.run --test tukey --seed 1", "--seed has no effect with --test tukey"),
     ("eval a.qrels a.run b.run --latex -q", "--by-topic has no effect with --latex; --csv and --json print topics"),
     ("fuse a.run b.run --threads 1", "--threads has no effect with --method rrf; add --ltr to learn from judgments"),
+    (
+        "fuse a.run b.run --qrels q --step-2 lambdamart",
+        "--qrels and --step-2 have no effect with --method rrf; add --ltr to learn from judgments",
+    ),
+    ("fuse a.run b.run --method weighted --qrels q --step-2 lambdamart", "--step-2 has no effect without --ltr"),
+    ("fuse a.run b.run --ltr --qrels q --steps 1 --step-2 logistic", "--step-2 has no effect with --steps 1"),
     ("shots --msb t.tsv --detector content --workers 1", "--detector and --workers have no effect with --msb"),
     ("convert a.run b.run --trust-pickle", "--trust-pickle has no effect without a checkpoint"),
     ("convert a.run b.run --head laff --feature a=b", "--head and --feature have no effect without a checkpoint"),

@@ -247,6 +247,7 @@ def test_a_saved_step_2_predicts_what_it_did_before(avs: Avs, folder: Path, save
     fuser = read_fuser(str(saved(avs, folder)))
     write_fuser(str(folder / "again.json"), fuser)
     assert read_fuser(str(folder / "again.json")) == fuser
+    assert json.loads((folder / "again.json").read_text())["format_version"] == 2
     runs = [read_run(str(folder / "runs" / f"{name}.trec")) for name in fuser.runs]
     block = pool(runs, "1666", {})
     step1, both = steps(fuser, block)
@@ -274,6 +275,7 @@ def test_a_fuser_for_other_runs_names_the_one_that_does_not_fit(avs: Avs, folder
         (lambda d: d.update(topics=[1]), "topics"),
         (lambda d: d["runs"].pop("one"), "damaged"),
         (lambda d: d.update(boosters=[{}]), "damaged"),
+        (lambda d: d.update(format_version=2), "reach"),
         (lambda d: _tree(d)["left_children"].__setitem__(0, 10**6), "damaged"),
         (lambda d: _tree(d)["left_children"].__setitem__(0, 0), "damaged"),
         (lambda d: _tree(d)["split_indices"].__setitem__(0, 10**6), "damaged"),
@@ -341,6 +343,7 @@ def mutant(document: dict, rng: random.Random) -> object:  # type: ignore[type-a
 
 def test_150_mutants_of_a_fuser_fuse_or_are_refused_in_a_line(avs: Avs, avs_here: Avs, folder: Path) -> None:
     documents = [json.loads(saved(avs, folder).read_text()) for saved in (with_trees, with_coefficients)]
+    documents[0] |= {"format_version": 2, "reach": 40}
     path = folder / "fuser.json"
     rng = random.Random(0)
     refused = 0

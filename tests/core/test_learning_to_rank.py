@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avs_cli.core.evaluation.evaluator import Evaluator, usual
-from avs_cli.core.fusion.ltr import folds, lambdamart, learning, logistic, run_weights
+from avs_cli.core.fusion.ltr import folds, lambdamart, learning, logistic, run_weights, step_2
 from avs_cli.core.fusion.ltr.batched import BatchedMeasure
 from avs_cli.core.fusion.ltr.report import report
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first, pool
@@ -221,7 +221,7 @@ def test_a_pooled_shot_that_nobody_judged_teaches_nothing() -> None:
 def test_a_shot_has_as_many_features_as_a_fuser_file_expects() -> None:
     runs, qrels = synthetic(1)
     block = blocks_of(runs, qrels)["101"]
-    table = logistic.features(block, block.scores.sum(axis=0), np.arange(5))
+    table = step_2.features(block, block.scores.sum(axis=0), np.arange(5))
     assert table.shape == (5, step_2_features(len(runs)))
     assert np.isfinite(table).all()
 
@@ -260,7 +260,7 @@ def test_coefficients_are_where_the_loss_has_no_slope() -> None:
     ],
 )
 def test_step_2_reaches_as_deep_as_shots_are_pooled(pooled: list[list[int]], depth: int) -> None:
-    assert logistic.reach([np.array(topic) for topic in pooled]) == depth
+    assert step_2.reach([np.array(topic) for topic in pooled]) == depth
 
 
 def test_step_2_leaves_what_is_beyond_its_reach() -> None:
@@ -273,7 +273,7 @@ def test_step_2_leaves_what_is_beyond_its_reach() -> None:
     assert before[30:].tolist() == after[30:].tolist()
 
 
-def test_trees_of_earlier_versions_go_left_below_the_condition() -> None:
+def test_trees_go_left_below_the_condition() -> None:
     tree = {
         "left_children": [1, 3, -1, -1, -1],
         "right_children": [2, 4, -1, -1, -1],
@@ -284,6 +284,25 @@ def test_trees_of_earlier_versions_go_left_below_the_condition() -> None:
     booster = json.dumps({"learner": {"gradient_booster": {"model": {"trees": [tree, stump]}}}})
     table = np.array([[0.5, 0.0], [0.4, 0.2], [0.4, 0.25]], np.float32)
     assert lambdamart.predict([booster, booster], table).tolist() == [40, 50, 60]
+
+
+def test_trees_predict_what_xgboost_does_with_any_number_of_threads() -> None:
+    import xgboost
+
+    rng = np.random.default_rng(0)
+    tables = [rng.standard_normal((count, 4)).astype(np.float32) for count in (200, 300)]
+    labels = [(table[:, 0] * table[:, 1] > 0.5).astype(int) for table in tables]
+    boosters = lambdamart.fit(tables, labels, 3)
+    assert boosters == lambdamart.fit(tables, labels, 3, threads=2) != lambdamart.fit(tables, labels, 4)
+    table = np.concatenate([*tables, rng.standard_normal((100, 4)).astype(np.float32)])
+    theirs = np.zeros(len(table))
+    for booster in boosters:
+        loaded = xgboost.Booster(model_file=bytearray(booster, "utf-8"))
+        theirs += loaded.predict(xgboost.DMatrix(table)).astype(np.float64) / len(boosters)
+    ours = lambdamart.predict(boosters, table)
+    np.testing.assert_allclose(ours - ours.mean(), theirs - theirs.mean(), atol=2e-6)
+    assert best_first(ours).tolist() == best_first(theirs).tolist()
+    assert ours[:200][labels[0] == 1].mean() > ours[:200][labels[0] == 0].mean() + 1
 
 
 def test_learning_beats_every_run_where_runs_see_different_things() -> None:
@@ -395,7 +414,7 @@ def test_a_run_that_found_nothing_is_no_disagreement() -> None:
     seen = [runs[name] for name in sorted(runs)]
     block, with_words = pool(seen, topic, qrels[topic]), pool([*seen, {}], topic, qrels[topic])
     every, step1 = np.arange(len(block.shots)), block.scores.sum(axis=0)
-    plain, wider = (logistic.features(one, step1, every) for one in (block, with_words))
+    plain, wider = (step_2.features(one, step1, every) for one in (block, with_words))
     count = len(seen)
     several = slice(2 * count, None), slice(2 * count + 2, None)
     np.testing.assert_array_equal(plain[:, several[0]], wider[:, several[1]])

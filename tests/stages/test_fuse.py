@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -137,12 +137,18 @@ def test_depth_and_topics_cut_runs_as_the_command_does(avs_here: Here, folder: P
     assert written(run) == avs_here("fuse", *PATHS, "--topics", "661-663", "--depth", 7).stdout
 
 
-def test_a_fitted_model_is_what_save_writes_and_applies_as_load_does(avs_here: Here, folder: Path) -> None:
-    fuser = fuse.fit(PATHS, "q.txt", steps="2")
+@pytest.mark.parametrize("second", ["logistic", "lambdamart"])
+def test_a_fitted_model_is_what_save_writes_and_applies_as_load_does(
+    avs_here: Here, folder: Path, second: Literal["logistic", "lambdamart"]
+) -> None:
+    fuser = fuse.fit(PATHS, "q.txt", steps="2", second=second)
     fuse.write_fuser("python.json", fuser)
-    assert avs_here("fuse", *PATHS, "--ltr", "--steps", "2", "--qrels", "q.txt", "--save", "saved.json").returncode == 0
+    line = ("fuse", *PATHS, "--ltr", "--steps", "2", "--step-2", second, "--qrels", "q.txt", "--save", "saved.json")
+    assert avs_here(*line).returncode == 0
     assert Path("python.json").read_bytes() == Path("saved.json").read_bytes()
-    assert fuser.coefficients and fuser.runs == ("one", "three", "two") and len(fuser.topics) == 6
+    assert (len(fuser.boosters) == 2, bool(fuser.coefficients)) == (second == "lambdamart", second == "logistic")
+    assert fuser.runs == ("one", "three", "two") and len(fuser.topics) == 6
+    assert fuse.read_fuser("saved.json").reach == fuser.reach
     loaded = avs_here("fuse", *PATHS, "--load", "saved.json").stdout
     assert written(fuse.apply(fuser, PATHS)) == written(fuse.apply(Path("saved.json"), PATHS)) == loaded != ""
 

@@ -1,9 +1,9 @@
 """Late fusion by learning to rank; a topic is never ranked by a model fitted on its own judgments.
 
 Step 1 gives each run a weight (run_weights.py). Step 2 reorders Step 1's best shots, where most are judged, by
-logistic regression (logistic.py); the two scores are standardised and interpolated, with a share chosen by
-cross-validation within the training topics. Without a gain greater than its standard error, only Step 1 is used, unless
-the caller requests Step 2.
+logistic regression (logistic.py) or LambdaMART (lambdamart.py); the two scores are standardised and interpolated, with
+a share chosen by cross-validation within the training topics. Without a gain greater than its standard error, only
+Step 1 is used, unless the caller requests Step 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
-from avs_cli.core.fusion.ltr import lambdamart, logistic, run_weights
+from avs_cli.core.fusion.ltr import run_weights, step_2
 from avs_cli.core.fusion.ltr.batched import UNPOOLED, BatchedMeasure
 from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
 from avs_cli.errors import MismatchError
@@ -31,11 +31,7 @@ def steps(fuser: Fuser, block: TopicMatrix) -> tuple[np.ndarray, np.ndarray]:
     if not fuser.mix or not len(step1):
         return step1, step1
     best = best_first(step1)[: fuser.reach]
-    table = logistic.features(block, step1, best)
-    if fuser.boosters:
-        second = lambdamart.predict(fuser.boosters, table)
-    else:
-        second = logistic.predict(fuser.coefficients, table)
+    second = step_2.predict(fuser, step_2.features(block, step1, best))
     return step1, _mixed(step1, best, second, fuser.mix)
 
 
@@ -45,11 +41,14 @@ def learn(
     measure: str,
     wanted: str,
     seed: int,
+    threads: int = 1,
     keep: bool = False,
+    second: str = "logistic",
 ) -> Fuser:
     """A fuser from judged topics.
 
     wanted  the steps: "1", "2", or "auto" for Step 2 where cross-validation shows a gain
+    second  the model of Step 2, "logistic" or "lambdamart"
     keep    keep the model of Step 2 even if "auto" does not use it (`Fuser.trial`)
 
     With fewer than `LEAST` topics "auto" uses Step 1 only, and "2" raises MismatchError. Raises SpecError for a
@@ -66,7 +65,7 @@ def learn(
         if wanted == "2":
             raise MismatchError(few)
         return replace(step1, verdict=few)
-    return _second_step(step1, training, judge, found.left_out, wanted, seed, keep)
+    return _second_step(step1, training, judge, found.left_out, wanted, seed, threads, keep, second)
 
 
 def cross_fit(
@@ -78,12 +77,13 @@ def cross_fit(
     seed: int,
     threads: int = 1,
     keep: bool = False,
+    second: str = "logistic",
 ) -> list[Fuser]:
     """For each fold, a fuser trained on the topics of the other folds; see `learn`."""
 
     def fit(fold: Sequence[str]) -> Fuser:
         others = {topic: block for topic, block in blocks.items() if topic not in fold}
-        return learn(others, runs, measure, wanted, seed, keep=keep)
+        return learn(others, runs, measure, wanted, seed, keep=keep, second=second)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(fit, folds))
@@ -111,7 +111,9 @@ def _second_step(
     left_out: np.ndarray,
     wanted: str,
     seed: int,
+    threads: int,
     keep: bool,
+    model: str,
 ) -> Fuser:
     """Train Step 2 on the scores of Step 1 with its out-of-sample weights `left_out`, (T, R)."""
     scores = [_weighed(w, block, step1.kind) for w, block in zip(left_out, blocks, strict=True)]
@@ -119,21 +121,21 @@ def _second_step(
     orders = [best_first(score) for score in scores]
     # xinfAP infers the relevance of pooled shots without a judgment; for the other measures they are not relevant.
     known = np.arange(len(judge.relevance)) != UNPOOLED if judge.kind == "xinfAP" else judge.relevance >= 0
-    reach = logistic.reach([known[code[order]] for code, order in zip(codes, orders, strict=True)])
+    reach = step_2.reach([known[code[order]] for code, order in zip(codes, orders, strict=True)])
     tables, labels = [], []
     for block, score, code in zip(blocks, scores, codes, strict=True):
         places = np.flatnonzero(judge.relevance[code] >= 0)
-        tables.append(logistic.features(block, score, places))
+        tables.append(step_2.features(block, score, places))
         labels.append(judge.relevance[code[places]])
     gains = np.zeros((len(MIXES), len(blocks)))
     part = np.random.default_rng(seed).permutation(len(blocks)) % INNER
     for number in range(INNER):
         seen = np.flatnonzero(part != number)
-        coefficients = logistic.fit([tables[t] for t in seen], [labels[t] for t in seen])
+        fuser = step_2.fit(step1, model, [tables[t] for t in seen], [labels[t] for t in seen], seed)
         for topic in np.flatnonzero(part == number).tolist():
             score, order = scores[topic], orders[topic]
             best = order[:reach]
-            second = logistic.predict(coefficients, logistic.features(blocks[topic], score, best))
+            second = step_2.predict(fuser, step_2.features(blocks[topic], score, best))
             ways = [order, *(best_first(_mixed(score, best, second, mix)) for mix in MIXES)]
             ranked = np.stack([codes[topic][way[:DEPTH]] for way in ways])
             values = judge.values(ranked, np.full(len(ways), topic))
@@ -148,9 +150,8 @@ def _second_step(
         verdict = f"requested; {verdict}"
     taken = helps or wanted == "2"
     return replace(
-        step1,
+        step_2.fit(step1, model, tables, labels, seed, threads) if taken or keep else step1,
         mix=MIXES[chosen] if taken else 0.0,
-        coefficients=logistic.fit(tables, labels) if taken or keep else (),
         reach=reach,
         verdict=verdict,
         trial=MIXES[chosen] if keep and not taken else 0.0,
