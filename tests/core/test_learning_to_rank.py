@@ -290,8 +290,8 @@ def test_trees_predict_what_xgboost_does_with_any_number_of_threads() -> None:
     import xgboost
 
     rng = np.random.default_rng(0)
-    tables = [rng.standard_normal((count, 4)).astype(np.float32) for count in (200, 300)]
-    labels = [(table[:, 0] * table[:, 1] > 0.5).astype(int) for table in tables]
+    tables = [rng.standard_normal((count, 4)).astype(np.float32) for count in (60,) * 8]
+    labels = [(table[:, 0] + 0.3 * table[:, 1] > 0.5).astype(int) for table in tables]
     boosters = lambdamart.fit(tables, labels, 3)
     assert boosters == lambdamart.fit(tables, labels, 3, threads=2) != lambdamart.fit(tables, labels, 4)
     table = np.concatenate([*tables, rng.standard_normal((100, 4)).astype(np.float32)])
@@ -302,7 +302,7 @@ def test_trees_predict_what_xgboost_does_with_any_number_of_threads() -> None:
     ours = lambdamart.predict(boosters, table)
     np.testing.assert_allclose(ours - ours.mean(), theirs - theirs.mean(), atol=2e-6)
     assert best_first(ours).tolist() == best_first(theirs).tolist()
-    assert ours[:200][labels[0] == 1].mean() > ours[:200][labels[0] == 0].mean() + 1
+    assert ours[:60][labels[0] == 1].min() > ours[:60][labels[0] == 0].mean()
 
 
 def test_learning_beats_every_run_where_runs_see_different_things() -> None:

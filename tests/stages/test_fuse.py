@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +149,7 @@ def test_a_fitted_model_is_what_save_writes_and_applies_as_load_does(
     assert Path("python.json").read_bytes() == Path("saved.json").read_bytes()
     assert (len(fuser.boosters) == 2, bool(fuser.coefficients)) == (second == "lambdamart", second == "logistic")
     assert fuser.runs == ("one", "three", "two") and len(fuser.topics) == 6
+    assert written(fuse.apply(fuser, PATHS)) != written(fuse.apply(replace(fuser, mix=0.0), PATHS))
     assert fuse.read_fuser("saved.json").reach == fuser.reach
     loaded = avs_here("fuse", *PATHS, "--load", "saved.json").stdout
     assert written(fuse.apply(fuser, PATHS)) == written(fuse.apply(Path("saved.json"), PATHS)) == loaded != ""
