@@ -30,7 +30,10 @@ for ended, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGH
 
 # Tests that take several seconds, which begin first: at the end, one of two processes would wait for the other's.
 LONG = (
-    "tests/commands/test_extract.py::test_two_hours_of_one_shot",
+    "tests/commands/test_distill.py::test_a_distillation_from_clips_killed",
+    "tests/commands/test_distill.py::test_from_captions_alone",
+    "tests/commands/test_distill.py::test_on_all_clips",
+    "tests/commands/test_extract.py::test_half_an_hour",
     "tests/docs/test_competition.py",
     "tests/guard/test_outputs.py",
     "tests/stages/test_memory.py",

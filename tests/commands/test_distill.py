@@ -645,23 +645,39 @@ def closeness(path: Path, student: str, videos: Sequence[Path]) -> list[float]:
     return [correlation(scored, taught(path, name)) for name in ("xclip", "ts2net")]
 
 
-@needs_clips
-def test_on_all_clips_the_loss_falls_and_the_students_scores_approach_the_teachers(avs: Avs, towers: Path) -> None:
+@pytest.fixture(scope="module")
+def decoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for the tests of all clips: to decode them takes longer than to learn from them."""
+    return tmp_path_factory.mktemp("decoded")
+
+
+@pytest.fixture
+def all_clips(towers: Path, decoded: Path) -> list[Path]:
+    """All clips there are, with a caption each."""
     lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
     (towers / "c.txt").write_text("".join(f"{Path(file).stem}#enc#0 {caption}\n" for file, _, caption in lines))
-    videos = [CLIPS / file for file, _, _ in lines]
-    line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--batch-size", len(videos)]
+    (towers / "kept").symlink_to(decoded)
+    return [CLIPS / file for file, _, _ in lines]
+
+
+@needs_clips
+def test_on_all_clips_the_loss_falls_and_the_students_scores_approach_the_teachers(
+    avs: Avs, all_clips: list[Path], towers: Path
+) -> None:
+    line = ["--teacher", "ts2net:layers=1=ts2net.safetensors", "--batch-size", len(all_clips)]
     for name, more in (
         ("begun", ["--epochs", 1, "--learning-rate", 0]),
         ("untaught", ["--epochs", 12, "--loss-weights", "1,0,0"]),
         ("s", ["--epochs", 12]),
     ):
-        ran = avs(*from_clips(*line, *more, name=f"{name}.safetensors", inputs=videos))
+        ran = avs(*from_clips(*line, *more, name=f"{name}.safetensors", inputs=all_clips))
         assert ran.returncode == 0, ran.stderr
     rows = values("s.safetensors.csv")
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     assert load_head(towers / "s.safetensors").head["training"]["weight_decay"] == 0.2
-    begun, untaught, after = (closeness(towers, f"{name}.safetensors", videos) for name in ("begun", "untaught", "s"))
+    begun, untaught, after = (
+        closeness(towers, f"{name}.safetensors", all_clips) for name in ("begun", "untaught", "s")
+    )
     for less in (begun, untaught):
         assert [late > early + 0.15 for early, late in zip(less, after, strict=True)] == [True, True]
     assert len([*towers.glob("kept/frames-*")]) == 1  # decoded once
@@ -855,14 +871,6 @@ def alone(*more: object, name: str = "s.safetensors", inputs: Sequence[object] =
     line = from_clips(*more, name=name, inputs=inputs)
     place = line.index("--teacher")
     return line[:place] + line[place + 2 :]
-
-
-@pytest.fixture
-def all_clips(towers: Path) -> list[Path]:
-    """All clips there are, with a caption each."""
-    lines = [line.split("\t") for line in (CLIPS / "captions.tsv").read_text().splitlines()[1:]]
-    (towers / "c.txt").write_text("".join(f"{Path(file).stem}#enc#0 {caption}\n" for file, _, caption in lines))
-    return [CLIPS / file for file, _, _ in lines]
 
 
 @needs_clips
