@@ -178,6 +178,7 @@ _avs() {
             rerank:--scheduler) ;;
             fuse:--method) words='average bayesfuse borda combanz combgmnz combmax combmed combmin combmnz combsum condorcet isr log-isr logn-isr mapfuse merge mixed posfuse probfuse rbc rrf segfuse slidefuse weighted wmnz' ;;
             fuse:--steps) words='auto 1 2' ;;
+            fuse:--step-2) words='logistic lambdamart' ;;
             fuse:--qrels) ;;
             fuse:--measure) words='xinfAP AP nDCG nDCG@10 nDCG@20 P@5 P@10 P@20' ;;
             fuse:--folds) ;;
@@ -263,7 +264,7 @@ _avs() {
                     expand) words='--model --count -n --prompt --weight --temperature --seed --batch-size --overwrite --output -o --device --threads --help' ;;
                     search) words='--query -q --then --within --like --topics --vectors --head --explain --times --field --negation --missing --depth --at-least --ngrams --confidence --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
                     rerank) words='--method --gallery -g --topics --vectors --bank --gallery-bank --scores --qrels --verdicts --budget --videos --batch-size --depth --weight --tag --output -o --weights --allow-mismatch --device --threads --engine --scheduler --help' ;;
-                    fuse) words='--method --ltr --steps --compare --qrels --measure --folds --seed --threads --save --load --report --json --topics --depth --tag --output -o --help' ;;
+                    fuse) words='--method --ltr --steps --step-2 --compare --qrels --measure --folds --seed --threads --save --load --report --json --topics --depth --tag --output -o --help' ;;
                     eval) words='--qrels --measure -m --topics --by-topic -q --baseline --test --seed --missing --format --json --csv --latex --plot --agreement --help' ;;
                     submit) words='--topics --shots --exclude --dropped --format --check --dtd --year --pid --training --class --task --novelty --priority --desc --algo --elapsed --tag --output -o --help' ;;
                     view) words='--gallery -g --topics --qrels --confidence --shown --thumbnails-beside --videos --output -o --help' ;;

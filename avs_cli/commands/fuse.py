@@ -37,7 +37,8 @@ Second = Annotated[
     Literal["logistic", "lambdamart"],
     typer.Option(
         "--step-2",
-        help="Model of Step 2: logistic regression, or LambdaMART as published (XGBoost). HELPNUMBERS",
+        help="Model of Step 2: logistic regression, or LambdaMART as published (XGBoost). On 30 topics of "
+        "TREC-COVID they gain .0066 (p .016) and .0027 AP (p .13) over Step 1.",
     ),
 ]
 Reports = Annotated[
