@@ -25,9 +25,14 @@ def snapshot(source: Source, local: bool = False) -> Path | None:
     Raises UnavailableError for what the hub refuses.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
     try:
         return Path(snapshot_download(source.repo, allow_patterns=list(source.files), local_files_only=local))
+    except HFValidationError:
+        raise UnavailableError(
+            f"{source.repo}: no such folder, and not a repository of the hub such as OWNER/NAME"
+        ) from None
     except OSError as error:  # base class of the hub's errors: no network, no such repository, a licence not accepted
         if local or type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):
             return None

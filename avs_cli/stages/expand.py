@@ -7,7 +7,6 @@ The file says what made each wording. It may be edited: topics that it has are k
 """
 
 import hashlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,6 +70,7 @@ def expand(
     if overwrite:
         lines = {id: own for id, own in lines.items() if id not in {topic.id for topic in wanted}}
     missing = [topic for topic in wanted if topic.id not in lines]
+    wordings = {topic.id: [Variant(*wording) for wording in wordings_of(topic)] for topic in missing}
     prompts = {topic.id: prompt_of(template, topic, count) for topic in missing if not is_image(topic.query)}
     _note_kept([topic for topic in wanted if topic.id in lines], lines, report)
     if pictures := [topic.id for topic in missing if topic.id not in prompts]:
@@ -95,7 +95,7 @@ def expand(
             ids = [topic.id for topic in batch if topic.id in prompts]
             answers = dict(zip(ids, loaded.answers([prompts[id] for id in ids]), strict=True)) if ids else {}
             for topic in batch:
-                own = [Variant(*wording) for wording in wordings_of(topic)]
+                own = wordings[topic.id]
                 texts = variants_in(answers.get(topic.id, ""), (one.text for one in own), count)
                 lines[topic.id] = [line_of(topic.id, one) for one in own]
                 lines[topic.id] += [line_of(topic.id, Variant(weight, text), by) for text in texts]
@@ -129,7 +129,7 @@ def language_model(
     machine = prepare(device, threads)
     folder, name = Path(model), str(model)
     if not folder.exists():
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        if "/" not in name:
             raise UnavailableError(f"{name}: no such folder, and not a repository of the hub such as OWNER/NAME")
         source = Source(0, name, FILES)
         place = snapshot(source)

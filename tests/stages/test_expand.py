@@ -8,7 +8,7 @@ import pytest
 from tiny_llm import language_model
 
 from avs_cli.core.generation import LanguageModel
-from avs_cli.errors import FormatError, SpecError, UnavailableError
+from avs_cli.errors import FormatError, MismatchError, SpecError, UnavailableError
 from avs_cli.io.text.topics import read_topics
 from avs_cli.stages import expand as stage
 from avs_cli.stages.expand import expand
@@ -126,8 +126,13 @@ def test_what_cannot_be_is_refused(folder: Path) -> None:
         expand("t.txt", "t.txt", model=Scripted(ANSWERS))
     with pytest.raises(UnavailableError, match="run: hf download some/model --include"):
         expand("t.txt", model="some/model")
-    with pytest.raises(UnavailableError, match="no such folder"):
-        expand("t.txt", model="nowhere")
+    for name in ("nowhere", "./nowhere", "../no/where", "owner/name--x"):
+        with pytest.raises(UnavailableError, match="no such folder"):
+            expand("t.txt", model=name)
+    model = Scripted(ANSWERS)
+    with pytest.raises(MismatchError, match="topic 2 is a sequence"):
+        expand([Topic("1", "a glider"), Topic("2", "a man > a dog")], model=model)
+    assert model.prompts == []
 
 
 # A network
