@@ -55,13 +55,26 @@ class ProcessedEncoder(PublishedEncoder):
 
     part   the processor that prepares the frames
     usual  its settings in the published models
-    most   maximum tokens of a text
     """
 
     has_text = True
     part = "video_processor"
     usual: Mapping[str, Any]
-    most: int
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, with a `text_config`."""
+        raise NotImplementedError
+
+    @property
+    def most(self) -> int:
+        """Maximum tokens of a text."""
+        return int(self.config.text_config.max_position_embeddings)
+
+    @cached_property
+    def dim(self) -> int:  # type: ignore[override]
+        """Length of the vectors."""
+        return int(self.config.text_config.hidden_size)
 
     @cached_property
     def processing(self) -> Mapping[str, Any]:

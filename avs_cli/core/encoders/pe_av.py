@@ -93,11 +93,6 @@ class PeAv(ProcessedEncoder):
         vision.num_labels = getattr(vision, "num_classes", vision.num_labels)
         return config
 
-    @cached_property
-    def dim(self) -> int:  # type: ignore[override]
-        """Length of the vectors."""
-        return int(self.config.text_config.hidden_size)
-
     def build(self) -> nn.Module:
         """Both towers and their heads."""
         return PeVideoTowers(self.config)

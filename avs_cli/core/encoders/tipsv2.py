@@ -135,16 +135,6 @@ class Tipsv2(ProcessedEncoder):
         given = self.files.json("config.json") or {}
         return Tipsv2Config(**(_native(given) if "vision_fn" in given else given))
 
-    @property
-    def most(self) -> int:  # type: ignore[override]
-        """Maximum tokens of a text."""
-        return int(self.config.text_config.max_position_embeddings)
-
-    @cached_property
-    def dim(self) -> int:  # type: ignore[override]
-        """Length of the vectors."""
-        return int(self.config.text_config.hidden_size)
-
     def build(self) -> nn.Module:
         """transformers' model."""
         from transformers import Tipsv2Model

@@ -59,16 +59,6 @@ class VideoPrism(ProcessedEncoder):
         count = self.config.vision_config.num_frames
         return Sampling(fps=None, count=count, clip=count)
 
-    @property
-    def most(self) -> int:  # type: ignore[override]
-        """Maximum tokens of a text."""
-        return int(self.config.text_config.max_position_embeddings)
-
-    @cached_property
-    def dim(self) -> int:  # type: ignore[override]
-        """Length of the vectors."""
-        return int(self.config.text_config.hidden_size)
-
     def build(self) -> nn.Module:
         """transformers' model."""
         from transformers import VideoPrismClipModel
