@@ -10,14 +10,13 @@ topic whose photo is there, and whose best shot has a confidence below one half;
 """
 
 import csv
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from quiet import avs
 from scipy.stats import rankdata
 
 from avs_cli.core.search.confidence import DOUBTFUL, Calibration, Confidence
@@ -49,10 +48,6 @@ class Gallery(NamedTuple):
     def best(self, without: np.ndarray) -> np.ndarray:
         """(Q,) the best cosine of those that are left."""
         return np.asarray(np.where(without, -np.inf, self.above).max(axis=1))
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

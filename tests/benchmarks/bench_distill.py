@@ -10,8 +10,6 @@ $AVS_BENCH_FEATURES names a folder that keeps the features and the teachers from
 
 import os
 import random
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from quiet import avs
 
 from avs_cli.core.encoders import Runtime, encoders
 from avs_cli.core.evaluation.captions import both_ways, text_ranks
@@ -50,10 +49,6 @@ STUDENTS = {
     "taught by LAFF": (("laff",), ()),
     "taught by LAFF and X-CLIP": (("laff", "xclip"), ()),
 }
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def crops(path: Path) -> np.ndarray:

@@ -12,8 +12,6 @@ Duplicates: 300 of the photos four times more, as crops of 90 and 75 % of the si
 brighter or darker. A photo is found by any of its versions.
 """
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance
+from quiet import Silent, avs
 
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.search.exact import shot_units, units
 from avs_cli.io.store.reader import open_store
-from avs_cli.reporting import Reporter
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import search
 from avs_cli.types import Judgment, Qrels, Run, ranked
@@ -43,22 +41,11 @@ METHODS = {
 }
 
 
-class Silent(Reporter):
-    """Notes on topics without marks are of no interest here."""
-
-    def note(self, message: str) -> None:
-        pass
-
-
 class Vectors(NamedTuple):
     """The ids of N items, and their (N, D) unit vectors."""
 
     ids: list[str]
     units: np.ndarray
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def read(store: Path) -> Vectors:

@@ -7,16 +7,14 @@ gallery_beta of .5, 1, 2, 3, 5 and 10; tau of .01, .02, .05 and .1. What is meas
 500 photos.
 """
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from quiet import Silent, avs
 
 from avs_cli.io.store.reader import open_store
-from avs_cli.reporting import Reporter
 from avs_cli.stages.rerank import rerank
 from avs_cli.stages.search import search
 from avs_cli.types import Run
@@ -29,17 +27,6 @@ METHODS = {
     "dbnorm": "hubness:kind=dbnorm,beta=20,gallery_beta=5",
     "dbsn": "hubness:kind=dbsn,tau=0.05",
 }
-
-
-class Silent(Reporter):
-    """Notes are of no interest here."""
-
-    def note(self, message: str) -> None:
-        pass
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def figures(run: Run) -> str:

@@ -20,11 +20,11 @@ from typing import Any
 
 import av
 import numpy as np
+from quiet import Silent
 
 from avs_cli.core import encoders
 from avs_cli.errors import FormatError, IncompleteError
 from avs_cli.io.journal import Journal
-from avs_cli.reporting import Reporter
 from avs_cli.stages.index import index
 
 HISTORIES = int(os.environ.get("AVS_BENCH_HISTORIES", "200"))
@@ -32,13 +32,6 @@ ENCODERS = Path(__file__).resolve().parents[1] / "data" / "encoders"
 PLACES = ("a.mp4", "b.mp4", "two words.mp4", "über/a.mp4", "sub/a.mp4", "sub/c.mp4", "sub/deep/b.mp4", "sub/deep/a.mov")
 SHOTS = "fixed:seconds=1"
 FILES = 10_000
-
-
-class Silent(Reporter):
-    """Notes are dropped."""
-
-    def note(self, message: str) -> None:
-        """Drop it."""
 
 
 def contents(folder: Path) -> list[bytes]:

@@ -6,15 +6,13 @@ seeds; the epoch is chosen on the captions of the first 500 photos of dev, and t
 measured.
 """
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from quiet import Silent, avs
 
-from avs_cli.reporting import Reporter
 from avs_cli.stages.search_heads import search_heads
 from avs_cli.types import Run, feature_name
 
@@ -26,17 +24,6 @@ MODELS = {
     "LPD, its own loss": ("lpd:dim=512", "decorrelated"),
     "LPD of as many weights as LAFF, triplet loss": ("lpd:dim=1024", "triplet"),
 }
-
-
-class Silent(Reporter):
-    """Notes are of no interest here."""
-
-    def note(self, message: str) -> None:
-        pass
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def figures(run: Run, photos: set[str]) -> tuple[float, float, float]:

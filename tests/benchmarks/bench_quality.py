@@ -7,13 +7,12 @@ import csv
 import os
 import re
 import resource
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from quiet import avs
 
 from avs_cli.core.encoders.lite import PACKAGED
 from avs_cli.io.store.reader import open_store
@@ -30,10 +29,6 @@ OBJECTS = [
 ]  # fmt: skip
 FEWEST = 5
 GOALS = {"clips": "mAP >= .76", "photos": "R@1 >= .27, R@10 >= .70", "objects": "not below conse", "speed": "<= 1.30"}
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def scores(gallery: Path, texts: Path) -> tuple[np.ndarray, list[str]]:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from quiet import Silent
 
 from avs_cli.core.evaluation.significance import randomization
 from avs_cli.core.search.exact import units
 from avs_cli.io.store.reader import open_gallery, open_store
 from avs_cli.io.store.writer import Item, StoreWriter
 from avs_cli.io.text.captions import read_captions
-from avs_cli.reporting import Reporter
 from avs_cli.stages.search import search
 from avs_cli.stages.topic_texts import Negation, read
 from avs_cli.stages.topics import SentenceEncoder, encoded_by, text_encoder
@@ -46,13 +46,6 @@ THINGS = {
     "stick": "stick sticks", "road": "road", "toy": "toy toys", "crowd": "crowd",
 }  # fmt: skip
 UNCOUNTABLE = {"people", "water", "snow", "grass", "sand"}
-
-
-class Silent(Reporter):
-    """Notes on queries without a sequence are of no interest here."""
-
-    def note(self, message: str) -> None:
-        pass
 
 
 class Photos(NamedTuple):

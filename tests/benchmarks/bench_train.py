@@ -9,14 +9,13 @@ $AVS_BENCH_FEATURES names a folder that keeps the features from one run to the n
 
 import itertools
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from quiet import avs
 
 from avs_cli.core.evaluation.captions import measures, text_ranks
 from avs_cli.core.evaluation.significance import randomization
@@ -51,10 +50,6 @@ PROTOTYPE = {
     "concatenation (W2VV++)": (0.247, 0.532, 0.658, 0.381),
     "LAFF": (0.253, 0.547, 0.676, 0.390),
 }
-
-
-def avs(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "avs_cli", *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def features(folder: Path) -> None:

@@ -78,6 +78,30 @@ def ids(words: Any) -> Callable[[str], int]:
     return words.convert_tokens_to_ids  # type: ignore[no-any-return]
 
 
+# Both families of Qwen cut pictures so.
+QWEN_PICTURES = {
+    "patch_size": 8, "temporal_patch_size": 2, "merge_size": 2,
+    "size": {"shortest_edge": 16 * 16, "longest_edge": 64 * 64},
+}  # fmt: skip
+
+
+def qwen_tokenizer() -> Any:
+    """A tokenizer with Qwen's places of images and videos."""
+    image, video = QWEN_VISION
+    return tokenizer(CHATML.replace("IMAGE", image).replace("VIDEO", video))
+
+
+def qwen_tokens(words: Any) -> dict[str, int]:
+    """The numbers of the tokens around images and videos, as settings of a configuration."""
+    number = ids(words)
+    return {
+        "image_token_id": number("<|image_pad|>"),
+        "video_token_id": number("<|video_pad|>"),
+        "vision_start_token_id": number("<|vision_start|>"),
+        "vision_end_token_id": number("<|vision_end|>"),
+    }
+
+
 def qwen3_vl(folder: Path) -> Path:
     """Qwen3-VL; Qwen3-VL-Reranker is the same network."""
     from transformers import (
@@ -88,9 +112,7 @@ def qwen3_vl(folder: Path) -> Path:
         Qwen3VLVideoProcessor,
     )
 
-    image, video = QWEN_VISION
-    words = tokenizer(CHATML.replace("IMAGE", image).replace("VIDEO", video))
-    number = ids(words)
+    words = qwen_tokenizer()
     vision = {
         "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 8, "out_hidden_size": 32,
         "num_position_embeddings": 64, "deepstack_visual_indexes": [0],
@@ -101,17 +123,12 @@ def qwen3_vl(folder: Path) -> Path:
             "rope_parameters": {**ROPE, "mrope_section": [4, 2, 2], "mrope_interleaved": True},
         },
         vision_config=vision,
-        image_token_id=number("<|image_pad|>"),
-        video_token_id=number("<|video_pad|>"),
-        vision_start_token_id=number("<|vision_start|>"),
-        vision_end_token_id=number("<|vision_end|>"),
+        **qwen_tokens(words),
     )  # fmt: skip
-    sizes = {"patch_size": 8, "temporal_patch_size": 2, "merge_size": 2}
-    size = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
     processor = Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**sizes, size=size),
+        image_processor=Qwen2VLImageProcessor(**QWEN_PICTURES),
         tokenizer=words,
-        video_processor=Qwen3VLVideoProcessor(**sizes, size=size),
+        video_processor=Qwen3VLVideoProcessor(**QWEN_PICTURES),
         chat_template=words.chat_template,
     )
     return save(folder, Qwen3VLForConditionalGeneration(config), processor)
@@ -127,9 +144,7 @@ def qwen2_5_vl(folder: Path) -> Path:
         Qwen2VLVideoProcessor,
     )
 
-    image, video = QWEN_VISION
-    words = tokenizer(CHATML.replace("IMAGE", image).replace("VIDEO", video))
-    number = ids(words)
+    words = qwen_tokenizer()
     config = Qwen2_5_VLConfig(
         text_config={
             **TEXT, "vocab_size": len(words), "rope_parameters": {**ROPE, "mrope_section": [4, 2, 2]},
@@ -138,17 +153,12 @@ def qwen2_5_vl(folder: Path) -> Path:
             "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 8,
             "out_hidden_size": 32, "window_size": 32, "fullatt_block_indexes": [1],
         },
-        image_token_id=number("<|image_pad|>"),
-        video_token_id=number("<|video_pad|>"),
-        vision_start_token_id=number("<|vision_start|>"),
-        vision_end_token_id=number("<|vision_end|>"),
+        **qwen_tokens(words),
     )  # fmt: skip
-    sizes = {"patch_size": 8, "temporal_patch_size": 2, "merge_size": 2}
-    size = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
     processor = Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**sizes, size=size),
+        image_processor=Qwen2VLImageProcessor(**QWEN_PICTURES),
         tokenizer=words,
-        video_processor=Qwen2VLVideoProcessor(**sizes, size=size),
+        video_processor=Qwen2VLVideoProcessor(**QWEN_PICTURES),
         chat_template=words.chat_template,
     )
     return save(folder, Qwen2_5_VLForConditionalGeneration(config), processor)

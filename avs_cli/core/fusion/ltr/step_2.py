@@ -11,7 +11,7 @@ import numpy as np
 
 from avs_cli.core.evaluation.measures.xinfap import DEPTH
 from avs_cli.core.fusion.ltr import lambdamart, logistic
-from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix
+from avs_cli.core.fusion.ltr.topic_matrix import TopicMatrix, best_first
 from avs_cli.types import Fuser
 
 # Chosen on TREC-COVID: with 0.9, the gain is the same and its standard error larger.
@@ -24,7 +24,7 @@ def features(block: TopicMatrix, step1: np.ndarray, places: np.ndarray) -> np.nd
     step1  (N,) scores of all shots by Step 1
     """
     order = np.empty(len(block.shots), np.intp)
-    order[np.lexsort((np.arange(len(step1)), -step1))] = np.arange(1, len(step1) + 1)
+    order[best_first(step1)] = np.arange(1, len(step1) + 1)
     ranks = block.ranks[:, places]
     # Missing shots have a rank beyond the end of the run.
     logs = np.log2(np.where(ranks, ranks, 2 * DEPTH)).astype(np.float32)
