@@ -4,6 +4,7 @@ found = detect(["videos/"])
 found.shots, found.failures
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -121,6 +122,8 @@ def _spans_apart(task: _Task) -> list[Span] | Broken:
 
 def _spans(task: _Task) -> Iterator[list[Span]]:
     """The (start, end) of each shot of one video; runs in a worker process."""
+    # A network too has the cores of this worker alone; torch, which is imported only now, asks the environment.
+    os.environ["OMP_NUM_THREADS"] = str(task.threads)
     find_cuts, wants = detectors.load(task.detector), detectors.module(task.detector)
     duration = probe(task.path).duration
     cuts = find_cuts(read_small(task.path, wants.SIZE, wants.INTERPOLATION, task.threads), duration)

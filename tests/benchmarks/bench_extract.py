@@ -17,6 +17,7 @@ import numpy as np
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODEL = "conse:output=pooled"  # the whole image network, without loading the sentence encoder
+ROUNDS = 2
 # Seven encoders in the sizes and samplings of those that teams combine, whose own work is next to nothing.
 TOWERS = (
     *("tower:gain=1,size=224,resize=224", "tower:gain=2,size=224,resize=224", "tower:gain=3,size=224"),
@@ -60,8 +61,11 @@ def growth(memory: list[float]) -> str:
     return f"{memory[0]:.0f} and {memory[1]:.0f} MB: {'flat' if memory[1] < memory[0] + 100 else 'GROWS'}"
 
 
-def rates(media: Path) -> tuple[int, float, float, float]:
-    """Frames, and frames per second of decoding alone, of the model alone, and of both overlapped."""
+def rates(model: str, media: Path, times: int) -> tuple[int, float, float, float]:
+    """Frames, and frames per second of decoding alone, of the model alone, and of both overlapped.
+
+    times  how often each file is there: what it costs to start the decoder and to fill the first batch counts once
+    """
     from avs_cli.core.device import prepare
     from avs_cli.core.encoders import Runtime, encoders
     from avs_cli.core.extraction.batches import encode
@@ -72,28 +76,30 @@ def rates(media: Path) -> tuple[int, float, float, float]:
     from avs_cli.types import Frames, Shot
 
     place = prepare("cpu", 1)
-    feature = encoders.load(MODEL)(Runtime(reader, place.device, place.threads))
+    feature = encoders.load(model)(Runtime(reader, place.device, place.threads))
     found = list(measured(unmeasured(find_media([media])), place.workers, 60.0))
-    jobs = [Job(shot.video, (shot,)) for shot in found if isinstance(shot, Shot)]
+    shots = [shot._replace(id=f"{shot.id}-{n}") for n in range(times) for shot in found if isinstance(shot, Shot)]
+    jobs = [Job(shot.video, (shot,)) for shot in shots]
+
+    sampled = partial(sample_times, sampling=feature.sampling)
 
     def pieces() -> Iterator[object]:
-        times = partial(sample_times, sampling=feature.sampling)
-        return decode(jobs, times, feature.pixels, feature.sampling.clip, 1)
+        return decode(jobs, sampled, feature.pixels, feature.sampling.clip, 1)
 
-    list(encode(feature, decode(jobs[:1], partial(sample_times, sampling=feature.sampling), feature.pixels), "mean"))
-    frames, times = 0, {"decode": [], "model": [], "both": []}
-    for _ in range(3):
+    list(encode(feature, decode(jobs[:1], sampled, feature.pixels), "mean"))
+    frames, taken = 0, {"decode": [], "model": [], "both": []}
+    for _ in range(ROUNDS):
         start = time.perf_counter()
         kept = list(pieces())
-        times["decode"].append(time.perf_counter() - start)
+        taken["decode"].append(time.perf_counter() - start)
         frames = sum(len(piece.pixels) for piece in kept if isinstance(piece, Frames))
         start = time.perf_counter()
         list(encode(feature, kept, "mean"))
-        times["model"].append(time.perf_counter() - start)
+        taken["model"].append(time.perf_counter() - start)
         start = time.perf_counter()
         list(encode(feature, pieces(), "mean"))
-        times["both"].append(time.perf_counter() - start)
-    return frames, *(frames / min(times[part]) for part in ("decode", "model", "both"))
+        taken["both"].append(time.perf_counter() - start)
+    return frames, *(frames / min(taken[part]) for part in ("decode", "model", "both"))
 
 
 def long_video(path: Path, seconds: int) -> None:
@@ -190,19 +196,24 @@ def several(folder: Path) -> tuple[float, float]:
 def rows() -> Iterator[tuple[str, str, str]]:
     clips = DATA / "clips"
     clips.stat()
-    for what, media in (("26 clips", clips), ("1,000 photos", DATA / "flickr8k" / "dev")):
-        frames, decoding, model, both = rates(media)
+    photos = DATA / "flickr8k" / "dev"
+    for name, what, media, times in (
+        (MODEL, "26 clips twice", clips, 2),
+        ("lite", "26 clips twice", clips, 2),
+        (MODEL, "1,000 photos", photos, 1),
+    ):
+        frames, decoding, model, both = rates(name, media, times)
         limit = min(decoding, model)
         figure = f"{both:.0f} of {limit:.0f} frames/s = {both / limit:.2f} (decode {decoding:.0f}, model {model:.0f})"
-        yield f"extract {what}, {frames} frames, 1 worker, 1 thread", figure, ">= 0.9"
+        yield f"extract {what} by {name}, {frames} frames, 1 worker, 1 thread", figure, ">= 0.95"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ratio, bound = several(folder)
         figure = f"{ratio:.1f} times seven runs (decoding once and each tower's own work: {bound:.1f})"
         yield "extract, seven towers in one run, 720p", figure, ">= 2.5"
-        photos = sorted((DATA / "flickr8k" / "dev").iterdir())
+        files = sorted(photos.iterdir())
         memory = [
-            peak_megabytes(["extract", *photos[:count], "--model", MODEL, "-o", folder / f"{count}.h5"])
+            peak_megabytes(["extract", *files[:count], "--model", MODEL, "-o", folder / f"{count}.h5"])
             for count in (100, 1000)
         ]
         yield "memory, 100 and 1,000 photos", growth(memory), "flat"

