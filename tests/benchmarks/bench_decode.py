@@ -61,13 +61,13 @@ def rate(measure: Callable[[], int]) -> tuple[float, int]:
 
 
 def enlarged(path: Path, folder: Path) -> Path:
-    """The first two seconds of a clip at 1080p."""
+    """The first eight seconds of a clip at 1080p: as long as what a worker is given at least."""
     target = folder / "1080p.mp4"
     with av.open(str(path)) as source, av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
         for number, frame in enumerate(source.decode(video=0)):
-            if number == 60:
+            if number == 240:
                 break
             large = frame.reformat(width=1920, height=1080, format="yuv420p")
             large.pts, large.time_base = number, Fraction(1, 30)
@@ -87,7 +87,7 @@ def rows() -> Iterator[Row]:
         for copy in copies:
             os.link(large, copy)
         for size, paths in (("720p", clips), ("1080p", copies)):
-            for what, fps, goal in (("every frame", None, "≥ 6"), ("2 frames/s", 2.0, "")):
+            for what, fps, goal in (("every frame", None, "≥ 6"), ("2 frames/s", 2.0, "≥ 4")):
                 best: dict[str, float] = {}
                 for _ in range(ROUNDS):
                     for who, measure in (
