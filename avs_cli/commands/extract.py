@@ -30,10 +30,12 @@ from avs_cli.outputs import Writes, spare
 # What has no effect on texts.
 OF_PICTURES = (
     "shots", "fps", "frames", "max_frames", "pool", "frame_norm", "batch_size", "workers", "timeout", "shard",
-    "thumbnails", "retry_failed", "engine", "scheduler",
+    "thumbnails", "retry_failed", "hwaccel", "engine", "scheduler",
 )  # fmt: skip
 # What no reader of words heeds, and what some do.
-OF_ENCODERS = ("pool", "frame_norm", "dtype", "precision", "batch_size", "thumbnails", "frames", "engine", "scheduler")
+OF_ENCODERS = (
+    "pool", "frame_norm", "dtype", "precision", "batch_size", "thumbnails", "frames", "hwaccel", "engine", "scheduler",
+)  # fmt: skip
 OF_SOME_READERS = ("fps", "max_frames", "weights", "device", "threads", "workers", "timeout")
 # What has an effect with --head; other options are of encoders.
 OF_HEADS = ("inputs", "head", "missing", "allow_mismatch", "output", "dtype", "device", "threads", "shard")
@@ -137,6 +139,15 @@ def extract(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Process only the shots that failed before.")
     ] = False,
+    hwaccel: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Hardware that decodes videos, where FFmpeg has it: cuda, vaapi, videotoolbox. The processor decodes "
+            "what it cannot, such as GIF.",
+            show_default="none",
+        ),
+    ] = "",
     engine: Engine = "local",
     scheduler: Scheduler = "",
     list_models: Annotated[
@@ -275,6 +286,7 @@ def extract(
             shard=part,
             thumbnails=thumbnails,
             retry_failed=retry_failed,
+            hwaccel=hwaccel,
             engine=cluster,
             report=TERMINAL,
         )

@@ -86,6 +86,8 @@ def encode_shots(
         seen.setdefault((one.wanted.sampling(one.encoder), one.encoder.pixels), []).append(number)
         unit = one.wanted.frame_norm == "l2"
         encoders.append(ShotEncoder(one.encoder, one.wanted.pooling(one.encoder), job.batch_size, unit))
+    # One call asks the same for all its features.
+    hwaccel = features[0].wanted.hwaccel
     views = [View(partial(sample_times, sampling=sampling), pixels, sampling.clip) for sampling, pixels in seen]
     viewers = list(seen.values())
 
@@ -104,7 +106,7 @@ def encode_shots(
         id: tuple(view for view, numbers in enumerate(viewers) if any(id in missing[number] for number in numbers))
         for id in shots
     }
-    pieces = decode_views(jobs, views, wanted_by, job.workers, job.timeout, job.thumbnail)
+    pieces = decode_views(jobs, views, wanted_by, job.workers, job.timeout, job.thumbnail, hwaccel)
     started = time.monotonic()
     with report.progress("encoding", len(shots)) as advance:
         for number, result in _encoded(encoders, viewers, missing, pieces):

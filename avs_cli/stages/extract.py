@@ -71,6 +71,7 @@ class Settings(TypedDict, total=False):
     shard: tuple[int, int]
     thumbnails: int | None
     retry_failed: bool
+    hwaccel: str
     engine: Engine | None
     report: Reporter
 
@@ -103,6 +104,7 @@ def extract(
     shard: tuple[int, int] = (1, 1),
     thumbnails: int | None = None,
     retry_failed: bool = False,
+    hwaccel: str = "",
     engine: Engine | None = None,
     report: Reporter = LOGGED,
 ) -> str | list[str]:
@@ -126,6 +128,8 @@ def extract(
     shard         (i, n) processes part i, from 1, of n equal parts of the videos
     thumbnails    width in pixels; 0 stores none; default: 320
     retry_failed  process only the shots that failed before
+    hwaccel       the kind of hardware that decodes videos, as FFmpeg names it ("cuda", "vaapi"), and which the store
+                  records; the processor decodes what it cannot
     engine        workers of a cluster that encode instead of this process; the store is the same
 
     The other parameters apply to every model. The bytes of a store of several features are those of one call per model,
@@ -137,6 +141,10 @@ def extract(
     if frames and shots:
         raise SpecError("--frames applies to images in INPUT and cannot be combined with --shots")
     check_shard(shard)
+    if hwaccel and engine is None:
+        from avs_cli.io.video.hardware import check_hardware
+
+        check_hardware(hwaccel)
     specs = [model] if isinstance(model, str) else list(model)
     for name in (spec.partition(":")[0] for spec in specs):
         if not (encoders.knows(name) or readers.knows(name) or name in RENAMED):
@@ -145,7 +153,17 @@ def extract(
     own_weights = dict(zip(specs, weights_of_each(weights, specs), strict=True))
     wanted = [
         Extraction(
-            spec, *features[spec], own_weights[spec], device, precision, fps, max_frames, pool, frame_norm, dtype
+            spec,
+            *features[spec],
+            own_weights[spec],
+            device,
+            precision,
+            fps,
+            max_frames,
+            pool,
+            frame_norm,
+            dtype,
+            hwaccel,
         )
         for spec in specs
         if not readers.knows(spec)

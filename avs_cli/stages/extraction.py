@@ -43,6 +43,7 @@ class Extraction:
     pool: Pooling | None
     frame_norm: Literal["none", "l2"]
     dtype: Dtype
+    hwaccel: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -76,8 +77,10 @@ class Extraction:
     def writer(self, encoder: Encoder | Facts) -> StoreWriter:
         """The writer of the store, which compares the provenance with what the store has."""
         pooling = self.pooling(encoder)
+        # Recorded only where used: what another decoder gives is not pinned.
+        decoded = {"hwaccel": self.hwaccel} if self.hwaccel else {}
         provenance = describe(
-            {**encoder.provenance, "frame_norm": self.frame_norm},
+            {**encoder.provenance, "frame_norm": self.frame_norm, **decoded},
             spec=self.spec,
             pooling=pooling,
             dtype=self.dtype,

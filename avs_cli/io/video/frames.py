@@ -24,6 +24,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avs_cli.errors import FormatError
+from avs_cli.io.video.hardware import hardware
 from avs_cli.io.video.selection import Selection
 from avs_cli.io.video.workers import BAD_FILE, Broken, about, ahead, alive, apart, reason
 from avs_cli.types import THUMBNAIL, Failure, FittedPixels, Frames, Pixels, Shot, Whole
@@ -197,12 +198,14 @@ def read_views(
     wanted: Wanted | None = None,
     threads: int = 1,
     thumbnail: int = THUMBNAIL,
+    hwaccel: str = "",
 ) -> Iterator[tuple[int, Frames | Failure | Exception]]:
     """`read_frames` for several views at once: each frame is decoded once, and scaled once per size.
 
     Results come with the number of their view. For each view they are those of `read_frames`, in the same order.
 
-    wanted  the views that want each shot; None: all of them
+    wanted   the views that want each shot; None: all of them
+    hwaccel  the kind of hardware that decodes, as FFmpeg names it; none by default
 
     An exception ends its view, whose images cannot be made of this file, and no other one. Raises FormatError for a
     file that is not a video or an image.
@@ -213,7 +216,7 @@ def read_views(
         return
     ended: set[int] = set()
     for layer in _layers(shots):
-        with opened_video(path, threads) as video:
+        with opened_video(path, threads, hwaccel=hwaccel) as video:
             yield from _read_layer(video, layer, views, wanted, thumbnail, ended)
 
 
@@ -266,17 +269,19 @@ def decode_views(
     workers: int = 2,
     timeout: float = 60.0,
     thumbnail: int = THUMBNAIL,
+    hwaccel: str = "",
 ) -> Iterator[tuple[int, Frames | Failure]]:
     """`read_views` of many files in worker processes, as `decode` reads one view.
 
-    wanted  the views that want each shot; None: all of them
+    wanted   the views that want each shot; None: all of them
+    hwaccel  the kind of hardware that decodes; none by default
     """
     everything = tuple(range(len(views)))
     stretches = []
     for job in jobs:
         for part in _stretches(job):
             named = {shot.id: everything if wanted is None else tuple(wanted[shot.id]) for shot in part}
-            stretches.append(_Stretch(job._replace(shots=part), tuple(views), named, thumbnail))
+            stretches.append(_Stretch(job._replace(shots=part), tuple(views), named, thumbnail, hwaccel))
     current: _Stretch | None = None
     done: set[tuple[int, str]] = set()
     for stretch, answer in apart(_read_stretch, stretches, workers, timeout, _size):
@@ -311,15 +316,16 @@ class _Stretch(NamedTuple):
     views: tuple[View, ...]
     wanted: dict[str, tuple[int, ...]]
     thumbnail: int
+    hwaccel: str
 
 
 def _read_stretch(stretch: _Stretch) -> Iterator[tuple[int, Frames | Failure | Broken]]:
-    job, views, wanted, thumbnail = stretch
+    job, views, wanted, thumbnail, hwaccel = stretch
     try:
         if job.frames:
             results = _read_pictures(stretch)
         else:
-            results = read_views(job.path, job.shots, views, wanted, thumbnail=thumbnail)
+            results = read_views(job.path, job.shots, views, wanted, thumbnail=thumbnail, hwaccel=hwaccel)
         for number, result in results:
             if isinstance(result, av.FFmpegError):
                 result = _unreadable(job, result)
@@ -387,15 +393,16 @@ def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> Iterator[OpenVideo]:
+def opened_video(path: str | Path, threads: int = 1, stamped: bool = False, hwaccel: str = "") -> Iterator[OpenVideo]:
     """Open a video and decode its first frame. Raises FormatError for a file that is not a video or has no frames.
 
     stamped  whether packets without a time stamp get one, as in AVI: for copying packets, not for decoding
+    hwaccel  the kind of hardware that decodes; none by default
     """
     path = Path(path)
     if path.stat().st_size == 0:
         raise FormatError(path, "empty file")
-    with opened_container(path, stamped) as container:
+    with opened_container(path, stamped, hwaccel) as container:
         stream = next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
         if container.format.name == "tty":
             raise FormatError(path, "not a video (plain text)")
@@ -423,16 +430,17 @@ def opened_video(path: str | Path, threads: int = 1, stamped: bool = False) -> I
 
 
 @contextmanager
-def opened_container(path: Path, stamped: bool = False) -> Iterator[Any]:
+def opened_container(path: Path, stamped: bool = False, hwaccel: str = "") -> Iterator[Any]:
     """Open a file with any streams. Raises FormatError for a file that FFmpeg cannot open."""
     with path.open("rb"):
         pass  # raises the error of an unreadable file
+    accelerated = hardware(hwaccel)
     # FFmpeg gives the reason only in its log, which stays off while decoding, since it needs the GIL.
     av.logging.set_level(av.logging.ERROR)
     try:
         # "file:" and the whitelist: names with colons are not protocols, and playlists cannot access the network.
         options = {"protocol_whitelist": "file"} | ({"fflags": "+genpts"} if stamped else {})
-        container = av.open(f"file:{path}", metadata_errors="replace", options=options)
+        container = av.open(f"file:{path}", metadata_errors="replace", options=options, hwaccel=accelerated)
     except av.FFmpegError as error:
         said = error.log[2] if error.log else error.strerror
         raise FormatError(path, f"not a video ({' '.join(str(said).split()).lower()})") from None
