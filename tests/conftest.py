@@ -1,6 +1,7 @@
 """Where tests find data that this project does not carry, and how they run the program."""
 
 import contextlib
+import gc
 import io
 import itertools
 import multiprocessing.forkserver
@@ -9,7 +10,7 @@ import pydoc
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +33,24 @@ for ended, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGH
 LONG = (
     "tests/commands/test_distill.py::test_a_distillation_from_clips_killed",
     "tests/commands/test_distill.py::test_from_captions_alone",
-    "tests/commands/test_distill.py::test_on_all_clips",
+    "tests/commands/test_distill.py::test_on_clips",
     "tests/commands/test_extract.py::test_half_an_hour",
     "tests/docs/test_competition.py",
     "tests/guard/test_outputs.py",
     "tests/stages/test_memory.py",
     "tests/test_cluster.py",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the imports make, a million objects, is kept from the garbage collector, which would visit it each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -141,17 +153,25 @@ def avs_apart(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def forked() -> Callable[..., int]:
-    """Runs a command in a forked process, which has loaded everything already, and returns its process id."""
+    """Runs a command in a forked process, which has loaded everything already, and returns its process id.
+
+    It has its workers from the server of this process, which has loaded what they need.
+    """
     from avs_cli.cli import exit_code
+    from avs_cli.io.video import frames, workers
+
+    server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
 
     def run(line: Sequence[object], first: Callable[[], object] = lambda: None) -> int:
+        server.set_forkserver_preload([workers.__name__, frames.__name__])
+        server.ensure_running()
         child = os.fork()
         if not child:
             code = 1
             try:
                 first()
-                # The server that this process has for its workers is no child of the new one, which needs its own.
-                multiprocessing.forkserver._forkserver._forkserver_pid = None  # type: ignore[attr-defined]
+                # It would start another one, of which it is the parent.
+                server.ensure_running = lambda: None
                 code = exit_code([str(argument) for argument in line])
             finally:
                 os._exit(code)
@@ -201,9 +221,9 @@ def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from safetensors.torch import save_file
 
     config: dict[str, Any] = {
-        "embed_dim": 64, "quick_gelu": True,
+        "embed_dim": 16, "quick_gelu": True,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16},
-        "text_cfg": {"width": 64, "heads": 1, "layers": 1, "context_length": 16, "vocab_size": 49408},
+        "text_cfg": {"width": 16, "heads": 1, "layers": 1, "context_length": 16, "vocab_size": 49408},
     }  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))

@@ -7,7 +7,6 @@ that writes into the folder.
 import contextlib
 import errno
 import gzip
-import hashlib
 import io
 import os
 import platform
@@ -65,6 +64,8 @@ def _machine() -> str:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
         space = ""
+    import hashlib  # loads OpenSSL, which what only reads does without
+
     return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
 
 

@@ -6,7 +6,6 @@ equal digests are compared in full.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar, overload
@@ -20,8 +19,8 @@ _T = TypeVar("_T")
 
 # Texts that are converted at a time.
 PIECE = 1 << 14
-# Digests that are sorted at a time.
-SORTED = 1 << 23
+# Digests that are compared at a time, at most.
+COMPARED = 1 << 22
 
 
 class PackedTexts(Sequence[str]):
@@ -300,11 +299,13 @@ def repeated(texts: PackedTexts) -> bool:
 def twin(columns: Sequence[Column]) -> tuple[bytes, int, int] | None:
     """A duplicate id in the columns, and the indices of the two columns that have it; None if all ids are distinct.
 
-    Sorting 64-bit digests of a million ids takes a tenth of the time of a set of strings; equal digests are compared in
-    full. Digests are sorted in parts, two at a time.
+    Comparing 64-bit digests of a million ids takes a fraction of the time of a set of strings; ids with equal digests
+    are compared in full. Digests are compared in parts, two at a time.
     """
     total = sum(len(column) for column in columns)
-    bits = max(total > PIECE, (2 * total // SORTED).bit_length())
+    bits = max(total > PIECE, (2 * total // COMPARED).bit_length())
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(2) as pool:
         for repeats in (pool.map if bits else map)(partial(_repeats, columns, bits), range(1 << bits)):
             if not len(repeats):
@@ -320,10 +321,25 @@ def twin(columns: Sequence[Column]) -> tuple[bytes, int, int] | None:
 
 
 def _repeats(columns: Sequence[Column], bits: int, part: int) -> np.ndarray:
-    """The digests that begin with these bits and occur more than once."""
-    ascending = np.sort(np.concatenate([np.empty(0, np.uint64), *_digests_in(columns, part, bits)]))
-    repeats: np.ndarray = ascending[1:][ascending[1:] == ascending[:-1]]
-    return repeats
+    """The digests that begin with these bits and occur more than once.
+
+    Each writes its number into a slot of a table. Those that find another number there either have its digest, or they
+    are written again without it. For a million digests this takes a quarter of the time of sorting them.
+    """
+    left = np.concatenate([np.empty(0, np.uint64), *_digests_in(columns, part, bits)])
+    width = max(1, (2 * len(left)).bit_length())
+    table = np.empty(1 << width, np.int32)
+    # The bits after those that all of them share.
+    slot = (left << np.uint64(bits) >> np.uint64(64 - width)).astype(np.intp)
+    repeats = [np.empty(0, np.uint64)]
+    while len(left):
+        number = np.arange(len(left), dtype=np.int32)
+        table[slot] = number
+        there = table[slot]
+        lost = np.flatnonzero(there != number)
+        repeats.append(left[lost][left[lost] == left[there[lost]]])
+        left, slot = left[lost], slot[lost]
+    return np.concatenate(repeats)
 
 
 def _digests_in(columns: Sequence[Column], part: int, bits: int) -> Iterator[np.ndarray]:

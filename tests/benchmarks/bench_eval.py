@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from results import Row
+
 from avs_cli.io.text.trec import read_qrels, read_run, write_run
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "tv21"
-ROUNDS = 7
+RUNS, ROUNDS = 43, 7
 SCRIPT = 0.20 / 0.24
 
 TRECTOOLS = """
@@ -71,7 +73,7 @@ def variants(qrels: Path, run: Path, folder: Path, count: int) -> list[str]:
     return paths
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row | tuple[str, str, str]]:
     qrels, run = DATA / "avs.qrels.main.tv21", DATA / "test_run.trec"
     python = sys.executable
     avs = [python, "-m", "avs_cli", "eval", str(qrels)]
@@ -79,30 +81,24 @@ def rows() -> Iterator[tuple[str, str, str]]:
         folder = Path(name)
         plain = four_columns(qrels, folder)
         peer = [python, "-m", "ir_measures", plain, str(run), "AP", "P@10", "nDCG@20"]
-        many = variants(qrels, run, folder, 43)
+        many = variants(qrels, run, folder, RUNS)
         taken = fastest(
             ROUNDS, peer=peer, one=[*avs, str(run), "-m", "xinfAP", "-m", "AP", "-m", "P@10"], many=[*avs, *many]
         )
-        yield (
-            "eval, one run, with xinfAP, AP and P@10, against three plain measures of ir_measures",
-            f"{taken['one']:.2f} s against {taken['peer']:.2f} s, {taken['one'] / taken['peer']:.2f}×",
-            "≤ 1.2×",
-        )
-        script = 43 * SCRIPT * taken["peer"]
-        yield (
-            "eval, xinfAP of 43 runs, against 43 calls of NIST's script (0.83 of ir_measures' time each)",
-            f"{taken['many']:.2f} s against {script:.1f} s, {script / taken['many']:.1f}× faster",
-            "≥ 8× faster",
-        )
-        yield from others({"trectools": TRECTOOLS, "ranx": RANX}, [plain, str(run)], taken["one"])
+        what = "eval, xinfAP, AP and P@10 of one run"
+        yield Row(what, taken["one"], "s", "ir_measures, three plain measures", taken["peer"], "≤ 0.9")
+        script = RUNS * SCRIPT * taken["peer"]
+        yield Row(f"eval, xinfAP of {RUNS} runs", taken["many"], "s", f"{RUNS} calls of NIST's script", script, "≥ 12")
+        yield from others(what, {"trectools": TRECTOOLS, "ranx": RANX}, [plain, str(run)], taken["one"])
 
 
-def others(scripts: Mapping[str, str], files: list[str], ours: float) -> Iterator[tuple[str, str, str]]:
+def others(
+    what: str, scripts: Mapping[str, str], files: list[str], ours: float
+) -> Iterator[Row | tuple[str, str, str]]:
     """A row for each of some Python packages; for one that is not installed, the row says so."""
     for tool, script in scripts.items():
-        what = f"eval, AP and P@10 of one run, {tool}"
         if find_spec(tool) is None:
             yield what, "skipped", f"needs the package {tool}"
             continue
-        other = fastest(1, it=[sys.executable, "-c", script, *files])["it"]
-        yield what, f"{other:.1f} s, {other / ours:.0f}× ours", ""
+        other = fastest(2, it=[sys.executable, "-c", script, *files])["it"]
+        yield Row(what, ours, "s", f"{tool}, two plain measures", other)

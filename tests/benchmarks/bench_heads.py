@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results import Row
 
 from avs_cli.core.device import prepare
 from avs_cli.core.models.described import describe, rebuild
@@ -44,7 +45,7 @@ def build(path: Path, feature: str, dim: int, shots: int, length: float) -> None
         writer.finish([f"s{k:07d}" for k in range(shots)])
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row | tuple[str, str, str]]:
     threads = prepare("cpu", 0).threads
     ends = [[Input(f"{end}{k}", dim) for k, dim in enumerate(dims)] for end, dims in (("v", VIDEO), ("t", TEXT))]
     made = {feature.name: {} for side in ends for feature in side}
@@ -69,19 +70,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
                 rank([head], [texts], wordings, join(galleries, [head]), 1000, threads)
             computed = min(computed, time.perf_counter() - begun)
     quick, slow = stored * WHOLE / STORED, computed * WHOLE / COMPUTED
-    yield (
-        f"heads: search {STORED:,} stored vectors of {DIM}, {TOPICS} topics, {threads} threads",
-        f"{stored:.2f} s; for {WHOLE / 1e6:.1f} M shots, extrapolated, {quick:.1f} s",
-        "",
-    )
-    yield (
-        f"heads: the same head over its features, {COMPUTED:,} shots",
-        f"{computed:.1f} s; for {WHOLE / 1e6:.1f} M shots, extrapolated, {slow / 60:.0f} min",
-        "",
-    )
-    yield "heads: time per shot, over the features / over stored vectors", f"{slow / quick:.0f}×", "≥ 20×"
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep=" | ")
+    what = f"heads: search stored vectors of {DIM}, {TOPICS} topics, {threads} threads, {WHOLE / 1e6:.1f} M shots"
+    yield Row(what, quick, "s", "the same head over its features", slow, "≥ 20")
+    measured = f"{stored:.2f} s of {STORED:,} stored vectors, {computed:.1f} s over the features of {COMPUTED:,} shots"
+    yield "heads: these are extrapolated from", measured, ""

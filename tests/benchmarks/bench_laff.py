@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from results import Row
 from torch import nn
 
 from avs_cli.core.device import prepare
@@ -94,7 +95,7 @@ def best(times: int, *jobs: Callable[[], object]) -> list[float]:
     return [min(mine) for mine in found]
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row]:
     draw = torch.Generator().manual_seed(0)
     inputs = [[Input(f"{end}{k}", dim) for k, dim in enumerate(dims)] for end, dims in (("v", VIDEO), ("t", TEXT))]
     for threads in (1, 2):
@@ -114,7 +115,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     yield from searching(inputs)
 
 
-def bag_of_words(draw: torch.Generator) -> tuple[str, str, str]:
+def bag_of_words(draw: torch.Generator) -> Row:
     """One linear map of captions' counted words, forward and back, where words are as frequent as Zipf has it."""
     torch.set_num_threads(1)
     fc = nn.Linear(WORDS, DIM)
@@ -128,14 +129,14 @@ def bag_of_words(draw: torch.Generator) -> tuple[str, str, str]:
         fc.zero_grad()
         product().backward(pull)
 
-    mine, other = best(5, lambda: step(lambda: linear(counts, fc)), lambda: step(lambda: fc(counts)))
-    told = f"{1000 * mine:.0f} ms, all columns {1000 * other:.0f} ms: {mine / other:.2f}×"
-    return f"laff: {WORDS} counted words into {DIM} numbers, forward and back, 1 thread", told, "< 1×"
+    ours, other = best(5, lambda: step(lambda: linear(counts, fc)), lambda: step(lambda: fc(counts)))
+    what = f"laff: {WORDS} counted words into {DIM} numbers, forward and back, 1 thread"
+    return Row(what, 1000 * ours, "ms", "all columns", 1000 * other, "≤ 1")
 
 
 def training(
     head: Any, naive: nn.ModuleList, video: list[torch.Tensor], text: list[torch.Tensor], threads: int
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[Row]:
     head.train()
     naive.train()
     ours, theirs = RMSprop(head.parameters(), 1e-4), torch.optim.RMSprop(naive.parameters(), 1e-4)
@@ -167,37 +168,31 @@ def training(
         for x, weight in ends:
             _ = x @ weight.T, pulls.T @ x
 
-    mine, other, bound = best(6, step, naive_step, torch.inference_mode()(products))
-    yield (
-        f"laff: training step, {threads} threads",
-        f"{1000 * mine:.0f} ms, naive {1000 * other:.0f} ms: {mine / other:.2f}×; matrix products alone "
-        f"{1000 * bound:.0f} ms, {bound / other:.2f}×",
-        "≤ 0.6×",
-    )
+    took, other, bound = (1000 * one for one in best(6, step, naive_step, torch.inference_mode()(products)))
+    what = f"laff: training step, {threads} threads"
+    yield Row(what, took, "ms", "head by head", other, "≤ 0.6")
+    yield Row(what, took, "ms", "its matrix products", bound, "≤ 1.3")
 
 
-def embedding(head: Any, naive: nn.ModuleList, threads: int) -> Iterator[tuple[str, str, str]]:
+def embedding(head: Any, naive: nn.ModuleList, threads: int) -> Iterator[Row]:
     head.eval()
     naive.eval()
     part = [torch.randn(256, dim) for dim in VIDEO]
     products = [(x, transform.fc.weight) for x, transform in zip(part, head.video.transforms, strict=True)]
     with torch.inference_mode():
-        mine, other, bound = best(
+        took, other, bound = best(
             5,
             lambda: head.embed_videos(part),
             lambda: naive[0](part),
             lambda: [x @ weight.T for x, weight in products],
         )
     scale = VIDEOS / 256
-    yield (
-        f"laff: embed {VIDEOS:,} videos, {threads} threads",
-        f"{scale * mine:.1f} s, naive {scale * other:.1f} s: {mine / other:.2f}×; matrix products alone "
-        f"{scale * bound:.1f} s, {bound / other:.2f}×",
-        "≤ 0.5×",
-    )
+    what = f"laff: embed {VIDEOS:,} videos, {threads} threads"
+    yield Row(what, scale * took, "s", "head by head", scale * other, "≤ 0.5")
+    yield Row(what, scale * took, "s", "its matrix products", scale * bound, "≤ 1.08")
 
 
-def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
+def searching(inputs: list[list[Input]]) -> Iterator[Row]:
     """Eight heads over a gallery in files, against reading it once and the heads' matrix products alone.
 
     Both do all of their work, and take turns: a short sample of one would catch a moment when the machine is faster.
@@ -232,8 +227,5 @@ def searching(inputs: list[list[Input]]) -> Iterator[tuple[str, str, str]]:
 
             with torch.inference_mode():
                 whole, limit = best(3, lambda: rank(loaded, written, all_wordings(topics), gallery, 1000, 1), bound)
-        yield (
-            f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread",
-            f"{whole:.1f} s, reading and the heads' products {limit:.1f} s: {whole / limit:.2f}×",
-            "≤ 1.3×",
-        )
+        what = f"laff: search {SHOTS} shots with 8 heads, 30 topics, 1 thread"
+        yield Row(what, whole, "s", "reading and the heads' products", limit, "≤ 1.3")

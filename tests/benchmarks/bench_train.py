@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from quiet import avs
+from results import Row
 
 from avs_cli.core.evaluation.captions import measures, text_ranks
 from avs_cli.core.evaluation.significance import randomization
@@ -86,7 +87,7 @@ def trained(folder: Path, work: Path, name: str, seed: int) -> tuple[torch.Tenso
         return score_matrix(loaded.head, pairs), pairs.item
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
+def rows() -> Iterator[Row | tuple[str, str, str]]:
     if not DATA.exists():
         raise FileNotFoundError(2, "", str(DATA))
     with tempfile.TemporaryDirectory() as name:
@@ -100,10 +101,10 @@ def rows() -> Iterator[tuple[str, str, str]]:
             ranks[head] = text_ranks(scores, item)
             if head.startswith("LAFF"):
                 seeds.append(scores)
-            yield row(head, ranks[head])
+            yield from figures(head, ranks[head])
             if len(seeds) == 3 and FUSED not in ranks:
                 ranks[FUSED] = text_ranks(torch.stack(seeds).mean(0), item)
-                yield row(FUSED, ranks[FUSED])
+                yield from figures(FUSED, ranks[FUSED])
                 yield from steps(ranks)
 
 
@@ -114,8 +115,12 @@ def steps(ranks: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
         yield f"heads: {better} - {worse}", f"mir {gained.mean():+.4f}, p {randomization(gained):.5f}", "> 0"
 
 
-def row(name: str, ranks: np.ndarray) -> tuple[str, str, str]:
+def figures(name: str, ranks: np.ndarray) -> Iterator[Row | tuple[str, str, str]]:
     got = measures(ranks)
-    figure = "/".join(f"{got[f'R@{k}']:.3f}" for k in (1, 5, 10)) + f", mir {got['mir']:.3f}"
     goal = PROTOTYPE.get(name)
-    return f"heads: {name}", f"R@1/5/10 {figure}", f"> {goal[0]}/{goal[1]}/{goal[2]}, {goal[3]}" if goal else "-"
+    if goal:
+        yield Row(f"heads: {name}", got["mir"], "mir", "a plain prototype", goal[3], "≥ 1")
+    else:
+        yield Row(f"heads: {name}", got["mir"], "mir")
+    shown = "/".join(f"{got[f'R@{k}']:.3f}" for k in (1, 5, 10))
+    yield f"heads: {name}, R@1/5/10", shown, f"> {goal[0]}/{goal[1]}/{goal[2]}" if goal else "-"

@@ -9,6 +9,7 @@ the processor and on the libraries: `machine` says which, and tests/guard/test_o
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -102,10 +103,16 @@ def prepare(shared: Path) -> None:
     shutil.copy(next((shared / "tv21").glob("test_run*.tre*")), "tv21.trec")
 
 
+@functools.cache
+def digest(path: Path, number: int, size: int, time: int) -> str:
+    """The digest of a file, which is read once: a file that is written anew has another number or time."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def written(before: dict[str, str]) -> dict[str, str]:
     """The digests of files that are new or changed since `before`, by path."""
     now = {
-        path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        path.as_posix(): digest(path, (at := path.stat()).st_ino, at.st_size, at.st_mtime_ns)
         for path in sorted(Path().rglob("*"))
         # A training's log and the state it resumes from hold the seconds that each epoch took.
         if path.is_file() and path.suffix != ".last" and not path.name.endswith(".safetensors.csv")

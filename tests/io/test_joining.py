@@ -67,7 +67,7 @@ def test_gaps_count_all_shots_and_name_the_first(names: list[str]) -> None:
 
 
 def test_a_duplicate_is_found_whatever_part_its_digest_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "SORTED", 16)
+    monkeypatch.setattr(texts, "COMPARED", 16)
     ids = np.array([f"s{number}" for number in range(200)], "S")
     assert texts.twin([ids[:120], ids[120:]]) is None
     for number in range(0, 200, 17):

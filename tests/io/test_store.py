@@ -19,12 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avs_cli.core.search.exact import Dot, best_shots, every_score, top_shots
+from avs_cli.core.search.subset import Held
 from avs_cli.errors import AvsError, FormatError, MismatchError
+from avs_cli.io.store import reader
 from avs_cli.io.store.reader import Store, features, open_gallery, open_store
 from avs_cli.io.store.writer import Item, StoreWriter, StoreWriters
 from avs_cli.types import Failure, Shot
 
 DIM = 4
+QUERIES = np.array([[1, 2, 0, -1], [0, 1, 1, 0]], np.float32)
 MADE_BY = {"model": "tiny", "spec": "tiny", "versions": {"numpy": "2"}}
 
 
@@ -531,6 +535,30 @@ def test_a_value_that_is_no_number_is_found_in_the_stream_and_its_item_named(
         with pytest.raises(FormatError, match="s5"):
             store.read(["s1", "s5"])
         assert store.read(["s4"]).vectors.shape == (2, DIM)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda gallery: top_shots([QUERIES], gallery, 3, 2),
+        lambda gallery: best_shots([Dot(QUERIES, 1e6)], gallery, 3, 2),
+        lambda gallery: every_score(QUERIES, gallery, 2),
+        lambda gallery: Held(gallery),
+    ],
+    ids=["cosine", "dot", "every", "held"],
+)
+def test_whatever_searches_names_the_first_item_with_a_value_that_is_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, value: float, search: Any
+) -> None:
+    path = write(tmp_path / "a.h5", items(300), dtype=dtype)
+    with h5py.File(path, "r+") as file:
+        for row in (250, 171, 290, 172):
+            file["tiny/vectors"][row, 3] = value
+    monkeypatch.setattr(reader, "BLOCK_BYTES", 64)
+    with open_gallery([str(path)]) as gallery, pytest.raises(FormatError, match=r"a\.h5::tiny: s171: a value is NaN"):
+        search(gallery)
 
 
 def test_the_largest_numbers_are_numbers(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ doi:10.1137/1.9780898718027. For vectors of unit length and D dimensions it is D
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,8 @@ UNIT_ROUNDOFF = 2.0**-24
 SLAB = 1 << 17
 # A stored vector of unit length may be longer by its rounding to float16.
 ROUNDED = 1 + 2.0**-10
+# Vectors that are converted to float32 at a time.
+TILE = 1024
 # Shots that are read at a time to be scored exactly: of a shot with many frames or features, they are large.
 TAKEN = 1024
 
@@ -42,10 +44,13 @@ class Searchable(Protocol):
 
     def pieces(self) -> Iterator[tuple[int, Callable[[], Any]]]:
         """For each block, the position of its first shot and what reads it. The thread that scores it reads it too, so
-        that it finds it in its cache."""
+        that it finds it in its cache. Values may be NaN or infinite: a pass over them to see it takes a tenth of the
+        time of a search, and scores show it."""
         ...
 
-    def take(self, positions: np.ndarray) -> Any: ...
+    def take(self, positions: np.ndarray) -> Any:
+        """The shots at these positions, in this order. Raises FormatError for one with a NaN or infinite value."""
+        ...
 
 
 class Scorer(Protocol):
@@ -59,7 +64,8 @@ class Scorer(Protocol):
     error: float
 
     def scan(self, block: Any) -> torch.Tensor:
-        """(Q, N) float32: approximate scores of the shots of a block for each query. Must be thread-safe."""
+        """(Q, N) float32: approximate scores of the shots of a block for each query, until the same thread scans
+        another one. Raises NotFinite for a block with a NaN or infinite value. Must be thread-safe."""
         ...
 
     def exact(self, block: Any, query: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -67,19 +73,52 @@ class Scorer(Protocol):
         ...
 
 
-class _Widening:
-    """Vectors in float32, in a buffer per thread, since allocating it takes longer than the conversion."""
+class NotFinite(Exception):
+    """A block has a NaN or infinite value."""
+
+
+class _Room(threading.local):
+    """A float32 buffer per thread, since allocating it takes longer than what is written to it."""
 
     def __init__(self) -> None:
-        self._room = threading.local()
+        self._room = torch.empty(0)
 
-    def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
-        if vectors.dtype == torch.float32:
-            return vectors
-        room = getattr(self._room, "room", None)
-        if room is None or len(room) < len(vectors):
-            room = self._room.room = torch.empty(vectors.shape)
-        return room[: len(vectors)].copy_(vectors)
+    def shaped(self, rows: int, columns: int) -> torch.Tensor:
+        """(rows, columns), with anything in it."""
+        if len(self._room) < rows * columns:
+            self._room = torch.empty(rows * columns)
+        return self._room[: rows * columns].view(rows, columns)
+
+
+class _Products:
+    """Dot products of queries and the vectors of blocks, in float32."""
+
+    def __init__(self, queries: np.ndarray):
+        """queries (Q, D) float32"""
+        self._queries = torch.from_numpy(queries)
+        self._wide, self._scores = _Room(), _Room()
+
+    def __call__(self, vectors: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The products, (Q, N) float32, until the next call in this thread, and the squares of lengths, (N,) float32;
+        float64 for float32 vectors, where they may overflow. Raises NotFinite."""
+        scores = self._scores.shaped(len(self._queries), len(vectors))
+        if vectors.dtype == np.float32:
+            whole = torch.from_numpy(vectors)
+            squares = torch.linalg.vector_norm(whole, dim=1, dtype=torch.float64).square_()
+            torch.mm(self._queries, whole.T, out=scores)
+        else:
+            squares = torch.empty(len(vectors))
+            wide = self._wide.shaped(min(TILE, len(vectors)), vectors.shape[1])
+            # What is converted is used while it is in the nearest cache.
+            for low in range(0, len(vectors), TILE):
+                tile = wide[: len(vectors) - low].copy_(torch.from_numpy(vectors[low : low + TILE]))
+                # Takes two thirds of the time of a norm.
+                np.vecdot(tile.numpy(), tile.numpy(), out=squares[low : low + TILE].numpy())
+                torch.mm(self._queries, tile.T, out=scores[:, low : low + TILE])
+        # The maximum of numbers of which one is NaN is NaN.
+        if len(squares) and not float(squares.max()) < np.inf:
+            raise NotFinite
+        return scores, squares
 
 
 class Cosine:
@@ -91,32 +130,27 @@ class Cosine:
         # would not after normalisation.
         self._queries = queries.astype(np.float64)
         self._sizes = _lengths(self._queries)
-        self._fast = torch.from_numpy((self._queries / self._sizes[:, None]).astype(np.float32))
-        self._widened = _Widening()
+        self._products = _Products((self._queries / self._sizes[:, None]).astype(np.float32))
         self.queries, dim = queries.shape
         # Errors of the dot product, half of that of the squared norm, and roundings of query, root, quotient, product.
         self.error = (1.5 * dim + 8) * UNIT_ROUNDOFF
 
     def scan(self, block: Block) -> torch.Tensor:
         """(Q, N) float32."""
-        vectors = self._widened(torch.from_numpy(block.vectors))
-        # Squares of float32 may overflow; those of float16 cannot.
-        if block.vectors.dtype == np.float32:
-            lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
-        else:
-            # Takes two thirds of the time of a norm.
-            lengths = torch.from_numpy(np.vecdot(vectors.numpy(), vectors.numpy())).sqrt_()
-        lengths[lengths == 0] = 1
-        scores = torch.mm(self._fast, vectors.T).mul_(lengths.reciprocal_().float())
+        scores, squares = self._products(block.vectors)
+        # The products of a zero vector are 0, and stay so.
+        scores.mul_(squares.rsqrt_().clamp_(max=torch.finfo(torch.float32).max).float())
         if block.offsets is None:
             return scores
         return torch.from_numpy(np.maximum.reduceat(scores.numpy(), block.offsets[:-1], axis=1))
 
     def every(self, block: Block) -> np.ndarray:
-        """(Q, N) float32: the scores of `exact`, of all shots for all queries."""
+        """(Q, N) float32: the scores of `exact`, of all shots for all queries. Raises NotFinite as `scan` does."""
         scores = np.empty((self.queries, len(block.vectors)), np.float32)
         for some, wide in _slabs(block.vectors, np.arange(len(block.vectors))):
             lengths = _lengths(wide)
+            if not lengths.max() < np.inf:
+                raise NotFinite
             for query, (own, size) in enumerate(zip(self._queries, self._sizes, strict=True)):
                 scores[query, some] = (wide * own).sum(axis=1) / (lengths * size)
         return scores if block.offsets is None else np.maximum.reduceat(scores, block.offsets[:-1], axis=1)
@@ -148,8 +182,7 @@ class Dot:
         name    of the gallery, for messages
         """
         self._queries = queries.astype(np.float64)
-        self._fast = torch.from_numpy(self._queries.astype(np.float32))
-        self._widened = _Widening()
+        self._products = _Products(self._queries.astype(np.float32))
         self.queries, dim = queries.shape
         self.longest, self.name = length * ROUNDED, name
         largest = float(np.sqrt((self._queries * self._queries).sum(axis=1)).max(initial=0.0))
@@ -157,14 +190,13 @@ class Dot:
         self.error = (dim + 2) * UNIT_ROUNDOFF * largest * self.longest
 
     def scan(self, block: Block) -> torch.Tensor:
-        """(Q, N) float32. Raises MismatchError for a vector that is too long, and would break the bound of errors."""
-        vectors = self._widened(torch.from_numpy(block.vectors))
-        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        """(Q, N) float32. Raises MismatchError for a vector that is too long and would break the bound of errors."""
+        scores, squares = self._products(block.vectors)
         # Beside what is rounded in the length itself.
-        if len(lengths) and not float(lengths.max()) <= self.longest * ROUNDED:
-            shot = block.ids[int(lengths.argmax())]
+        if len(squares) and float(squares.max()) > (self.longest * ROUNDED) ** 2:
+            shot = block.ids[int(squares.argmax())]
             raise MismatchError(f"{self.name}: the vector of shot {shot} is too long for this head: a damaged store")
-        return torch.mm(self._fast, vectors.T)
+        return scores
 
     def exact(self, block: Block, query: np.ndarray, item: np.ndarray) -> np.ndarray:
         """(P,) float32."""
@@ -201,6 +233,7 @@ class _Candidates:
         self.floor = np.full((scorer.queries, 1), -np.inf, np.float32)
         self._columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
         self._count = 0
+        self._adding = threading.Lock()
         self._limit = 2 * scorer.queries * depth
 
     def find(self, block: Any, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -215,14 +248,17 @@ class _Candidates:
         return query, column + first, table[query, column]
 
     def add(self, found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-        """Add the candidates of a block; if there are many, drop those below the new floor."""
-        self._columns.append(found)
-        self._count += len(found[0])
-        if self._count > self._limit:
+        """Add the candidates of a block, in any thread; if there are many, drop those below the new floor."""
+        with self._adding:
+            self._columns.append(found)
+            self._count += len(found[0])
+            if self._count <= self._limit:
+                return
             query, position, score = self._within_reach(*self._all())
             last = _ranks(query) == self.depth - 1
-            self.floor = self.floor.copy()
-            self.floor[query[last], 0] = score[last] - self._slack
+            floor = self.floor.copy()
+            floor[query[last], 0] = score[last] - self._slack
+            self.floor = floor
             if len(query) > self._limit * 3 // 4:
                 # Too many close scores: only exact scores, and then ids, order them.
                 query, position, score, _ = self._settled(query, position, score)
@@ -317,15 +353,14 @@ def best_shots(
     threads = threads or machine.cores()
     candidates = [_Candidates(scorer, gallery, depth, threads) for scorer in scorers]
 
-    def find(piece: tuple[int, Callable[[], Any]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        first, read = piece
+    def find(first: int, read: Callable[[], Any]) -> None:
         block = read()
-        return [some.find(block, first) for some in candidates]
+        with finite(gallery, block, first):
+            for some in candidates:
+                some.add(some.find(block, first))
 
     with one_thread():
-        for found in in_parallel(find, gallery.pieces(), threads):
-            for some, new in zip(candidates, found, strict=True):
-                some.add(new)
+        for_each(find, gallery.pieces(), threads)
         return [some.rankings() for some in candidates]
 
 
@@ -338,11 +373,24 @@ def every_score(queries: np.ndarray, gallery: Searchable, threads: int = 0) -> n
     scorer = Cosine(queries)
 
     def score(piece: tuple[int, Callable[[], Any]]) -> np.ndarray:
-        return scorer.every(piece[1]())
+        first, read = piece
+        block = read()
+        with finite(gallery, block, first):
+            return scorer.every(block)
 
     with one_thread():
         found = [*in_parallel(score, gallery.pieces(), threads or machine.cores())]
     return np.concatenate([np.empty((len(queries), 0), np.float32), *found], axis=1)
+
+
+@contextmanager
+def finite(gallery: Searchable, block: Any, first: int) -> Iterator[None]:
+    """Where this finds a block NotFinite, the shots are taken again, which says which of them it is and where."""
+    try:
+        yield
+    except NotFinite:
+        gallery.take(np.arange(first, first + len(block.ids)))
+        raise
 
 
 @contextmanager
@@ -366,6 +414,36 @@ def in_parallel(work: Callable[[T], Result], blocks: Iterable[T], threads: int) 
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def for_each(work: Callable[[int, T], None], pieces: Iterable[tuple[int, T]], threads: int) -> None:
+    """Work on all pieces. Each thread takes the next one when it is done with one, so that none waits for another.
+
+    Raises the error of the first piece that has one, in the order of the pieces.
+    """
+    source, turn, ended = iter(pieces), threading.Lock(), threading.Event()
+    reached = [0] * threads
+
+    def drain(thread: int) -> None:
+        torch.set_num_threads(1)
+        while not ended.is_set():
+            with turn:
+                found = next(source, None)
+            if found is None:
+                return
+            reached[thread] = found[0]
+            work(*found)
+
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(drain, thread) for thread in range(threads)]
+        try:
+            # One thread ends for an error or since no piece is left; in both cases the others take no more.
+            wait(running, return_when=FIRST_COMPLETED)
+        finally:
+            ended.set()
+    failed = [(place, error) for place, done in zip(reached, running, strict=True) if (error := done.exception())]
+    if failed:
+        raise min(failed, key=lambda one: one[0])[1]
 
 
 def _best_first(query: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from avs_cli.core.search.exact import TAKEN, Searchable
+from avs_cli.core.search.exact import TAKEN, NotFinite, Searchable, finite
 from avs_cli.types import Block
 
 
@@ -33,7 +33,13 @@ class Held:
     """All shots of what is searchable, a vector each, read once and held in memory: a search takes half the time."""
 
     def __init__(self, whole: Searchable):
-        blocks = [read() for _, read in whole.pieces()]
+        blocks = []
+        for first, read in whole.pieces():
+            block = read()
+            with finite(whole, block, first):
+                if not np.isfinite(block.vectors).all():
+                    raise NotFinite
+            blocks.append(block)
         self._ids = [id for block in blocks for id in block.ids]
         self._vectors = np.concatenate([block.vectors for block in blocks])
         # The blocks have the size that fits the cache of a core.

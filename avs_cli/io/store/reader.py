@@ -209,17 +209,22 @@ class Store(StoredFeature):
         """
         pending: deque[Future[Block]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="avs-store") as reader:
-            for _, read in self.pieces(rows):
-                pending.append(reader.submit(read))
+            for first, last in self._spans(rows or self._rows):
+                pending.append(reader.submit(self._checked, first, last))
                 if len(pending) > AHEAD:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
 
-    def pieces(self, rows: int | None = None) -> Iterator[tuple[int, Callable[[], Block]]]:
-        """The position of the first item of each block of `blocks`, and what reads the block, in any thread."""
-        for first, last in self._spans(rows or max(1, BLOCK_BYTES // (self.dim * self.dtype.itemsize))):
+    def pieces(self) -> Iterator[tuple[int, Callable[[], Block]]]:
+        """The position of the first item of each block of `blocks`, and what reads the block, in any thread, without a
+        look at its values."""
+        for first, last in self._spans(self._rows):
             yield first, partial(self._block, first, last)
+
+    @property
+    def _rows(self) -> int:
+        return max(1, BLOCK_BYTES // (self.dim * self.dtype.itemsize))
 
     def _spans(self, rows: int) -> Iterator[tuple[int, int]]:
         """The range of items of each block."""
@@ -239,7 +244,10 @@ class Store(StoredFeature):
             offsets = np.asarray(self._offsets[first : last + 1]) - low
         vectors = np.empty((high - low, self.dim), self.dtype)
         self._fill(vectors, low)
-        block = Block(Ids(self._ids[first:last]), vectors, offsets)
+        return Block(Ids(self._ids[first:last]), vectors, offsets)
+
+    def _checked(self, first: int, last: int) -> Block:
+        block = self._block(first, last)
         self._refuse_infinite(block)
         return block
 
@@ -267,7 +275,7 @@ class Store(StoredFeature):
             raise FormatError(self._name, f"{block.ids[item]}: a value is NaN or infinite")
 
     def take(self, positions: np.ndarray) -> Block:
-        """The items at these positions, in this order."""
+        """The items at these positions, in this order. Raises FormatError as `blocks` does."""
         rows, offsets = positions, None
         if self._offsets is not None:
             starts = self._offsets[positions]
@@ -349,7 +357,8 @@ class Gallery(Resource):
             yield from store.blocks(rows)
 
     def pieces(self) -> Iterator[tuple[int, Callable[[], Block]]]:
-        """The position of the first item of each block, and what reads the block, in any thread."""
+        """The position of the first item of each block, and what reads the block, in any thread, without a look at its
+        values."""
         for store, before in zip(self.stores, self._firsts.tolist(), strict=False):
             for first, read in store.pieces():
                 yield before + first, read
