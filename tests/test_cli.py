@@ -86,6 +86,14 @@ def test_a_bug_keeps_its_traceback_and_exits_1(ended: Ended, raised: str) -> Non
     assert told.startswith("Traceback") and told.rstrip().endswith(raised.replace("('x')", ": x"))
 
 
+def test_the_program_ends_when_its_threads_have_and_what_is_to_be_done_at_exit_is_done() -> None:
+    late = "import atexit, threading; atexit.register(print, 'exit'); "
+    late += "threading.Thread(target=lambda: (time.sleep(.05), print('late'))).start()"
+    with program(late) as running:
+        assert running.communicate() == ("late\nexit\n", "")
+    assert running.returncode == 0
+
+
 def test_a_command_that_returns_exits_0(ended: Ended) -> None:
     assert ended("print('data')") == (0, "data\n", "")
 

@@ -41,6 +41,7 @@ def measure(name: str) -> None:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(str(path))
+    sys.dont_write_bytecode = True  # of benchmarks; the programs that they start are compiled
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
@@ -57,7 +58,10 @@ def measure(name: str) -> None:
 
 def rows(name: str) -> Iterator[list[str]]:
     """The rows of one benchmark as they come."""
-    with subprocess.Popen([sys.executable, __file__, "--one", name], stdout=subprocess.PIPE, text=True) as running:
+    # What is installed is compiled, and so are the peers: what is started here may not be compiled at every start.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, __file__, "--one", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
         for line in running.stdout or ():
             yield json.loads(line)
     if running.returncode:

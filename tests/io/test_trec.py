@@ -50,8 +50,8 @@ def test_qrels_have_five_columns_or_four(file) -> None:
 
 
 def test_equal_judgments_are_one_object(file) -> None:
-    judgments = read_qrels(file("1 0 a 2 0\n2 0 b 2 0\n"))
-    assert judgments["1"]["a"] is judgments["2"]["b"]
+    judgments = read_qrels(file("1 0 a 2 0\n2 0 b 2 0\n3 0 c 2\t0\n"))
+    assert judgments["1"]["a"] is judgments["2"]["b"] is judgments["3"]["c"]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,32 @@ def test_lines_are_counted_through_pieces_of_a_long_file(file, monkeypatch: pyte
         with pytest.raises(FormatError) as error:
             read_run(file("\n".join(lines)))
         assert error.value.line == bad + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "regular"),
+    [
+        ("1 Q0 a 1 2.5 t\n1 Q0 bb 2 -1e-3 t\n2\tQ0\ta\t1\t7\tt\n", True),
+        ("1 Q0 a 1 2.5 t\n1 Q0 bb 2 -1e-3 t", True),
+        ("1 Q0  a 1 2.5 t\n1 Q0 bb 2 -1e-3 t\n", False),
+        ("1 Q0 a 1 2.5 t \n1 Q0 bb 2 -1e-3 t\n", False),
+        ("1 Q0 a 1 2.5 t\r\n1 Q0 bb 2 -1e-3 t\r\n", False),
+        ("1 Q0 a 1 2.5 t\n\n1 Q0 bb 2 -1e-3 t\n", False),
+        # White space to Python, not to us; and white space of Unicode.
+        ("1 Q0 a 1 2.5\x1ct\n1 Q0 bb 2 -1e-3 t\n", False),
+        ("1 Q0 é 1 2.5\u00a0t\n1 Q0 bb 2 -1e-3 t\n", False),
+    ],
+    ids=["tools", "no last line end", "two spaces", "space at the end", "CRLF", "blank line", "separator", "Unicode"],
+)
+def test_lines_as_tools_write_them_are_read_column_by_column_and_alike(
+    text: str, regular: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = text if text.endswith("\n") else f"{text}\n"
+    assert (trec._cut(whole, whole.count("\n"), 6) is not None) == regular
+    by_column = trec.parse_run("a.run", text)
+    monkeypatch.setattr(trec, "_cut", lambda *_: None)
+    assert trec.parse_run("a.run", text) == by_column
+    assert list(by_column["1"].values()) == [2.5, -0.001]
 
 
 def test_a_written_run_reads_back_with_the_same_scores_and_order(file, tmp_path: Path) -> None:
