@@ -115,6 +115,8 @@ def test_lines_are_counted_through_pieces_of_a_long_file(file, monkeypatch: pyte
     [
         ("1 Q0 a 1 2.5 t\n1 Q0 bb 2 -1e-3 t\n2\tQ0\ta\t1\t7\tt\n", True),
         ("1 Q0 a 1 2.5 t\n1 Q0 bb 2 -1e-3 t", True),
+        ("1 Q0 a 1 2.5 t\n11 Q0 a 1 1 t\n12 Q0 a 1 1 t\n1 Q0 bb 2 -1e-3 t\n2\tQ0\ta\t1\t1 t\n2 Q0 b 1 1 t\n", True),
+        (f"1 Q0 a 1 2.5 t\n1 Q0 bb 2 -1e-3 t\n{'1' * 65} Q0 a 1 1 t\n{'1' * 64}2 Q0 a 1 1 t\n", True),
         ("1 Q0  a 1 2.5 t\n1 Q0 bb 2 -1e-3 t\n", False),
         ("1 Q0 a 1 2.5 t \n1 Q0 bb 2 -1e-3 t\n", False),
         ("1 Q0 a 1 2.5 t\r\n1 Q0 bb 2 -1e-3 t\r\n", False),
@@ -123,13 +125,24 @@ def test_lines_are_counted_through_pieces_of_a_long_file(file, monkeypatch: pyte
         ("1 Q0 a 1 2.5\x1ct\n1 Q0 bb 2 -1e-3 t\n", False),
         ("1 Q0 é 1 2.5\u00a0t\n1 Q0 bb 2 -1e-3 t\n", False),
     ],
-    ids=["tools", "no last line end", "two spaces", "space at the end", "CRLF", "blank line", "separator", "Unicode"],
+    ids=[
+        "tools",
+        "no last line end",
+        "topics",
+        "long topics",
+        "two spaces",
+        "space at the end",
+        "CRLF",
+        "blank line",
+        "separator",
+        "Unicode",
+    ],
 )
 def test_lines_as_tools_write_them_are_read_column_by_column_and_alike(
     text: str, regular: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = text if text.endswith("\n") else f"{text}\n"
-    assert (trec._cut(whole, whole.count("\n"), 6) is not None) == regular
+    assert (trec._cut("a.run", whole, range(whole.count("\n")), 6) is not None) == regular
     by_column = trec.parse_run("a.run", text)
     monkeypatch.setattr(trec, "_cut", lambda *_: None)
     assert trec.parse_run("a.run", text) == by_column
