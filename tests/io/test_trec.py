@@ -103,6 +103,7 @@ def test_lines_are_counted_through_pieces_of_a_long_file(file, monkeypatch: pyte
     monkeypatch.setattr(trec, "_PIECE", 100)
     good = [f"{n // 50} Q0 s{n} 1 {n} t" for n in range(200)]
     assert sum(map(len, read_run(file("\n".join(good))).values())) == 200
+    assert sum(map(len, read_run(file("\n".join(good) + "\n" * 300)).values())) == 200
     for bad in (0, 99, 199):
         lines = [*good[:bad], "\n" + good[bad].replace(f" {bad} t", " x t"), *good[bad + 1 :]]
         with pytest.raises(FormatError) as error:

@@ -60,7 +60,7 @@ class _Rows(NamedTuple):
         if begins is None:
             groups = itertools.groupby(enumerate(self.column(0)), key=operator.itemgetter(1))
             begins = [(topic, next(group)[0]) for topic, group in groups]
-        ends = [*(start for _, start in begins[1:]), len(self.lines)]
+        ends = [*(start for _, start in begins), len(self.lines)][1:]
         return ((topic, start, end) for (topic, start), end in zip(begins, ends, strict=True))
 
     def fault(self, row: int, message: str) -> FormatError:
