@@ -1,5 +1,6 @@
 """Provenance of a store: everything that determines the values of its vectors, without time, place or user."""
 
+import functools
 import hashlib
 import importlib.metadata
 from collections.abc import Mapping
@@ -16,13 +17,16 @@ HEAD = "head"
 
 def versions(*packages: str) -> dict[str, str]:
     """The installed versions of packages, by their names in pip; missing packages are omitted."""
-    found = {}
-    for package in sorted(packages):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    found = ((package, _version(package)) for package in sorted(packages))
+    return {package: version for package, version in found if version is not None}
+
+
+@functools.cache  # a package's metadata take a millisecond to read, and every store has the versions of some ten
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def digest(path: str | Path) -> str:

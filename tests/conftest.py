@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import io
 import itertools
 import multiprocessing.forkserver
@@ -95,18 +96,29 @@ class Ran(NamedTuple):
     stderr: str
 
 
+# Command lines by the functions of their commands: a process makes one, which takes as long as many a command.
+BUILT: dict[tuple[Any, ...], Any] = {}
+
+
 @pytest.fixture
 def avs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Runs the program in this process, which has loaded everything already, in an empty folder.
 
     avs_here("eval", "a.qrels", "-", input="…", env={"AVS_MEASURE": "AP"})
     """
-    from avs_cli.cli import exit_code
+    from avs_cli import cli
 
+    build = cli.build
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     for name in [name for name in os.environ if name.startswith("AVS_") and name != "AVS_PARITY"]:
         monkeypatch.delenv(name)
+
+    def built(names: Sequence[str]) -> Any:
+        functions = tuple(getattr(importlib.import_module(f"avs_cli.commands.{name}"), name) for name in names)
+        if functions not in BUILT:
+            BUILT[functions] = build(names)
+        return BUILT[functions]
 
     def run(
         *arguments: object, input: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -123,7 +135,8 @@ def avs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., R
                 patched.setenv(name, value)
             if cwd:
                 patched.chdir(cwd)
-            code = exit_code([str(argument) for argument in arguments])
+            patched.setattr(cli, "build", built)
+            code = cli.exit_code([str(argument) for argument in arguments])
         return Ran(code, out.getvalue(), told.getvalue())
 
     return run
