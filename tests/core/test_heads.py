@@ -253,8 +253,8 @@ def test_a_side_computed_head_by_head_has_the_gradients_of_its_operations(share:
     kept = [mask(random_bits((6, heads * width)), share, torch.double) if share else 1.0 for _ in dims]
     ys = [torch.tanh(x @ w.T + b) * m for x, w, b, m in zip(xs, weights, biases, kept, strict=True)]
     parts = torch.stack([y.view(6, heads, width) for y in ys], 1)
-    shares = (parts * looks).sum(-1, keepdim=True).softmax(1)
-    expected = torch.nn.functional.normalize((shares * parts).sum(1), dim=-1)
+    attention = (parts * looks).sum(-1, keepdim=True).softmax(1)
+    expected = torch.nn.functional.normalize((attention * parts).sum(1), dim=-1)
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(gradients, torch.autograd.grad(expected, arrays, pull), strict=True):
         torch.testing.assert_close(ours, theirs)

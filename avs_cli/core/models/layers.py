@@ -138,14 +138,14 @@ class PlainSide(torch.autograd.Function):
                 for x, w, b in zip(xs, weights, biases, strict=True)
             ]
             zs = [y * mask(bits[k][:, columns], share) if share else y for k, y in enumerate(ys)]
-            shares = torch.stack([z @ look for z in zs]).softmax(0).unsqueeze(-1)
-            fused = shares[0] * zs[0]
-            for part, z in zip(shares[1:], zs[1:], strict=True):
+            attention = torch.stack([z @ look for z in zs]).softmax(0).unsqueeze(-1)
+            fused = attention[0] * zs[0]
+            for part, z in zip(attention[1:], zs[1:], strict=True):
                 fused.addcmul_(part, z)
             length = inverse_length(fused)
             torch.mul(fused, length, out=out[:, head])
             every += ys
-            sums.append(shares)
+            sums.append(attention)
             lengths.append(length)
         ctx.share, ctx.count = share, len(xs)
         ctx.save_for_backward(looks, out, *arrays, *bits, *every, *sums, *lengths)
@@ -196,9 +196,9 @@ def thirds(arrays: Sequence[torch.Tensor]) -> tuple[Sequence[torch.Tensor], ...]
     return arrays[:count], arrays[count : 2 * count], arrays[2 * count :]
 
 
-def weighted_sum(shares: torch.Tensor, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+def weighted_sum(attention: torch.Tensor, xs: Sequence[torch.Tensor]) -> torch.Tensor:
     """The sum of L arrays (N, H, d) with weights (L, N, H)."""
-    first, *others = shares.unsqueeze(-1)
+    first, *others = attention.unsqueeze(-1)
     fused: torch.Tensor = first * xs[0]
     for share, x in zip(others, xs[1:], strict=True):
         fused = torch.addcmul(fused, share, x)

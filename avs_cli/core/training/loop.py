@@ -142,16 +142,20 @@ class RMSprop(EagerOptimizer):
                     self.state[parameter]["square_avg"] = torch.zeros_like(parameter)
             gradients = [parameter.grad for parameter in parameters]
             squares = [self.state[parameter]["square_avg"] for parameter in parameters]
-            if parameters and parameters[0].device.type == "cpu":
-                self._fused(group, parameters, gradients, squares)
-                continue
+            on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+            (self._fused if on_cpu else self._in_passes)(group, parameters, gradients, squares)
+        self.divisor = 1.0
+
+    def _in_passes(
+        self, group: dict[str, Any], parameters: list[Any], gradients: list[Any], squares: list[Any]
+    ) -> None:
+        if parameters:
             torch._foreach_div_(gradients, self.divisor)
             torch._foreach_mul_(squares, group["alpha"])
             torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["alpha"])
             lengths = torch._foreach_sqrt(squares)
             torch._foreach_add_(lengths, group["eps"])
             torch._foreach_addcdiv_(parameters, gradients, lengths, value=-group["lr"])
-        self.divisor = 1.0
 
     def _fused(self, group: dict[str, Any], parameters: list[Any], gradients: list[Any], squares: list[Any]) -> None:
         # The mean of the gradients with beta1 = 0 is the gradient, so that both may be in one array; after very many
