@@ -43,6 +43,13 @@ def prepare(device: str, threads: int) -> Place:
     return Place(device, threads, workers)
 
 
+def copied(x: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """An array of the CPU on a device; a GPU copies it from pinned memory while the CPU goes on."""
+    if torch.device(device).type == "cuda" and x.device.type == "cpu":
+        x = x.pin_memory()
+    return x.to(device, non_blocking=True)
+
+
 def _keep_memory() -> None:
     """Configure glibc to reuse freed memory for the next batch.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avs_cli.core.device import prepare
+from avs_cli.core.device import copied, prepare
 from avs_cli.errors import SpecError, UnavailableError
 from avs_cli.machine import give_memory_back
 
@@ -20,6 +20,26 @@ def test_a_device_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UnavailableError, match="no cuda device on this machine; use --device cpu"):
         prepare("cuda", 1)
+
+
+def test_a_gpu_copies_from_pinned_memory_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def pin(x: torch.Tensor) -> torch.Tensor:
+        done.append("pinned")
+        return x
+
+    def to(x: torch.Tensor, device: object, non_blocking: bool) -> torch.Tensor:
+        done.append(f"{device}, {non_blocking}")
+        return x
+
+    x = torch.ones(3)
+    assert copied(x, "cpu") is x
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    copied(x, "cuda:1")
+    copied(x, torch.device("cpu"))
+    assert done == ["pinned", "cuda:1, True", "cpu, True"]
 
 
 needs_glibc = pytest.mark.skipif(

@@ -43,8 +43,16 @@ def batches(number: int) -> Iterator[torch.Tensor]:
     return iter([torch.randn(3, generator=draw) for _ in range(4)])
 
 
+class InPasses(RMSprop):
+    """As on a GPU."""
+
+    _fused = RMSprop._in_passes
+
+
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [(RMSprop, torch.optim.RMSprop), (AdamW, torch.optim.AdamW)], ids=["rmsprop", "adamw"]
+    ("ours", "theirs"),
+    [(RMSprop, torch.optim.RMSprop), (InPasses, torch.optim.RMSprop), (AdamW, torch.optim.AdamW)],
+    ids=["rmsprop", "rmsprop on a GPU", "adamw"],
 )
 def test_steps_are_those_of_torch(ours: type, theirs: type) -> None:
     size = 200_000  # more than one piece

@@ -15,7 +15,20 @@ from stores import store as store_of
 
 from avs_cli.core.models.described import describe, load_weights, rebuild
 from avs_cli.core.models.heads import heads
-from avs_cli.core.models.layers import Attention, FramePooling, Head, Input, Ragged, dropout, linear, unit
+from avs_cli.core.models.layers import (
+    Attention,
+    FramePooling,
+    Head,
+    Input,
+    Ragged,
+    dropout,
+    linear,
+    mask,
+    plain_side,
+    random_bits,
+    tanh,
+    unit,
+)
 from avs_cli.core.models.teachers import teachers
 from avs_cli.core.models.text import text_encoders
 from avs_cli.core.models.text.words import Corpus
@@ -219,6 +232,37 @@ def test_dropout_leaves_out_its_share_by_lot_and_keeps_the_mean(share: float) ->
     torch.manual_seed(0)
     assert torch.equal(dropout(x, share, training=True), y)
     assert dropout(x, share, training=False) is x
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_side_computed_head_by_head_has_the_gradients_of_its_operations(share: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    heads, width, dims = 2, 4, (3, 5, 4)
+
+    def of(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=draw, dtype=torch.double).requires_grad_()
+
+    looks, xs = of(heads, width), [of(6, dim) for dim in dims]
+    weights, biases = [of(heads * width, dim) for dim in dims], [of(heads * width) for _ in dims]
+    pull = torch.randn(6, heads, width, generator=draw, dtype=torch.double)
+    torch.manual_seed(1)
+    found = plain_side(share, looks, *xs, *weights, *biases)
+    arrays = [looks, *xs, *weights, *biases]
+    gradients = torch.autograd.grad(found, arrays, pull)
+    torch.manual_seed(1)
+    kept = [mask(random_bits((6, heads * width)), share, torch.double) if share else 1.0 for _ in dims]
+    ys = [torch.tanh(x @ w.T + b) * m for x, w, b, m in zip(xs, weights, biases, kept, strict=True)]
+    parts = torch.stack([y.view(6, heads, width) for y in ys], 1)
+    attention = (parts * looks).sum(-1, keepdim=True).softmax(1)
+    expected = torch.nn.functional.normalize((attention * parts).sum(1), dim=-1)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, arrays, pull), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_tanh_is_exact_to_the_last_digits_for_large_and_tiny_numbers() -> None:
+    x = torch.cat([torch.linspace(-12, 12, 1001), torch.tensor([0.0, 1e-30, -1e-6, torch.inf, -torch.inf])])
+    torch.testing.assert_close(tanh(x), torch.tanh(x.double()).float(), rtol=2e-7, atol=0)
 
 
 def test_attention_weighs_by_a_softmax_of_dot_products() -> None:

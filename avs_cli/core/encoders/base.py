@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from avs_cli.core.device import copied
 from avs_cli.core.encoders import Runtime
 from avs_cli.core.models.clip.towers import MEAN, STD
 from avs_cli.core.weights import NetworkWeights, empty, fill
@@ -122,9 +123,7 @@ class PublishedEncoder:
     def tensor(self, frames: np.ndarray) -> torch.Tensor:
         """(N, S, S, 3) uint8 to (N, 3, S, S) float32, normalised, channels last in memory."""
         batch = torch.from_numpy(np.ascontiguousarray(frames))
-        if torch.device(self.runtime.device).type == "cuda":
-            batch = batch.pin_memory()
-        batch = batch.to(self.runtime.device, non_blocking=True).permute(0, 3, 1, 2)
+        batch = copied(batch, self.runtime.device).permute(0, 3, 1, 2)
         mean, std = (torch.tensor(value, device=batch.device).view(3, 1, 1) for value in (self.mean, self.std))
         return batch.to(torch.float32).div_(255).sub_(mean).div_(std)
 

@@ -18,7 +18,6 @@ from avs_cli.core.training.bert_adam import BertAdam
 from avs_cli.core.training.eager import EagerOptimizer
 from avs_cli.errors import AvsError, MismatchError
 
-CHUNK = 1 << 16
 Precision = Literal["fp32", "bf16", "fp16"]
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -117,39 +116,55 @@ class CosineSchedule:
 
 
 class RMSprop(EagerOptimizer):
-    """torch's RMSprop (Tieleman and Hinton 2012), fused with gradient clipping in cache-sized pieces.
+    """torch's RMSprop (Tieleman and Hinton 2012), fused with gradient clipping to one pass over memory.
 
-    Arrays exceed the cache and operations are few, so that passes over memory dominate. 36 million parameters take
-    76 ms on one core, and 141 ms with torch's clipping and RMSprop; the results are bit-identical.
+    Arrays exceed the cache and operations are few, so that passes over memory dominate. On a CPU, it is torch's fused
+    Adam without momentum and bias correction, which is RMSprop but for the last digits.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, alpha: float = 0.99, eps: float = 1e-8):
         super().__init__(parameters, {"lr": lr, "alpha": alpha, "eps": eps})
-        self.scale = 1.0
+        self.divisor = 1.0
 
     def clip(self, most: float) -> float:
         """Scale the next step's gradients to a global norm of `most` if theirs is larger; returns theirs."""
         norm = gradient_norm(self.param_groups)
-        self.scale = min(1.0, most / (norm + 1e-6))
+        self.divisor = max(1.0, (norm + 1e-6) / most)
         return norm
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update; parameters without a gradient stay."""
+        """One update, which may scale the gradients; parameters without a gradient stay."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["square_avg"] = torch.zeros_like(parameter)
-                size = CHUNK if parameter.device.type == "cpu" else parameter.numel()
-                flat = (parameter.view(-1), parameter.grad.reshape(-1), state["square_avg"].view(-1))
-                for value, gradient, square in zip(*(array.split(size) for array in flat), strict=True):
-                    gradient = gradient * self.scale
-                    square.mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
-                    value.addcdiv_(gradient, square.sqrt().add_(group["eps"]), value=-group["lr"])
-        self.scale = 1.0
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in parameters:
+                if not self.state[parameter]:
+                    self.state[parameter]["square_avg"] = torch.zeros_like(parameter)
+            gradients = [parameter.grad for parameter in parameters]
+            squares = [self.state[parameter]["square_avg"] for parameter in parameters]
+            on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+            (self._fused if on_cpu else self._in_passes)(group, parameters, gradients, squares)
+        self.divisor = 1.0
+
+    def _in_passes(
+        self, group: dict[str, Any], parameters: list[Any], gradients: list[Any], squares: list[Any]
+    ) -> None:
+        if parameters:
+            torch._foreach_div_(gradients, self.divisor)
+            torch._foreach_mul_(squares, group["alpha"])
+            torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["alpha"])
+            lengths = torch._foreach_sqrt(squares)
+            torch._foreach_add_(lengths, group["eps"])
+            torch._foreach_addcdiv_(parameters, gradients, lengths, value=-group["lr"])
+
+    def _fused(self, group: dict[str, Any], parameters: list[Any], gradients: list[Any], squares: list[Any]) -> None:
+        # The mean of the gradients with beta1 = 0 is the gradient, so that both may be in one array; after very many
+        # steps, bias correction is 1.
+        torch._fused_adam_(
+            parameters, gradients, gradients, squares, [], [torch.tensor(1e9)] * len(parameters), lr=group["lr"],
+            beta1=0.0, beta2=group["alpha"], weight_decay=0.0, eps=group["eps"], amsgrad=False, maximize=False,
+            grad_scale=torch.tensor(self.divisor) if self.divisor > 1 else None,
+        )  # fmt: skip
 
 
 class AdamW(EagerOptimizer, torch.optim.AdamW):

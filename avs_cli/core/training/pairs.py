@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from avs_cli.core.device import copied
 from avs_cli.core.models.layers import Head, Ragged, Vectors
 from avs_cli.core.training.objectives.base import Embedded, Objective
 from avs_cli.types import Block
@@ -69,16 +70,16 @@ class Batch(NamedTuple):
             [on(x, device) for x in self.videos],
             [on(x, device) for x in self.texts],
             self.sentences,
-            self.items.to(device),
+            copied(self.items, device),
             [on(x, device) for x in self.negated],
             self.negated_sentences,
-            self.owner.to(device),
+            copied(self.owner, device),
         )
 
 
 def on(x: Vectors, device: torch.device) -> Vectors:
     """Vectors on a device."""
-    return x.to(device) if isinstance(x, torch.Tensor) else Ragged(x.vectors.to(device), x.offsets.to(device))
+    return copied(x, device) if isinstance(x, torch.Tensor) else Ragged(*(copied(part, device) for part in x))
 
 
 @dataclass(frozen=True)

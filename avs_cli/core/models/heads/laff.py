@@ -8,13 +8,24 @@ We differ from the published code where a remark stands in `_blocks.py`: unit le
 no padding in it. Its default for CLIP, the raw feature, must be requested (`raw=clip`).
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from avs_cli.core.models.layers import Attention, FramePooling, Head, Input, Ragged, Transform, Vectors, mean_rows
+from avs_cli.core.models.layers import (
+    Attention,
+    FramePooling,
+    Head,
+    Input,
+    Ragged,
+    Transform,
+    Vectors,
+    mean_rows,
+    plain_side,
+)
 from avs_cli.core.models.text.words import TextEncoder
 from avs_cli.errors import SpecError
 
@@ -44,19 +55,43 @@ class Side(nn.Module):
         for name, source in inputs:
             if name in raw and dim % source:
                 raise SpecError(f"a raw feature is repeated to {dim} numbers, and {name} has {source}; change dim")
-        self.transforms = nn.ModuleList(
+        transforms = [
             Transform(source, dim, dropout, raw_norm if name in raw else norm, name in raw, counted=counted)
             for name, source in inputs
-        )
+        ]
+        self.transforms = nn.ModuleList(transforms)
         self.fusion = fusion
+        self.counted = counted
+        plain = isinstance(fusion, Attention) and fusion.split and not (fusion.mul or fusion.ave or fusion.unit_first)
+        self.by_heads = plain and all(transform.plain for transform in transforms)
+        self.dropout = max((transform.dropout for transform in transforms), default=0.0)
+
+    @property
+    def ordered(self) -> list[Any]:
+        """The transforms, as a list."""
+        return list(self.transforms)
 
     def transformed(self, vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """(N, D) of each feature."""
         return [transform(x) for transform, x in zip(self.transforms, vectors, strict=True)]
 
     def forward(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+        fusion, cpu = self.fusion, vectors[0].device.type == "cpu"
+        if isinstance(fusion, Attention) and self.by_heads and cpu and not torch.is_autocast_enabled("cpu"):
+            if torch.is_grad_enabled():
+                operands = [transform.operands(x) for transform, x in zip(self.ordered, vectors, strict=True)]
+                dropout = self.dropout if self.training else 0.0
+                return plain_side(dropout, fusion.a, *itertools.chain(*zip(*operands, strict=True)))
+            if not self.counted and not self.training:
+                return torch.cat([self.head(fusion, vectors, number) for number in range(fusion.heads)], dim=1)
         fused: torch.Tensor = self.fusion(self.transformed(vectors))
         return fused
+
+    def head(self, fusion: Attention, vectors: Sequence[torch.Tensor], number: int) -> torch.Tensor:
+        """(N, 1, d) of one head, whose dimensions of all features fit into the cache."""
+        columns = slice(number * fusion.width, (number + 1) * fusion.width)
+        xs = [transform.part(x, columns) for transform, x in zip(self.ordered, vectors, strict=True)]
+        return fusion.forward(xs, slice(number, number + 1))
 
 
 class LAFF(Head):
