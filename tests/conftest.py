@@ -155,23 +155,28 @@ def avs_apart(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 def forked() -> Callable[..., int]:
     """Runs a command in a forked process, which has loaded everything already, and returns its process id.
 
-    It has its workers from the server of this process, which has loaded what they need.
+    It has its workers from the server of this process, which has loaded what they need; or, if they are `descendants`,
+    from a server of its own.
     """
     from avs_cli.cli import exit_code
     from avs_cli.io.video import frames, workers
 
     server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
 
-    def run(line: Sequence[object], first: Callable[[], object] = lambda: None) -> int:
-        server.set_forkserver_preload([workers.__name__, frames.__name__])
-        server.ensure_running()
+    def run(line: Sequence[object], first: Callable[[], object] = lambda: None, descendants: bool = False) -> int:
+        if not descendants:
+            server.set_forkserver_preload([workers.__name__, frames.__name__])
+            server.ensure_running()
         child = os.fork()
         if not child:
             code = 1
             try:
                 first()
-                # It would start another one, of which it is the parent.
-                server.ensure_running = lambda: None
+                # The server is no child of the new process, which would start another one.
+                if descendants:
+                    server._forkserver_pid = None
+                else:
+                    server.ensure_running = lambda: None
                 code = exit_code([str(argument) for argument in line])
             finally:
                 os._exit(code)

@@ -568,8 +568,8 @@ def act(job: str) -> Iterator[str]:
     if job == "hang":
         time.sleep(60)
     if job == "slow":
-        for _ in range(5):
-            time.sleep(0.6)
+        for _ in range(4):
+            time.sleep(0.55)
             alive()
     if job == "raise":
         raise FormatError("x.mp4", "no good")
@@ -653,10 +653,10 @@ def pour(job: str) -> Iterator[bytes]:
 
 
 def poured(path: Path) -> int:
-    """How many results were made by the time that no more are made for half a second."""
+    """How many results were made by the time that no more are made for a third of a second."""
     before, now = -1, 0
     while now != before:
-        time.sleep(0.5)
+        time.sleep(0.33)
         before, now = now, path.stat().st_size if path.exists() else 0
     return now
 

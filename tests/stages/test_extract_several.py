@@ -1,6 +1,7 @@
 """One decode, many encoders: several models in one extraction write what one extraction per model writes."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -45,14 +46,11 @@ def noise(path: Path, seconds: int, size: tuple[int, int] = (96, 64), seed: int 
         container.mux(stream.encode())
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """In a folder: media/ of two videos and two images, and a shot table of them, some of whose shots overlap."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(ENCODERS)])
-    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("AVS_WORKERS", "1")
-    media = tmp_path / "media"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with media/ of two videos and two images, and a shot table of them, some of whose shots overlap."""
+    folder = tmp_path_factory.mktemp("made")
+    media = folder / "media"
     media.mkdir()
     noise(media / "wide.mp4", 6)
     noise(media / "tall.mp4", 3, (64, 112), seed=1)
@@ -61,7 +59,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)).save(media / name)
     rows = ["shot\tvideo\tstart\tend", "w1\twide.mp4\t0\t2.5", "w2\twide.mp4\t2.5\t6", "w3\twide.mp4\t1\t4"]
     rows += ["t1\ttall.mp4\t0\t0.3", "t2\ttall.mp4\t0.3\t3", "l\tlarge.jpg\t0\t0", "s\tsmall.png\t0\t0"]
-    (tmp_path / "shots.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "shots.tsv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """In a folder of the test's own with those."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(ENCODERS)])
+    monkeypatch.setenv("AVS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AVS_WORKERS", "1")
     yield tmp_path
     tower().SEEN.clear()
     tower().LOADED.clear()
