@@ -730,3 +730,17 @@ def test_leaving_early_ends_the_thread_that_runs_ahead():
     while not ended and time.monotonic() < deadline:
         time.sleep(0.01)
     assert ended
+
+
+@pytest.mark.parametrize("size", [(40, 40), (33, 27), (100, 51), (80, 70), (64, 48), (90, 96)])
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear"])
+def test_colours_written_as_planes_have_the_values_of_packed_ones(tmp_path, kernel, size):
+    """libswscale has separate code for both; which one is quick depends on the sizes."""
+    grain = np.random.default_rng(3).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    path = make_video(tmp_path / "noise.mp4", list(grain), [0.0, 0.04])
+    with av.open(str(path)) as container:
+        packed = [
+            frame.reformat(*size, "rgb24", interpolation=frames.KERNELS[kernel], threads=1).to_ndarray()
+            for frame in container.decode(video=0)
+        ]
+    assert np.array_equal([frame for _, frame in read_small(path, size, kernel)], packed)
