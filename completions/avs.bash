@@ -57,6 +57,7 @@ _avs() {
             extract:--timeout) compopt +o default 2>/dev/null ;;
             extract:--shard) ;;
             extract:--thumbnails) ;;
+            extract:--hwaccel) ;;
             extract:--engine) words='local dask' ;;
             extract:--scheduler) ;;
             train:--output | train:-o) ;;
@@ -258,7 +259,7 @@ _avs() {
                 [[ $current == -* ]] && case $command in
                     index) words='--output -o --model --shots --keep-missing --retry-failed --weights --device --batch-size --workers --threads --timeout --engine --scheduler --help' ;;
                     shots) words='--detector --msb --workers --timeout --output -o --help' ;;
-                    extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --engine --scheduler --list-models --json --help' ;;
+                    extract) words='--model --output -o --head --missing --allow-mismatch --shots --text --field --fps --frames --max-frames --pool --frame-norm --dtype --weights --device --precision --batch-size --workers --threads --timeout --shard --thumbnails --retry-failed --hwaccel --engine --scheduler --list-models --json --help' ;;
                     train) words='--output -o --video --text --head --objective --validate --qrels --metric --init --negated --word-vectors --optimizer --learning-rate --weight-decay --schedule --epochs --patience --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --help' ;;
                     distill) words='--captions --output -o --teacher --student --video --text --teacher-video --teacher-text --word-vectors --weights --frames --words --aggregate --pool-temperature --masked --tower-rate --chunk --validate --metric --coarse --fine --loss-weights --temperature --cache --cache-frames --cache-limit --optimizer --learning-rate --weight-decay --epochs --batch-size --precision --seed --time-limit --skip-missing --allow-mismatch --tensorboard --device --threads --workers --engine --scheduler --help' ;;
                     expand) words='--model --count -n --prompt --weight --temperature --seed --batch-size --overwrite --output -o --device --threads --help' ;;

@@ -48,6 +48,7 @@ complete -c avs -n '__fish_seen_subcommand_from extract' -l timeout -x -d 'Secon
 complete -c avs -n '__fish_seen_subcommand_from extract' -l shard -r -F -d 'Process only part I of N equal parts of the videos, or of a head\'s shots'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l thumbnails -r -F -d 'Width of the thumbnails for avs view, in pixels, one per shot'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l retry-failed -d 'Process only the shots that failed before'
+complete -c avs -n '__fish_seen_subcommand_from extract' -l hwaccel -r -F -d 'Hardware that decodes videos, where FFmpeg has it: cuda, vaapi, videotoolbox'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l engine -x -a 'local dask' -d 'Where the work is done: in this process, or by the workers of a Dask cluster'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l scheduler -r -F -d 'Scheduler of the Dask cluster, as tcp://HOST:PORT or its file'
 complete -c avs -n '__fish_seen_subcommand_from extract' -l list-models -d 'List the models: output, cost, licence and download'

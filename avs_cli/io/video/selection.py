@@ -45,7 +45,7 @@ class Selection:
             self.decode_all()
 
     def packets(self, packets: Iterator[Any]) -> Iterator[Any]:
-        """The packets to decode, in their order; the decoder is told to skip a frame if no other one refers to it."""
+        """The packets to decode, in their order; the decoder skips a frame if no other one refers to it."""
         context = self.stream.codec_context
         self._stamps = []
         waiting: deque[Any] = deque()
