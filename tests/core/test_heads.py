@@ -260,6 +260,16 @@ def test_a_side_computed_head_by_head_has_the_gradients_of_its_operations(share:
         torch.testing.assert_close(ours, theirs)
 
 
+def test_the_attention_to_a_single_feature_has_no_gradient_at_all() -> None:
+    draw = torch.Generator().manual_seed(0)
+    looks, x, weight, bias, pull = (
+        torch.randn(shape, generator=draw) for shape in ((2, 8), (30, 5), (16, 5), (16,), (30, 2, 8))
+    )
+    (gradient,) = torch.autograd.grad(plain_side(0.0, looks.requires_grad_(), x, weight, bias), looks, pull)
+    # RMSprop makes a whole step of a gradient that is only rounding.
+    assert not gradient.any()
+
+
 def test_tanh_is_exact_to_the_last_digits_for_large_and_tiny_numbers() -> None:
     x = torch.cat([torch.linspace(-12, 12, 1001), torch.tensor([0.0, 1e-30, -1e-6, torch.inf, -torch.inf])])
     torch.testing.assert_close(tanh(x), torch.tanh(x.double()).float(), rtol=2e-7, atol=0)

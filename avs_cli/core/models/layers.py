@@ -165,16 +165,18 @@ class PlainSide(torch.autograd.Function):
         for head, look in enumerate(looks):
             columns = slice(head * width, (head + 1) * width)
             one, pull = out[:, head], gradient[:, head]
-            # The gradient of a unit vector is orthogonal to the vector, so that of the softmax has no second term.
             pull = lengths[head] * torch.addcmul(pull, one, torch.linalg.vecdot(one, pull).unsqueeze(-1), value=-1)
+            ys = every[head * count : (head + 1) * count]
+            masks = [mask(bits[k][:, columns], share) if share else None for k in range(count)]
+            zs = [y if kept is None else y * kept for y, kept in zip(ys, masks, strict=True)]
+            attention = sums[head]
+            of_attention = torch.stack([torch.linalg.vecdot(z, pull) for z in zs]).unsqueeze(-1)
+            # The sum is zero but for rounding, which RMSprop would make a step of where there is one feature.
+            of_logits = attention * (of_attention - (attention * of_attention).sum(0))
             found = torch.zeros_like(look)
-            for k, part in enumerate(sums[head]):
-                y = every[head * count + k]
-                kept = mask(bits[k][:, columns], share) if share else None
-                z = y if kept is None else y * kept
-                of_logits = part * torch.linalg.vecdot(z, pull).unsqueeze(-1)
-                found += of_logits[:, 0] @ z
-                back = (part * pull).addcmul_(of_logits, look)
+            for k, (y, z, kept) in enumerate(zip(ys, zs, masks, strict=True)):
+                found += of_logits[k, :, 0] @ z
+                back = (attention[k] * pull).addcmul_(of_logits[k], look)
                 back = back if kept is None else back.mul_(kept)
                 torch.ops.aten.tanh_backward.grad_input(back, y, grad_input=backs[k][:, columns])
             of_looks[head] = found
