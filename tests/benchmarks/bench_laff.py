@@ -262,7 +262,8 @@ def searching(inputs: list[list[Input]]) -> Iterator[Row]:
 
             def bound() -> None:
                 """Each block read once and multiplied by every head's weights, and nothing else."""
-                for block in gallery.blocks():
+                for _, read in gallery.pieces():
+                    block = read()
                     part = [as_vectors(block.features[f"v{k}"]) for k in range(len(VIDEO))]
                     for one in loaded:
                         for x, transform in zip(part, one.head.video.transforms, strict=True):
