@@ -7,19 +7,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from overlap import rates, row
 from results import Row
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODEL = "conse:output=pooled"  # the whole image network, without loading the sentence encoder
-ROUNDS = 2
 # Seven encoders in the sizes and samplings of those that teams combine, whose own work is next to nothing.
 TOWERS = (
     *("tower:gain=1,size=224,resize=224", "tower:gain=2,size=224,resize=224", "tower:gain=3,size=224"),
@@ -63,51 +63,23 @@ def growth(memory: list[float]) -> str:
     return f"{memory[0]:.0f} and {memory[1]:.0f} MB: {'flat' if memory[1] < memory[0] + 100 else 'GROWS'}"
 
 
-def rates(model: str, media: Path, times: int) -> tuple[int, dict[str, float]]:
-    """Frames, and frames per second: decoding, the model, both at once but unconnected, and both overlapped.
+def jobs_of(model: str, media: Path, times: int) -> tuple[Any, list[Any]]:
+    """An encoder, and what it is to extract.
 
     times  how often each file is there: what it costs to start the decoder and to fill the first batch counts once
     """
     from avs_cli.core.device import prepare
     from avs_cli.core.encoders import Runtime, encoders
-    from avs_cli.core.extraction.batches import encode
-    from avs_cli.core.extraction.sampling import sample_times
     from avs_cli.io import weights as reader
     from avs_cli.io.video.find import measured, unmeasured
-    from avs_cli.io.video.frames import Job, decode, find_media
-    from avs_cli.types import Frames, Shot
+    from avs_cli.io.video.frames import Job, find_media
+    from avs_cli.types import Shot
 
     place = prepare("cpu", 1)
-    feature = encoders.load(model)(Runtime(reader, place.device, place.threads))
     found = list(measured(unmeasured(find_media([media])), place.workers, 60.0))
     shots = [shot._replace(id=f"{shot.id}-{n}") for n in range(times) for shot in found if isinstance(shot, Shot)]
-    jobs = [Job(shot.video, (shot,)) for shot in shots]
-
-    sampled = partial(sample_times, sampling=feature.sampling)
-
-    def pieces() -> Iterator[object]:
-        return decode(jobs, sampled, feature.pixels, feature.sampling.clip, 1)
-
-    list(encode(feature, decode(jobs[:1], sampled, feature.pixels), "mean"))
-    frames, taken = 0, {"decode": [], "model": [], "unconnected": [], "both": []}
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        kept = list(pieces())
-        taken["decode"].append(time.perf_counter() - start)
-        frames = sum(len(piece.pixels) for piece in kept if isinstance(piece, Frames))
-        start = time.perf_counter()
-        list(encode(feature, kept, "mean"))
-        taken["model"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        decoder = threading.Thread(target=lambda: list(pieces()))
-        decoder.start()
-        list(encode(feature, kept, "mean"))
-        decoder.join()
-        taken["unconnected"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        list(encode(feature, pieces(), "mean"))
-        taken["both"].append(time.perf_counter() - start)
-    return frames, {part: frames / min(each) for part, each in taken.items()}
+    feature = encoders.load(model)(Runtime(reader, place.device, place.threads))
+    return feature, [Job(shot.video, (shot,)) for shot in shots]
 
 
 def long_video(path: Path, seconds: int) -> None:
@@ -210,17 +182,8 @@ def rows() -> Iterator[Row | tuple[str, str, str]]:
         ("lite", "26 clips twice", clips, 2),
         (MODEL, "1,000 photos", photos, 1),
     ):
-        frames, rate = rates(model, media, times)
-        yield Row(
-            f"extract {what} by {model}, {frames} frames, 1 worker, 1 thread",
-            rate["both"],
-            "frames/s",
-            "decoding or the model alone",
-            min(rate["decode"], rate["model"]),
-            "≥ 0.95",
-            rate["unconnected"],
-            "both at once, unconnected",
-        )
+        frames, rate = rates(*jobs_of(model, media, times), "mean", 32)
+        yield row(f" {what} by {model}, {frames} frames", "frames/s", rate, "≥ 0.95")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         together, apart, bound = several(folder)

@@ -7,63 +7,16 @@ the decoder, and to fill the first batch, counts once per job, which in a collec
 
 import importlib.util
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
+from overlap import rates, row
 from results import Row
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TINY = Path(__file__).resolve().parents[1] / "data" / "tiny_weights.py"
 MODELS = ("wsl", "ircsn", "timm:test_vit.r160_in1k", "clip", "blip", "blip2", "video-llama")
-TRIES = 2
 TIMES = {"wsl": 12, "ircsn": 12, "timm:test_vit.r160_in1k": 12}  # else 4
-
-
-def rates(feature: Any, jobs: list[Any]) -> tuple[int, dict[str, float]]:
-    """Pictures, and pictures per second: decoding, the model, both unconnected, and the whole of extract."""
-    from avs_cli.core.extraction.batches import encode
-    from avs_cli.core.extraction.sampling import sample_times
-    from avs_cli.io.video.frames import decode
-    from avs_cli.types import Frames
-
-    def pieces() -> Iterator[Any]:
-        times = partial(sample_times, sampling=feature.sampling)
-        return decode(jobs, times, feature.pixels, feature.sampling.clip, 1)
-
-    batch = max(1, 32 // feature.sampling.clip)
-    kept = list(pieces())
-    pictures = sum(len(piece.pixels) for piece in kept if isinstance(piece, Frames))
-    list(encode(feature, kept[:1], feature.pooling, batch))
-
-    def decoding() -> None:
-        list(pieces())
-
-    def encoding() -> None:
-        list(encode(feature, kept, feature.pooling, batch))
-
-    def unconnected() -> None:
-        decoder = threading.Thread(target=decoding)
-        decoder.start()
-        encoding()
-        decoder.join()
-
-    works = {
-        "decode": decoding,
-        "model": encoding,
-        "unconnected": unconnected,
-        "extract": lambda: list(encode(feature, pieces(), feature.pooling, batch)),
-    }
-    best = dict.fromkeys(works, float("inf"))
-    for _ in range(TRIES):
-        for part, work in works.items():
-            start = time.perf_counter()
-            work()
-            best[part] = min(best[part], time.perf_counter() - start)
-    return pictures, {part: pictures / seconds for part, seconds in best.items()}
 
 
 def rows() -> Iterator[Row]:
@@ -89,14 +42,6 @@ def rows() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             weights = tiny.MAKERS[model](Path(folder))
             feature = encoders.load(model)(Runtime(reader, place.device, place.threads, str(weights)))
-            pictures, rate = rates(feature, jobs)
-        yield Row(
-            f"extract, tiny {model}, {pictures} pictures, 1 worker, 1 thread",
-            rate["extract"],
-            "pictures/s",
-            "decoding or the model alone",
-            min(rate["decode"], rate["model"]),
-            "≥ 0.95" if model in TIMES else "≥ 0.9",
-            rate["unconnected"],
-            "both at once, unconnected",
-        )
+            pictures, rate = rates(feature, jobs, feature.pooling, max(1, 32 // feature.sampling.clip))
+        goal = "≥ 0.95" if model in TIMES else "≥ 0.9"
+        yield row(f", tiny {model}, {pictures} pictures", "pictures/s", rate, goal)
